@@ -1,0 +1,14 @@
+//! One verb, one file.
+
+pub mod bench;
+pub mod data;
+pub mod eval;
+pub mod models;
+pub mod report;
+pub mod resume;
+pub mod run;
+pub mod sandbox;
+pub mod trace;
+pub mod verify;
+pub mod warmup;
+pub mod worker;

@@ -1,0 +1,17 @@
+//! eliteloop: a locally hosted open LLM improves neural networks, and itself, by the cross-entropy method.
+//!
+//! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
+
+pub mod config;
+pub mod delta;
+pub mod error;
+pub mod home;
+pub mod llm;
+pub mod network;
+pub mod novelty;
+pub mod printer;
+pub mod proxy;
+pub mod record;
+pub mod report;
+pub mod seed;
+pub mod theory;

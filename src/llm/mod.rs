@@ -1,0 +1,1 @@
+//! The LLM inside the process: files, tokenizer, decoder, LoRA, generation, scoring, tuning.

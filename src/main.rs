@@ -1,0 +1,72 @@
+//! The command line: one verb, one file under `commands/`.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use eliteloop::printer;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Parser)]
+#[command(name = "eliteloop", version, about = "A local LLM improves neural networks, and itself, by the cross-entropy method")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start a run
+    Run(commands::run::Args),
+    /// Go on with a run that was stopped or killed
+    Resume(commands::resume::Args),
+    /// Write the HTML report of a run
+    Report(commands::report::Args),
+    /// Recompute what a run claims of itself
+    Verify(commands::verify::Args),
+    /// Trace a `PyTorch` source: parameters, FLOPs, operations, shapes, state-dict names
+    Trace(commands::trace::Args),
+    /// Train one network
+    Eval(commands::eval::Args),
+    /// Tune a fresh model on random deltas, so that it knows the delta formats
+    Warmup(commands::warmup::Args),
+    /// Models that are here
+    Models(commands::models::Args),
+    /// Data sets that are here
+    Data(commands::data::Args),
+    /// Measure this machine: tuning, generation, proxies
+    Bench(commands::bench::Args),
+    /// Trace one source from stdin under limits (child process of `trace` and `run`)
+    #[command(hide = true)]
+    Sandbox(commands::sandbox::Args),
+    /// Train networks sent over stdin (child process of `run`)
+    #[command(hide = true)]
+    Worker(commands::worker::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Run(args) => commands::run::run(&args),
+        Verb::Resume(args) => commands::resume::run(&args),
+        Verb::Report(args) => commands::report::run(&args),
+        Verb::Verify(args) => commands::verify::run(&args),
+        Verb::Trace(args) => commands::trace::run(&args),
+        Verb::Eval(args) => commands::eval::run(&args),
+        Verb::Warmup(args) => commands::warmup::run(&args),
+        Verb::Models(args) => commands::models::run(&args),
+        Verb::Data(args) => commands::data::run(&args),
+        Verb::Bench(args) => commands::bench::run(&args),
+        Verb::Sandbox(args) => commands::sandbox::run(&args),
+        Verb::Worker(args) => commands::worker::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! From a PyTorch source to a graph that Rust owns.
+
+pub mod graph;

@@ -1,0 +1,1 @@
+//! The novelty filter: MinHash over shingles of the canonical graph; fails closed.

@@ -1,0 +1,1 @@
+//! Proxy training: data sets, the trainable network, the recipe, worker processes.

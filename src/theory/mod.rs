@@ -1,0 +1,1 @@
+//! The six claims: pure functions on records.
