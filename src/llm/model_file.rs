@@ -1,7 +1,8 @@
 //! A model on disk: its shape, its weights under their Hugging Face names, its tokenizer and its chat template.
 //!
-//! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of interleaved RoPE. Both are undone
-//! here: with row (head, j, s) of the file being row (head, s, j) of Hugging Face's layout, j < head_dim / 2, s < 2, the
+//! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of
+//! interleaved `RoPE`. Both are undone
+//! here: with row (head, j, s) of the file being row (head, s, j) of Hugging Face's layout, `j < head_dim / 2`, `s < 2`, the
 //! decoder rotates halves for every family.
 //!
 //! A file is refused when it lacks a weight the family needs, when a shape differs, and when it holds a weight the decoder does
