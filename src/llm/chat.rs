@@ -9,7 +9,6 @@ use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::model_file::hex;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
@@ -82,7 +81,7 @@ impl ChatTemplate {
     /// The SHA-256 of the template's text, in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(&self.text))
+        format!("{:x}", Sha256::digest(&self.text))
     }
 
     /// The conversation as text; `add_generation_prompt` opens the assistant's next turn.

@@ -1,9 +1,8 @@
 //! A model on disk: its shape, its weights under their Hugging Face names, its tokenizer and its chat template.
 //!
 //! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of
-//! interleaved `RoPE`. Both are undone
-//! here: with row (head, j, s) of the file being row (head, s, j) of Hugging Face's layout, `j < head_dim / 2`, `s < 2`, the
-//! decoder rotates halves for every family.
+//! interleaved `RoPE`. Both are undone here: row (head, j, s) of the file is row (head, s, j) of Hugging Face's layout, with
+//! `j < head_dim / 2` and `s < 2`, so the decoder rotates halves for every family.
 //!
 //! A file is refused when it lacks a weight the family needs, when a shape differs, and when it holds a weight the decoder does
 //! not know, since leaving one out would change the model silently.
@@ -146,13 +145,7 @@ pub fn sha256(path: &Path) -> Result<String> {
     let mut file = std::fs::File::open(path).at("open", path)?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).at("read", path)?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
