@@ -109,22 +109,27 @@ impl ModelFile {
             let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
             gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
         })?;
-        let token = |key: &str| match gguf.get(key) {
-            None => Ok(None),
-            Some(_) => gguf.count(key).map(|id| Some(id as u32)),
-        };
         let vocabulary = Vocabulary {
             tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
             kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
             merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
             pre,
-            bos: token("tokenizer.ggml.bos_token_id")?,
-            eos: token("tokenizer.ggml.eos_token_id")?,
+            bos: self.token_id("bos")?,
+            eos: self.token_id("eos")?,
         };
         if vocabulary.tokens.len() > self.config.vocab {
             return Err(gguf.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
         Tokenizer::new(vocabulary).map_err(|flaw| gguf.error(flaw))
+    }
+
+    /// The id of the token that plays this part, where the file names one.
+    fn token_id(&self, part: &str) -> Result<Option<u32>> {
+        let key = format!("tokenizer.ggml.{part}_token_id");
+        match self.gguf.get(&key) {
+            None => Ok(None),
+            Some(_) => self.gguf.count(&key).map(|id| Some(id as u32)),
+        }
     }
 
     /// The chat template, where the model has one.
@@ -133,7 +138,12 @@ impl ModelFile {
     /// Where it cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let Some(Value::Text(text)) = self.gguf.get("tokenizer.chat_template") else { return Ok(None) };
-        ChatTemplate::new(text, &self.tokenizer()?).map(Some)
+        let tokens = self.gguf.texts("tokenizer.ggml.tokens")?;
+        let written = |name: &str| {
+            let id = self.token_id(name)?;
+            Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
+        };
+        ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
     }
 }
 
