@@ -53,3 +53,21 @@ pub struct DecoderConfig {
     pub qkv_bias: bool,
     pub qk_norm: bool,
 }
+
+impl DecoderConfig {
+    /// Says why no decoder has this shape, where none has.
+    #[must_use]
+    pub fn flaw(&self) -> Option<String> {
+        let Self { width, layers, heads, kv_heads, head_dim, ffn, .. } = *self;
+        if width == 0 || ffn == 0 || layers == 0 || layers > 1024 || kv_heads == 0 || heads == 0 || heads % kv_heads != 0 {
+            return Some(format!("{layers} layers of width {width} with {heads} heads over {kv_heads} make no model"));
+        }
+        if head_dim == 0 || head_dim % 2 != 0 {
+            return Some(format!("heads of {head_dim} numbers are not supported"));
+        }
+        if !(self.rms_eps > 0.0 && self.rope_base > 0.0) {
+            return Some(format!("an RMS epsilon of {} and a RoPE base of {} make no model", self.rms_eps, self.rope_base));
+        }
+        None
+    }
+}

@@ -3,6 +3,7 @@
 pub mod catalogue;
 pub mod chat;
 pub mod config;
+pub mod folder;
 pub mod gguf;
 pub mod model_file;
 pub mod tokenizer;

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
 use super::config::{DecoderConfig, Family};
+use super::folder::Folder;
 use super::gguf::{Gguf, Value};
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use crate::error::{AtPath, Error, Result};
@@ -22,8 +23,14 @@ use crate::error::{AtPath, Error, Result};
 /// An open model; weights are read when asked for.
 #[derive(Debug)]
 pub struct ModelFile {
-    gguf: Gguf,
+    source: Source,
     config: DecoderConfig,
+}
+
+#[derive(Debug)]
+enum Source {
+    Gguf(Gguf),
+    Folder(Folder),
 }
 
 /// One weight of the decoder under both its names.
@@ -36,15 +43,26 @@ struct Weight {
 }
 
 impl ModelFile {
-    /// Opens a GGUF file and checks that everything the decoder needs is in it.
+    /// Opens a GGUF file or a Hugging Face folder and checks that everything the decoder needs is in it.
     ///
     /// # Errors
     /// Where the file cannot be read, is damaged, or is a model this program cannot run.
     pub fn open(path: &Path) -> Result<Self> {
-        let gguf = Gguf::open(path)?;
-        let config = read_config(&gguf)?;
-        check_weights(&gguf, &config)?;
-        Ok(Self { gguf, config })
+        let (source, config) = if path.is_dir() {
+            let folder = Folder::open(path)?;
+            let config = folder.config()?;
+            (Source::Folder(folder), config)
+        } else {
+            let gguf = Gguf::open(path)?;
+            let config = read_config(&gguf)?;
+            (Source::Gguf(gguf), config)
+        };
+        let model = Self { source, config };
+        if let Some(flaw) = model.config.flaw() {
+            return Err(model.error(flaw));
+        }
+        model.check_weights()?;
+        Ok(model)
     }
 
     #[must_use]
@@ -54,24 +72,32 @@ impl ModelFile {
 
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.gguf.path()
+        match &self.source {
+            Source::Gguf(gguf) => gguf.path(),
+            Source::Folder(folder) => folder.path(),
+        }
     }
 
-    /// What the file calls itself, else the name of the file.
+    /// What the file calls itself, else its name.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.gguf.get("general.name") {
-            Some(Value::Text(name)) => name.clone(),
+        match &self.source {
+            Source::Gguf(gguf) if gguf.text("general.name").is_ok_and(|name| !name.is_empty()) => {
+                gguf.text("general.name").unwrap_or_default().to_owned()
+            }
             _ => self.path().file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         }
     }
 
-    /// The SHA-256 of the whole file, in hexadecimal.
+    /// The SHA-256 of the whole file, in hexadecimal; of a folder, that of the list of its files' hashes and names.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        sha256(self.path())
+        match &self.source {
+            Source::Gguf(gguf) => sha256(gguf.path()),
+            Source::Folder(folder) => folder.sha256(),
+        }
     }
 
     /// Whether there is a weight of this Hugging Face name.
@@ -87,49 +113,26 @@ impl ModelFile {
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let weight = weights(&self.config).into_iter().find(|weight| weight.hugging_face == name);
         let weight = weight.ok_or_else(|| Error::machine(format!("{} has no weight {name}", self.path().display())))?;
-        let tensor = self.gguf.tensor(&weight.gguf)?;
-        match weight.interleaved {
-            None => Ok(tensor),
-            Some(heads) => rotate_halves(&tensor, heads),
+        match &self.source {
+            Source::Folder(folder) => folder.tensor(name),
+            Source::Gguf(gguf) => match weight.interleaved {
+                None => gguf.tensor(&weight.gguf),
+                Some(heads) => rotate_halves(&gguf.tensor(&weight.gguf)?, heads),
+            },
         }
     }
 
     /// # Errors
     /// Where the file has no tokenizer, or one that is not supported.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let gguf = &self.gguf;
-        let kind = gguf.text("tokenizer.ggml.model")?;
-        if kind != "gpt2" {
-            return Err(gguf
-                .error(format!("the tokenizer is of the kind '{kind}'"))
-                .hint("supported are byte-level BPE tokenizers ('gpt2')"));
-        }
-        let pre = gguf.text("tokenizer.ggml.pre")?;
-        let pre = Pre::from_name(pre).ok_or_else(|| {
-            let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
-            gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
-        })?;
-        let vocabulary = Vocabulary {
-            tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
-            kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
-            merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
-            pre,
-            bos: self.token_id("bos")?,
-            eos: self.token_id("eos")?,
+        let vocabulary = match &self.source {
+            Source::Gguf(gguf) => read_vocabulary(gguf)?,
+            Source::Folder(folder) => folder.vocabulary()?,
         };
         if vocabulary.tokens.len() > self.config.vocab {
-            return Err(gguf.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
+            return Err(self.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
-        Tokenizer::new(vocabulary).map_err(|flaw| gguf.error(flaw))
-    }
-
-    /// The id of the token that plays this part, where the file names one.
-    fn token_id(&self, part: &str) -> Result<Option<u32>> {
-        let key = format!("tokenizer.ggml.{part}_token_id");
-        match self.gguf.get(&key) {
-            None => Ok(None),
-            Some(_) => self.gguf.count(&key).map(|id| Some(id as u32)),
-        }
+        Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))
     }
 
     /// The chat template, where the model has one.
@@ -137,13 +140,48 @@ impl ModelFile {
     /// # Errors
     /// Where it cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
-        let Some(Value::Text(text)) = self.gguf.get("tokenizer.chat_template") else { return Ok(None) };
-        let tokens = self.gguf.texts("tokenizer.ggml.tokens")?;
-        let written = |name: &str| {
-            let id = self.token_id(name)?;
-            Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
+        match &self.source {
+            Source::Folder(folder) => folder.chat_template(),
+            Source::Gguf(gguf) => {
+                let Some(Value::Text(text)) = gguf.get("tokenizer.chat_template") else { return Ok(None) };
+                let tokens = gguf.texts("tokenizer.ggml.tokens")?;
+                let written = |part: &str| {
+                    let id = token_id(gguf, part)?;
+                    Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
+                };
+                ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
+            }
+        }
+    }
+
+    fn check_weights(&self) -> Result<()> {
+        let weights = weights(&self.config);
+        let ours = |weight: &Weight| match self.source {
+            Source::Gguf(_) => weight.gguf.clone(),
+            Source::Folder(_) => weight.hugging_face.clone(),
         };
-        ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
+        let found = match &self.source {
+            Source::Gguf(gguf) => gguf.tensors().iter().map(|(name, info)| (name.clone(), info.dims.clone())).collect(),
+            Source::Folder(folder) => folder.shapes(),
+        };
+        for weight in &weights {
+            let name = ours(weight);
+            let dims = found.get(&name).ok_or_else(|| self.error(format!("the tensor {name} is missing")))?;
+            if *dims != weight.dims {
+                return Err(self.error(format!("the tensor {name} has the shape {dims:?}, not {:?}", weight.dims)));
+            }
+        }
+        let known: HashSet<String> = weights.iter().map(ours).collect();
+        match found.keys().filter(|name| !known.contains(*name)).min() {
+            None => Ok(()),
+            Some(name) => Err(self
+                .error(format!("it holds the tensor {name}, which a {} decoder does not have", self.config.family.name()))
+                .hint("the model is of a variant that this program cannot run")),
+        }
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::input(format!("{}: {what}", self.path().display()))
     }
 }
 
@@ -172,14 +210,9 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     let layers = gguf.count(&key("block_count"))?;
     let heads = gguf.count(&key("attention.head_count"))?;
     let kv_heads = optional("attention.head_count_kv", heads)?;
-    if heads == 0 || kv_heads == 0 || heads % kv_heads != 0 || width == 0 || layers == 0 || layers > 1024 {
-        return Err(gguf.error(format!("{layers} layers of width {width} with {heads} heads over {kv_heads} make no model")));
-    }
-    let head_dim = optional("attention.key_length", width / heads)?;
-    if head_dim == 0 || head_dim % 2 != 0 || optional("attention.value_length", head_dim)? != head_dim {
-        return Err(gguf
-            .error(format!("heads of {head_dim} numbers for keys are not supported"))
-            .hint("they are to be even, and as many for values"));
+    let head_dim = optional("attention.key_length", width.checked_div(heads).unwrap_or_default())?;
+    if optional("attention.value_length", head_dim)? != head_dim {
+        return Err(gguf.error("its heads have other sizes for values than for keys, which is not supported"));
     }
     if optional("rope.dimension_count", head_dim)? != head_dim {
         return Err(gguf.error("its position encoding turns only a part of each head, which is not supported"));
@@ -215,23 +248,33 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     })
 }
 
-fn check_weights(gguf: &Gguf, config: &DecoderConfig) -> Result<()> {
-    let weights = weights(config);
-    for weight in &weights {
-        let info = gguf.tensors().get(&weight.gguf).ok_or_else(|| gguf.error(format!("the tensor {} is missing", weight.gguf)))?;
-        if info.dims != weight.dims {
-            return Err(gguf.error(format!("the tensor {} has the shape {:?}, not {:?}", weight.gguf, info.dims, weight.dims)));
-        }
+/// The id of the token that plays this part, where the file names one.
+fn token_id(gguf: &Gguf, part: &str) -> Result<Option<u32>> {
+    let key = format!("tokenizer.ggml.{part}_token_id");
+    match gguf.get(&key) {
+        None => Ok(None),
+        Some(_) => gguf.count(&key).map(|id| Some(id as u32)),
     }
-    let known: HashSet<&str> = weights.iter().map(|weight| weight.gguf.as_str()).collect();
-    let mut unknown: Vec<_> = gguf.tensors().keys().filter(|name| !known.contains(name.as_str())).collect();
-    unknown.sort();
-    match unknown.first() {
-        None => Ok(()),
-        Some(name) => Err(gguf
-            .error(format!("it holds the tensor {name}, which a {} decoder does not have", config.family.name()))
-            .hint("the model is of a variant that this program cannot run")),
+}
+
+fn read_vocabulary(gguf: &Gguf) -> Result<Vocabulary> {
+    let kind = gguf.text("tokenizer.ggml.model")?;
+    if kind != "gpt2" {
+        return Err(gguf.error(format!("the tokenizer is of the kind '{kind}'")).hint("supported are byte-level BPE tokenizers ('gpt2')"));
     }
+    let pre = gguf.text("tokenizer.ggml.pre")?;
+    let pre = Pre::from_name(pre).ok_or_else(|| {
+        let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
+        gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
+    })?;
+    Ok(Vocabulary {
+        tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
+        kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
+        merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
+        pre,
+        bos: token_id(gguf, "bos")?,
+        eos: token_id(gguf, "eos")?,
+    })
 }
 
 /// Every weight of a decoder.

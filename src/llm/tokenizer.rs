@@ -41,6 +41,14 @@ impl Pre {
         Self::ALL.into_iter().find(|pre| pre.name() == name)
     }
 
+    /// The pre-tokenizer that cuts by this pattern, however the pattern writes its contractions.
+    pub(super) fn from_pattern(pattern: &str) -> Option<Self> {
+        const SHORT: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+        const LONG: &str = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+        let long = pattern.replacen(SHORT, LONG, 1);
+        [(QWEN2, Self::Qwen2), (LLAMA3, Self::Llama3)].into_iter().find(|(known, _)| *known == long).map(|(_, pre)| pre)
+    }
+
     fn build(self) -> Result<PreTokenizerWrapper, String> {
         let split = |pattern: &str| {
             Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false).map_err(|e| e.to_string())
