@@ -30,7 +30,7 @@ const STRING_LIMIT: u64 = 4 << 20;
 const RANK_LIMIT: u32 = 4;
 const ALIGNMENT_LIMIT: u64 = 1 << 16;
 
-/// A value of the header. Arrays keep the two kinds that models use; others are read past.
+/// A value of the header. Arrays of texts and of 32-bit and 64-bit whole numbers are kept; others are read past.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     Int(i128),
@@ -300,13 +300,18 @@ impl<R: Read> Header<R> {
             let list: Checked<Vec<String>> = (0..length).map(|_| self.text(key)).collect();
             return Ok(Value::Texts(list?));
         }
+        // Wide numbers only: what is kept then takes at most a few times what it takes in the file.
+        let kept = matches!(kind, 4 | 5 | 10 | 11);
         let mut ints = Vec::new();
         for _ in 0..length {
-            if let Value::Int(number) = self.scalar(key, kind)? {
-                ints.push(i64::try_from(number).map_err(|_| Flaw::Absurd(format!("the key {key} holds {number}")))?);
+            match self.scalar(key, kind)? {
+                Value::Int(number) if kept => {
+                    ints.push(i64::try_from(number).map_err(|_| Flaw::Absurd(format!("the key {key} holds {number}")))?);
+                }
+                _ => {}
             }
         }
-        Ok(if ints.len() as u64 == length { Value::Ints(ints) } else { Value::Skipped })
+        Ok(if kept { Value::Ints(ints) } else { Value::Skipped })
     }
 
     fn scalar(&mut self, key: &str, kind: u32) -> Checked<Value> {
