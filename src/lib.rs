@@ -4,12 +4,15 @@
 
 pub mod config;
 pub mod delta;
+pub mod elite;
 pub mod error;
 pub mod home;
 pub mod llm;
 pub mod network;
 pub mod novelty;
+pub mod parents;
 pub mod printer;
+pub mod progress;
 pub mod proxy;
 pub mod record;
 pub mod report;
