@@ -1,3 +1,4 @@
 //! From a PyTorch source to a graph that Rust owns.
 
+pub mod canonical;
 pub mod graph;

@@ -1,1 +1,5 @@
 //! One self-contained HTML file about a run.
+
+pub mod data;
+
+pub use data::ReportData;
