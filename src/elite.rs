@@ -2,9 +2,12 @@
 //! samples. A sample that is invalid has no quality: it counts in N, below everything, and is never elite.
 
 use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
 
-use crate::config::EliteConfig;
-use crate::record::NetworkId;
+use crate::config::{EliteConfig, EliteSource};
+use crate::error::{Error, Result};
+use crate::record::{Candidate, EliteRow, NetworkId, Stage};
+use crate::run::Run;
 use crate::seed;
 
 /// A candidate with its measured quality.
@@ -49,6 +52,47 @@ pub fn select(scored: &[Scored], samples: u64, config: &EliteConfig, run_seed: u
         elites[i].held_out = true;
     }
     Selection { gamma, elites }
+}
+
+/// The elites that a cycle is tuned on and judged by, as rows of the store.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CycleElites {
+    pub gamma: Option<f64>,
+    pub rows: Vec<EliteRow>,
+}
+
+/// Selects the elites of a cycle whose trainings are all stored; where elites are cumulative, those of earlier cycles follow.
+pub fn of_cycle(run: &Run, cycle: u64) -> Result<CycleElites> {
+    let config = &run.config;
+    let quality = run.store.qualities()?;
+    let candidates = run.store.candidates()?;
+    let scored: Vec<Scored> = candidates
+        .iter()
+        .filter(|c| c.cycle == cycle && c.stage == Some(Stage::Trained))
+        .filter_map(|c| Some(Scored { network: c.id(), quality: *quality.get(&c.id())? }))
+        .collect();
+    let selection = select(&scored, config.candidates, &config.elite, config.seed, cycle);
+    let mut rows = Vec::new();
+    for elite in selection.elites {
+        let candidate = candidates.iter().find(|c| c.id() == elite.network).ok_or_else(|| Error::machine("an elite is not in the store"))?;
+        let example_hash = example_hash(candidate);
+        rows.push(EliteRow { cycle, network: elite.network, quality: elite.quality, held_out: elite.held_out, example_hash });
+    }
+    if config.elite.source == EliteSource::Cumulative {
+        let earlier = run.store.elites()?.into_iter().filter(|e| matches!(e.network, NetworkId::Candidate { cycle, .. } if cycle == e.cycle));
+        rows.extend(earlier.map(|e| EliteRow { cycle, ..e }));
+    }
+    Ok(CycleElites { gamma: selection.gamma, rows })
+}
+
+/// SHA-256 over what the update sees of a candidate: the hash of its prompt's tokens and its completion's tokens.
+pub fn example_hash(candidate: &Candidate) -> String {
+    let mut hash = Sha256::new();
+    hash.update(&candidate.prompt_hash);
+    for token in &candidate.tokens {
+        hash.update(token.to_le_bytes());
+    }
+    format!("{:x}", hash.finalize())
 }
 
 /// How many of `n` elites are held out: the share rounded, at least one of three or more, and never all.

@@ -41,6 +41,8 @@ pub struct Candidate {
     pub source: Option<String>,
     pub nearest: Option<NetworkId>,
     pub jaccard: Option<f64>,
+    /// Exact similarity to the parent.
+    pub parent_jaccard: Option<f64>,
 }
 
 impl Candidate {

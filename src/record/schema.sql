@@ -29,6 +29,7 @@ CREATE TABLE candidate (
     source TEXT,
     nearest TEXT,                     -- network.id of the nearest neighbour
     jaccard REAL,
+    parent_jaccard REAL,
     PRIMARY KEY (cycle, idx)
 ) STRICT;
 

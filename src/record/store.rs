@@ -1,5 +1,6 @@
 //! The SQLite store of one run. One writer; readers open it read-only and change nothing.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -124,24 +125,30 @@ impl Store {
 
     /// All traced networks: start networks first, then candidates in the order in which they were screened.
     pub fn networks(&self) -> Result<Vec<NetworkRow>> {
-        self.rows("SELECT * FROM network ORDER BY rowid", |r| {
-            Ok(NetworkRow {
-                id: id(r, 0)?,
-                source: r.get(1)?,
-                graph: serde_json::from_str(&r.get::<_, String>(2)?)?,
-                graph_hash: r.get(3)?,
-                signature: from_words64(&r.get::<_, Vec<u8>>(4)?),
-                parameters: r.get(5)?,
-                macs: r.get(6)?,
-                activation_bytes: r.get(7)?,
-            })
-        })
+        self.rows("SELECT * FROM network ORDER BY rowid", network)
+    }
+
+    pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
+        let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
+        let mut rows = statement.query([wanted.to_string()])?;
+        let row = rows.next()?.ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
+        network(row)
+    }
+
+    /// Mean validation accuracy over the seeds of each network, where none of them failed.
+    pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
+        let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
+        for training in self.trainings()? {
+            seeds.entry(training.network).or_default().push(training.accuracy);
+        }
+        let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
+        Ok(seeds.into_iter().filter_map(|(network, all)| Some((network, mean(all)?))).collect())
     }
 
     /// Stores a candidate, or replaces what was known of it.
     pub fn put_candidate(&self, c: &Candidate) -> Result<()> {
         self.db.execute(
-            "INSERT OR REPLACE INTO candidate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            "INSERT OR REPLACE INTO candidate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             params![
                 c.cycle,
                 c.index,
@@ -158,6 +165,7 @@ impl Store {
                 c.source,
                 c.nearest.as_ref().map(ToString::to_string),
                 c.jaccard,
+                c.parent_jaccard,
             ],
         )?;
         Ok(())
@@ -249,6 +257,19 @@ fn id(row: &Row<'_>, column: usize) -> Result<NetworkId> {
     row.get::<_, String>(column)?.parse()
 }
 
+fn network(r: &Row<'_>) -> Result<NetworkRow> {
+    Ok(NetworkRow {
+        id: id(r, 0)?,
+        source: r.get(1)?,
+        graph: serde_json::from_str(&r.get::<_, String>(2)?)?,
+        graph_hash: r.get(3)?,
+        signature: from_words64(&r.get::<_, Vec<u8>>(4)?),
+        parameters: r.get(5)?,
+        macs: r.get(6)?,
+        activation_bytes: r.get(7)?,
+    })
+}
+
 fn candidate(r: &Row<'_>) -> Result<Candidate> {
     Ok(Candidate {
         cycle: r.get(0)?,
@@ -266,6 +287,7 @@ fn candidate(r: &Row<'_>) -> Result<Candidate> {
         source: r.get(12)?,
         nearest: r.get::<_, Option<String>>(13)?.map(|s| s.parse()).transpose()?,
         jaccard: r.get(14)?,
+        parent_jaccard: r.get(15)?,
     })
 }
 
@@ -306,6 +328,7 @@ mod tests {
             source: Some("class Net: pass\n".into()),
             nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
             jaccard: Some(0.5),
+            parent_jaccard: Some(0.75),
         }
     }
 

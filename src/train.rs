@@ -1,0 +1,75 @@
+//! `S(x)`: the quality of what passed the screen, by a short training in the worker processes. A training is stored as soon
+//! as it is done; a kill loses those in flight and no other.
+
+use crate::error::Result;
+use crate::progress::Phase;
+use crate::proxy::{Job, Outcome};
+use crate::record::{Candidate, NetworkId, Stage, Training};
+use crate::run::Run;
+
+/// Trains all networks of a cycle that wait for it; cycle 0 trains the start networks.
+pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
+    let waiting = waiting(run, cycle)?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let done: Vec<(NetworkId, u64)> = run.store.trainings()?.into_iter().map(|t| (t.network, t.seed_index)).collect();
+    let mut places = Vec::new();
+    let mut jobs = Vec::new();
+    for id in &waiting {
+        for seed_index in (0..run.config.proxy.seeds).filter(|&k| !done.contains(&(id.clone(), k))) {
+            let seed = run.training_seed(id, seed_index);
+            jobs.push(Job { graph: run.store.network(id)?.graph, seed });
+            places.push((id.clone(), seed_index, seed));
+        }
+    }
+    let phase = Phase::begin(cycle, "train", places.len() as u64);
+    let store = &run.store;
+    run.pool.train(jobs, &run.stop, &mut |job, result| {
+        let (network, seed_index, seed) = places[job].clone();
+        phase.step();
+        let training = match result {
+            Ok(Outcome { accuracy, curve, seconds, .. }) => {
+                phase.say(format!("{network}: {accuracy:.3}"));
+                Training { network, seed_index, seed, accuracy: Some(accuracy), curve: serde_json::to_string(&curve)?, failure: None, seconds }
+            }
+            Err(failure) => {
+                Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 }
+            }
+        };
+        store.put_training(&training)
+    })?;
+    if run.stopped() {
+        return Ok(());
+    }
+    let spent = phase.finish();
+    run.store.transaction(|s| {
+        let trainings = s.trainings()?;
+        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel)) {
+            settle(&mut candidate, &trainings);
+            s.put_candidate(&candidate)?;
+        }
+        s.put_phase(&spent)
+    })
+}
+
+fn waiting(run: &Run, cycle: u64) -> Result<Vec<NetworkId>> {
+    if cycle == 0 {
+        let trained: Vec<NetworkId> = run.store.trainings()?.into_iter().map(|t| t.network).collect();
+        let starts = run.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name));
+        return Ok(starts.filter(|id| !trained.contains(id)).collect());
+    }
+    Ok(run.store.candidates_of(cycle)?.iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()).map(Candidate::id).collect())
+}
+
+/// A candidate is trained when all its seeds are; one failed seed fails it.
+fn settle(candidate: &mut Candidate, trainings: &[Training]) {
+    let own = trainings.iter().filter(|t| t.network == candidate.id());
+    match own.filter_map(|t| t.failure.as_ref()).next() {
+        None => candidate.stage = Some(Stage::Trained),
+        Some(failure) => {
+            candidate.reason = Some("training".into());
+            candidate.detail = Some(failure.clone());
+        }
+    }
+}
