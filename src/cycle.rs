@@ -33,7 +33,7 @@ pub fn run(run: &mut Run) -> Result<Ending> {
                 return Ok(Ending::Stopped);
             }
         }
-        let elites = elite::of_cycle(run, cycle)?;
+        let elites = elite::of_cycle(&run.store, &run.config, cycle)?;
         let Some(update) = update::tune(run, cycle, &elites)? else {
             return Ok(Ending::Stopped);
         };

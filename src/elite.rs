@@ -4,10 +4,9 @@
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use crate::config::{EliteConfig, EliteSource};
+use crate::config::{EliteConfig, EliteSource, RunConfig};
 use crate::error::{Error, Result};
-use crate::record::{Candidate, EliteRow, NetworkId, Stage};
-use crate::run::Run;
+use crate::record::{Candidate, EliteRow, NetworkId, Stage, Store};
 use crate::seed;
 
 /// A candidate with its measured quality.
@@ -62,10 +61,9 @@ pub struct CycleElites {
 }
 
 /// Selects the elites of a cycle whose trainings are all stored; where elites are cumulative, those of earlier cycles follow.
-pub fn of_cycle(run: &Run, cycle: u64) -> Result<CycleElites> {
-    let config = &run.config;
-    let quality = run.store.qualities()?;
-    let candidates = run.store.candidates()?;
+pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleElites> {
+    let quality = store.qualities()?;
+    let candidates = store.candidates()?;
     let scored: Vec<Scored> = candidates
         .iter()
         .filter(|c| c.cycle == cycle && c.stage == Some(Stage::Trained))
@@ -79,7 +77,7 @@ pub fn of_cycle(run: &Run, cycle: u64) -> Result<CycleElites> {
         rows.push(EliteRow { cycle, network: elite.network, quality: elite.quality, held_out: elite.held_out, example_hash });
     }
     if config.elite.source == EliteSource::Cumulative {
-        let earlier = run.store.elites()?.into_iter().filter(|e| matches!(e.network, NetworkId::Candidate { cycle, .. } if cycle == e.cycle));
+        let earlier = store.elites()?.into_iter().filter(|e| e.cycle < cycle && matches!(e.network, NetworkId::Candidate { cycle: own, .. } if own == e.cycle));
         rows.extend(earlier.map(|e| EliteRow { cycle, ..e }));
     }
     Ok(CycleElites { gamma: selection.gamma, rows })

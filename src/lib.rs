@@ -26,3 +26,4 @@ pub mod summary;
 pub mod theory;
 pub mod train;
 pub mod update;
+pub mod verify;

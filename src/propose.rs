@@ -3,13 +3,13 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::Policy;
+use crate::config::{Policy, RunConfig};
 use crate::delta::{self, corpus};
 use crate::error::{Error, Result};
 use crate::llm::generate::Sampling;
 use crate::parents::{self, Eligible};
 use crate::progress::Phase;
-use crate::record::{Candidate, NetworkId};
+use crate::record::{Candidate, NetworkId, Store};
 use crate::run::Run;
 use crate::seed;
 
@@ -18,7 +18,7 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
         return Ok(());
     }
     let phase = Phase::begin(cycle, "propose", run.config.candidates);
-    let parents = draw_parents(run, cycle)?;
+    let parents = draw_parents(&run.store, &run.config, cycle)?;
     let parent_of = parents::share_out(&parents, run.config.candidates);
     let candidates = match run.config.policy {
         Policy::Llm | Policy::Frozen => sample(run, cycle, &parents, &parent_of, &phase)?,
@@ -34,12 +34,13 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     })
 }
 
-fn draw_parents(run: &Run, cycle: u64) -> Result<Vec<NetworkId>> {
-    let quality = run.store.qualities()?;
+/// The parents of a cycle, from what was known when it began.
+pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
+    let quality = store.qualities()?;
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
-    let starts: Vec<_> = run.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
-    let elites: Vec<_> = run.store.elites()?.into_iter().map(|e| eligible(e.network)).collect();
-    Ok(parents::draw(&starts, &elites, &run.config.parents, run.config.seed, cycle))
+    let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
+    let elites: Vec<_> = store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect();
+    Ok(parents::draw(&starts, &elites, &config.parents, config.seed, cycle))
 }
 
 /// Samples from the LLM, one prefill a parent.

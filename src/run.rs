@@ -12,7 +12,6 @@ use crate::novelty::Filter;
 use crate::proxy::{Pool, dataset};
 use crate::record::folder::{self, Folder};
 use crate::record::{NetworkId, NetworkRow, Stage, Store};
-use crate::seed;
 
 pub struct Run {
     pub config: RunConfig,
@@ -42,7 +41,7 @@ impl Run {
                 s.set_meta("model_name", &llm.identity.name)?;
                 s.set_meta("chat_template", llm.identity.chat_template.as_deref().unwrap_or("none"))?;
             }
-            s.set_meta("starts", &serde_json::to_string(&starts)?)
+            s.set_starts(&starts)
         })?;
         let filter = Filter::new(&config.novelty, config.seed);
         Ok(Self { config, folder, store, llm, filter, pool, stop })
@@ -76,20 +75,6 @@ impl Run {
     /// The first cycle that is not closed; cycles count from 1, and 0 is the training of the start networks.
     pub fn next_cycle(&self) -> Result<u64> {
         Ok(self.store.cycles()?.last().map_or(0, |c| c.cycle + 1))
-    }
-
-    /// The start networks' names and sources.
-    pub fn starts(&self) -> Result<Vec<(String, String)>> {
-        let stored = self.store.meta("starts")?.ok_or_else(|| Error::machine("the store names no start networks"))?;
-        Ok(serde_json::from_str(&stored)?)
-    }
-
-    /// Seed of one training. By the network's place, never by when a worker gets to it.
-    pub fn training_seed(&self, network: &NetworkId, seed_index: u64) -> u64 {
-        match network {
-            NetworkId::Start(name) => seed::derive(self.config.seed, &format!("train start {name}"), &[seed_index]),
-            NetworkId::Candidate { cycle, index } => seed::derive(self.config.seed, "train", &[*cycle, *index, seed_index]),
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::network::{TraceFailure, TraceOptions, trace};
 use crate::novelty::{Filter, Verdict};
 use crate::progress::Phase;
 use crate::proxy::dataset;
-use crate::record::{Candidate, NetworkId, NetworkRow, Stage};
+use crate::record::{Candidate, NetworkId, NetworkRow, Stage, Store};
 use crate::run::Run;
 
 /// Screens the candidates of a cycle that are not screened yet, in their order: what one may not repeat depends on those before.
@@ -23,15 +23,7 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
         return Ok(());
     }
     let phase = Phase::begin(cycle, "screen", waiting.len() as u64);
-    let parents = waiting.iter().map(|c| run.store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
-    // Patching and tracing depend on one candidate alone, so they run side by side.
-    let options = trace_options(&run.config);
-    let traced: Vec<Built> = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, &run.config, &options)).collect();
-    for ((mut candidate, parent), built) in waiting.into_iter().zip(&parents).zip(traced) {
-        if run.stopped() {
-            return Ok(());
-        }
-        let network = judge(&mut candidate, parent, built, &run.config.screen, &mut run.filter, run.config.proxy.batch, run.config.novelty.enabled)?;
+    for (candidate, network) in decide(&run.store, &run.config, &mut run.filter, waiting)? {
         run.store.transaction(|s| {
             network.iter().try_for_each(|n| s.put_network(n))?;
             s.put_candidate(&candidate)
@@ -39,6 +31,24 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
         phase.step();
     }
     run.store.put_phase(&phase.finish())
+}
+
+/// Decides on unscreened candidates in order; gives each with its verdict, and its network where it was traced.
+pub fn decide(store: &Store, config: &RunConfig, filter: &mut Filter, waiting: Vec<Candidate>) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
+    let parents = waiting.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
+    // Patching and tracing depend on one candidate alone, so they run side by side.
+    let options = trace_options(config);
+    let built: Vec<Built> = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, config, &options)).collect();
+    let judged = waiting.into_iter().zip(&parents).zip(built).map(|((mut candidate, parent), built)| {
+        let network = judge(&mut candidate, parent, built, config, filter)?;
+        Ok((candidate, network))
+    });
+    judged.collect()
+}
+
+/// The candidate as it was before the screen.
+pub fn unscreened(candidate: &Candidate) -> Candidate {
+    Candidate { stage: None, reason: None, detail: None, source: None, nearest: None, jaccard: None, parent_jaccard: None, ..candidate.clone() }
 }
 
 /// What patching and tracing gave: the last gate passed, and why it went no further.
@@ -68,7 +78,7 @@ fn build(candidate: &Candidate, parent: &str, config: &RunConfig, options: &Trac
 }
 
 /// Decides on a candidate; gives its network where it was traced.
-fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, limits: &ScreenConfig, filter: &mut Filter, batch: usize, filtering: bool) -> Result<Option<NetworkRow>> {
+fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, config: &RunConfig, filter: &mut Filter) -> Result<Option<NetworkRow>> {
     candidate.source.clone_from(&built.source);
     let graph = match built.outcome {
         Ok(graph) => graph,
@@ -89,11 +99,11 @@ fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, limits: &
         candidate.stage = Some(stage);
         (candidate.reason, candidate.detail) = why.unzip();
     };
-    let over = over_budget(&cost, limits, batch);
+    let over = over_budget(&cost, &config.screen, config.proxy.batch);
     match (over, finding.verdict) {
         (Some(detail), _) => settle(Stage::Traced, Some(("over-budget".into(), detail))),
         (None, Verdict::Refused { why }) => settle(Stage::Affordable, Some(("not-comparable".into(), why))),
-        (None, verdict) if filtering && !verdict.passes() => settle(Stage::Affordable, Some(refusal(&verdict))),
+        (None, verdict) if config.novelty.enabled && !verdict.passes() => settle(Stage::Affordable, Some(refusal(&verdict))),
         (None, _) => settle(Stage::Novel, None),
     }
     let Some(fingerprint) = finding.fingerprint else { return Ok(None) };
@@ -143,24 +153,33 @@ pub fn trace_options(config: &RunConfig) -> TraceOptions {
     TraceOptions { seconds: config.screen.trace_seconds, memory_mib: config.screen.trace_memory_mib, ..TraceOptions::new(shape.input, shape.classes) }
 }
 
-/// Traces the start networks of a run and stores them; one that cannot be traced or is over the budget is the user's to mend.
+/// Traces the start networks and stores those that are not stored yet.
 pub fn admit_starts(run: &mut Run) -> Result<()> {
     let known: Vec<NetworkId> = run.store.networks()?.into_iter().map(|n| n.id).collect();
-    let options = trace_options(&run.config);
-    for (name, source) in run.starts()? {
-        let id = NetworkId::Start(name.clone());
-        if known.contains(&id) {
-            continue;
+    run.filter = Filter::new(&run.config.novelty, run.config.seed);
+    for network in trace_starts(&run.store.starts()?, &run.config, &mut run.filter)? {
+        if !known.contains(&network.id) {
+            run.store.put_network(&network)?;
         }
-        let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
-        let graph = trace(&source, &options).map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
-        let cost = Cost::of(&graph);
-        if let Some(over) = over_budget(&cost, &run.config.screen, run.config.proxy.batch) {
-            return Err(unusable(over).hint("raise the limit in [screen], or start from a smaller network"));
-        }
-        let fingerprint = run.filter.fingerprint(&graph)?;
-        run.store.put_network(&row(id.clone(), source, graph, &fingerprint, &cost))?;
-        run.filter.admit(id.to_string(), fingerprint);
     }
     Ok(())
+}
+
+/// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
+pub fn trace_starts(starts: &[(String, String)], config: &RunConfig, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
+    let options = trace_options(config);
+    let mut networks = Vec::new();
+    for (name, source) in starts {
+        let id = NetworkId::Start(name.clone());
+        let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
+        let graph = trace(source, &options).map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
+        let cost = Cost::of(&graph);
+        if let Some(over) = over_budget(&cost, &config.screen, config.proxy.batch) {
+            return Err(unusable(over).hint("raise the limit in [screen], or start from a smaller network"));
+        }
+        let fingerprint = filter.fingerprint(&graph)?;
+        networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &cost));
+        filter.admit(id.to_string(), fingerprint);
+    }
+    Ok(networks)
 }

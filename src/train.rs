@@ -6,6 +6,7 @@ use crate::progress::Phase;
 use crate::proxy::{Job, Outcome};
 use crate::record::{Candidate, NetworkId, Stage, Training};
 use crate::run::Run;
+use crate::seed;
 
 /// Trains all networks of a cycle that wait for it; cycle 0 trains the start networks.
 pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
@@ -18,7 +19,7 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let mut jobs = Vec::new();
     for id in &waiting {
         for seed_index in (0..run.config.proxy.seeds).filter(|&k| !done.contains(&(id.clone(), k))) {
-            let seed = run.training_seed(id, seed_index);
+            let seed = seed_of(run.config.seed, id, seed_index);
             jobs.push(Job { graph: run.store.network(id)?.graph, seed });
             places.push((id.clone(), seed_index, seed));
         }
@@ -56,10 +57,18 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
 fn waiting(run: &Run, cycle: u64) -> Result<Vec<NetworkId>> {
     if cycle == 0 {
         let trained: Vec<NetworkId> = run.store.trainings()?.into_iter().map(|t| t.network).collect();
-        let starts = run.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name));
+        let starts = run.store.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name));
         return Ok(starts.filter(|id| !trained.contains(id)).collect());
     }
     Ok(run.store.candidates_of(cycle)?.iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()).map(Candidate::id).collect())
+}
+
+/// Seed of one training: by the network's place, never by when a worker gets to it.
+pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
+    match network {
+        NetworkId::Start(name) => seed::derive(run, &format!("train start {name}"), &[seed_index]),
+        NetworkId::Candidate { cycle, index } => seed::derive(run, "train", &[*cycle, *index, seed_index]),
+    }
 }
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.

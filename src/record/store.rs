@@ -106,6 +106,16 @@ impl Store {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
     }
 
+    pub fn set_starts(&self, starts: &[(String, String)]) -> Result<()> {
+        self.set_meta("starts", &serde_json::to_string(starts)?)
+    }
+
+    /// Names and sources of the networks that the run starts from.
+    pub fn starts(&self) -> Result<Vec<(String, String)>> {
+        let stored = self.meta("starts")?.ok_or_else(|| Error::machine("the store names no start networks"))?;
+        Ok(serde_json::from_str(&stored)?)
+    }
+
     pub fn put_network(&self, n: &NetworkRow) -> Result<()> {
         self.db.execute(
             "INSERT INTO network VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
