@@ -106,8 +106,12 @@ impl ChatTemplate {
     /// The conversation as tokens; special tokens come from the template alone, never from what a message says.
     ///
     /// # Errors
-    /// See [`ChatTemplate::render`].
+    /// See [`ChatTemplate::render`]; and where a message holds a character that the model has no tokens for.
     pub fn encode(&self, tokenizer: &Tokenizer, messages: &[Message], add_generation_prompt: bool) -> Result<Vec<u32>> {
+        if let Some(lost) = messages.iter().find_map(|message| tokenizer.lost(&message.content)) {
+            let error = Error::input(format!("the model's vocabulary has no tokens for the character U+{:04X}", u32::from(lost)));
+            return Err(error.hint("take it out of the source"));
+        }
         let free = |mark: &char| !self.text.contains(*mark) && messages.iter().all(|message| !message.content.contains(*mark));
         let mark = MARKS.into_iter().find(free).ok_or_else(|| {
             Error::input("a message holds each of four characters that Unicode never assigns").hint("take them out of the source")
@@ -118,18 +122,23 @@ impl ChatTemplate {
     }
 }
 
-/// Puts `mark` after the first character of whatever is, or could become with the text around the message, a special token.
+/// Puts `mark` after the first character of whatever is a special token, or could become one with the template's text around
+/// the message, whether the template trims the message or not.
 fn disarm(content: &str, tokenizer: &Tokenizer, mark: char) -> String {
     let specials: Vec<&str> = tokenizer.specials().collect();
-    let mut out = String::with_capacity(content.len());
-    let ends_one = |special: &&str| special.char_indices().skip(1).any(|(at, _)| content.starts_with(&special[at..]));
+    let core = content.trim_start();
+    let start = content.len() - core.len();
+    let ends_one = |special: &&str| special.char_indices().skip(1).any(|(at, _)| core.starts_with(&special[at..]));
+    let begins_one = |special: &&str, rest: &str| {
+        rest.starts_with(special) || special.starts_with(rest) || (special.starts_with(rest.trim_end()) && !rest.trim_end().is_empty())
+    };
+    let mut out = content[..start].to_owned();
     if specials.iter().any(ends_one) {
         out.push(mark);
     }
-    for (at, character) in content.char_indices() {
+    for (at, character) in content.char_indices().skip_while(|(at, _)| *at < start) {
         out.push(character);
-        let rest = &content[at..];
-        if specials.iter().any(|special| rest.starts_with(special) || special.starts_with(rest)) {
+        if specials.iter().any(|special| begins_one(special, &content[at..])) {
             out.push(mark);
         }
     }

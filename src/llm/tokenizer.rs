@@ -88,13 +88,19 @@ pub struct Tokenizer {
     /// Tokens cut out of the text before BPE, the longest first.
     whole: Vec<(String, u32)>,
     byte_of: HashMap<char, u8>,
+    /// Whether the byte is a token of its own, so that any text with it can be written.
+    has_byte: [bool; 256],
     bos: Option<u32>,
     eos: u32,
 }
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("tokens", &self.tokens.len()).field("bos", &self.bos).field("eos", &self.eos).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("tokens", &self.tokens.len())
+            .field("bos", &self.bos)
+            .field("eos", &self.eos)
+            .finish_non_exhaustive()
     }
 }
 
@@ -126,6 +132,11 @@ impl Tokenizer {
             }
         }
         let merges = split_merges(&merges, &ids)?;
+        let byte_of = byte_of();
+        let mut has_byte = [false; 256];
+        for (character, byte) in &byte_of {
+            has_byte[usize::from(*byte)] = ids.contains_key(character.encode_utf8(&mut [0; 4]) as &str);
+        }
         let mut whole: Vec<(String, u32)> = tokens
             .iter()
             .zip(&kinds)
@@ -139,7 +150,7 @@ impl Tokenizer {
         let model = builder.ignore_merges(pre == Pre::Llama3).build().map_err(|e| e.to_string())?;
         let mut bpe = Bpe::new(model);
         bpe.with_pre_tokenizer(Some(pre.build()?));
-        Ok(Self { bpe, tokens, kinds, whole, byte_of: byte_of(), bos, eos })
+        Ok(Self { bpe, tokens, kinds, whole, byte_of, has_byte, bos, eos })
     }
 
     /// Special tokens written in the text become those tokens; nothing is put before it.
@@ -159,11 +170,22 @@ impl Tokenizer {
     /// [`Tokenizer::encode`], where a special token with `mark` inside is text; marks are left out.
     pub(super) fn encode_marked(&self, text: &str, mark: Option<char>) -> Vec<u32> {
         let mut ids = Vec::new();
-        self.cut(text, |_| true, |piece| match (piece, mark) {
-            (Piece::Text(text), Some(mark)) if text.contains(mark) => ids.extend(self.encode_plain(&text.replace(mark, ""))),
-            _ => self.push(piece, &mut ids),
-        });
+        self.cut(
+            text,
+            |_| true,
+            |piece| match (piece, mark) {
+                (Piece::Text(text), Some(mark)) if text.contains(mark) => ids.extend(self.encode_plain(&text.replace(mark, ""))),
+                _ => self.push(piece, &mut ids),
+            },
+        );
         ids
+    }
+
+    /// The first character that the vocabulary has no bytes for. Encoding leaves such characters out, as llama.cpp does; `SmolLM2`
+    /// lacks six control characters and the code points from U+40000 to U+BFFFF.
+    #[must_use]
+    pub fn lost(&self, text: &str) -> Option<char> {
+        text.chars().find(|c| c.encode_utf8(&mut [0; 4]).bytes().any(|byte| !self.has_byte[usize::from(byte)]))
     }
 
     /// The text of normal tokens, one after another; special ones are left out. A character whose bytes are not all there
@@ -264,9 +286,9 @@ fn split_merges(merges: &[String], ids: &HashMap<String, u32>) -> Result<Vec<(St
     let mut pairs = Vec::with_capacity(merges.len());
     let mut seen = HashSet::new();
     for merge in merges {
-        let pair = merge.split_once(' ').filter(|(left, right)| {
-            ids.contains_key(*left) && ids.contains_key(*right) && ids.contains_key(&format!("{left}{right}"))
-        });
+        let pair = merge
+            .split_once(' ')
+            .filter(|(left, right)| ids.contains_key(*left) && ids.contains_key(*right) && ids.contains_key(&format!("{left}{right}")));
         let (left, right) = pair.ok_or_else(|| format!("the merge {merge:?} does not join two tokens to a third"))?;
         if seen.insert((left, right)) {
             pairs.push((left.to_owned(), right.to_owned()));
