@@ -11,7 +11,7 @@ const WIDTH: f64 = 640.0;
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 58.0;
+const BOTTOM: f64 = 52.0;
 
 pub struct Axis {
     label: String,
@@ -39,6 +39,15 @@ impl Axis {
         let every = (last - first) / 12 + 1;
         let ticks = (first..=last).filter(|n| (n - first).is_multiple_of(every)).map(|n| (n as f64, n.to_string())).collect();
         Self { label: label.into(), low: first as f64 - 0.5, high: last as f64 + 0.5, ticks }
+    }
+
+    /// Counts from 0, with whole steps.
+    pub fn counts(label: &str, most: u64) -> Self {
+        let power = 10u64.pow((most.max(1) / 5).max(1).ilog10());
+        let step = [1, 2, 5, 10].map(|m| m * power).into_iter().find(|step| most <= 6 * step).unwrap_or(10 * power);
+        let last = most.max(1).div_ceil(step);
+        let ticks = (0..=last).map(|i| ((i * step) as f64, (i * step).to_string())).collect();
+        Self { label: label.into(), low: 0.0, high: (last * step) as f64, ticks }
     }
 
     /// For plots whose data may be anything.
@@ -202,6 +211,15 @@ mod tests {
         assert!(flat.low < flat.high && flat.place(0.5).is_finite());
         let broken = Axis::plain("", f64::NAN, f64::INFINITY);
         assert!(broken.low < broken.high);
+    }
+
+    #[test]
+    fn counts_have_whole_steps() {
+        for most in [0, 1, 7, 12, 50, 61, 1100, 12_345] {
+            let axis = Axis::counts("", most);
+            assert!(axis.high >= most as f64 && (2..=7).contains(&axis.ticks.len()), "{most}: {}", axis.ticks.len());
+            assert!(axis.ticks.iter().all(|(value, text)| value.to_string() == *text));
+        }
     }
 
     #[test]

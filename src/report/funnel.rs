@@ -2,7 +2,7 @@
 
 use super::chart::{Axis, Chart};
 use super::data::{Funnel, ReportData};
-use super::html::{details, duration, or_none, percent, table};
+use super::html::{chart_table, details, duration, or_none, percent, table};
 
 /// Where candidates end, from the first gate to the last: (class of the colour, name).
 const ENDS: [(&str, &str); 8] = [
@@ -50,11 +50,7 @@ pub fn section(data: &ReportData) -> String {
         return "<p class=\"quiet\">No cycle has closed yet.</p>\n".into();
     };
     let most = data.cycles.iter().map(|cycle| cycle.funnel.asked).max().unwrap_or(0);
-    let mut chart = Chart::new(
-        Axis::bands("cycle", first.cycle, last.cycle),
-        Axis::linear("candidates", 0.0, most as f64, |value| format!("{value:.0}")),
-        300.0,
-    );
+    let mut chart = Chart::new(Axis::bands("cycle", first.cycle, last.cycle), Axis::counts("candidates", most), 300.0);
     for cycle in &data.cycles {
         let mut floor = 0;
         let x = (cycle.cycle as f64 - 0.4, cycle.cycle as f64 + 0.4);
@@ -74,7 +70,7 @@ pub fn section(data: &ReportData) -> String {
     let head = ["cycle", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite", "trained of asked"];
     let mut rows: Vec<Vec<String>> = data.cycles.iter().map(|cycle| row(&cycle.cycle.to_string(), &cycle.funnel)).collect();
     rows.push(row("all", &total(data)));
-    html.push_str(&table("Funnel of each cycle", &head, &rows));
+    html.push_str(&chart_table("Funnel of each cycle", &head, &rows));
     html.push_str("<p class=\"quiet\">Parsed and applied count first tries: nothing is repaired.</p>\n");
 
     let reasons: Vec<Vec<String>> = data
@@ -128,5 +124,5 @@ pub fn cost(data: &ReportData) -> String {
         .fold(None, |most: Option<f64>, mib| Some(most.map_or(mib, |m| m.max(mib))));
     row.extend([format!("{all:.1}"), or_none(peak, |mib| format!("{mib:.0}"))]);
     rows.push(row);
-    format!("<p>{} in all.</p>\n{}", duration(all), table("Seconds of each phase", &head, &rows))
+    format!("<p>{} in all.</p>\n{}", duration(all), chart_table("Seconds of each phase", &head, &rows))
 }

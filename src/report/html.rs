@@ -49,7 +49,13 @@ pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
 
 fn is_number(cell: &str) -> bool {
     let digits = cell.trim_start_matches(['+', '\u{2212}', '-']);
-    cell == NONE || digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.contains(char::is_alphabetic)
+    cell == NONE || digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.contains(|c: char| c.is_alphabetic() && c != 'e')
+}
+
+/// The table of a chart: folded away where it is long.
+pub fn chart_table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    let table = table(label, head, rows);
+    if rows.len() > 8 { details(&format!("{label}: the numbers"), &table) } else { table }
 }
 
 /// A list of terms and their values.
@@ -153,6 +159,8 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!((short(0.012_345), short(1234.5), short(3e-9)), ("0.0123".into(), "1234".into(), "3.00e-9".into()));
         assert_eq!((duration(4.04), duration(245.0), duration(7260.0)), ("4.0 s".into(), "4 min 05 s".into(), "2 h 01 min".into()));
-        assert!(is_number("+1.5%") && is_number("12") && is_number(NONE) && !is_number("c12") && !is_number("12 min"));
+        assert!(
+            is_number("+1.5%") && is_number("12") && is_number(NONE) && is_number("2.9e-6") && !is_number("c12") && !is_number("12 min")
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Candidate, ReportData};
-use super::html::{NONE, details, or_none, percent, table, thousands};
+use super::html::{NONE, chart_table, details, or_none, percent, table, thousands};
 use crate::theory::Estimate;
 use crate::theory::statistics::{mean, mean_interval};
 
@@ -95,7 +95,7 @@ pub fn section(data: &ReportData) -> String {
         "Validation accuracy of every trained candidate. Nothing is smoothed; candidates that failed have no quality and are not drawn.",
     );
     let head = ["cycle", "trained", "mean", "95% interval of the mean", "\u{3b3}", "best of cycle", "best so far"];
-    html.push_str(&table("Quality of each cycle", &head, &rows));
+    html.push_str(&chart_table("Quality of each cycle", &head, &rows));
     html
 }
 
@@ -117,7 +117,7 @@ pub fn novelty(data: &ReportData) -> String {
     let most = counts.iter().map(|[passed, refused]| passed + refused).max().unwrap_or(1);
     let mut chart = Chart::new(
         Axis::plain("Jaccard similarity J to the nearest network accepted before", 0.0, 1.0),
-        Axis::linear("candidates", 0.0, most as f64, |value| format!("{value:.0}")),
+        Axis::counts("candidates", most),
         260.0,
     );
     for (bin, [passed, refused]) in counts.into_iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::ReportData;
-use super::html::{or_none, short, table};
+use super::html::{chart_table, or_none, short};
 
 /// None where no cycle was tuned: a control.
 pub fn section(data: &ReportData) -> Option<String> {
@@ -51,6 +51,6 @@ pub fn section(data: &ReportData) -> Option<String> {
             ]
         })
         .collect();
-    html.push_str(&table("Tuning of each cycle", &head, &rows));
+    html.push_str(&chart_table("Tuning of each cycle", &head, &rows));
     Some(html)
 }
