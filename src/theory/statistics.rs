@@ -101,7 +101,9 @@ fn acceleration(all: &[usize], statistic: impl Fn(&[usize]) -> f64) -> f64 {
 
 fn resample(units: &mut [usize], rng: &mut ChaCha8Rng) {
     let n = units.len();
-    units.iter_mut().for_each(|unit| *unit = rng.random_range(0..n));
+    for unit in units {
+        *unit = rng.random_range(0..n);
+    }
 }
 
 /// [`bootstrap`] of the mean.
@@ -152,7 +154,7 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
     while first < order.len() {
         let equal = order[first..].iter().take_while(|&&place| values[place] == values[order[first]]).count();
         for &place in &order[first..first + equal] {
-            ranks[place] = first as f64 + (equal as f64 + 1.0) / 2.0;
+            ranks[place] = first as f64 + f64::midpoint(equal as f64, 1.0);
         }
         first += equal;
     }
