@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{Policy, RunConfig};
 use crate::delta::{self, corpus};
 use crate::error::{Error, Result};
-use crate::llm::generate::Sampling;
+use crate::llm::generate::{Request, Sampling};
 use crate::parents::{self, Eligible};
 use crate::progress::Phase;
 use crate::record::{Candidate, NetworkId, Store};
@@ -44,8 +44,8 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
 }
 
 /// Samples from the LLM, one prefill a parent.
-fn sample(run: &mut Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Vec<Candidate>> {
-    let llm = run.llm.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Vec<Candidate>> {
+    let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
     let config = &run.config;
     let sampling = Sampling {
         temperature: config.delta.temperature,
@@ -53,24 +53,24 @@ fn sample(run: &mut Run, cycle: u64, parents: &[NetworkId], parent_of: &[Network
         max_tokens: config.delta.max_tokens,
         eos: llm.tokenizer.eos(),
     };
-    let mut candidates = Vec::new();
+    let mut requests = Vec::new();
+    let mut places = Vec::new();
     for parent in parents {
-        let source = run.store.network(parent)?.source;
-        let prompt = llm.prompt(config.delta.format, &source)?;
         let indices: Vec<u64> = (0..config.candidates).filter(|&i| parent_of[i as usize] == *parent).collect();
-        let seeds: Vec<u64> = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
-        let samples = llm.generate(&prompt, &seeds, &sampling, &run.stop)?;
-        if run.stop.load(std::sync::atomic::Ordering::Relaxed) {
-            return Ok(candidates);
-        }
+        let seeds = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
+        requests.push(Request { prompt: llm.prompt(config.delta.format, &run.store.network(parent)?.source)?, seeds });
+        places.push((parent, indices));
+    }
+    let samples = llm.generate(&requests, &sampling, &run.stop, &mut || phase.step())?;
+    let mut candidates = Vec::new();
+    for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
         for (index, sample) in indices.into_iter().zip(samples) {
-            phase.step();
             candidates.push(Candidate {
                 completion: llm.completion_text(&sample.tokens),
                 log_p: Some(sample.log_p),
                 log_q: Some(sample.log_q),
                 ended: sample.ended,
-                prompt_hash: prompt_hash(&prompt),
+                prompt_hash: prompt_hash(&request.prompt),
                 tokens: sample.tokens,
                 ..blank(cycle, index, parent)
             });
