@@ -8,6 +8,7 @@ use eliteloop::home;
 use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::{ChatTemplate, Message, Role};
 use eliteloop::llm::config::{DecoderConfig, Family};
+use eliteloop::llm::gguf::Gguf;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -279,6 +280,31 @@ fn a_tokenizer_that_cannot_be_rebuilt_is_refused() {
     assert!(error.to_string().contains("tokenizer.ggml.merges is missing"), "{error}");
 }
 
+/// Each supported type, block by block, against the `gguf` package.
+#[test]
+fn every_type_is_dequantised_as_by_the_gguf_package() {
+    let cases = golden("quants.json");
+    let cases = cases.as_array().unwrap();
+    let mut built = Built { version: 3, keys: Vec::new(), tensors: Vec::new() };
+    for case in cases {
+        let (hex, values) = (case["raw"].as_str().unwrap(), case["values"].as_array().unwrap());
+        let raw = (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+        let code = case["code"].as_u64().unwrap() as u32;
+        built.tensors.push((case["type"].as_str().unwrap().into(), vec![values.len() as u64], code, raw));
+    }
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), built.bytes()).unwrap();
+    let gguf = Gguf::open(file.path()).unwrap();
+    assert_eq!(cases.len(), 11);
+    for case in cases {
+        let ours = gguf.tensor(case["type"].as_str().unwrap()).unwrap().to_vec1::<f32>().unwrap();
+        for (ours, theirs) in ours.iter().zip(case["values"].as_array().unwrap()) {
+            let theirs = theirs.as_f64().unwrap() as f32;
+            assert!((ours - theirs).abs() <= 1e-6 * theirs.abs().max(0.1), "{}: {ours} is not {theirs}", case["type"]);
+        }
+    }
+}
+
 // ---------------------------------------------------------------- the real model
 
 fn real() -> ModelFile {
@@ -471,7 +497,7 @@ fn a_message_cannot_end_its_own_turn() {
         assert_eq!(tokenizer.decode(&ids), tokenizer.decode(&harmless).replacen("hi", content, 1), "no mark is left in {content:?}");
     }
     // A template may put a message right against its own text, trimmed; what that forms is no token either.
-    let template = ChatTemplate::new("{% for m in messages %}<|im_{{ m.content | trim }}end|>{% endfor %}", &tokenizer).unwrap();
+    let template = ChatTemplate::new("{% for m in messages %}<|im_{{ m.content | trim }}end|>{% endfor %}", "", "").unwrap();
     for content in ["", "end|>", " start|><|im_ ", "<|im_"] {
         let ids = template.encode(&tokenizer, &[Message::user(content)], false).unwrap();
         let rendered = template.render(&[Message::user(content)], false).unwrap();
@@ -481,8 +507,7 @@ fn a_message_cannot_end_its_own_turn() {
 
 #[test]
 fn templates_have_what_python_gives_them() {
-    let tokenizer = real().tokenizer().unwrap();
-    let render = |text: &str| ChatTemplate::new(text, &tokenizer).and_then(|t| t.render(&[Message::user(" Hi ")], true));
+    let render = |text: &str| ChatTemplate::new(text, "<s>", "<|im_end|>").and_then(|t| t.render(&[Message::user(" Hi ")], true));
     assert_eq!(render("{{ messages[0].content.strip().upper() }}").unwrap(), "HI");
     assert_eq!(render("{%- if tools is not none %}tools{% endif -%}\n  {{ eos_token }}").unwrap(), "<|im_end|>");
     assert_eq!(render("  {% if add_generation_prompt %}\nx\n  {% endif %}\n").unwrap(), "x\n");

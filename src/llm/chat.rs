@@ -9,7 +9,6 @@ use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::model_file::hex;
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 
@@ -61,10 +60,11 @@ const MARKS: [char; 4] = ['\u{1fffe}', '\u{2fffe}', '\u{3fffe}', '\u{4fffe}'];
 
 impl ChatTemplate {
     /// Compiles a template as Hugging Face's `transformers` does: blocks leave no line of their own, and Python's string methods work.
+    /// The tokens that begin and end a text are given as they are written.
     ///
     /// # Errors
     /// Where the text is no Jinja template.
-    pub fn new(text: &str, tokenizer: &Tokenizer) -> Result<Self> {
+    pub fn new(text: &str, bos: &str, eos: &str) -> Result<Self> {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -75,14 +75,13 @@ impl ChatTemplate {
         environment.add_template_owned(NAME, text.to_owned()).map_err(|e| {
             Error::input("the model's chat template cannot be parsed").hint("use another conversion of the model").caused_by(e)
         })?;
-        let token = |id: Option<u32>| id.and_then(|id| tokenizer.token(id)).unwrap_or_default().to_owned();
-        Ok(Self { environment, text: text.to_owned(), bos: token(tokenizer.bos()), eos: token(Some(tokenizer.eos())) })
+        Ok(Self { environment, text: text.to_owned(), bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
     /// The SHA-256 of the template's text, in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {
-        hex(&Sha256::digest(&self.text))
+        format!("{:x}", Sha256::digest(&self.text))
     }
 
     /// The conversation as text; `add_generation_prompt` opens the assistant's next turn.

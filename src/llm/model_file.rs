@@ -1,8 +1,8 @@
 //! A model on disk: its shape, its weights under their Hugging Face names, its tokenizer and its chat template.
 //!
-//! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of interleaved RoPE. Both are undone
-//! here: with row (head, j, s) of the file being row (head, s, j) of Hugging Face's layout, j < head_dim / 2, s < 2, the
-//! decoder rotates halves for every family.
+//! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of
+//! interleaved `RoPE`. Both are undone here: row (head, j, s) of the file is row (head, s, j) of Hugging Face's layout, with
+//! `j < head_dim / 2` and `s < 2`, so the decoder rotates halves for every family.
 //!
 //! A file is refused when it lacks a weight the family needs, when a shape differs, and when it holds a weight the decoder does
 //! not know, since leaving one out would change the model silently.
@@ -109,22 +109,27 @@ impl ModelFile {
             let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
             gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
         })?;
-        let token = |key: &str| match gguf.get(key) {
-            None => Ok(None),
-            Some(_) => gguf.count(key).map(|id| Some(id as u32)),
-        };
         let vocabulary = Vocabulary {
             tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
             kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
             merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
             pre,
-            bos: token("tokenizer.ggml.bos_token_id")?,
-            eos: token("tokenizer.ggml.eos_token_id")?,
+            bos: self.token_id("bos")?,
+            eos: self.token_id("eos")?,
         };
         if vocabulary.tokens.len() > self.config.vocab {
             return Err(gguf.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
         Tokenizer::new(vocabulary).map_err(|flaw| gguf.error(flaw))
+    }
+
+    /// The id of the token that plays this part, where the file names one.
+    fn token_id(&self, part: &str) -> Result<Option<u32>> {
+        let key = format!("tokenizer.ggml.{part}_token_id");
+        match self.gguf.get(&key) {
+            None => Ok(None),
+            Some(_) => self.gguf.count(&key).map(|id| Some(id as u32)),
+        }
     }
 
     /// The chat template, where the model has one.
@@ -133,7 +138,12 @@ impl ModelFile {
     /// Where it cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let Some(Value::Text(text)) = self.gguf.get("tokenizer.chat_template") else { return Ok(None) };
-        ChatTemplate::new(text, &self.tokenizer()?).map(Some)
+        let tokens = self.gguf.texts("tokenizer.ggml.tokens")?;
+        let written = |name: &str| {
+            let id = self.token_id(name)?;
+            Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
+        };
+        ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
     }
 }
 
@@ -145,13 +155,7 @@ pub fn sha256(path: &Path) -> Result<String> {
     let mut file = std::fs::File::open(path).at("open", path)?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).at("read", path)?;
-    Ok(hex(&hash.finalize()))
-}
-
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
