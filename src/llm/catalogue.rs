@@ -122,7 +122,8 @@ pub fn find(spec: &str) -> Result<PathBuf> {
     if spec.contains('/') || path.extension().is_some_and(|e| e == "gguf") {
         return Err(Error::input(format!("there is no model file {spec}")).hint("`eliteloop models list` shows the models known by name"));
     }
-    let nearest = ENTRIES.iter().map(|entry| entry.name).max_by(|a, b| strsim::jaro_winkler(a, spec).total_cmp(&strsim::jaro_winkler(b, spec)));
+    let nearest =
+        ENTRIES.iter().map(|entry| entry.name).max_by(|a, b| strsim::jaro_winkler(a, spec).total_cmp(&strsim::jaro_winkler(b, spec)));
     let error = Error::input(format!("there is no model '{spec}'"));
     Err(match nearest {
         Some(name) if strsim::jaro_winkler(name, spec) > 0.8 => error.hint(format!("did you mean '{name}'?")),

@@ -178,11 +178,13 @@ impl Flaw {
     fn at(self, path: &Path, size: u64) -> Error {
         let shown = path.display();
         match self {
-            Self::NotGguf => Error::input(format!("{shown} is not a GGUF file")).hint("give the path of a .gguf file, or a name that `eliteloop models list` shows"),
-            Self::BigEndian => Error::input(format!("{shown} is a big-endian GGUF file")).hint("use the little-endian file of the same model"),
-            Self::Version(version) => {
-                Error::input(format!("{shown}: GGUF version {version} is not supported")).hint("versions 2 and 3 are; convert the model again")
+            Self::NotGguf => Error::input(format!("{shown} is not a GGUF file"))
+                .hint("give the path of a .gguf file, or a name that `eliteloop models list` shows"),
+            Self::BigEndian => {
+                Error::input(format!("{shown} is a big-endian GGUF file")).hint("use the little-endian file of the same model")
             }
+            Self::Version(version) => Error::input(format!("{shown}: GGUF version {version} is not supported"))
+                .hint("versions 2 and 3 are; convert the model again"),
             Self::CutOff(what) => Error::input(format!("{shown} is cut off at {size} bytes: {what}")).hint("fetch or copy the file again"),
             Self::Absurd(what) => Error::input(format!("{shown} is damaged: {what}")).hint("fetch or copy the file again"),
             Self::Unsupported(what) => Error::input(format!("{shown}: {what}"))
@@ -241,7 +243,8 @@ impl<R: Read> Header<R> {
         let data = self.at.next_multiple_of(alignment);
         let mut tensors = HashMap::new();
         for (name, mut info) in found {
-            let start = data.checked_add(info.start).filter(|start| start.checked_add(info.bytes as u64).is_some_and(|end| end <= self.size));
+            let start =
+                data.checked_add(info.start).filter(|start| start.checked_add(info.bytes as u64).is_some_and(|end| end <= self.size));
             info.start = start.ok_or_else(|| Flaw::CutOff(format!("the tensor {name} would lie past the end")))?;
             if tensors.insert(name.clone(), info).is_some() {
                 return Err(Flaw::Absurd(format!("the tensor {name} occurs twice")));
@@ -263,9 +266,11 @@ impl<R: Read> Header<R> {
         }
         let code = self.u32()?;
         let start = self.u64()?;
-        let dtype = dtype(code).ok_or_else(|| Flaw::Unsupported(format!("the tensor {name} is quantised in a way that is not supported ({code})")))?;
+        let dtype = dtype(code)
+            .ok_or_else(|| Flaw::Unsupported(format!("the tensor {name} is quantised in a way that is not supported ({code})")))?;
         let block = dtype.block_size() as u64;
-        let elements = dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim)).filter(|&n| n > 0 && dims[0].is_multiple_of(block));
+        let elements =
+            dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim)).filter(|&n| n > 0 && dims[0].is_multiple_of(block));
         let bytes = elements.and_then(|n| (n / block).checked_mul(dtype.type_size() as u64));
         let bytes = bytes.ok_or_else(|| Flaw::Absurd(format!("the tensor {name} has the dimensions {dims:?}")))?;
         // Fits a usize: it is held against the file's size before anything is allocated.
@@ -362,7 +367,9 @@ impl<R: Read> Header<R> {
 
     fn fill(&mut self, bytes: &mut [u8]) -> Checked<()> {
         self.source.read_exact(bytes).map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof if self.size > HEADER_LIMIT => Flaw::Absurd(format!("its header is longer than {HEADER_LIMIT} bytes")),
+            std::io::ErrorKind::UnexpectedEof if self.size > HEADER_LIMIT => {
+                Flaw::Absurd(format!("its header is longer than {HEADER_LIMIT} bytes"))
+            }
             std::io::ErrorKind::UnexpectedEof => Flaw::CutOff("its header goes on".into()),
             _ => Flaw::Io(error),
         })?;

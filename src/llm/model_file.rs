@@ -100,7 +100,9 @@ impl ModelFile {
         let gguf = &self.gguf;
         let kind = gguf.text("tokenizer.ggml.model")?;
         if kind != "gpt2" {
-            return Err(gguf.error(format!("the tokenizer is of the kind '{kind}'")).hint("supported are byte-level BPE tokenizers ('gpt2')"));
+            return Err(gguf
+                .error(format!("the tokenizer is of the kind '{kind}'"))
+                .hint("supported are byte-level BPE tokenizers ('gpt2')"));
         }
         let pre = gguf.text("tokenizer.ggml.pre")?;
         let pre = Pre::from_name(pre).ok_or_else(|| {
@@ -171,7 +173,9 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     }
     let head_dim = optional("attention.key_length", width / heads)?;
     if head_dim == 0 || head_dim % 2 != 0 || optional("attention.value_length", head_dim)? != head_dim {
-        return Err(gguf.error(format!("heads of {head_dim} numbers for keys are not supported")).hint("they are to be even, and as many for values"));
+        return Err(gguf
+            .error(format!("heads of {head_dim} numbers for keys are not supported"))
+            .hint("they are to be even, and as many for values"));
     }
     if optional("rope.dimension_count", head_dim)? != head_dim {
         return Err(gguf.error("its position encoding turns only a part of each head, which is not supported"));

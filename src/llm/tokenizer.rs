@@ -94,7 +94,11 @@ pub struct Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokenizer").field("tokens", &self.tokens.len()).field("bos", &self.bos).field("eos", &self.eos).finish_non_exhaustive()
+        f.debug_struct("Tokenizer")
+            .field("tokens", &self.tokens.len())
+            .field("bos", &self.bos)
+            .field("eos", &self.eos)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,10 +163,14 @@ impl Tokenizer {
     /// [`Tokenizer::encode`], where a special token with `mark` inside is text; marks are left out.
     pub(super) fn encode_marked(&self, text: &str, mark: Option<char>) -> Vec<u32> {
         let mut ids = Vec::new();
-        self.cut(text, |_| true, |piece| match (piece, mark) {
-            (Piece::Text(text), Some(mark)) if text.contains(mark) => ids.extend(self.encode_plain(&text.replace(mark, ""))),
-            _ => self.push(piece, &mut ids),
-        });
+        self.cut(
+            text,
+            |_| true,
+            |piece| match (piece, mark) {
+                (Piece::Text(text), Some(mark)) if text.contains(mark) => ids.extend(self.encode_plain(&text.replace(mark, ""))),
+                _ => self.push(piece, &mut ids),
+            },
+        );
         ids
     }
 
@@ -264,9 +272,9 @@ fn split_merges(merges: &[String], ids: &HashMap<String, u32>) -> Result<Vec<(St
     let mut pairs = Vec::with_capacity(merges.len());
     let mut seen = HashSet::new();
     for merge in merges {
-        let pair = merge.split_once(' ').filter(|(left, right)| {
-            ids.contains_key(*left) && ids.contains_key(*right) && ids.contains_key(&format!("{left}{right}"))
-        });
+        let pair = merge
+            .split_once(' ')
+            .filter(|(left, right)| ids.contains_key(*left) && ids.contains_key(*right) && ids.contains_key(&format!("{left}{right}")));
         let (left, right) = pair.ok_or_else(|| format!("the merge {merge:?} does not join two tokens to a third"))?;
         if seen.insert((left, right)) {
             pairs.push((left.to_owned(), right.to_owned()));
