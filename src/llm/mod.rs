@@ -1,8 +1,15 @@
 //! The LLM inside the process: files, tokenizer, decoder, LoRA, generation, scoring, tuning.
 
+pub mod attention;
+pub mod cache;
 pub mod catalogue;
 pub mod chat;
 pub mod config;
+pub mod decoder;
 pub mod gguf;
+pub mod layer;
+pub mod lora;
 pub mod model_file;
+pub mod ops;
+pub mod stock;
 pub mod tokenizer;
