@@ -55,7 +55,11 @@ pub(super) fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
         let base = levels.base(edit.start, edit.end);
         let first = edit.given.iter().find(|line| !is_blank(line)).map_or("", |line| indentation(line));
         for (i, line) in edit.given.iter().enumerate() {
-            let line = if is_blank(line) { (*line).to_owned() } else { place(line, first, base).ok_or(Failure::Malformed { line: edit.line + 1 + i })? };
+            let line = if is_blank(line) {
+                (*line).to_owned()
+            } else {
+                place(line, first, base).ok_or(Failure::Malformed { line: edit.line + 1 + i })?
+            };
             size += line.len();
             if size > MAX_BYTES {
                 return Err(Failure::TooLong);

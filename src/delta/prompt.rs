@@ -3,9 +3,11 @@
 //! All candidates of one parent share the whole prompt, so it is read into the cache once.
 
 use crate::config::Format;
+use crate::error::Result;
+use crate::llm::chat::{ChatTemplate, Message};
+use crate::llm::tokenizer::Tokenizer;
 
-/// The task, for the system role of a chat template.
-pub const SYSTEM: &str = "You improve small PyTorch image classifiers.";
+const SYSTEM: &str = "You improve small PyTorch image classifiers.";
 
 fn instruction(format: Format) -> &'static str {
     match format {
@@ -15,21 +17,28 @@ fn instruction(format: Format) -> &'static str {
     }
 }
 
-/// The user's turn.
+/// The conversation that asks for a delta.
 #[must_use]
-pub fn user(format: Format, parent: &str) -> String {
-    format!("{}\n\n{}", instruction(format), super::show(format, parent))
+pub fn messages(format: Format, parent: &str) -> [Message; 2] {
+    let request = format!("{}\n\n{}", instruction(format), super::show(format, parent));
+    [Message::system(SYSTEM), Message::user(request)]
 }
 
-/// The prompt of a model without a chat template; the completion follows it directly.
+/// The prompt of a model without a chat template; the delta follows it directly.
 #[must_use]
 pub fn plain(format: Format, parent: &str) -> String {
-    format!("### Network\n{}### Change\n", ensure_newline(super::show(format, parent)))
+    let shown = super::show(format, parent);
+    let end = if shown.ends_with('\n') { "" } else { "\n" };
+    format!("### Network\n{shown}{end}### Change\n")
 }
 
-fn ensure_newline(mut text: String) -> String {
-    if !text.ends_with('\n') {
-        text.push('\n');
+/// The prompt as tokens. What the parent says never becomes a special token.
+///
+/// # Errors
+/// Where the template refuses the conversation.
+pub fn encode(tokenizer: &Tokenizer, template: Option<&ChatTemplate>, format: Format, parent: &str) -> Result<Vec<u32>> {
+    match template {
+        Some(template) => template.encode(tokenizer, &messages(format, parent), true),
+        None => Ok(tokenizer.bos().into_iter().chain(tokenizer.encode_plain(&plain(format, parent))).collect()),
     }
-    text
 }

@@ -13,3 +13,36 @@ pub use mutate::mutate;
 pub use network::{Cost, Network, random_network};
 pub use render::render;
 pub use source::mutate_source;
+
+use std::collections::HashSet;
+
+use rand::Rng;
+
+use crate::config::Format;
+
+/// A parent with several different changes to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Family {
+    pub parent: String,
+    pub deltas: Vec<String>,
+}
+
+/// A random family of `size` deltas; `fits` says which deltas are short enough.
+#[must_use]
+pub fn random_family(rng: &mut impl Rng, format: Format, size: usize, fits: impl Fn(&str) -> bool) -> Family {
+    loop {
+        let network = random_network(rng);
+        let parent = render(&network);
+        let mut seen = HashSet::new();
+        let mut deltas = Vec::new();
+        // A small network may not have as many different changes; then another one is drawn.
+        for _ in 0..20 * size {
+            let child = render(&mutate(rng, &network));
+            let delta = super::write(format, &parent, &child).filter(|delta| fits(delta));
+            deltas.extend(delta.filter(|delta| seen.insert(delta.clone())));
+            if deltas.len() == size {
+                return Family { parent, deltas };
+            }
+        }
+    }
+}

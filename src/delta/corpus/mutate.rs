@@ -1,10 +1,10 @@
 //! Random changes to a network's structure.
 
 use rand::Rng;
-use rand::seq::{IndexedRandom, IteratorRandom};
+use rand::seq::{IndexedMutRandom, IndexedRandom, IteratorRandom};
 
 use super::network::{
-    Activation, Block, Habits, Kind, Layout, Network, Norm, Pooling, Unit, WIDTHS, pick, random_activation, random_branch, random_dropout,
+    Activation, Block, Habits, Kind, Layout, Network, Norm, Unit, WIDTHS, pick, random_activation, random_branch, random_dropout,
     random_kernel, random_kind, random_norm, random_pool, random_pooling, random_unit,
 };
 use super::render;
@@ -122,8 +122,7 @@ impl Change {
             Self::Depthwise => match &mut network.blocks[at].kind {
                 Kind::Conv(unit) => {
                     let point = Unit { kernel: 1, stride: 1, ..unit.clone() };
-                    network.blocks[at].kind =
-                        Kind::Separable { kernel: unit.kernel.max(3), stride: unit.stride, norm: unit.norm, point };
+                    network.blocks[at].kind = Kind::Separable { kernel: unit.kernel.max(3), stride: unit.stride, norm: unit.norm, point };
                 }
                 Kind::Separable { kernel, stride, point, .. } => {
                     let unit = Unit { kernel: *kernel, stride: *stride, ..point.clone() };
@@ -159,7 +158,10 @@ impl Change {
             },
             Self::Unit => match &mut network.blocks[at].kind {
                 Kind::Residual { units, .. } => lengthen(rng, units),
-                Kind::Concat(branches) => lengthen(rng, branches.choose_mut(rng)?),
+                Kind::Concat(branches) => {
+                    let units = branches.choose_mut(rng)?;
+                    lengthen(rng, units);
+                }
                 _ => return None,
             },
         }

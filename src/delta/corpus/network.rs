@@ -364,7 +364,8 @@ pub fn random_network(rng: &mut impl Rng) -> Network {
 
 fn draft(rng: &mut impl Rng) -> Network {
     let layout = pick(rng, &[(Layout::Flat, 4), (Layout::Staged, 5), (Layout::Layers, 4), (Layout::Helper, 2), (Layout::Loop, 1)]);
-    let shared = random_unit(rng, &Habits::random(rng), 32);
+    let habits = Habits::random(rng);
+    let shared = random_unit(rng, &habits, 32);
     let style = Style {
         layout,
         loop_pool: rng.random_bool(0.8).then(|| random_pool(rng)),
@@ -379,7 +380,6 @@ fn draft(rng: &mut impl Rng) -> Network {
         head_inside: rng.random_bool(0.5),
         shared: Unit { kernel: 3, stride: 1, ..shared },
     };
-    let habits = Habits::random(rng);
     let mut blocks = Vec::new();
     let mut width = *WIDTHS[..8].choose(rng).expect("not empty");
     for number in 1..=rng.random_range(2..=7) {
@@ -418,7 +418,12 @@ pub(super) fn random_kind(rng: &mut impl Rng, layout: Layout, habits: &Habits, w
         let inner = Unit { stride: 1, ..unit.clone() };
         let kind = match rng.random_range(0..20) {
             0..6 => Kind::Conv(unit),
-            6..9 => Kind::Separable { kernel: random_kernel(rng).max(3), stride: unit.stride, norm: unit.norm, point: Unit { kernel: 1, ..inner } },
+            6..9 => Kind::Separable {
+                kernel: random_kernel(rng).max(3),
+                stride: unit.stride,
+                norm: unit.norm,
+                point: Unit { kernel: 1, ..inner },
+            },
             9..13 => Kind::Pool(random_pool(rng)),
             13 => Kind::Dropout(random_dropout(rng)),
             14..17 => {
@@ -453,7 +458,11 @@ pub(super) fn random_unit(rng: &mut impl Rng, habits: &Habits, width: usize) -> 
 
 pub(super) fn random_branch(rng: &mut impl Rng, habits: &Habits) -> Vec<Unit> {
     let units = if rng.random_bool(0.75) { 1 } else { 2 };
-    (0..units).map(|_| Unit { stride: 1, ..random_unit(rng, habits, *[8, 16, 24, 32].choose(rng).expect("not empty")) }).collect()
+    let unit = |_| {
+        let width = *[8, 16, 24, 32].choose(rng).expect("not empty");
+        Unit { stride: 1, ..random_unit(rng, habits, width) }
+    };
+    (0..units).map(unit).collect()
 }
 
 pub(super) fn random_kernel(rng: &mut impl Rng) -> usize {
@@ -484,10 +493,7 @@ pub(super) fn random_pool(rng: &mut impl Rng) -> Pool {
 }
 
 pub(super) fn random_pooling(rng: &mut impl Rng) -> Pooling {
-    pick(
-        rng,
-        &[(Pooling::Mean, 5), (Pooling::Adaptive, 5), (Pooling::AdaptiveMax, 1), (Pooling::Adaptive2, 1), (Pooling::Flatten, 2)],
-    )
+    pick(rng, &[(Pooling::Mean, 5), (Pooling::Adaptive, 5), (Pooling::AdaptiveMax, 1), (Pooling::Adaptive2, 1), (Pooling::Flatten, 2)])
 }
 
 pub(super) fn random_dropout(rng: &mut impl Rng) -> usize {

@@ -107,7 +107,11 @@ fn percent(value: usize) -> f64 {
 
 fn conv(style: &Style, unit: &Unit, groups: usize) -> String {
     let Unit { width, kernel, stride, norm, .. } = unit;
-    let mut text = if style.kernel_keyword { format!("nn.LazyConv2d({width}, kernel_size={kernel}") } else { format!("nn.LazyConv2d({width}, {kernel}") };
+    let mut text = if style.kernel_keyword {
+        format!("nn.LazyConv2d({width}, kernel_size={kernel}")
+    } else {
+        format!("nn.LazyConv2d({width}, {kernel}")
+    };
     if *stride != 1 {
         text += &format!(", stride={stride}");
     }

@@ -9,8 +9,7 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 
 use super::network::{WIDTHS, pick};
 
-const ACTIVATIONS: [&str; 10] =
-    ["ReLU", "GELU", "SiLU", "Hardswish", "ELU", "LeakyReLU", "Tanh", "ReLU6", "Mish", "Sigmoid"];
+const ACTIVATIONS: [&str; 10] = ["ReLU", "GELU", "SiLU", "Hardswish", "ELU", "LeakyReLU", "Tanh", "ReLU6", "Mish", "Sigmoid"];
 const FUNCTIONAL: [&str; 5] = ["relu", "gelu", "silu", "hardswish", "elu"];
 const POOLS: [&str; 2] = ["MaxPool2d", "AvgPool2d"];
 const FUNCTIONAL_POOLS: [&str; 2] = ["max_pool2d", "avg_pool2d"];
