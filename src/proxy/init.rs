@@ -46,8 +46,7 @@ fn normal(mean: f64, std: f64, rng: &mut ChaCha8Rng) -> impl Iterator<Item = f64
 /// Draws again what falls outside; a range that is hit too rarely is an error, not an endless loop.
 fn truncated(mean: f64, std: f64, low: f64, high: f64, count: usize, rng: &mut ChaCha8Rng) -> Result<Vec<f32>> {
     let limit = 1000 * count + 1000;
-    let values: Vec<f32> =
-        normal(mean, std, rng).take(limit).filter(|v| (low..=high).contains(v)).take(count).map(|v| v as f32).collect();
+    let values: Vec<f32> = normal(mean, std, rng).take(limit).filter(|v| (low..=high).contains(v)).take(count).map(|v| v as f32).collect();
     if values.len() < count {
         candle_core::bail!("a normal of mean {mean} and deviation {std} almost never lies in {low}..{high}");
     }

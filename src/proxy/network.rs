@@ -307,7 +307,8 @@ impl Network {
         match saved {
             Saved::Tape { inputs, tensors, output } => {
                 let grads = (output * dy)?.sum_all()?.backward()?;
-                let of = |list: &[Tensor]| list.iter().map(|t| grads.get(t).map(Tensor::contiguous).transpose()).collect::<Result<Vec<_>>>();
+                let of =
+                    |list: &[Tensor]| list.iter().map(|t| grads.get(t).map(Tensor::contiguous).transpose()).collect::<Result<Vec<_>>>();
                 return Ok(Step { inputs: of(&inputs)?, tensors: of(&tensors)? });
             }
             Saved::Mask(mask) => return Ok(Step::of_input(dy.broadcast_mul(&mask)?)),

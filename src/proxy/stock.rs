@@ -129,15 +129,16 @@ fn table(rows: &[Vec<Option<usize>>], columns: &[Vec<Option<usize>>], size: [usi
 pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (out, depth, kernel_height, kernel_width) = weight.dims4()?;
-    let axis = |extent: usize, kernel: usize, stride: usize, before: usize, after: usize, dilation: usize| -> Result<Vec<Vec<Option<usize>>>> {
-        let reach = dilation * (kernel - 1) + 1;
-        if extent + before + after < reach {
-            candle_core::bail!("a kernel that reaches over {reach} does not fit");
-        }
-        let count = (extent + before + after - reach) / stride + 1;
-        let at = |tap: usize, i: usize| (i * stride + tap * dilation).checked_sub(before).filter(|&p| p < extent);
-        Ok((0..kernel).map(|tap| (0..count).map(|i| at(tap, i)).collect()).collect())
-    };
+    let axis =
+        |extent: usize, kernel: usize, stride: usize, before: usize, after: usize, dilation: usize| -> Result<Vec<Vec<Option<usize>>>> {
+            let reach = dilation * (kernel - 1) + 1;
+            if extent + before + after < reach {
+                candle_core::bail!("a kernel that reaches over {reach} does not fit");
+            }
+            let count = (extent + before + after - reach) / stride + 1;
+            let at = |tap: usize, i: usize| (i * stride + tap * dilation).checked_sub(before).filter(|&p| p < extent);
+            Ok((0..kernel).map(|tap| (0..count).map(|i| at(tap, i)).collect()).collect())
+        };
     let rows = axis(height, kernel_height, spec.stride[0], spec.padding[0], spec.padding[1], spec.dilation[0])?;
     let columns = axis(width, kernel_width, spec.stride[1], spec.padding[2], spec.padding[3], spec.dilation[1])?;
     let taps = kernel_height * kernel_width;
@@ -153,7 +154,14 @@ pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spe
     }
 }
 
-fn sliding(x: &Tensor, kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], dilation: [usize; 2], ceil: bool) -> Result<(Axis, Axis)> {
+fn sliding(
+    x: &Tensor,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    padding: [usize; 2],
+    dilation: [usize; 2],
+    ceil: bool,
+) -> Result<(Axis, Axis)> {
     let (_, _, height, width) = x.dims4()?;
     let rows = Axis::sliding(height, kernel[0], stride[0], padding[0], dilation[0], ceil)?;
     Ok((rows, Axis::sliding(width, kernel[1], stride[1], padding[1], dilation[1], ceil)?))

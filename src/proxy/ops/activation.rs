@@ -102,8 +102,8 @@ fn exp(x: f32) -> f32 {
     let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
     let n = shifted - 12_582_912.0;
     let rest = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
-    let polynomial = 1.0
-        + rest * (1.0 + rest * (0.5 + rest * (0.166_666_67 + rest * (0.041_666_64 + rest * (0.008_333_37 + rest * 0.001_393_7)))));
+    let polynomial =
+        1.0 + rest * (1.0 + rest * (0.5 + rest * (0.166_666_67 + rest * (0.041_666_64 + rest * (0.008_333_37 + rest * 0.001_393_7)))));
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
     polynomial * power
 }

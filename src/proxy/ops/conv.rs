@@ -240,9 +240,7 @@ fn narrow(from: &[f32], from_map: usize, from_row: usize, to: &mut [f32], size: 
 
 fn pack(weight: &[f32], g: &Geometry) -> Vec<Packed> {
     let depth = g.group_channels() * g.taps();
-    (0..g.spec.groups)
-        .map(|group| Packed::new(g.group_out(), depth, |row, k| weight[(group * g.group_out() + row) * depth + k]))
-        .collect()
+    (0..g.spec.groups).map(|group| Packed::new(g.group_out(), depth, |row, k| weight[(group * g.group_out() + row) * depth + k])).collect()
 }
 
 /// Gradients of a convolution.
@@ -280,9 +278,8 @@ fn phases(weight: &[f32], g: &Geometry) -> Vec<Phase> {
             return None;
         }
         let start = first * g.plane[1];
-        let offsets = (0..g.group_out()).flat_map(|out| {
-            mine.iter().map(move |&tap| out * g.gradient_len() + g.lead() + start - g.tap(tap).1)
-        });
+        let offsets =
+            (0..g.group_out()).flat_map(|out| mine.iter().map(move |&tap| out * g.gradient_len() + g.lead() + start - g.tap(tap).1));
         let packed = (0..g.spec.groups).map(|group| {
             Packed::new(depth, g.group_out() * mine.len(), |channel, k| {
                 weight[((group * g.group_out() + k / mine.len()) * depth + channel) * taps + mine[k % mine.len()]]

@@ -146,7 +146,9 @@ impl Tile<'_> {
     #[target_feature(enable = "avx512f")]
     #[inline]
     unsafe fn tile_avx512<const M: usize, const V: usize>(&self, p: usize, mask: u16, out: *mut f32) {
-        use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps};
+        use std::arch::x86_64::{
+            _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        };
         let mut sums = [[_mm512_setzero_ps(); V]; M];
         for m in 0..M {
             sums[m] = [_mm512_set1_ps(self.start[m]); V];

@@ -5,7 +5,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{each_chunk, tensor, with, Shared};
+use super::{Shared, each_chunk, tensor, with};
 
 /// Windows along one axis, each a range of input positions, and what a mean divides by along the axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,9 +74,9 @@ pub fn max_forward(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Tensor, V
     let count = x.elem_count() / map;
     let mut y = vec![0f32; count * out];
     let mut places = vec![0u32; count * out];
-    let halves = [rows, columns].iter().all(|axis| {
-        axis.windows.iter().enumerate().all(|(i, w)| w.step == 1 && w.start == 2 * i && w.end == 2 * i + 2)
-    });
+    let halves = [rows, columns]
+        .iter()
+        .all(|axis| axis.windows.iter().enumerate().all(|(i, w)| w.step == 1 && w.start == 2 * i && w.end == 2 * i + 2));
     with(x, |x| {
         let placed = y.chunks_mut(out).zip(places.chunks_mut(out)).zip(x.chunks_exact(map));
         for ((y, places), x) in placed {
