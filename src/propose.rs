@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::config::{Policy, RunConfig};
 use crate::delta::{self, corpus};
 use crate::error::{Error, Result};
-use crate::llm::generate::{Request, Sampling};
+use crate::llm::generate::{Progress, Request};
+use crate::llm::sampling::Sampling;
 use crate::parents::{self, Eligible};
 use crate::progress::Phase;
 use crate::record::{Candidate, NetworkId, Store};
@@ -22,11 +23,9 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     let parent_of = parents::share_out(&parents, run.config.candidates);
     let candidates = match run.config.policy {
         Policy::Llm | Policy::Frozen => sample(run, cycle, &parents, &parent_of, &phase)?,
-        Policy::Random => mutate(run, cycle, &parent_of)?,
+        Policy::Random => Some(mutate(run, cycle, &parent_of)?),
     };
-    if run.stopped() {
-        return Ok(());
-    }
+    let Some(candidates) = candidates else { return Ok(()) };
     let spent = phase.finish();
     run.store.transaction(|s| {
         candidates.iter().try_for_each(|c| s.put_candidate(c))?;
@@ -43,15 +42,15 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
     Ok(parents::draw(&starts, &elites, &config.parents, config.seed, cycle))
 }
 
-/// Samples from the LLM, one prefill a parent.
-fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Vec<Candidate>> {
+/// Samples from the LLM, one prefill a parent. None when stopped by Ctrl-C.
+fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Option<Vec<Candidate>>> {
     let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
     let config = &run.config;
     let sampling = Sampling {
         temperature: config.delta.temperature,
         top_p: config.delta.top_p,
         max_tokens: config.delta.max_tokens,
-        eos: llm.tokenizer.eos(),
+        end: llm.tokenizer.eos(),
     };
     let mut requests = Vec::new();
     let mut places = Vec::new();
@@ -61,7 +60,11 @@ fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId],
         requests.push(Request { prompt: llm.prompt(config.delta.format, &run.store.network(parent)?.source)?, seeds });
         places.push((parent, indices));
     }
-    let samples = llm.generate(&requests, &sampling, &run.stop, &mut || phase.step())?;
+    let on_progress = &mut |progress: Progress| {
+        phase.at(progress.samples as u64);
+        phase.say(format!("{} tokens", progress.tokens));
+    };
+    let Some(samples) = llm.generate(&requests, &sampling, &run.stop, on_progress)? else { return Ok(None) };
     let mut candidates = Vec::new();
     for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
         for (index, sample) in indices.into_iter().zip(samples) {
@@ -76,7 +79,7 @@ fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId],
             });
         }
     }
-    Ok(candidates)
+    Ok(Some(candidates))
 }
 
 /// The control without an LLM: random line edits of the parent, written in the run's format.

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::{Policy, RunConfig};
 use crate::delta::starts;
 use crate::error::{AtPath, Error, Result};
+use crate::home;
 use crate::llm::Llm;
 use crate::novelty::Filter;
-use crate::proxy::{Pool, dataset};
+use crate::proxy::dataset::{self, Format, Part, Split};
+use crate::proxy::pool::Pool;
+use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
 use crate::record::{NetworkId, NetworkRow, Stage, Store};
 
@@ -20,22 +23,47 @@ pub struct Run {
     /// None where the policy needs none.
     pub llm: Option<Llm>,
     pub filter: Filter,
-    pub pool: Pool,
+    pub proxies: Proxies,
     /// Set by Ctrl-C: the step in progress ends, what is done is stored.
     pub stop: Arc<AtomicBool>,
+}
+
+/// The worker processes and the images they train on.
+pub struct Proxies {
+    pub pool: Pool,
+    pub format: Format,
+    pub split_hash: String,
+    /// What the workers read the images from; gone with the run.
+    _images: tempfile::TempPath,
+}
+
+impl Proxies {
+    fn open(config: &RunConfig) -> Result<Self> {
+        let split = draw_split(config)?;
+        let images = tempfile::NamedTempFile::new()?.into_temp_path();
+        split.save(&images)?;
+        let setup = Setup { split: images.to_path_buf(), config: config.proxy.clone() };
+        Ok(Self { pool: Pool::new(setup)?, split_hash: split.hash(), format: split.format, _images: images })
+    }
+}
+
+/// The images of a run: drawn from the training part alone.
+pub fn draw_split(config: &RunConfig) -> Result<Split> {
+    let dataset = dataset::load(&config.proxy.dataset, &home::data(), Part::Train)?;
+    Split::draw(&dataset, config.seed, config.proxy.train_images, config.proxy.valid_images)
 }
 
 impl Run {
     /// Starts a run in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: RunConfig, stop: Arc<AtomicBool>) -> Result<Self> {
         let llm = open_llm(&config)?;
-        let pool = open_pool(&config)?;
+        let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
         let folder = Folder::create(path, &config)?;
         let store = Store::create(&folder.store())?;
         store.transaction(|s| {
             s.set_meta("program", env!("CARGO_PKG_VERSION"))?;
-            s.set_meta("dataset", pool.split_hash())?;
+            s.set_meta("dataset", &proxies.split_hash)?;
             if let Some(llm) = &llm {
                 s.set_meta("model", &llm.identity.sha256)?;
                 s.set_meta("model_name", &llm.identity.name)?;
@@ -44,7 +72,7 @@ impl Run {
             s.set_starts(&starts)
         })?;
         let filter = Filter::new(&config.novelty, config.seed);
-        Ok(Self { config, folder, store, llm, filter, pool, stop })
+        Ok(Self { config, folder, store, llm, filter, proxies, stop })
     }
 
     /// Opens a run that was stopped or killed, as it was after the last thing stored.
@@ -53,8 +81,8 @@ impl Run {
         let folder = Folder::open(path)?;
         let store = Store::open(&folder.store())?;
         let mut llm = open_llm(&config)?;
-        let pool = open_pool(&config)?;
-        same(&store, "dataset", pool.split_hash(), "the data set")?;
+        let proxies = Proxies::open(&config)?;
+        same(&store, "dataset", &proxies.split_hash, "the data set")?;
         if let Some(llm) = &mut llm {
             same(&store, "model", &llm.identity.sha256, "the model file")?;
             if let Some(last) = store.cycles()?.last() {
@@ -65,7 +93,7 @@ impl Run {
         for network in accepted(&store)? {
             filter.admit(network.id.to_string(), filter.fingerprint(&network.graph)?);
         }
-        Ok(Self { config, folder, store, llm, filter, pool, stop })
+        Ok(Self { config, folder, store, llm, filter, proxies, stop })
     }
 
     pub fn stopped(&self) -> bool {
@@ -91,11 +119,6 @@ fn open_llm(config: &RunConfig) -> Result<Option<Llm>> {
         Policy::Random => Ok(None),
         Policy::Llm | Policy::Frozen => Llm::open(&config.llm, &config.lora, config.seed).map(Some),
     }
-}
-
-fn open_pool(config: &RunConfig) -> Result<Pool> {
-    let dataset = dataset::load(&config.proxy.dataset)?;
-    Pool::new(&dataset, &config.proxy, config.seed)
 }
 
 fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {

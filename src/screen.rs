@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use crate::config::{RunConfig, ScreenConfig};
 use crate::delta;
 use crate::error::{Error, Result};
-use crate::network::cost::Cost;
+use crate::network::cost::{Cost, cost};
 use crate::network::graph::Graph;
 use crate::network::{TraceFailure, TraceOptions, trace};
 use crate::novelty::{Filter, Verdict};
 use crate::progress::Phase;
-use crate::proxy::dataset;
+use crate::proxy::dataset::Format;
 use crate::record::{Candidate, NetworkId, NetworkRow, Stage, Store};
 use crate::run::Run;
 
@@ -23,7 +23,7 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
         return Ok(());
     }
     let phase = Phase::begin(cycle, "screen", waiting.len() as u64);
-    for (candidate, network) in decide(&run.store, &run.config, &mut run.filter, waiting)? {
+    for (candidate, network) in decide(&run.store, &run.config, &run.proxies.format, &mut run.filter, waiting)? {
         run.store.transaction(|s| {
             network.iter().try_for_each(|n| s.put_network(n))?;
             s.put_candidate(&candidate)
@@ -34,10 +34,10 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
 }
 
 /// Decides on unscreened candidates in order; gives each with its verdict, and its network where it was traced.
-pub fn decide(store: &Store, config: &RunConfig, filter: &mut Filter, waiting: Vec<Candidate>) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
+pub fn decide(store: &Store, config: &RunConfig, images: &Format, filter: &mut Filter, waiting: Vec<Candidate>) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
     let parents = waiting.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
     // Patching and tracing depend on one candidate alone, so they run side by side.
-    let options = trace_options(config);
+    let options = trace_options(config, images);
     let built: Vec<Built> = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, config, &options)).collect();
     let judged = waiting.into_iter().zip(&parents).zip(built).map(|((mut candidate, parent), built)| {
         let network = judge(&mut candidate, parent, built, config, filter)?;
@@ -90,7 +90,7 @@ fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, config: &
         }
     };
     let source = built.source.unwrap_or_default();
-    let cost = Cost::of(&graph);
+    let spent = cost(&graph);
     let finding = filter.check(&graph, Some(&parent.graph));
     candidate.nearest = finding.nearest.as_ref().map(|n| n.id.parse()).transpose()?;
     candidate.jaccard = finding.nearest.as_ref().map(|n| n.jaccard);
@@ -99,7 +99,7 @@ fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, config: &
         candidate.stage = Some(stage);
         (candidate.reason, candidate.detail) = why.unzip();
     };
-    let over = over_budget(&cost, &config.screen, config.proxy.batch);
+    let over = over_budget(&spent, &config.screen, config.proxy.batch);
     match (over, finding.verdict) {
         (Some(detail), _) => settle(Stage::Traced, Some(("over-budget".into(), detail))),
         (None, Verdict::Refused { why }) => settle(Stage::Affordable, Some(("not-comparable".into(), why))),
@@ -107,7 +107,7 @@ fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, config: &
         (None, _) => settle(Stage::Novel, None),
     }
     let Some(fingerprint) = finding.fingerprint else { return Ok(None) };
-    let row = row(candidate.id(), source, graph, &fingerprint, &cost);
+    let row = row(candidate.id(), source, graph, &fingerprint, &spent);
     if candidate.stage == Some(Stage::Novel) {
         filter.admit(candidate.id().to_string(), fingerprint);
     }
@@ -148,16 +148,15 @@ fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<Strin
         .or_else(|| over("MiB for a training step", memory_mib, limits.max_memory_mib))
 }
 
-pub fn trace_options(config: &RunConfig) -> TraceOptions {
-    let shape = dataset::shape(&config.proxy.dataset);
-    TraceOptions { seconds: config.screen.trace_seconds, memory_mib: config.screen.trace_memory_mib, ..TraceOptions::new(shape.input, shape.classes) }
+fn trace_options(config: &RunConfig, images: &Format) -> TraceOptions {
+    TraceOptions { seconds: config.screen.trace_seconds, memory_mib: config.screen.trace_memory_mib, ..TraceOptions::new(images.shape, images.classes) }
 }
 
 /// Traces the start networks and stores those that are not stored yet.
 pub fn admit_starts(run: &mut Run) -> Result<()> {
     let known: Vec<NetworkId> = run.store.networks()?.into_iter().map(|n| n.id).collect();
     run.filter = Filter::new(&run.config.novelty, run.config.seed);
-    for network in trace_starts(&run.store.starts()?, &run.config, &mut run.filter)? {
+    for network in trace_starts(&run.store.starts()?, &run.config, &run.proxies.format, &mut run.filter)? {
         if !known.contains(&network.id) {
             run.store.put_network(&network)?;
         }
@@ -166,19 +165,19 @@ pub fn admit_starts(run: &mut Run) -> Result<()> {
 }
 
 /// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
-pub fn trace_starts(starts: &[(String, String)], config: &RunConfig, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
-    let options = trace_options(config);
+pub fn trace_starts(starts: &[(String, String)], config: &RunConfig, images: &Format, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
+    let options = trace_options(config, images);
     let mut networks = Vec::new();
     for (name, source) in starts {
         let id = NetworkId::Start(name.clone());
         let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
         let graph = trace(source, &options).map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
-        let cost = Cost::of(&graph);
-        if let Some(over) = over_budget(&cost, &config.screen, config.proxy.batch) {
+        let spent = cost(&graph);
+        if let Some(over) = over_budget(&spent, &config.screen, config.proxy.batch) {
             return Err(unusable(over).hint("raise the limit in [screen], or start from a smaller network"));
         }
         let fingerprint = filter.fingerprint(&graph)?;
-        networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &cost));
+        networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));
         filter.admit(id.to_string(), fingerprint);
     }
     Ok(networks)

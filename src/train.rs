@@ -1,9 +1,13 @@
 //! `S(x)`: the quality of what passed the screen, by a short training in the worker processes. A training is stored as soon
 //! as it is done; a kill loses those in flight and no other.
 
+use std::sync::atomic::Ordering;
+
 use crate::error::Result;
 use crate::progress::Phase;
-use crate::proxy::{Job, Outcome};
+use crate::proxy::{Failure, Outcome};
+use crate::proxy::pool::Event;
+use crate::proxy::worker::Job;
 use crate::record::{Candidate, NetworkId, Stage, Training};
 use crate::run::Run;
 use crate::seed;
@@ -20,26 +24,27 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     for id in &waiting {
         for seed_index in (0..run.config.proxy.seeds).filter(|&k| !done.contains(&(id.clone(), k))) {
             let seed = seed_of(run.config.seed, id, seed_index);
-            jobs.push(Job { graph: run.store.network(id)?.graph, seed });
+            jobs.push(Job { id: jobs.len() as u64, graph: run.store.network(id)?.graph, seed, weights: None });
             places.push((id.clone(), seed_index, seed));
         }
     }
     let phase = Phase::begin(cycle, "train", places.len() as u64);
-    let store = &run.store;
-    run.pool.train(jobs, &run.stop, &mut |job, result| {
-        let (network, seed_index, seed) = places[job].clone();
+    let mut stored = Ok(());
+    run.proxies.pool.run(jobs, &run.stop, |event| {
+        let Event::Done { id, result } = event else { return };
+        let (network, seed_index, seed) = places[id as usize].clone();
         phase.step();
-        let training = match result {
-            Ok(Outcome { accuracy, curve, seconds, .. }) => {
-                phase.say(format!("{network}: {accuracy:.3}"));
-                Training { network, seed_index, seed, accuracy: Some(accuracy), curve: serde_json::to_string(&curve)?, failure: None, seconds }
-            }
-            Err(failure) => {
-                Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 }
-            }
-        };
-        store.put_training(&training)
+        if let Ok(outcome) = &result {
+            phase.say(format!("{network}: {:.3}", outcome.accuracy));
+        }
+        let row = training(network, seed_index, seed, result).and_then(|row| run.store.put_training(&row));
+        // A full disk must end the run, but only after the workers were told.
+        if row.is_err() && stored.is_ok() {
+            run.stop.store(true, Ordering::Relaxed);
+            stored = row;
+        }
     })?;
+    stored?;
     if run.stopped() {
         return Ok(());
     }
@@ -51,6 +56,16 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
             s.put_candidate(&candidate)?;
         }
         s.put_phase(&spent)
+    })
+}
+
+fn training(network: NetworkId, seed_index: u64, seed: u64, result: std::result::Result<Outcome, Failure>) -> Result<Training> {
+    Ok(match result {
+        Ok(done) => {
+            let curve = serde_json::to_string(&done.curve)?;
+            Training { network, seed_index, seed, accuracy: Some(done.accuracy), curve, failure: None, seconds: done.seconds }
+        }
+        Err(failure) => Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 },
     })
 }
 

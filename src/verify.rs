@@ -12,6 +12,8 @@ use crate::llm::Llm;
 use crate::llm::tune::Example;
 use crate::novelty::Filter;
 use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
+use crate::proxy::dataset::Format;
+use crate::run::draw_split;
 use crate::{parents, propose, screen, train};
 
 /// One claim of the run and what recomputing it gave.
@@ -33,9 +35,11 @@ pub fn verify(run: &Path) -> Result<Vec<Check>> {
     let last = cycles.last().map_or(0, |c| c.cycle);
     let candidates: Vec<Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
     let elites = store.elites()?;
+    let split = draw_split(&config)?;
     let mut checks = vec![
         parents_drawn(&store, &config, &candidates, last)?,
-        screened(&store, &config, &candidates)?,
+        data_split(&store, &split.hash())?,
+        screened(&store, &config, &split.format, &candidates)?,
         training_seeds(&store, &config)?,
         selection(&store, &config, &cycles, &elites)?,
         manifest(&candidates, &elites),
@@ -63,15 +67,21 @@ fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], la
     Ok(check("parents", wrong, format!("{last} cycles drawn again")))
 }
 
+fn data_split(store: &Store, found: &str) -> Result<Check> {
+    let stored = store.meta("dataset")?.unwrap_or_default();
+    let wrong = (stored != found).then(|| format!("SHA-256 {found}, the run used {stored}"));
+    Ok(check("data split", wrong, "drawn again, SHA-256 as in the store".into()))
+}
+
 /// Applies, traces, and filters every candidate again, in order.
-fn screened(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Check> {
+fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
     let mut filter = Filter::new(&config.novelty, config.seed);
-    screen::trace_starts(&store.starts()?, config, &mut filter)?;
+    screen::trace_starts(&store.starts()?, config, images, &mut filter)?;
     let mut wrong = None;
     let mut cycle_of = 0;
     for cycle in candidates.chunk_by(|a, b| a.cycle == b.cycle) {
         let blank: Vec<Candidate> = cycle.iter().map(screen::unscreened).collect();
-        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, config, &mut filter, blank)?) {
+        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, config, images, &mut filter, blank)?) {
             // Training moves a candidate on; the screen ends at the gate before it.
             if stored.stage >= Some(crate::record::Stage::Novel) {
                 (again.stage, again.reason, again.detail) = (again.stage.max(stored.stage), stored.reason.clone(), stored.detail.clone());

@@ -61,6 +61,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the completion is of its format and only does not fit its parent.
+    #[must_use]
+    pub fn is_of_format(&self) -> bool {
+        matches!(
+            self,
+            Self::OutOfRange { .. } | Self::OutOfOrder { .. } | Self::ContextNotFound { .. } | Self::Ambiguous { .. } | Self::NoChange
+        )
+    }
+
     /// The name of the kind, for counting.
     #[must_use]
     pub fn reason(&self) -> &'static str {

@@ -1,14 +1,15 @@
 //! The LLM as a run uses it: prompts, samples, likelihoods, the update, and its checkpoints.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::adamw::AdamW;
 use super::adapter;
 use super::catalogue;
 use super::chat::{ChatTemplate, Message};
 use super::decoder::Decoder;
-use super::generate::{self, Request, Sample, Sampling};
+use super::generate::{self, Progress, Request, Sample};
+use super::sampling::Sampling;
 use super::lora::Lora;
 use super::model_file::ModelFile;
 use super::tokenizer::Tokenizer;
@@ -71,12 +72,18 @@ impl Llm {
         Ok(tokens)
     }
 
-    /// Samples of each request, one for each of its seeds. Incomplete when `stop` is set meanwhile.
-    pub fn generate(&self, requests: &[Request], sampling: &Sampling, stop: &AtomicBool, on_sample: &mut dyn FnMut()) -> Result<Vec<Vec<Sample>>> {
+    /// Samples of each request, one for each of its seeds. None when `stop` is set meanwhile.
+    pub fn generate(&self, requests: &[Request], sampling: &Sampling, stop: &AtomicBool, on_progress: &mut dyn FnMut(Progress)) -> Result<Option<Vec<Vec<Sample>>>> {
         let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
-        let room = self.max_context.saturating_sub(longest);
-        let sampling = Sampling { max_tokens: sampling.max_tokens.min(room), ..sampling.clone() };
-        generate::generate(&self.decoder.merged(&self.lora)?, requests, &sampling, stop, on_sample)
+        let sampling = Sampling { max_tokens: sampling.max_tokens.min(self.max_context.saturating_sub(longest)), ..sampling.clone() };
+        let mut watch = |progress| {
+            on_progress(progress);
+            if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
+        };
+        match generate::generate(&self.decoder.merged(&self.lora)?, requests, &sampling, &mut watch) {
+            Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
+            samples => samples.map(Some),
+        }
     }
 
     /// The text of a completion without its end token.

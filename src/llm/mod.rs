@@ -7,9 +7,12 @@ pub mod chat;
 pub mod config;
 pub mod decoder;
 pub mod gguf;
+pub mod hosted;
 pub mod layer;
 pub mod lora;
 pub mod model_file;
 pub mod ops;
 pub mod stock;
 pub mod tokenizer;
+
+pub use hosted::Llm;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub use rows::{Candidate, CycleRow, EliteRow, NetworkRow, PhaseRow, Training, Tuning};
+pub use rows::{Candidate, CycleRow, EliteRow, NetworkRow, PhaseRow, Training, Tuning, TuningStep};
 pub use store::Store;
 
 /// The name of a network within a run.
