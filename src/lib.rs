@@ -2,16 +2,28 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
+pub mod best;
 pub mod config;
+pub mod cycle;
 pub mod delta;
+pub mod elite;
 pub mod error;
 pub mod home;
 pub mod llm;
 pub mod network;
 pub mod novelty;
+pub mod parents;
 pub mod printer;
+pub mod progress;
+pub mod propose;
 pub mod proxy;
 pub mod record;
 pub mod report;
+pub mod run;
+pub mod screen;
 pub mod seed;
+pub mod summary;
 pub mod theory;
+pub mod train;
+pub mod update;
+pub mod verify;

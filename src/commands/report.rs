@@ -1,8 +1,19 @@
-use eliteloop::error::{Error, Result};
+use std::path::PathBuf;
+
+use eliteloop::error::Result;
+use eliteloop::record::folder::write_whole;
+use eliteloop::{printer, report};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Folder of the run
+    run: PathBuf,
+}
 
-pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::machine("not built yet"))
+pub fn run(args: &Args) -> Result<()> {
+    let data = report::collect::collect(&args.run)?;
+    let path = args.run.join("report.html");
+    write_whole(&path, report::render(&data).as_bytes())?;
+    printer::data(path.display());
+    Ok(())
 }

@@ -1,8 +1,61 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use eliteloop::config::RunConfig;
+use eliteloop::cycle::{self, Ending};
 use eliteloop::error::{Error, Result};
+use eliteloop::run::Run;
+use eliteloop::{best, printer};
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Settings as TOML; they go over the preset's
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Built-in settings: quick, cifar10
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// One setting, e.g. --set elite.rho=0.2; goes over the preset's and the file's
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// New folder for the run
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
 
-pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::machine("not built yet"))
+pub fn run(args: &Args) -> Result<()> {
+    let config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &args.overrides)?;
+    set_threads(config.threads)?;
+    let stop = stop_on_ctrl_c()?;
+    let run = Run::create(&args.out, config, stop)?;
+    go_on(run, &args.out)
+}
+
+/// Runs what is left of a run and tells how it ended.
+pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
+    match cycle::run(&mut run)? {
+        Ending::Finished => {
+            best::write(&run.store, folder)?;
+            run.store.seal()?;
+            printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
+        }
+        Ending::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+    }
+    Ok(())
+}
+
+/// The LLM's threads are rayon's global ones.
+pub fn set_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| Error::machine("the threads could not be started").caused_by(e))
+}
+
+/// A flag that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once.
+pub fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
 }

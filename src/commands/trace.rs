@@ -1,8 +1,62 @@
-use eliteloop::error::{Error, Result};
+use std::path::PathBuf;
+
+use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::network::{TraceOptions, summary, trace};
+use eliteloop::printer;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// A Python file with `class Net(nn.Module)`
+    source: PathBuf,
+    /// Channels x height x width of an image
+    #[arg(long, default_value = "3x32x32", value_parser = parse_input)]
+    input: Input,
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// Class or factory function [default: Net, else the last nn.Module of the file]
+    #[arg(long)]
+    entry: Option<String>,
+    /// Deadline
+    #[arg(long, default_value_t = 10.0)]
+    seconds: f64,
+    /// One JSON object: costs, state dict, graph
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::machine("not built yet"))
+#[derive(Clone, Copy)]
+struct Input([usize; 3]);
+
+fn parse_input(text: &str) -> Result<Input, String> {
+    let parts = text.split('x').map(|p| p.trim().parse().ok().filter(|n| (1..=65536).contains(n))).collect::<Option<Vec<usize>>>();
+    let shape = parts.and_then(|p| <[usize; 3]>::try_from(p).ok());
+    shape.map(Input).ok_or_else(|| "expected CHANNELSxHEIGHTxWIDTH, for example 3x32x32".to_owned())
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let bytes = std::fs::read(&args.source).at("read", &args.source)?;
+    let path = args.source.display();
+    let source = String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        let line = e.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+        Error::input(format!("{path}:{line}: not UTF-8 (byte {at})")).hint("save the file as UTF-8")
+    })?;
+    let mut options = TraceOptions::new(args.input.0, args.classes);
+    options.entry.clone_from(&args.entry);
+    options.seconds = args.seconds;
+    let graph = trace(&source, &options).map_err(|failure| {
+        // `file:line:` is what editors and terminals can jump to.
+        let message = failure.to_string();
+        let located = match failure.line() {
+            Some(line) => format!("{path}:{line}: {}", message.trim_start_matches(&format!("line {line}: "))),
+            None => format!("{path}: {message}"),
+        };
+        Error::input(located).hint(failure.hint())
+    })?;
+    if args.json {
+        printer::data(summary::json(&graph));
+    } else {
+        printer::data(summary::table(&graph));
+    }
+    Ok(())
 }

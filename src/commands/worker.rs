@@ -1,8 +1,9 @@
-use eliteloop::error::{Error, Result};
+use eliteloop::error::Result;
+use eliteloop::proxy::worker;
 
 #[derive(clap::Args)]
 pub struct Args {}
 
 pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::machine("not built yet"))
+    worker::serve(std::io::stdin().lock())
 }

@@ -1,9 +1,19 @@
 //! The LLM inside the process: files, tokenizer, decoder, LoRA, generation, scoring, tuning.
 
+pub mod attention;
+pub mod cache;
 pub mod catalogue;
 pub mod chat;
 pub mod config;
+pub mod decoder;
 pub mod folder;
 pub mod gguf;
+pub mod hosted;
+pub mod layer;
+pub mod lora;
 pub mod model_file;
+pub mod ops;
+pub mod stock;
 pub mod tokenizer;
+
+pub use hosted::Llm;

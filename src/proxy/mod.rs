@@ -1,1 +1,19 @@
-//! Proxy training: data sets, the trainable network, the recipe, worker processes.
+//! Proxy training: from a graph to a validation accuracy.
+//!
+//! [`dataset`] gives a [`dataset::Split`], [`network`] makes a graph trainable, [`train`] is the recipe, and [`pool`] runs it
+//! in worker processes, where a candidate that fails fails alone.
+
+pub mod augment;
+pub mod dataset;
+pub mod init;
+pub mod network;
+pub mod ops;
+pub mod optimizer;
+pub mod outcome;
+pub mod pool;
+pub mod schedule;
+pub mod stock;
+pub mod train;
+pub mod worker;
+
+pub use outcome::{Epoch, Failure, Outcome};

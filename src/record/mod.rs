@@ -1,1 +1,115 @@
-//! The run on disk.
+//! The run on disk: `run.toml`, `run.sqlite`, one folder a cycle for the adapter, `best/`, `report.html`.
+
+pub mod folder;
+mod rows;
+pub mod store;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+pub use rows::{Candidate, CycleRow, EliteRow, NetworkRow, PhaseRow, Training, Tuning, TuningStep};
+pub use store::Store;
+
+/// The name of a network within a run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum NetworkId {
+    Start(String),
+    Candidate { cycle: u64, index: u64 },
+}
+
+impl fmt::Display for NetworkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(name) => write!(f, "start/{name}"),
+            Self::Candidate { cycle, index } => write!(f, "{cycle}/{index}"),
+        }
+    }
+}
+
+impl FromStr for NetworkId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parsed = text.split_once('/').and_then(|(left, right)| match left {
+            "start" => Some(Self::Start(right.into())),
+            _ => Some(Self::Candidate { cycle: left.parse().ok()?, index: right.parse().ok()? }),
+        });
+        parsed.ok_or_else(|| Error::input(format!("'{text}' names no network")).hint("write CYCLE/INDEX or start/NAME"))
+    }
+}
+
+impl From<NetworkId> for String {
+    fn from(id: NetworkId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for NetworkId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self, Error> {
+        text.parse()
+    }
+}
+
+/// The gates of the screen in their order; a candidate's stage is the last one it passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Sampled, and nothing more: the completion is not of the format.
+    Asked,
+    /// Of the format, but it does not fit its parent.
+    Parsed,
+    /// A new source, but no network.
+    Applied,
+    /// A network, but over the budget.
+    Traced,
+    /// Within the budget, but known already.
+    Affordable,
+    /// New, but its training failed.
+    Novel,
+    Trained,
+}
+
+impl Stage {
+    pub const ALL: [Self; 7] = [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::Affordable, Self::Novel, Self::Trained];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Parsed => "parsed",
+            Self::Applied => "applied",
+            Self::Traced => "traced",
+            Self::Affordable => "affordable",
+            Self::Novel => "novel",
+            Self::Trained => "trained",
+        }
+    }
+}
+
+impl FromStr for Stage {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| Error::machine(format!("unknown stage '{text}' in the store")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_names_round_trip() {
+        for id in [NetworkId::Start("plain".into()), NetworkId::Candidate { cycle: 3, index: 11 }] {
+            assert_eq!(id.to_string().parse::<NetworkId>().unwrap(), id);
+        }
+        assert!("7".parse::<NetworkId>().is_err());
+        assert!("a/b".parse::<NetworkId>().is_err());
+    }
+}

@@ -1,1 +1,134 @@
-//! One self-contained HTML file about a run.
+//! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
+
+mod chart;
+pub mod collect;
+pub mod data;
+mod funnel;
+mod html;
+mod network;
+mod panels;
+mod quality;
+mod tuning;
+
+use std::fmt::Write as _;
+
+pub use data::ReportData;
+
+use html::{details, escape, or_none, percent, source, table, terms};
+
+use crate::theory::statistics::wilson;
+
+/// Nothing may run or be loaded, even if some text got through.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// The whole report.
+pub fn render(data: &ReportData) -> String {
+    let title = escape(&format!("eliteloop: {}", data.name));
+    let mut sections: Vec<(&str, &str, String)> =
+        vec![("funnel", "Funnel", funnel::section(data)), ("quality", "Quality over the cycles", quality::section(data))];
+    if let Some(tuning) = tuning::section(data) {
+        sections.push(("tuning", "Tuning on the elites", tuning));
+    }
+    sections.extend([
+        ("best", "Best network", network::best(data)),
+        ("lineage", "Lineage of the best network", network::lineage(data)),
+        ("novelty", "Novelty", quality::novelty(data)),
+        ("theory", "The theory, measured", panels::section(data)),
+        ("cost", "Time and memory", funnel::cost(data)),
+        ("candidates", "Candidates", quality::all(data)),
+        ("settings", "Settings", details("run.toml", &source(&data.settings))),
+        ("provenance", "Provenance", provenance(data)),
+    ]);
+
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
+         <title>{title}</title>\n<style>\n{}</style></head>\n<body>\n\
+         <a class=\"skip\" href=\"#main\">Skip to the report</a>\n{}<nav aria-label=\"Sections\"><ul>",
+        include_str!("style.css"),
+        header(data)
+    );
+    for (id, heading, _) in &sections {
+        let _ = write!(page, "<li><a href=\"#{id}\">{heading}</a></li>");
+    }
+    page.push_str("</ul></nav>\n<main id=\"main\">\n");
+    for (id, heading, body) in &sections {
+        let _ = writeln!(page, "<section id=\"{id}\"><h2>{heading}</h2>\n{body}</section>");
+    }
+    page.push_str("</main>\n</body></html>\n");
+    page
+}
+
+fn header(data: &ReportData) -> String {
+    let facts = [
+        ("best", data.best.as_ref().map(|best| percent(best.quality))),
+        ("best start network", quality::best_start(data).map(percent)),
+        ("mean, first cycle", mean_of(data, data.cycles.first())),
+        ("mean, last cycle", mean_of(data, data.cycles.last())),
+        ("trained of asked", {
+            let total = funnel::total(data);
+            (total.asked > 0).then(|| {
+                let share = wilson(total.trained, total.asked);
+                format!("{} of {} ({} \u{2026} {})", total.trained, total.asked, percent(share.low), percent(share.high))
+            })
+        }),
+    ];
+    let facts: Vec<(String, String)> = facts.into_iter().filter_map(|(term, value)| Some((term.to_owned(), value?))).collect();
+    format!(
+        "<header><p class=\"kicker\">eliteloop {}</p><h1>{}</h1>\n<p class=\"result\">{}</p>\n{}</header>\n",
+        escape(&data.program_version),
+        escape(&data.name),
+        escape(&sentence(data)),
+        terms(&facts)
+    )
+}
+
+fn mean_of(data: &ReportData, cycle: Option<&data::Cycle>) -> Option<String> {
+    let interval = quality::interval(data, cycle?.cycle)?;
+    Some(format!("{} ({} \u{2026} {})", percent(interval.value), percent(interval.low), percent(interval.high)))
+}
+
+/// What came out, in one sentence.
+fn sentence(data: &ReportData) -> String {
+    let total = funnel::total(data);
+    let who = match data.policy.as_str() {
+        "llm" => format!("{}, tuned on its own elites,", data.model),
+        "frozen" => format!("{}, never tuned,", data.model),
+        "random" => "Random mutation, without an LLM,".to_owned(),
+        other => format!("Policy {other}"),
+    };
+    let cycles = data.cycles.len();
+    let plural = if cycles == 1 { "" } else { "s" };
+    let asked = format!("In {cycles} cycle{plural} and {} candidates, {} of them trained on {},", total.asked, total.trained, data.dataset);
+    let Some(best) = &data.best else {
+        return format!("{asked} {who} found no network that could be trained.");
+    };
+    let versus = match quality::best_start(data) {
+        Some(start) if best.quality > start => format!(", {} against the best start network", network::points(best.quality - start)),
+        Some(start) => format!(", no better than the best start network ({})", percent(start)),
+        None => String::new(),
+    };
+    format!("{asked} {who} found a network of {} validation accuracy{versus}.", percent(best.quality))
+}
+
+fn provenance(data: &ReportData) -> String {
+    let known = [
+        ("program version", data.program_version.clone()),
+        ("policy", data.policy.clone()),
+        ("model", data.model.clone()),
+        ("data set", data.dataset.clone()),
+        ("started", data.started.clone()),
+        ("finished", data.finished.clone()),
+    ];
+    let mut entries: Vec<(String, String)> = known.into_iter().map(|(term, value)| (term.to_owned(), value)).collect();
+    entries.extend(data.provenance.iter().cloned());
+    entries.retain(|(_, value)| !value.is_empty());
+    let start: Vec<Vec<String>> = data.start.iter().map(|s| vec![s.name.clone(), or_none(s.quality, percent)]).collect();
+    let mut html = terms(&entries);
+    if !start.is_empty() {
+        html.push_str(&table("Start networks", &["start network", "validation accuracy"], &start));
+    }
+    html
+}

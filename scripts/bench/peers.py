@@ -1,0 +1,167 @@
+"""What eliteloop is measured against, one workload a call, one JSON line on stdout.
+
+    python peers.py tune MODEL_DIR [--bf16]     PyTorch + PEFT: 8 padded rows of 400 tokens, one LoRA step
+    python peers.py elites MODEL_DIR [--bf16]   the loop's update: 16 elites of 4 parents as padded rows
+    python peers.py generate MODEL_DIR          transformers.generate: 16 samples of one 250-token prompt, 60 tokens each
+    python peers.py llama MODEL.gguf            llama.cpp: the same, 16 parallel sequences with a shared prompt
+    python peers.py proxy NETWORK.py            PyTorch: SGD steps at batch 64 on 32x32 images
+
+Shapes are those of `eliteloop bench`; token ids are random, which costs the same as text.
+"""
+import argparse
+import glob
+import json
+import os
+import resource
+import time
+
+import numpy as np
+
+PARENT, DELTA, ROWS = 250, 60, 16
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+def report(**numbers):
+    numbers["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(numbers))
+
+
+def load(folder):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(args.threads)
+    name = os.path.basename(glob.glob(os.path.join(folder, "*.gguf"))[0])
+    return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+
+
+def tune(rows):
+    """Median seconds of one optimiser step; `rows` are (prompt length, completion length)."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(load(args.target), LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM"))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0)
+    longest = max(p + c for p, c in rows)
+    ids = torch.randint(100, 40000, (len(rows), longest))
+    mask = torch.stack([torch.arange(longest) < p + c for p, c in rows]).long()
+    labels = torch.stack([torch.where((torch.arange(longest) >= p) & (torch.arange(longest) < p + c), ids[i], -100) for i, (p, c) in enumerate(rows)])
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    seconds = []
+    for _ in range(args.steps):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    middle = float(np.median(seconds))
+    report(seconds_per_step=middle, tokens_per_second=sum(p + c for p, c in rows) / middle)
+
+
+def generate():
+    import torch
+
+    model = load(args.target).eval()
+    prompt = torch.randint(100, 40000, (1, PARENT))
+    seconds = []
+    for i in range(args.steps + 1):
+        began = time.perf_counter()
+        with torch.no_grad():
+            model.generate(prompt, do_sample=True, num_return_sequences=ROWS, min_new_tokens=DELTA, max_new_tokens=DELTA, top_k=0, pad_token_id=0)
+        seconds.append(time.perf_counter() - began)
+    middle = float(np.median(seconds[1:]))
+    report(seconds=middle, tokens_per_second=ROWS * DELTA / middle)
+
+
+def llama():
+    import llama_cpp as L
+
+    L.llama_log_set(L.llama_log_callback(lambda *_: None), None)
+    L.llama_backend_init()
+    model = L.llama_model_load_from_file(args.target.encode(), L.llama_model_default_params())
+    settings = L.llama_context_default_params()
+    settings.n_ctx, settings.n_batch, settings.n_seq_max = ROWS * 512, 2048, ROWS + 1
+    settings.n_threads = settings.n_threads_batch = args.threads
+    settings.kv_unified = True
+    context = L.llama_init_from_model(model, settings)
+    vocabulary = L.llama_vocab_n_tokens(L.llama_model_get_vocab(model))
+    memory = L.llama_get_memory(context)
+    random = np.random.default_rng(0)
+
+    def decode(items):
+        batch = L.llama_batch_init(len(items), 0, 1)
+        batch.n_tokens = len(items)
+        for i, (token, position, sequence, wanted) in enumerate(items):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position, 1
+            batch.seq_id[i][0] = sequence
+            batch.logits[i] = wanted
+        assert L.llama_decode(context, batch) == 0
+        L.llama_batch_free(batch)
+
+    prompt = random.integers(100, 40000, PARENT)
+    seconds = []
+    for _ in range(args.steps):
+        L.llama_memory_clear(memory, True)
+        began = time.perf_counter()
+        decode([(int(t), i, 0, i == PARENT - 1) for i, t in enumerate(prompt)])
+        for s in range(1, ROWS):
+            L.llama_memory_seq_cp(memory, 0, s, -1, -1)
+        tokens = random.integers(100, 40000, ROWS)
+        for n in range(DELTA):
+            decode([(int(tokens[s]), PARENT + n, s, True) for s in range(ROWS)])
+            for s in range(ROWS):
+                logits = np.ctypeslib.as_array(L.llama_get_logits_ith(context, s), shape=(vocabulary,))
+                tokens[s] = int(logits.argmax())
+        seconds.append(time.perf_counter() - began)
+    middle = float(np.median(seconds))
+    report(seconds=middle, tokens_per_second=ROWS * DELTA / middle)
+
+
+def proxy():
+    import torch
+
+    torch.set_num_threads(args.threads)
+    scope = {}
+    exec(open(args.target).read(), scope)
+    model = scope["Net"]()
+    x, y = torch.randn(args.batch, 3, 32, 32), torch.randint(0, 10, (args.batch,))
+    model(x)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(x), y).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+
+    for _ in range(3):
+        step()
+    seconds = []
+    for _ in range(10 * args.steps):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    middle = float(np.median(seconds))
+    report(seconds_per_step=middle, images_per_second=args.batch / middle)
+
+
+parser = argparse.ArgumentParser()
+parser.add_argument("workload", choices=["tune", "elites", "generate", "llama", "proxy"])
+parser.add_argument("target")
+parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--steps", type=int, default=3)
+parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--bf16", action="store_true")
+args = parser.parse_args()
+if args.workload == "tune":
+    tune([(340, 60)] * 8)
+elif args.workload == "elites":
+    tune([(PARENT, DELTA)] * ROWS)
+else:
+    {"generate": generate, "llama": llama, "proxy": proxy}[args.workload]()

@@ -1,0 +1,506 @@
+//! The structure of a random network, and what it costs on a 3 x 32 x 32 image.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+
+pub(super) const WIDTHS: [usize; 12] = [8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128];
+const IMAGE: Map = Map { channels: 3, size: 32 };
+
+/// A network: blocks one after another, then a head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    pub(super) style: Style,
+    pub(super) blocks: Vec<Block>,
+    pub(super) head: Head,
+}
+
+/// How the source is laid out; a mutation leaves it as it is, apart from [`Style::shared`] and [`Style::loop_pool`].
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Style {
+    pub layout: Layout,
+    /// The one unit that [`Layout::Helper`] and [`Layout::Loop`] build everything from.
+    pub shared: Unit,
+    /// What follows each unit of [`Layout::Loop`].
+    pub loop_pool: Option<Pool>,
+    pub names: usize,
+    pub indent: usize,
+    pub kernel_keyword: bool,
+    pub same_padding: bool,
+    pub bare_conv: bool,
+    /// Pooling and activations as functions in `forward` where there is a choice.
+    pub functional: bool,
+    /// Short sequences on one line.
+    pub compact: bool,
+    /// `Net(num_classes=10)` instead of `Net()`.
+    pub classes: bool,
+    /// The head is part of the one sequence.
+    pub head_inside: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One `nn.Sequential`; chains only.
+    Flat,
+    /// One attribute a block.
+    Staged,
+    /// One attribute a layer, composed in `forward`.
+    Layers,
+    /// A function that builds a unit and a class that adds a skip, used by the network.
+    Helper,
+    /// A list of widths and a loop.
+    Loop,
+}
+
+impl Layout {
+    fn allows(self, kind: &Kind) -> bool {
+        match kind {
+            Kind::Conv(_) => true,
+            Kind::Pool(_) | Kind::Dropout(_) => self != Self::Loop,
+            Kind::Separable { .. } => matches!(self, Self::Flat | Self::Staged | Self::Layers),
+            Kind::Residual { .. } => matches!(self, Self::Staged | Self::Layers | Self::Helper),
+            Kind::Concat(_) => matches!(self, Self::Staged | Self::Layers),
+            Kind::Gate { .. } => self == Self::Staged,
+        }
+    }
+}
+
+/// A block with the number in its names, which it keeps while its neighbours come and go.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Block {
+    pub number: usize,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Kind {
+    Conv(Unit),
+    /// A depthwise convolution, then `point`, whose kernel is 1.
+    Separable {
+        kernel: usize,
+        stride: usize,
+        norm: Norm,
+        point: Unit,
+    },
+    Pool(Pool),
+    /// Probability in percent.
+    Dropout(usize),
+    /// `x + units(x)`; the last unit has as many channels as x.
+    Residual {
+        units: Vec<Unit>,
+        after: Option<Activation>,
+    },
+    /// `torch.cat` of the branches, each of one or more units.
+    Concat(Vec<Vec<Unit>>),
+    /// `x * gate(x)` with a gate for each channel (squeeze and excitation).
+    Gate {
+        reduction: usize,
+        activation: Activation,
+    },
+}
+
+/// Convolution, normalisation, activation.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Unit {
+    pub width: usize,
+    pub kernel: usize,
+    pub stride: usize,
+    pub norm: Norm,
+    pub activation: Option<Activation>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Norm {
+    None,
+    Batch,
+    /// At most this many groups; a power of two.
+    Group(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activation {
+    Relu,
+    Gelu,
+    Silu,
+    Hardswish,
+    Elu,
+    /// Slope in percent.
+    LeakyRelu(usize),
+}
+
+/// Halves the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pool {
+    Max,
+    Avg,
+    /// Windows of 3 that overlap.
+    Max3,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Head {
+    pub pooling: Pooling,
+    /// In percent.
+    pub dropout: Option<usize>,
+    pub hidden: Option<(usize, Activation)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pooling {
+    Mean,
+    Adaptive,
+    AdaptiveMax,
+    Adaptive2,
+    /// No pooling: every position of a small map.
+    Flatten,
+}
+
+/// Shape of what flows between blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Map {
+    pub channels: usize,
+    pub size: usize,
+}
+
+/// Parameters and multiply-accumulates for one image, normalisation's left out of the latter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    pub parameters: usize,
+    pub macs: usize,
+}
+
+impl Cost {
+    fn conv(&mut self, map: &mut Map, kernel: usize, stride: usize, width: usize, groups: usize) {
+        let weights = map.channels / groups * width * kernel * kernel;
+        *map = Map { channels: width, size: map.size / stride };
+        self.parameters += weights + width;
+        self.macs += weights * map.size * map.size;
+    }
+
+    fn norm(&mut self, norm: Norm, map: Map) {
+        if norm != Norm::None {
+            self.parameters += 2 * map.channels;
+        }
+    }
+
+    fn unit(&mut self, map: &mut Map, unit: &Unit) {
+        self.conv(map, unit.kernel, unit.stride, unit.width, 1);
+        self.norm(unit.norm, *map);
+    }
+
+    fn linear(&mut self, inputs: usize, outputs: usize) {
+        self.parameters += (inputs + 1) * outputs;
+        self.macs += inputs * outputs;
+    }
+}
+
+impl Kind {
+    /// The map after this block; adds what the block costs.
+    pub(super) fn pass(&self, mut map: Map, cost: &mut Cost) -> Map {
+        match self {
+            Self::Conv(unit) => cost.unit(&mut map, unit),
+            Self::Separable { kernel, stride, norm, point } => {
+                let channels = map.channels;
+                cost.conv(&mut map, *kernel, *stride, channels, channels);
+                cost.norm(*norm, map);
+                cost.unit(&mut map, point);
+            }
+            Self::Pool(_) => map.size /= 2,
+            Self::Dropout(_) => {}
+            Self::Residual { units, .. } => units.iter().for_each(|unit| cost.unit(&mut map, unit)),
+            Self::Concat(branches) => {
+                let ends: Vec<Map> = branches
+                    .iter()
+                    .map(|units| {
+                        let mut map = map;
+                        units.iter().for_each(|unit| cost.unit(&mut map, unit));
+                        map
+                    })
+                    .collect();
+                map.channels = ends.iter().map(|end| end.channels).sum();
+            }
+            Self::Gate { reduction, .. } => {
+                let squeezed = squeezed(map.channels, *reduction);
+                cost.linear(map.channels, squeezed);
+                cost.linear(squeezed, map.channels);
+            }
+        }
+        map
+    }
+
+    pub(super) fn units_mut(&mut self) -> Vec<&mut Unit> {
+        match self {
+            Self::Conv(unit) | Self::Separable { point: unit, .. } => vec![unit],
+            Self::Residual { units, .. } => units.iter_mut().collect(),
+            Self::Concat(branches) => branches.iter_mut().flatten().collect(),
+            Self::Pool(_) | Self::Dropout(_) | Self::Gate { .. } => Vec::new(),
+        }
+    }
+
+    fn halves(&self) -> bool {
+        match self {
+            Self::Conv(unit) => unit.stride == 2,
+            Self::Separable { stride, .. } => *stride == 2,
+            Self::Pool(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Channels between the two convolutions of a gate.
+pub(super) fn squeezed(channels: usize, reduction: usize) -> usize {
+    (channels / reduction).max(4)
+}
+
+impl Network {
+    /// The blocks as they run: a loop's pooling is in its place.
+    fn unrolled(&self) -> impl Iterator<Item = Kind> {
+        let pool = self.style.loop_pool.filter(|_| self.style.layout == Layout::Loop).map(Kind::Pool);
+        self.blocks.iter().flat_map(move |block| std::iter::once(block.kind.clone()).chain(pool.clone()))
+    }
+
+    /// What each block reads, and at the end what the head reads.
+    pub(super) fn maps(&self) -> Vec<Map> {
+        let mut map = IMAGE;
+        let mut maps = vec![map];
+        for kind in self.unrolled() {
+            map = kind.pass(map, &mut Cost::default());
+            maps.push(map);
+        }
+        maps
+    }
+
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        let map = self.unrolled().fold(IMAGE, |map, kind| kind.pass(map, &mut cost));
+        let mut features = self.head.pooling.features(map);
+        if let Some((width, _)) = self.head.hidden {
+            cost.linear(features, width);
+            features = width;
+        }
+        cost.linear(features, 10);
+        cost
+    }
+
+    /// Whether the network runs on a 32 x 32 image and is laid out as its style can say.
+    pub(super) fn is_valid(&self) -> bool {
+        let units = self.blocks.iter().filter(|block| matches!(block.kind, Kind::Conv(_) | Kind::Separable { .. })).count();
+        if units == 0 || self.blocks.len() > 9 || !self.blocks.iter().all(|block| self.style.layout.allows(&block.kind)) {
+            return false;
+        }
+        if self.unrolled().filter(Kind::halves).count() > 4 {
+            return false;
+        }
+        let maps = self.maps();
+        let raw = |kind: &Kind, map: &Map| map.channels == 3 && !matches!(kind, Kind::Conv(_) | Kind::Separable { .. });
+        if self.unrolled().zip(&maps).any(|(kind, map)| raw(&kind, map)) {
+            return false;
+        }
+        let last = maps[maps.len() - 1];
+        last.channels <= 256
+            && match self.head.pooling {
+                Pooling::Flatten => last.size <= 4 && self.head.pooling.features(last) <= 1024,
+                Pooling::Adaptive2 => last.size >= 4,
+                _ => true,
+            }
+    }
+
+    /// Makes what one part implies for another true again: a residual ends in the channels it started with, and layouts that
+    /// build everything from one unit have no other.
+    pub(super) fn settle(&mut self) {
+        let shared = self.style.shared.clone();
+        let mut map = IMAGE;
+        for block in &mut self.blocks {
+            match (self.style.layout, &mut block.kind) {
+                (Layout::Helper, Kind::Conv(unit)) => {
+                    *unit = Unit { width: unit.width, kernel: unit.kernel, stride: unit.stride, ..shared.clone() };
+                }
+                (Layout::Helper, Kind::Residual { units, after }) => {
+                    let first = Unit { width: map.channels, stride: 1, ..shared.clone() };
+                    *units = vec![first.clone(), Unit { norm: Norm::None, activation: None, ..first }];
+                    *after = shared.activation;
+                }
+                (Layout::Loop, Kind::Conv(unit)) => *unit = Unit { width: unit.width, stride: 1, ..shared.clone() },
+                (_, Kind::Separable { point, .. }) => (point.kernel, point.stride) = (1, 1),
+                (_, Kind::Residual { units, .. }) => {
+                    if let Some(last) = units.last_mut() {
+                        last.width = map.channels;
+                    }
+                }
+                _ => {}
+            }
+            map = block.kind.pass(map, &mut Cost::default());
+        }
+    }
+
+    /// A number that no block has.
+    pub(super) fn next_number(&self) -> usize {
+        self.blocks.iter().map(|block| block.number).max().unwrap_or(0) + 1
+    }
+}
+
+impl Pooling {
+    fn features(self, map: Map) -> usize {
+        match self {
+            Self::Mean | Self::Adaptive | Self::AdaptiveMax => map.channels,
+            Self::Adaptive2 => 4 * map.channels,
+            Self::Flatten => map.channels * map.size * map.size,
+        }
+    }
+}
+
+/// A network that runs, most below 300k parameters and none above 40M multiply-accumulates.
+#[must_use]
+pub fn random_network(rng: &mut impl Rng) -> Network {
+    loop {
+        let network = draft(rng);
+        let cost = network.cost();
+        let small = cost.parameters <= 300_000 || (cost.parameters <= 900_000 && rng.random_bool(0.1));
+        if small && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 48 {
+            return network;
+        }
+    }
+}
+
+fn draft(rng: &mut impl Rng) -> Network {
+    let layout = pick(rng, &[(Layout::Flat, 4), (Layout::Staged, 5), (Layout::Layers, 4), (Layout::Helper, 2), (Layout::Loop, 1)]);
+    let habits = Habits::random(rng);
+    let shared = random_unit(rng, &habits, 32);
+    let style = Style {
+        layout,
+        loop_pool: rng.random_bool(0.8).then(|| random_pool(rng)),
+        names: rng.random_range(0..4),
+        indent: if rng.random_bool(0.9) { 4 } else { 2 },
+        kernel_keyword: rng.random_bool(0.2),
+        same_padding: rng.random_bool(0.15),
+        bare_conv: rng.random_bool(0.2),
+        functional: rng.random_bool(0.5),
+        compact: rng.random_bool(0.4),
+        classes: rng.random_bool(0.6),
+        head_inside: rng.random_bool(0.5),
+        shared: Unit { kernel: 3, stride: 1, ..shared },
+    };
+    let mut blocks = Vec::new();
+    let mut width = *WIDTHS[..8].choose(rng).expect("not empty");
+    for number in 1..=rng.random_range(2..=7) {
+        let kind = if number == 1 { Kind::Conv(random_unit(rng, &habits, width)) } else { random_kind(rng, layout, &habits, &mut width) };
+        blocks.push(Block { number, kind });
+    }
+    let head = Head {
+        pooling: random_pooling(rng),
+        dropout: rng.random_bool(0.2).then(|| random_dropout(rng)),
+        hidden: rng.random_bool(0.2).then(|| (*WIDTHS[5..].choose(rng).expect("not empty"), habits.activation)),
+    };
+    let mut network = Network { style, blocks, head };
+    network.settle();
+    network
+}
+
+/// What the author of a network does most of the time.
+pub(super) struct Habits {
+    pub norm: Norm,
+    pub activation: Activation,
+}
+
+impl Habits {
+    pub fn random(rng: &mut impl Rng) -> Self {
+        Self { norm: random_norm(rng), activation: random_activation(rng) }
+    }
+}
+
+pub(super) fn random_kind(rng: &mut impl Rng, layout: Layout, habits: &Habits, width: &mut usize) -> Kind {
+    loop {
+        if rng.random_bool(0.5) {
+            let at = WIDTHS.iter().position(|w| w == width).unwrap_or(4) + rng.random_range(0..=3);
+            *width = WIDTHS[at.min(WIDTHS.len() - 1)];
+        }
+        let unit = random_unit(rng, habits, *width);
+        let inner = Unit { stride: 1, ..unit.clone() };
+        let kind = match rng.random_range(0..20) {
+            0..6 => Kind::Conv(unit),
+            6..9 => Kind::Separable {
+                kernel: random_kernel(rng).max(3),
+                stride: unit.stride,
+                norm: unit.norm,
+                point: Unit { kernel: 1, ..inner },
+            },
+            9..13 => Kind::Pool(random_pool(rng)),
+            13 => Kind::Dropout(random_dropout(rng)),
+            14..17 => {
+                let after = rng.random_bool(0.5).then_some(habits.activation);
+                let mut units = vec![inner.clone(); rng.random_range(1..=2)];
+                if let Some(last) = units.last_mut().filter(|_| after.is_some()) {
+                    last.activation = None;
+                }
+                Kind::Residual { units, after }
+            }
+            17..19 => {
+                let branches = rng.random_range(2..=3);
+                Kind::Concat((0..branches).map(|_| random_branch(rng, habits)).collect())
+            }
+            _ => Kind::Gate { reduction: *[2, 4, 8].choose(rng).expect("not empty"), activation: habits.activation },
+        };
+        if layout.allows(&kind) {
+            return kind;
+        }
+    }
+}
+
+pub(super) fn random_unit(rng: &mut impl Rng, habits: &Habits, width: usize) -> Unit {
+    Unit {
+        width,
+        kernel: random_kernel(rng),
+        stride: if rng.random_bool(0.2) { 2 } else { 1 },
+        norm: if rng.random_bool(0.85) { habits.norm } else { random_norm(rng) },
+        activation: Some(if rng.random_bool(0.9) { habits.activation } else { random_activation(rng) }),
+    }
+}
+
+pub(super) fn random_branch(rng: &mut impl Rng, habits: &Habits) -> Vec<Unit> {
+    let units = if rng.random_bool(0.75) { 1 } else { 2 };
+    let unit = |_| {
+        let width = *[8, 16, 24, 32].choose(rng).expect("not empty");
+        Unit { stride: 1, ..random_unit(rng, habits, width) }
+    };
+    (0..units).map(unit).collect()
+}
+
+pub(super) fn random_kernel(rng: &mut impl Rng) -> usize {
+    pick(rng, &[(3, 12), (5, 4), (1, 3), (7, 1)])
+}
+
+pub(super) fn random_norm(rng: &mut impl Rng) -> Norm {
+    pick(rng, &[(Norm::Batch, 12), (Norm::None, 4), (Norm::Group(4), 2), (Norm::Group(8), 1), (Norm::Group(2), 1)])
+}
+
+pub(super) fn random_activation(rng: &mut impl Rng) -> Activation {
+    let slope = pick(rng, &[(10, 2), (1, 1), (20, 1)]);
+    pick(
+        rng,
+        &[
+            (Activation::Relu, 8),
+            (Activation::Gelu, 3),
+            (Activation::Silu, 3),
+            (Activation::Hardswish, 2),
+            (Activation::Elu, 1),
+            (Activation::LeakyRelu(slope), 2),
+        ],
+    )
+}
+
+pub(super) fn random_pool(rng: &mut impl Rng) -> Pool {
+    pick(rng, &[(Pool::Max, 6), (Pool::Avg, 3), (Pool::Max3, 1)])
+}
+
+pub(super) fn random_pooling(rng: &mut impl Rng) -> Pooling {
+    pick(rng, &[(Pooling::Mean, 5), (Pooling::Adaptive, 5), (Pooling::AdaptiveMax, 1), (Pooling::Adaptive2, 1), (Pooling::Flatten, 2)])
+}
+
+pub(super) fn random_dropout(rng: &mut impl Rng) -> usize {
+    *[5, 10, 20, 25, 30, 50].choose(rng).expect("not empty")
+}
+
+/// One of the values, as often as its weight says.
+pub(super) fn pick<T: Copy>(rng: &mut impl Rng, values: &[(T, u32)]) -> T {
+    values.choose_weighted(rng, |(_, weight)| *weight).expect("weights are positive").0
+}

@@ -1,0 +1,49 @@
+//! A source as lines that join to the same bytes again, whatever its line ends.
+
+/// Lines without their ends. A text whose every line ends in CR LF keeps CR LF, any other LF; a missing last line end stays missing.
+pub(super) struct Text<'a> {
+    pub lines: Vec<&'a str>,
+    end: &'static str,
+    closed: bool,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(text: &'a str) -> Self {
+        let feeds = text.matches('\n').count();
+        let end = if feeds > 0 && text.matches("\r\n").count() == feeds { "\r\n" } else { "\n" };
+        if text.is_empty() {
+            return Self { lines: Vec::new(), end, closed: true };
+        }
+        let (body, closed) = text.strip_suffix(end).map_or((text, false), |body| (body, true));
+        Self { lines: body.split(end).collect(), end, closed }
+    }
+
+    /// The text with other lines; line ends as they were.
+    pub fn join<S: AsRef<str>>(&self, lines: &[S]) -> String {
+        let mut text = String::new();
+        for (i, line) in lines.iter().enumerate() {
+            if i > 0 {
+                text.push_str(self.end);
+            }
+            text.push_str(line.as_ref());
+        }
+        if self.closed && !lines.is_empty() {
+            text.push_str(self.end);
+        }
+        text
+    }
+}
+
+/// The lines of a delta; both LF and CR LF end one, and the last end may be missing.
+pub(super) fn delta_lines(delta: &str) -> impl Iterator<Item = &str> {
+    delta.strip_suffix('\n').unwrap_or(delta).split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line))
+}
+
+pub(super) fn is_blank(line: &str) -> bool {
+    line.trim_start().is_empty()
+}
+
+/// Leading white space.
+pub(super) fn indentation(line: &str) -> &str {
+    &line[..line.len() - line.trim_start().len()]
+}

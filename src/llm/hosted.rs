@@ -1,0 +1,152 @@
+//! The LLM as a run uses it: prompts, samples, likelihoods, the update, and its checkpoints.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::adamw::AdamW;
+use super::adapter;
+use super::catalogue;
+use super::chat::{ChatTemplate, Message};
+use super::decoder::Decoder;
+use super::generate::{self, Progress, Request, Sample};
+use super::sampling::Sampling;
+use super::lora::Lora;
+use super::model_file::ModelFile;
+use super::tokenizer::Tokenizer;
+use super::tune::{self, Example, Step, TuneLog};
+use crate::config::{Format, LlmConfig, LoraConfig, Moments, TuneConfig};
+use crate::delta::prompt;
+use crate::error::{Error, Result};
+use crate::home;
+
+/// Which model this is, for the run's record.
+pub struct Identity {
+    pub name: String,
+    /// Of the model file.
+    pub sha256: String,
+    /// SHA-256 of the chat template, where the model has one.
+    pub chat_template: Option<String>,
+}
+
+pub struct Llm {
+    pub identity: Identity,
+    pub tokenizer: Tokenizer,
+    chat: Option<ChatTemplate>,
+    decoder: Decoder,
+    lora: Lora,
+    optimizer: AdamW,
+    /// Longest prompt and completion together, in tokens.
+    max_context: usize,
+}
+
+impl Llm {
+    /// Loads the model and the adapter that a run starts from.
+    pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
+        let path = catalogue::find(&config.model)?;
+        let file = ModelFile::open(&path)?;
+        let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+        let chat = file.chat_template()?;
+        let lora = match adapter_folder(config)? {
+            None => Lora::new(file.config(), lora, run_seed)?,
+            Some(folder) => adapter::load(&folder, file.config())?,
+        };
+        let max_context = config.max_context.min(file.config().context);
+        let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
+        let optimizer = AdamW::new(&lora)?;
+        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context })
+    }
+
+    /// The token ids that ask for a change of `parent`.
+    pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
+        let tokens = match &self.chat {
+            Some(template) => {
+                let messages = [Message::system(prompt::SYSTEM), Message::user(prompt::user(format, parent))];
+                template.encode(&self.tokenizer, &messages, true)?
+            }
+            None => self.tokenizer.encode_plain(&prompt::plain(format, parent)),
+        };
+        if tokens.len() >= self.max_context {
+            return Err(Error::input(format!("a parent's prompt has {} tokens, at most {} fit with a completion", tokens.len(), self.max_context - 1))
+                .hint("raise llm.max_context (if the model allows it), or start from shorter networks"));
+        }
+        Ok(tokens)
+    }
+
+    /// Samples of each request, one for each of its seeds. None when `stop` is set meanwhile.
+    pub fn generate(&self, requests: &[Request], sampling: &Sampling, stop: &AtomicBool, on_progress: &mut dyn FnMut(Progress)) -> Result<Option<Vec<Vec<Sample>>>> {
+        let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+        let sampling = Sampling { max_tokens: sampling.max_tokens.min(self.max_context.saturating_sub(longest)), ..sampling.clone() };
+        let mut watch = |progress| {
+            on_progress(progress);
+            if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
+        };
+        match generate::generate(&self.decoder.merged(&self.lora)?, requests, &sampling, &mut watch) {
+            Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
+            samples => samples.map(Some),
+        }
+    }
+
+    /// The text of a completion without its end token.
+    pub fn completion_text(&self, tokens: &[u32]) -> String {
+        let text = tokens.strip_suffix(&[self.tokenizer.eos()]).unwrap_or(tokens);
+        self.tokenizer.decode(text)
+    }
+
+    /// Mean over the examples of the summed negative log-likelihood; None of no examples.
+    pub fn mean_nll(&self, examples: &[Example]) -> Result<Option<f64>> {
+        tune::mean_nll(&self.decoder, &self.lora, examples)
+    }
+
+    /// The CE update: see [`tune::tune`]. None when `stop` is set meanwhile; the adapter is then as it was.
+    pub fn tune(&mut self, examples: &[Example], config: &TuneConfig, seed: u64, stop: &AtomicBool, on_step: &mut dyn FnMut(&Step)) -> Result<Option<TuneLog>> {
+        if config.moments == Moments::Fresh {
+            self.optimizer = AdamW::new(&self.lora)?;
+        }
+        tune::tune(&self.decoder, &self.lora, &mut self.optimizer, examples, config, seed, stop, on_step)
+    }
+
+    pub fn snapshot(&self) -> Result<Vec<Vec<f32>>> {
+        self.lora.snapshot()
+    }
+
+    /// CE smoothing: see [`Lora::smooth`].
+    pub fn smooth(&self, alpha: f64, before: &[Vec<f32>]) -> Result<()> {
+        self.lora.smooth(alpha, before)
+    }
+
+    pub fn adapter_hash(&self) -> Result<String> {
+        self.lora.hash()
+    }
+
+    /// Writes adapter and optimiser into a new folder.
+    pub fn save_checkpoint(&self, folder: &Path) -> Result<()> {
+        adapter::save(&self.lora, &self.identity.name, folder)?;
+        self.optimizer.save(&folder.join("optimizer.safetensors"))
+    }
+
+    /// Loads a checkpoint and checks that it is the one that was stored.
+    pub fn load_checkpoint(&mut self, folder: &Path, adapter_hash: &str) -> Result<()> {
+        self.lora = adapter::load(folder, self.decoder.config())?;
+        let found = self.lora.hash()?;
+        if found != adapter_hash {
+            return Err(Error::input(format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {adapter_hash})", folder.display()))
+                .hint("the file was changed or damaged after the run wrote it"));
+        }
+        self.optimizer = AdamW::load(&folder.join("optimizer.safetensors"), &self.lora)?;
+        Ok(())
+    }
+}
+
+/// The folder of the adapter a run starts from; None for a fresh one.
+fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
+    let folder = match config.adapter.as_str() {
+        "none" => return Ok(None),
+        "warmup" => home::models().join(format!("warmup-{}", config.model)),
+        path => PathBuf::from(path),
+    };
+    if !folder.join("adapter_config.json").is_file() {
+        return Err(Error::input(format!("there is no adapter in {}", folder.display()))
+            .hint("llm.adapter is 'warmup' (shipped for the default model; others: eliteloop warmup), 'none', or a PEFT folder"));
+    }
+    Ok(Some(folder))
+}

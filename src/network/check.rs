@@ -1,0 +1,163 @@
+//! A graph that came out of the sandbox is believed only after this: every shape is inferred again, every index, name and
+//! attribute looked at.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
+use super::infer::{infer, show};
+
+/// What a graph may be at most; nets beyond it are refused before anything is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub nodes: usize,
+    pub tensors: usize,
+    /// Elements of all tensors of the state dict together.
+    pub tensor_elements: usize,
+    /// Elements of all nodes together, for one image.
+    pub node_elements: usize,
+    /// Numbers written out in constants and computed initial values.
+    pub values: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { nodes: 20_000, tensors: 20_000, tensor_elements: 1 << 30, node_elements: 1 << 31, values: 1 << 20 }
+    }
+}
+
+impl Graph {
+    /// Whether the graph is what it claims for images of `input` (channels, height, width).
+    ///
+    /// # Errors
+    /// The first contradiction, in one line.
+    pub fn check(&self, input: [usize; 3], limits: Limits) -> Result<(), String> {
+        self.check_tensors(limits)?;
+        if self.nodes.len() > limits.nodes {
+            return Err(format!("{} operations, at most {}", self.nodes.len(), limits.nodes));
+        }
+        let image = [Dim::Batch(1), Dim::Fixed(input[0]), Dim::Fixed(input[1]), Dim::Fixed(input[2])];
+        let Some(first) = self.nodes.first() else { return Err("no operations".to_owned()) };
+        if first.op != Op::Input || first.shape != image || !first.inputs.is_empty() || !first.tensors.is_empty() {
+            return Err("the first node is not the input".to_owned());
+        }
+        if self.output >= self.nodes.len() {
+            return Err(format!("output {} of {} nodes", self.output, self.nodes.len()));
+        }
+        let (mut elements, mut values) = (0_usize, 0_usize);
+        for (id, node) in self.nodes.iter().enumerate().skip(1) {
+            let at = |message: String| format!("node {id} (line {}): {message}", node.line);
+            let shape = self.infer_node(id, node).map_err(at)?;
+            if shape != node.shape {
+                return Err(at(format!("claims shape {}, has {}", show(&node.shape), show(&shape))));
+            }
+            elements =
+                shape.iter().try_fold(1_usize, |n, d| n.checked_mul(d.at(1))).and_then(|n| elements.checked_add(n)).unwrap_or(usize::MAX);
+            if elements > limits.node_elements {
+                return Err(format!("more than {} activations an image", limits.node_elements));
+            }
+            if let Op::Constant { values: numbers, .. } = &node.op {
+                values += numbers.len();
+                if numbers.iter().any(|v| !v.is_finite()) {
+                    return Err(at("a constant is not finite".to_owned()));
+                }
+            }
+        }
+        if values > limits.values {
+            return Err(format!("{values} constants, at most {}", limits.values));
+        }
+        Ok(())
+    }
+
+    fn infer_node(&self, id: usize, node: &Node) -> Result<Vec<Dim>, String> {
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|&i| if i < id { Ok(self.nodes[i].shape.as_slice()) } else { Err(format!("reads node {i}, which comes later")) })
+            .collect::<Result<Vec<_>, _>>()?;
+        let tensors = node
+            .tensors
+            .iter()
+            .map(|&t| self.tensors.get(t).ok_or_else(|| format!("owns tensor {t} of {}", self.tensors.len())))
+            .collect::<Result<Vec<_>, _>>()?;
+        check_roles(&node.op, &tensors)?;
+        infer(&node.op, &inputs, &tensors)
+    }
+
+    fn check_tensors(&self, limits: Limits) -> Result<(), String> {
+        if self.tensors.len() > limits.tensors {
+            return Err(format!("{} tensors, at most {}", self.tensors.len(), limits.tensors));
+        }
+        let mut names = HashSet::new();
+        let (mut total, mut values) = (0_usize, 0_usize);
+        for tensor in &self.tensors {
+            let at = |message: String| format!("tensor {:?}: {message}", tensor.name);
+            if tensor.name.is_empty() || tensor.name.len() > 512 || tensor.name.chars().any(char::is_control) {
+                return Err(at("not a state-dict name".to_owned()));
+            }
+            if !names.insert(&tensor.name) {
+                return Err(at("named twice".to_owned()));
+            }
+            let elements = tensor.shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
+            total = elements.and_then(|n| total.checked_add(n)).unwrap_or(usize::MAX);
+            if total > limits.tensor_elements {
+                return Err(format!("more than {} elements in the state dict", limits.tensor_elements));
+            }
+            if tensor.role == Role::Counter && !tensor.shape.is_empty() {
+                return Err(at("a counter with a shape".to_owned()));
+            }
+            check_init(tensor).map_err(at)?;
+            if let Init::Values(numbers) = &tensor.init {
+                values += numbers.len();
+            }
+        }
+        if values > limits.values {
+            return Err(format!("{values} computed initial values, at most {}", limits.values));
+        }
+        Ok(())
+    }
+}
+
+fn check_init(tensor: &TensorSpec) -> Result<(), String> {
+    let fine = match &tensor.init {
+        Init::Constant(value) => value.is_finite(),
+        Init::Uniform { low, high } => low.is_finite() && high.is_finite() && low <= high,
+        Init::Normal { mean, std } => mean.is_finite() && std.is_finite() && *std >= 0.0,
+        Init::TruncatedNormal { mean, std, low, high } => {
+            let finite = [mean, std, low, high].iter().all(|v| v.is_finite());
+            // Far out in the tail a sampler that rejects would never end.
+            finite && *std >= 0.0 && low < high && (*std == 0.0 || ((high - mean) / std > -4.0 && (low - mean) / std < 4.0))
+        }
+        Init::Orthogonal { gain } => gain.is_finite() && tensor.shape.len() >= 2,
+        Init::Values(values) => values.len() == tensor.elements() && values.iter().all(|v| v.is_finite()),
+    };
+    if fine { Ok(()) } else { Err(format!("cannot start from {}", init_word(&tensor.init))) }
+}
+
+fn init_word(init: &Init) -> String {
+    match init {
+        Init::Values(values) => format!("{} computed values (wrong number, or not finite)", values.len()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Running statistics are never trained, weights never counters.
+fn check_roles(op: &Op, tensors: &[&TensorSpec]) -> Result<(), String> {
+    let statistics = match op {
+        Op::BatchNorm { affine, track: true, .. } => 2 * usize::from(*affine)..tensors.len(),
+        _ => 0..0,
+    };
+    for (i, tensor) in tensors.iter().enumerate() {
+        let counter = statistics.contains(&i) && i + 1 == statistics.end;
+        let right = match tensor.role {
+            Role::Counter => counter,
+            Role::Buffer => !counter,
+            Role::Parameter | Role::Frozen => !statistics.contains(&i),
+        };
+        if !right {
+            return Err(format!("tensor {:?} cannot be a {:?} here", tensor.name, tensor.role));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! What a network costs: trained parameters, multiply-accumulates and activation memory of one image.
+//!
+//! Multiply-accumulates are counted for convolutions, linear and recurrent layers and matrix products (biases, normalisation
+//! and elementwise work are not counted); FLOPs in the usual sense are twice that.
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::{Graph, NodeId, Op};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Trained elements of the state dict.
+    pub parameters: u64,
+    /// Multiply-accumulates of one image's forward pass.
+    pub macs: u64,
+    /// Bytes of every operation's output for one image, f32: what a backward pass that frees nothing keeps.
+    pub activation_bytes: u64,
+}
+
+/// The graph must have passed [`Graph::check`].
+#[must_use]
+pub fn cost(graph: &Graph) -> Cost {
+    Cost {
+        parameters: graph.parameters() as u64,
+        macs: (0..graph.nodes.len()).map(|id| macs(graph, id)).fold(0, u64::saturating_add),
+        activation_bytes: (0..graph.nodes.len()).map(|id| 4 * elements(graph, id)).fold(0, u64::saturating_add),
+    }
+}
+
+/// Multiply-accumulates of one node for one image.
+#[must_use]
+pub fn macs(graph: &Graph, id: NodeId) -> u64 {
+    let node = &graph.nodes[id];
+    let extent = |input: usize, from_end: usize| {
+        let shape = &graph.nodes[node.inputs[input]].shape;
+        shape[shape.len() - from_end].at(1) as u64
+    };
+    let weight = |i: usize| graph.tensors[node.tensors[i]].elements() as u64;
+    match &node.op {
+        Op::Conv2d { out, .. } | Op::Linear { out, .. } => (elements(graph, id) / (*out as u64).max(1)).saturating_mul(weight(0)),
+        Op::MatMul => elements(graph, id).saturating_mul(extent(0, 1)),
+        Op::Lstm { hidden, .. } | Op::Gru { hidden, .. } => {
+            (elements(graph, id) / (*hidden as u64).max(1)).saturating_mul(weight(0) + weight(1))
+        }
+        _ => 0,
+    }
+}
+
+fn elements(graph: &Graph, id: NodeId) -> u64 {
+    graph.nodes[id].shape.iter().map(|d| d.at(1) as u64).product()
+}

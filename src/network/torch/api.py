@@ -1,0 +1,153 @@
+# The functions of `torch`.
+import torch
+from _import import Unsupported, module
+from torch import _tensor as T
+from torch import nn
+from torch._tensor import Tensor, _data, _sizes, full
+from torch.nn import functional as F
+
+
+def _made(kind, *numbers):
+    def make(*size, **kwargs):
+        size = kwargs.pop("size", size)
+        return _grad(_data(_sizes((size,) if isinstance(size, int) else size), (kind,) + numbers), kwargs)
+
+    return make
+
+
+def _like(make):
+    return lambda input, **kwargs: make(input._shape, **kwargs)
+
+
+def _grad(tensor, kwargs):
+    if kwargs.get("requires_grad"):
+        tensor.requires_grad = True
+    return tensor
+
+
+zeros, ones, rand, randn = _made("constant", 0.0), _made("constant", 1.0), _made("uniform", 0.0, 1.0), _made("normal", 0.0, 1.0)
+
+
+def arange(start, end=None, step=1, **kwargs):
+    if end is None:
+        start, end = 0, start
+    values, n = [], 0
+    while (start + n * step < end) if step > 0 else (start + n * step > end):
+        values.append(float(start + n * step))
+        n += 1
+    return T.tensor(values)
+
+
+def linspace(start, end, steps, **kwargs):
+    start, end = float(start), float(end)
+    if steps == 1:
+        return T.tensor([start])
+    return T.tensor([start + (end - start) * i / (steps - 1) for i in range(steps)])
+
+
+def eye(n, m=None, **kwargs):
+    m = n if m is None else m
+    return T.tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)])
+
+
+def is_tensor(item):
+    return isinstance(item, Tensor)
+
+
+def numel(input):
+    return input.numel()
+
+
+def addcmul(input, a, b, *, value=1):
+    return T.add(input, T.mul(a, b), alpha=value)
+
+
+def baddbmm(input, a, b, *, beta=1, alpha=1):
+    return T.add(T.mul(input, beta), T.mul(T.bmm(a, b), alpha))
+
+
+def _functions():
+    space = torch.__dict__
+    same = (
+        "add sub mul div maximum minimum neg exp log sqrt rsqrt square reciprocal clamp reshape flatten unflatten unsqueeze squeeze permute "
+        "transpose movedim cat stack narrow select split chunk unbind roll mean amax amin var std norm matmul bmm mm full tensor as_tensor sin cos"
+    )
+    for name in same.split():
+        space[name] = getattr(T, name)
+    space.update(
+        Tensor=Tensor, FloatTensor=Tensor, nn=nn, concat=T.cat, concatenate=T.cat, abs=T.abs_, sum=T.sum_, max=T.max_, min=T.min_, pow=T.power,
+        clip=T.clamp, t=T.t_, swapaxes=T.transpose, multiply=T.mul, divide=T.div, true_divide=T.div, subtract=T.sub, from_numpy=T.as_tensor,
+        zeros=zeros, ones=ones, rand=rand, randn=randn, empty=zeros, zeros_like=_like(zeros), ones_like=_like(ones), empty_like=_like(zeros),
+        randn_like=_like(randn), rand_like=_like(rand), full_like=lambda input, value, **kwargs: full(input._shape, value), arange=arange,
+        linspace=linspace, eye=eye, is_tensor=is_tensor, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
+        relu=F.relu, relu_=F.relu_, sigmoid=F.sigmoid, tanh=F.tanh, softmax=F.softmax, log_softmax=F.log_softmax, dropout=F.dropout, prelu=F.prelu,
+        conv2d=F.conv2d, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
+    )
+    for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
+        setattr(Tensor, name, getattr(F, name))
+    for name in ("relu", "sigmoid", "tanh"):
+        setattr(Tensor, name + "_", T._in_place(getattr(F, name)))
+    F.__dict__["Tensor"] = Tensor
+
+
+_functions()
+
+module("torch.nn.parameter").update(Parameter=nn.Parameter, UninitializedParameter=nn.UninitializedParameter)
+module("torch.nn.modules.module").update(Module=nn.Module)
+module("torch.nn.utils")
+module("torch.autograd").update(Variable=lambda tensor, **kwargs: tensor)
+
+
+def _chance(name):
+    def function(*args, **kwargs):
+        if T.State.number:
+            raise Unsupported("random." + name + " in forward")
+        return getattr(_generator, name)(*args, **kwargs)
+
+    return function
+
+
+class _Generator:
+    """A small seeded generator: a source that draws while it is built draws the same each time."""
+
+    def __init__(self):
+        self.state = 88172645463325252
+
+    def seed(self, a=None, version=2):
+        self.state = (hash(a) ^ 88172645463325252) & (2**64 - 1) or 1
+
+    def random(self):
+        x = self.state
+        x ^= x << 13 & (2**64 - 1)
+        x ^= x >> 7
+        x ^= x << 17 & (2**64 - 1)
+        self.state = x
+        return (x >> 11) / 2.0**53
+
+    def uniform(self, a, b):
+        return a + (b - a) * self.random()
+
+    def randint(self, a, b):
+        return a + int(self.random() * (b - a + 1))
+
+    def randrange(self, start, stop=None, step=1):
+        return self.choice(range(start) if stop is None else range(start, stop, step))
+
+    def choice(self, items):
+        if not len(items):
+            raise IndexError("Cannot choose from an empty sequence")
+        return items[int(self.random() * len(items))]
+
+    def shuffle(self, items):
+        for i in range(len(items) - 1, 0, -1):
+            j = self.randint(0, i)
+            items[i], items[j] = items[j], items[i]
+
+    def sample(self, items, k):
+        items = list(items)
+        self.shuffle(items)
+        return items[:k]
+
+
+_generator = _Generator()
+module("random").update({name: _chance(name) for name in ("seed", "random", "uniform", "randint", "randrange", "choice", "shuffle", "sample")})

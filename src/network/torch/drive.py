@@ -1,0 +1,127 @@
+# Builds the network once and calls it at two batch sizes.
+import _record
+from _import import NoNetwork, Unsupported, WrongOutput
+from torch import nn
+from torch._tensor import State, Tensor, _fixed, _traced, node_of
+from torch.nn.modules import Parameter, _state
+
+CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n_class", "class_num", "classes")
+CHANNELS = ("in_channels", "input_channels", "in_chans", "in_channel", "num_channels", "img_channels", "image_channels", "n_channels")
+SIZES = ("image_size", "img_size", "input_size", "in_size", "resolution")
+# Names that mean one of these only where the constructor cannot do without.
+LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "num_labels", "output_size", "c", "nc", "k", "out_channels")
+LOOSE_CHANNELS = ("channels", "in_ch", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "ch")
+
+
+def find(globals, entry):
+    if entry is not None:
+        if not callable(globals.get(entry)):
+            raise NoNetwork(entry)
+        return globals[entry]
+    found = globals.get("Net")
+    if found is None:
+        for value in globals.values():
+            if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == "network":
+                found = value
+    if not callable(found):
+        raise NoNetwork(None)
+    return found
+
+
+def arguments(function, skip, input, classes):
+    """What the constructor is given, by the names of its parameters."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return {}
+    names = code.co_varnames[skip : code.co_argcount]
+    optional = set(names[len(names) - len(function.__defaults__ or ()) :]) if function.__defaults__ else set()
+    only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    optional.update(function.__kwdefaults__ or ())
+    given, unknown = {}, []
+    for name in names + only:
+        plain = name.lower()
+        if plain in CLASSES:
+            given[name] = classes
+        elif plain in CHANNELS:
+            given[name] = input[0]
+        elif name in optional:
+            continue
+        elif plain in SIZES:
+            given[name] = input[1]
+        elif plain in ("input_shape", "in_shape", "image_shape", "img_shape"):
+            given[name] = input
+        elif plain in LOOSE_CLASSES:
+            given[name] = classes
+        elif plain in LOOSE_CHANNELS:
+            given[name] = input[0]
+        else:
+            unknown.append(name)
+    if len(unknown) == 1 and not any(value == classes for value in given.values()):
+        given[unknown.pop()] = classes
+    if unknown:
+        raise Unsupported("the constructor's argument " + repr(unknown[0]))
+    return given
+
+
+def build(globals, entry, input, classes):
+    found = find(globals, entry)
+    if isinstance(found, nn.Module):
+        return found
+    if isinstance(found, type):
+        return found(**arguments(found.__init__, 1, input, classes))
+    return found(**arguments(found, 0, input, classes))
+
+
+def name_modules(net):
+    for name, module in net.named_modules():
+        module.__dict__["_path"] = name
+
+
+def describe(output, batch):
+    if not isinstance(output, Tensor):
+        return "a " + type(output).__name__
+    return "[" + ", ".join(["N" if i == 0 and n == batch else str(n) for i, n in enumerate(output._shape)]) + "]"
+
+
+def role(tensor):
+    if isinstance(tensor, Parameter):
+        return "parameter" if tensor.requires_grad else "frozen"
+    return "counter" if tensor.__dict__.get("_counter") else "buffer"
+
+
+def init(start):
+    kind, numbers = start[0], start[1:]
+    if kind == "constant" or kind == "values":
+        return {kind: numbers[0]}
+    names = {"uniform": ("low", "high"), "normal": ("mean", "std"), "truncated_normal": ("mean", "std", "low", "high"), "orthogonal": ("gain",)}
+    return {kind: dict(zip(names[kind], numbers))}
+
+
+def state(net):
+    seen, tensors = set(), []
+    for name, tensor in _state(net):
+        if tensor._owned in seen:
+            continue
+        seen.add(tensor._owned)
+        if tensor._shape is None:
+            raise RuntimeError("the lazy parameter " + name + " never got a shape: its layer is not called")
+        tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(tensor._init)))
+    return tensors
+
+
+def run(globals, entry, input, classes):
+    _record.begin(_fixed((1,) + input))
+    net = build(globals, entry, input, classes)
+    if not isinstance(net, nn.Module):
+        raise NoNetwork(entry)
+    net.train()
+    for number, batch in ((1, 2), (2, 3)):
+        name_modules(net)
+        State.number = number
+        State.path = ""
+        _record.begin(_fixed((batch,) + input))
+        output = net(_traced(0, (batch,) + input))
+        if not isinstance(output, Tensor) or output._shape != (batch, classes):
+            raise WrongOutput(describe(output, batch), "[N, " + str(classes) + "]")
+        _record.end(node_of(output))
+    _record.state(state(net))

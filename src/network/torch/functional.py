@@ -1,0 +1,407 @@
+# `torch.nn.functional`: each function records one operation, or a few.
+from _import import Unsupported, missing, public
+from torch._tensor import Tensor, _become, _count, _dim, _lift, add, binary, clamp, emit, exp, log, mean, norm, permute, reshape, square, sum_, transpose
+
+public.add("torch.nn.functional")
+__getattr__ = missing("torch.nn.functional")
+
+
+def pair(value, what="size"):
+    if isinstance(value, (tuple, list)):
+        if len(value) == 1:
+            value = (value[0], value[0])
+        if len(value) != 2:
+            raise ValueError(what + " must be one or two numbers")
+    else:
+        value = (value, value)
+    for n in value:
+        if isinstance(n, bool) or not isinstance(n, int):
+            raise TypeError(what + " must be an int or a pair of ints, not " + type(n).__name__)
+        if n < 0:
+            raise ValueError(what + " must not be negative")
+    return tuple(value)
+
+
+def probability(p):
+    if not isinstance(p, (int, float)) or not 0 <= p <= 1:
+        raise ValueError("dropout probability has to be between 0 and 1, but got " + str(p))
+    return float(p)
+
+
+# Activations
+
+
+def _act(x, kind, inplace=False):
+    got = emit({"activation": kind}, [x])
+    return _become(x, got) if inplace else got
+
+
+def relu(input, inplace=False):
+    return _act(input, "relu", inplace)
+
+
+def relu_(input):
+    return _act(input, "relu", True)
+
+
+def relu6(input, inplace=False):
+    return _act(input, "relu6", inplace)
+
+
+def leaky_relu(input, negative_slope=0.01, inplace=False):
+    return _act(input, {"leaky_relu": {"slope": float(negative_slope)}}, inplace)
+
+
+def elu(input, alpha=1.0, inplace=False):
+    return _act(input, {"elu": {"alpha": float(alpha)}}, inplace)
+
+
+def gelu(input, approximate="none"):
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError("approximate argument must be either none or tanh.")
+    return _act(input, "gelu" if approximate == "none" else "gelu_tanh")
+
+
+def silu(input, inplace=False):
+    return _act(input, "silu", inplace)
+
+
+def mish(input, inplace=False):
+    return _act(input, "mish", inplace)
+
+
+def softplus(input, beta=1.0, threshold=20.0):
+    if beta != 1 or threshold != 20:
+        raise Unsupported("softplus with beta or threshold")
+    return _act(input, "softplus")
+
+
+def hardswish(input, inplace=False):
+    return _act(input, "hardswish", inplace)
+
+
+def hardsigmoid(input, inplace=False):
+    return _act(input, "hardsigmoid", inplace)
+
+
+def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
+    got = clamp(input, min_val, max_val)
+    return _become(input, got) if inplace else got
+
+
+def sigmoid(input):
+    return _act(input, "sigmoid")
+
+
+def tanh(input):
+    return _act(input, "tanh")
+
+
+def logsigmoid(input):
+    return binary("mul", _act(binary("mul", input, -1.0), "softplus"), -1.0)
+
+
+def tanhshrink(input):
+    return binary("sub", input, tanh(input))
+
+
+def softsign(input):
+    return binary("div", input, binary("add", emit({"unary": "abs"}, [input]), 1.0))
+
+
+def prelu(input, weight):
+    return emit("prelu", [input], [weight])
+
+
+def _softmax_dim(input, dim):
+    if dim is None:
+        dim = 0 if len(input._shape) in (0, 1, 3) else 1
+    return _dim(input, dim)
+
+
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
+    return emit({"softmax": {"dim": _softmax_dim(input, dim)}}, [input])
+
+
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    return emit({"log_softmax": {"dim": _softmax_dim(input, dim)}}, [input])
+
+
+def softmin(input, dim=None):
+    return softmax(binary("mul", input, -1.0), _softmax_dim(input, dim))
+
+
+def glu(input, dim=-1):
+    d = _dim(input, dim)
+    if input._shape[d] % 2:
+        raise RuntimeError("Halving dimension must be even, but dimension " + str(d) + " is size " + str(input._shape[d]))
+    a, b = input.chunk(2, d)
+    return binary("mul", a, sigmoid(b))
+
+
+# Layers
+
+
+def _add_channels(x, bias):
+    """A bias that the layer itself could not own."""
+    return add(x, reshape(bias, (1, -1) + (1,) * (len(x._shape) - 2)))
+
+
+def same_padding(kernel, stride, dilation):
+    if stride != (1, 1):
+        raise ValueError("padding='same' is not supported for strided convolutions")
+    sides = []
+    for k, d in zip(kernel, dilation):
+        total = d * (k - 1)
+        sides += [total // 2, total - total // 2]
+    return sides
+
+
+def _sides(padding, kernel, stride, dilation):
+    if padding == "same":
+        return same_padding(kernel, stride, dilation)
+    if padding == "valid":
+        return [0, 0, 0, 0]
+    if isinstance(padding, str):
+        raise ValueError("Invalid padding string " + repr(padding) + ", should be one of 'valid', 'same'")
+    top, left = pair(padding, "padding")
+    return [top, top, left, left]
+
+
+def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    if weight._shape is None or len(weight._shape) != 4:
+        raise RuntimeError("conv2d needs a 4-dimensional weight")
+    stride, dilation = pair(stride, "stride"), pair(dilation, "dilation")
+    kernel = weight._shape[2:]
+    if len(input._shape) != 4:
+        raise RuntimeError("Expected 4D (batched) input to conv2d, but got input of size: " + repr(list(input._shape)))
+    if isinstance(groups, int) and groups > 0 and input._shape[1] != weight._shape[1] * groups:
+        raise RuntimeError(
+            "Given groups={}, weight of size {}, expected input{} to have {} channels, but got {} channels instead".format(
+                groups, list(weight._shape), list(input._shape), weight._shape[1] * groups, input._shape[1]
+            )
+        )
+    op = {"out": weight._shape[0], "kernel": kernel, "stride": stride, "dilation": dilation, "groups": groups, "bias": bias is not None}
+    op["padding"] = _sides(padding, kernel, stride, dilation)
+    return emit({"conv2d": op}, [input], [weight] if bias is None else [weight, bias])
+
+
+def linear(input, weight, bias=None):
+    if weight._owned is None:
+        got = input.matmul(weight.t())
+        return got if bias is None else add(got, bias)
+    if weight._shape is None or len(weight._shape) != 2:
+        raise RuntimeError("linear needs a 2-dimensional weight")
+    if not input._shape or input._shape[-1] != weight._shape[1]:
+        rows = _count(input._shape[:-1])
+        raise RuntimeError(
+            "mat1 and mat2 shapes cannot be multiplied ({}x{} and {}x{})".format(rows, input._shape[-1] if input._shape else 1, weight._shape[1], weight._shape[0])
+        )
+    if bias is not None and bias._owned is None:
+        return add(linear(input, weight), bias)
+    return emit({"linear": {"out": weight._shape[0], "bias": bias is not None}}, [input], [weight] if bias is None else [weight, bias])
+
+
+def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+    raise Unsupported("F.batch_norm (use nn.BatchNorm2d)")
+
+
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
+    if (weight is None) != (bias is None):
+        raise Unsupported("group_norm with only one of weight and bias")
+    owned = [] if weight is None else [weight, bias]
+    return emit({"group_norm": {"groups": num_groups, "eps": float(eps), "affine": weight is not None}}, [input], owned)
+
+
+def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):
+    if running_mean is not None or not use_input_stats:
+        raise Unsupported("instance_norm with running statistics")
+    return group_norm(input, input._shape[1], weight, bias, eps)
+
+
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or input._shape[-len(shape) :] != shape:
+        raise RuntimeError("Given normalized_shape={}, expected input with shape [*, {}], but got input of size{}".format(list(shape), str(list(shape))[1:-1], list(input._shape)))
+    op = {"dims": len(shape), "eps": float(eps), "weight": weight is not None, "bias": bias is not None}
+    return emit({"layer_norm": op}, [input], [t for t in (weight, bias) if t is not None])
+
+
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if input._shape[-len(shape) :] != shape:
+        raise RuntimeError("rms_norm over {} of an input of size {}".format(list(shape), list(input._shape)))
+    power = mean(square(input), tuple(range(-len(shape), 0)), True)
+    got = binary("mul", input, binary("add", power, 1.1920928955078125e-07 if eps is None else eps).rsqrt())
+    return got if weight is None else binary("mul", got, weight)
+
+
+def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
+    return binary("div", input, clamp(norm(input, p, dim, True), eps, None))
+
+
+# Pooling and resizing
+
+
+def _max_indices(return_indices):
+    if return_indices:
+        raise Unsupported("max pooling with return_indices")
+
+
+def max_pool2d(input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    _max_indices(return_indices)
+    kernel = pair(kernel_size, "kernel_size")
+    op = {"kernel": kernel, "stride": kernel if stride is None or stride == () else pair(stride, "stride"), "padding": pair(padding, "padding")}
+    return emit({"max_pool2d": {**op, "dilation": pair(dilation, "dilation"), "ceil": bool(ceil_mode)}}, [input])
+
+
+def avg_pool2d(input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
+    kernel = pair(kernel_size, "kernel_size")
+    op = {"kernel": kernel, "stride": kernel if stride is None or stride == () else pair(stride, "stride"), "padding": pair(padding, "padding")}
+    return emit({"avg_pool2d": {**op, "ceil": bool(ceil_mode), "count_pad": bool(count_include_pad), "divisor": divisor_override}}, [input])
+
+
+def _adaptive(kind, input, output_size):
+    if len(input._shape) != 4:
+        raise RuntimeError(kind + " expects a 4-dimensional input, got " + repr(list(input._shape)))
+    if not isinstance(output_size, (tuple, list)):
+        output_size = (output_size, output_size)
+    return emit({kind: {"out": pair([n if o is None else o for o, n in zip(output_size, input._shape[2:])], "output_size")}}, [input])
+
+
+def adaptive_avg_pool2d(input, output_size):
+    return _adaptive("adaptive_avg_pool2d", input, output_size)
+
+
+def adaptive_max_pool2d(input, output_size, return_indices=False):
+    _max_indices(return_indices)
+    return _adaptive("adaptive_max_pool2d", input, output_size)
+
+
+def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
+    raise Unsupported("F.lp_pool2d")
+
+
+def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
+    if len(input._shape) != 4 or antialias:
+        raise Unsupported("interpolate of other than 4-dimensional maps, or with antialias")
+    height, width = input._shape[2:]
+    if (size is None) == (scale_factor is None):
+        raise ValueError("only one of size or scale_factor should be defined")
+    if size is None:
+        factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
+        size = (int(height * factors[0]), int(width * factors[1]))
+    size = pair(size, "size")
+    if size == (height, width) and mode == "nearest":
+        return input
+    if mode == "nearest":
+        if 0 in (height, width) or size[0] % height or size[1] % width:
+            raise Unsupported("nearest resizing by other than whole factors")
+        return emit({"upsample_nearest": {"factor": (size[0] // height, size[1] // width)}}, [input])
+    if mode == "bilinear":
+        # PyTorch samples at the given factor, not at the ratio of the sizes, when the factor does not divide.
+        if scale_factor is not None and not align_corners and any(n != o * f for n, o, f in zip(size, (height, width), factors)):
+            raise Unsupported("bilinear resizing by a factor that gives no whole size")
+        return emit({"upsample_bilinear": {"out": size, "align": bool(align_corners)}}, [input])
+    raise Unsupported("interpolate with mode=" + repr(mode))
+
+
+upsample = interpolate
+
+
+def pad(input, pad, mode="constant", value=None):
+    pad = tuple(int(n) for n in pad)
+    if len(pad) % 2 or len(pad) // 2 > len(input._shape):
+        raise RuntimeError("Padding length must be divisible by 2 and at most twice the number of dimensions")
+    value = 0.0 if value is None else float(value)
+    rank = len(input._shape)
+    if mode == "constant":
+        # Negative padding cuts.
+        for i in range(len(pad) // 2):
+            d, (low, high) = rank - 1 - i, pad[2 * i : 2 * i + 2]
+            if low < 0 or high < 0:
+                input = input.narrow(d, max(0, -low), input._shape[d] - max(0, -low) - max(0, -high))
+        pad = tuple(max(0, n) for n in pad)
+        if any(pad[4:]):
+            return _pad_by_cat(input, pad, value)
+        border = {"constant": value}
+    elif mode in ("reflect", "replicate", "circular"):
+        if len(pad) != 4 or len(input._shape) not in (3, 4) or min(pad) < 0:
+            raise Unsupported(mode + " padding of other than the last two dimensions")
+        border = mode
+    else:
+        raise NotImplementedError("Unrecognised padding mode " + str(mode))
+    pad += (0,) * (4 - len(pad))
+    if not any(pad[:4]):
+        return input
+    if rank < 2:
+        raise Unsupported("padding of a vector")
+    return emit({"pad": {"padding": (pad[2], pad[3], pad[0], pad[1]), "border": border}}, [input])
+
+
+def _pad_by_cat(input, pad, value):
+    from torch._tensor import cat, full
+
+    rank = len(input._shape)
+    for i in range(len(pad) // 2):
+        d = rank - 1 - i
+        for n, front in ((pad[2 * i], True), (pad[2 * i + 1], False)):
+            if n:
+                border = full(input._shape[:d] + (n,) + input._shape[d + 1 :], value)
+                input = cat([border, input] if front else [input, border], d)
+    return input
+
+
+def pixel_shuffle(input, upscale_factor):
+    n, c, h, w = input._shape
+    r = upscale_factor
+    if c % (r * r):
+        raise RuntimeError("pixel_shuffle expects its input's channel dimension to be divisible by the square of upscale_factor")
+    return reshape(permute(reshape(input, n, c // (r * r), r, r, h, w), 0, 1, 4, 2, 5, 3), n, c // (r * r), h * r, w * r)
+
+
+def pixel_unshuffle(input, downscale_factor):
+    n, c, h, w = input._shape
+    r = downscale_factor
+    if h % r or w % r:
+        raise RuntimeError("pixel_unshuffle expects height and width to be divisible by downscale_factor")
+    return reshape(permute(reshape(input, n, c, h // r, r, w // r, r), 0, 1, 3, 5, 2, 4), n, c * r * r, h // r, w // r)
+
+
+def channel_shuffle(input, groups):
+    n, c, h, w = input._shape
+    return reshape(transpose(reshape(input, n, groups, c // groups, h, w), 1, 2), n, c, h, w)
+
+
+# Dropout
+
+
+def _dropout(input, p, training, inplace, channels):
+    p = probability(p)
+    if not training or p == 0:
+        return input
+    got = emit({"dropout": {"p": p, "channels": channels}}, [input])
+    return _become(input, got) if inplace else got
+
+
+def dropout(input, p=0.5, training=True, inplace=False):
+    return _dropout(input, p, training, inplace, False)
+
+
+def dropout2d(input, p=0.5, training=True, inplace=False):
+    return _dropout(input, p, training, inplace, True)
+
+
+dropout1d = dropout2d
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    if attn_mask is not None or is_causal or enable_gqa:
+        raise Unsupported("scaled_dot_product_attention with a mask")
+    scale = query._shape[-1] ** -0.5 if scale is None else scale
+    weights = softmax(binary("mul", query.matmul(transpose(key, -2, -1)), scale), -1)
+    return dropout(weights, dropout_p).matmul(value)
+
+
+def one_hot(*args, **kwargs):
+    raise Unsupported("F.one_hot")

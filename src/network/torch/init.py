@@ -1,0 +1,100 @@
+# `torch.nn.init`: how a tensor starts, not its values.
+import _math
+from _import import missing, public
+from torch._tensor import Tensor, _count, _data, _become
+
+public.add("torch.nn.init")
+__getattr__ = missing("torch.nn.init")
+
+
+def _start(tensor, kind, *numbers):
+    if not isinstance(tensor, Tensor):
+        raise TypeError("expected a tensor, not " + type(tensor).__name__)
+    if tensor._shape is None:
+        raise ValueError("a lazy parameter is initialised before its first call")
+    return _become(tensor, _data(tensor._shape, (kind,) + tuple(float(n) for n in numbers)))
+
+
+def _fans(tensor):
+    if tensor._shape is None:
+        raise ValueError("a lazy parameter is initialised before its first call")
+    if len(tensor._shape) < 2:
+        raise ValueError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+    receptive = _count(tensor._shape[2:])
+    return tensor._shape[1] * receptive, tensor._shape[0] * receptive
+
+
+_calculate_fan_in_and_fan_out = _fans
+
+
+def calculate_gain(nonlinearity, param=None):
+    if nonlinearity in ("linear", "sigmoid", "conv1d", "conv2d", "conv3d", "conv_transpose2d"):
+        return 1.0
+    if nonlinearity == "tanh":
+        return 5.0 / 3
+    if nonlinearity == "relu":
+        return 2.0**0.5
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return (2.0 / (1 + slope * slope)) ** 0.5
+    if nonlinearity == "selu":
+        return 0.75
+    raise ValueError("Unsupported nonlinearity " + str(nonlinearity))
+
+
+def _kaiming(tensor, a, mode, nonlinearity):
+    fan_in, fan_out = _fans(tensor)
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError("Mode " + repr(mode) + " not supported, please use one of ['fan_in', 'fan_out']")
+    return calculate_gain(nonlinearity, a) / max(1, fan_in if mode == "fan_in" else fan_out) ** 0.5
+
+
+def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    bound = 3.0**0.5 * _kaiming(tensor, a, mode, nonlinearity)
+    return _start(tensor, "uniform", -bound, bound)
+
+
+def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", generator=None):
+    return _start(tensor, "normal", 0, _kaiming(tensor, a, mode, nonlinearity))
+
+
+def xavier_uniform_(tensor, gain=1.0, generator=None):
+    bound = gain * (6.0 / sum(_fans(tensor))) ** 0.5
+    return _start(tensor, "uniform", -bound, bound)
+
+
+def xavier_normal_(tensor, gain=1.0, generator=None):
+    return _start(tensor, "normal", 0, gain * (2.0 / sum(_fans(tensor))) ** 0.5)
+
+
+def normal_(tensor, mean=0.0, std=1.0, generator=None):
+    return _start(tensor, "normal", mean, std)
+
+
+def uniform_(tensor, a=0.0, b=1.0, generator=None):
+    return _start(tensor, "uniform", a, b)
+
+
+def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
+    return _start(tensor, "truncated_normal", mean, std, a, b)
+
+
+def constant_(tensor, val):
+    return _start(tensor, "constant", val)
+
+
+def zeros_(tensor):
+    return _start(tensor, "constant", 0)
+
+
+def ones_(tensor):
+    return _start(tensor, "constant", 1)
+
+
+def orthogonal_(tensor, gain=1, generator=None):
+    _fans(tensor)
+    return _start(tensor, "orthogonal", gain)
+
+
+kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal = kaiming_uniform_, kaiming_normal_, xavier_uniform_, xavier_normal_
+normal, uniform, constant, orthogonal = normal_, uniform_, constant_, orthogonal_

@@ -1,0 +1,101 @@
+//! `pi_t(a)`: which sources the policy is shown. The pool holds the start networks and the best elites so far; a cycle draws
+//! distinct parents from it, the r-th best with weight 1/(1+r), and shares its candidates out evenly among them.
+
+use rand::Rng;
+
+use crate::config::ParentsConfig;
+use crate::record::NetworkId;
+use crate::seed;
+
+/// A network that may become a parent; one whose own training failed has no quality and ranks last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Eligible {
+    pub network: NetworkId,
+    pub quality: Option<f64>,
+}
+
+/// Draws the parents of a cycle from all start networks and the `pool` best of `elites` (a network may be listed twice).
+pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64) -> Vec<NetworkId> {
+    let mut best = elites.to_vec();
+    rank(&mut best);
+    best.truncate(config.pool);
+    let mut pool = [starts, &best].concat();
+    rank(&mut pool);
+
+    let mut weights: Vec<f64> = (0..pool.len()).map(|r| 1.0 / (1.0 + r as f64)).collect();
+    let mut rng = seed::rng(run_seed, "parents", &[cycle]);
+    let mut drawn = Vec::new();
+    while drawn.len() < config.per_cycle.min(pool.len()) {
+        let mut point = rng.random::<f64>() * weights.iter().sum::<f64>();
+        let at = weights.iter().position(|w| {
+            point -= w;
+            point < 0.0 && *w > 0.0
+        });
+        // Rounding may leave the point just past the last weight.
+        let at = at.unwrap_or_else(|| weights.iter().rposition(|w| *w > 0.0).expect("fewer are drawn than there are"));
+        weights[at] = 0.0;
+        drawn.push(pool[at].network.clone());
+    }
+    drawn
+}
+
+/// The parent of each of `candidates` samples: contiguous blocks, so that samples of one parent share its prefill.
+pub fn share_out(parents: &[NetworkId], candidates: u64) -> Vec<NetworkId> {
+    (0..candidates).map(|i| parents[(i * parents.len() as u64 / candidates) as usize].clone()).collect()
+}
+
+/// Best first, each network once.
+fn rank(pool: &mut Vec<Eligible>) {
+    pool.sort_by(|a, b| {
+        let quality = |e: &Eligible| e.quality.unwrap_or(f64::NEG_INFINITY);
+        quality(b).total_cmp(&quality(a)).then_with(|| a.network.cmp(&b.network))
+    });
+    pool.dedup_by(|a, b| a.network == b.network);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(name: &str, quality: f64) -> Eligible {
+        Eligible { network: NetworkId::Start(name.into()), quality: Some(quality) }
+    }
+
+    fn elite(index: u64, quality: f64) -> Eligible {
+        Eligible { network: NetworkId::Candidate { cycle: 0, index }, quality: Some(quality) }
+    }
+
+    #[test]
+    fn parents_are_distinct_and_the_first_cycle_draws_start_networks() {
+        let starts = [start("a", 0.3), start("b", 0.2), Eligible { network: NetworkId::Start("c".into()), quality: None }];
+        let config = ParentsConfig { per_cycle: 3, ..ParentsConfig::default() };
+        let mut drawn = draw(&starts, &[], &config, 1, 0);
+        drawn.sort();
+        assert_eq!(drawn, starts.map(|s| s.network));
+    }
+
+    #[test]
+    fn only_the_best_elites_are_in_the_pool_and_the_best_is_drawn_most() {
+        let elites: Vec<_> = (0..10).map(|i| elite(i, i as f64)).chain([elite(9, 9.0)]).collect();
+        let config = ParentsConfig { per_cycle: 1, pool: 2, start: vec![] };
+        let mut count = std::collections::BTreeMap::new();
+        for cycle in 0..3000 {
+            for parent in draw(&[start("a", 0.0)], &elites, &config, 5, cycle) {
+                *count.entry(parent.to_string()).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(count.keys().collect::<Vec<_>>(), ["0/8", "0/9", "start/a"]);
+        // Weights 1, 1/2, 1/3 over 11/6: 1636, 818 and 545 of 3000, within four standard errors.
+        assert!((count["0/9"] - 1636_i32).abs() < 110, "{count:?}");
+        assert!((count["start/a"] - 545_i32).abs() < 90, "{count:?}");
+    }
+
+    #[test]
+    fn candidates_are_shared_out_evenly_in_blocks() {
+        let parents = [start("a", 0.0).network, start("b", 0.0).network, start("c", 0.0).network];
+        let shared = share_out(&parents, 8);
+        let of = |p: &NetworkId| shared.iter().filter(|s| *s == p).count();
+        assert_eq!(parents.each_ref().map(of), [3, 3, 2]);
+        assert!(shared.is_sorted());
+    }
+}

@@ -1,0 +1,126 @@
+//! `d ~ p_t(d|a)`: the policy writes the cycle's deltas. All N are stored at once, so a killed cycle samples all again,
+//! from the same seeds, or none.
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{Policy, RunConfig};
+use crate::delta::{self, corpus};
+use crate::error::{Error, Result};
+use crate::llm::generate::{Progress, Request};
+use crate::llm::sampling::Sampling;
+use crate::parents::{self, Eligible};
+use crate::progress::Phase;
+use crate::record::{Candidate, NetworkId, Store};
+use crate::run::Run;
+use crate::seed;
+
+pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
+    if !run.store.candidates_of(cycle)?.is_empty() {
+        return Ok(());
+    }
+    let phase = Phase::begin(cycle, "propose", run.config.candidates);
+    let parents = draw_parents(&run.store, &run.config, cycle)?;
+    let parent_of = parents::share_out(&parents, run.config.candidates);
+    let candidates = match run.config.policy {
+        Policy::Llm | Policy::Frozen => sample(run, cycle, &parents, &parent_of, &phase)?,
+        Policy::Random => Some(mutate(run, cycle, &parent_of)?),
+    };
+    let Some(candidates) = candidates else { return Ok(()) };
+    let spent = phase.finish();
+    run.store.transaction(|s| {
+        candidates.iter().try_for_each(|c| s.put_candidate(c))?;
+        s.put_phase(&spent)
+    })
+}
+
+/// The parents of a cycle, from what was known when it began.
+pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
+    let quality = store.qualities()?;
+    let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
+    let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
+    let elites: Vec<_> = store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect();
+    Ok(parents::draw(&starts, &elites, &config.parents, config.seed, cycle))
+}
+
+/// Samples from the LLM, one prefill a parent. None when stopped by Ctrl-C.
+fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Option<Vec<Candidate>>> {
+    let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+    let config = &run.config;
+    let sampling = Sampling {
+        temperature: config.delta.temperature,
+        top_p: config.delta.top_p,
+        max_tokens: config.delta.max_tokens,
+        end: llm.tokenizer.eos(),
+    };
+    let mut requests = Vec::new();
+    let mut places = Vec::new();
+    for parent in parents {
+        let indices: Vec<u64> = (0..config.candidates).filter(|&i| parent_of[i as usize] == *parent).collect();
+        let seeds = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
+        requests.push(Request { prompt: llm.prompt(config.delta.format, &run.store.network(parent)?.source)?, seeds });
+        places.push((parent, indices));
+    }
+    let on_progress = &mut |progress: Progress| {
+        phase.at(progress.samples as u64);
+        phase.say(format!("{} tokens", progress.tokens));
+    };
+    let Some(samples) = llm.generate(&requests, &sampling, &run.stop, on_progress)? else { return Ok(None) };
+    let mut candidates = Vec::new();
+    for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
+        for (index, sample) in indices.into_iter().zip(samples) {
+            candidates.push(Candidate {
+                completion: llm.completion_text(&sample.tokens),
+                log_p: Some(sample.log_p),
+                log_q: Some(sample.log_q),
+                ended: sample.ended,
+                prompt_hash: prompt_hash(&request.prompt),
+                tokens: sample.tokens,
+                ..blank(cycle, index, parent)
+            });
+        }
+    }
+    Ok(Some(candidates))
+}
+
+/// The control without an LLM: random line edits of the parent, written in the run's format.
+fn mutate(run: &Run, cycle: u64, parent_of: &[NetworkId]) -> Result<Vec<Candidate>> {
+    let mut candidates = Vec::new();
+    for (index, parent) in (0..).zip(parent_of) {
+        let source = run.store.network(parent)?.source;
+        let mut rng = seed::rng(run.config.seed, "mutate", &[cycle, index]);
+        let child = corpus::mutate_source(&mut rng, &source);
+        let completion = child.and_then(|child| delta::write(run.config.delta.format, &source, &child)).unwrap_or_default();
+        candidates.push(Candidate { completion, ended: true, ..blank(cycle, index, parent) });
+    }
+    Ok(candidates)
+}
+
+fn blank(cycle: u64, index: u64, parent: &NetworkId) -> Candidate {
+    Candidate {
+        cycle,
+        index,
+        parent: parent.clone(),
+        prompt_hash: String::new(),
+        completion: String::new(),
+        tokens: Vec::new(),
+        log_p: None,
+        log_q: None,
+        ended: false,
+        stage: None,
+        reason: None,
+        detail: None,
+        source: None,
+        nearest: None,
+        jaccard: None,
+        parent_jaccard: None,
+    }
+}
+
+/// SHA-256 over the token ids of a prompt.
+pub fn prompt_hash(prompt: &[u32]) -> String {
+    let mut hash = Sha256::new();
+    for token in prompt {
+        hash.update(token.to_le_bytes());
+    }
+    format!("{:x}", hash.finalize())
+}

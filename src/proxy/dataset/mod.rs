@@ -1,0 +1,146 @@
+//! Image data sets: bytes in memory, one image after the other, each channel by channel.
+
+mod cifar10;
+mod idx;
+mod split;
+mod synthetic;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use split::Split;
+
+use crate::error::{Error, Result};
+
+/// What all images of a set have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Format {
+    pub name: String,
+    /// Channels, height, width.
+    pub shape: [usize; 3],
+    pub classes: usize,
+    /// Of pixels from 0 to 1, by channel.
+    pub mean: Vec<f32>,
+    pub std: Vec<f32>,
+    /// Whether a mirrored image is still of its class.
+    pub flip: bool,
+}
+
+impl Format {
+    /// Bytes of one image.
+    #[must_use]
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Images {
+    pub pixels: Vec<u8>,
+    pub labels: Vec<u8>,
+}
+
+impl Images {
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The bytes of one image.
+    #[must_use]
+    pub fn image(&self, index: u32, format: &Format) -> &[u8] {
+        let size = format.elements();
+        &self.pixels[index as usize * size..][..size]
+    }
+}
+
+/// The two parts of a published set. Search and proxies see the first only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Train,
+    Test,
+}
+
+/// One part of a data set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    pub format: Format,
+    pub images: Images,
+}
+
+/// The sets that [`load`] knows.
+pub const NAMES: [&str; 4] = ["cifar10", "fashion-mnist", "mnist", "synthetic"];
+
+/// Reads one part of a set from `dir` (see [`crate::home::data`]).
+///
+/// # Errors
+/// The name is unknown, a file is missing (the hint says what brings it) or is not what it should be.
+pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
+    match name {
+        "cifar10" => cifar10::load(&dir.join(name), part),
+        "fashion-mnist" | "mnist" => idx::load(name, &dir.join(name), part),
+        "synthetic" => Ok(synthetic::generate(part)),
+        _ => Err(Error::input(format!("there is no data set '{name}'")).hint(format!("data sets: {}", NAMES.join(", ")))),
+    }
+}
+
+/// Whether the files of a set are there (not whether they are right: that is [`verify`]).
+#[must_use]
+pub fn is_present(name: &str, dir: &Path) -> bool {
+    files(name).iter().all(|file| file.candidates().any(|path| dir.join(name).join(path).is_file()))
+}
+
+/// Checks every file of a set: the SHA-256 where one is known, else that both parts can be read whole.
+///
+/// # Errors
+/// Names the first file that is missing or wrong.
+pub fn verify(name: &str, dir: &Path) -> Result<()> {
+    if name == "cifar10" {
+        cifar10::verify(&dir.join(name))?;
+    }
+    for (part, count) in [(Part::Train, 50_000), (Part::Test, 10_000)] {
+        let found = load(name, dir, part)?;
+        let expected = match (name, part) {
+            ("fashion-mnist" | "mnist", Part::Train) => 60_000,
+            ("synthetic", _) => found.images.len(),
+            _ => count,
+        };
+        if found.images.len() != expected {
+            return Err(Error::input(format!("{name}: {} images where there should be {expected}", found.images.len()))
+                .hint(format!("delete data/{name} and run scripts/fetch {name}")));
+        }
+    }
+    Ok(())
+}
+
+/// A file that may also lie there compressed.
+struct File(String, bool);
+
+impl File {
+    fn candidates(&self) -> impl Iterator<Item = String> {
+        let packed = self.1.then(|| format!("{}.gz", self.0));
+        std::iter::once(self.0.clone()).chain(packed)
+    }
+}
+
+fn files(name: &str) -> Vec<File> {
+    match name {
+        "cifar10" => cifar10::FILES.iter().map(|(file, _)| File((*file).into(), false)).collect(),
+        "fashion-mnist" | "mnist" => idx::FILES.iter().flatten().map(|file| File((*file).into(), true)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn missing(name: &str, file: &Path) -> Error {
+    Error::input(format!("data set '{name}' is not here: {} is missing", file.display())).hint(format!("run scripts/fetch {name}"))
+}
+
+fn damaged(name: &str, file: &Path, why: &str) -> Error {
+    Error::input(format!("{}: {why}", file.display())).hint(format!("delete it and run scripts/fetch {name}"))
+}

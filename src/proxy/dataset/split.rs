@@ -1,0 +1,127 @@
+//! The images that proxies are trained on and those that give the quality: drawn once per run from the training part.
+
+use std::io::Write;
+use std::path::Path;
+
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Dataset, Format, Images};
+use crate::error::{AtPath, Error, Result};
+use crate::seed;
+
+/// Training and validation images: balanced by class, disjoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    pub format: Format,
+    pub train: Images,
+    pub valid: Images,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: Format,
+    train: usize,
+    valid: usize,
+    hash: String,
+}
+
+const MAGIC: &[u8; 8] = b"elsplit1";
+
+impl Split {
+    /// Draws `train` and `valid` images of `dataset`, which is the training part of a set.
+    ///
+    /// # Errors
+    /// A class has too few images.
+    pub fn draw(dataset: &Dataset, run: u64, train: usize, valid: usize) -> Result<Self> {
+        let classes = dataset.format.classes;
+        let share = |total: usize, class: usize| total / classes + usize::from(class < total % classes);
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for class in 0..classes {
+            let mut of_class: Vec<u32> =
+                (0..dataset.images.len() as u32).filter(|&i| usize::from(dataset.images.labels[i as usize]) == class).collect();
+            let (trained, validated) = (share(train, class), share(valid, class));
+            if of_class.len() < trained + validated {
+                let have = of_class.len();
+                return Err(Error::input(format!(
+                    "{}: class {class} has {have} images, {trained} + {validated} are wanted",
+                    dataset.format.name
+                ))
+                .hint("lower proxy.train_images or proxy.valid_images"));
+            }
+            of_class.shuffle(&mut seed::rng(run, "split", &[class as u64]));
+            first.extend_from_slice(&of_class[..trained]);
+            second.extend_from_slice(&of_class[trained..trained + validated]);
+        }
+        first.shuffle(&mut seed::rng(run, "split order", &[0]));
+        second.shuffle(&mut seed::rng(run, "split order", &[1]));
+        let take = |indices: &[u32]| Images {
+            pixels: indices.iter().flat_map(|&i| dataset.images.image(i, &dataset.format)).copied().collect(),
+            labels: indices.iter().map(|&i| dataset.images.labels[i as usize]).collect(),
+        };
+        Ok(Self { format: dataset.format.clone(), train: take(&first), valid: take(&second) })
+    }
+
+    /// SHA-256 of all images and labels, in their order.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for images in [&self.train, &self.valid] {
+            hash.update((images.len() as u64).to_le_bytes());
+            hash.update(&images.labels);
+            hash.update(&images.pixels);
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Writes the split for worker processes.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let header = Header { format: self.format.clone(), train: self.train.len(), valid: self.valid.len(), hash: self.hash() };
+        let header = serde_json::to_vec(&header)?;
+        let part = path.with_extension("part");
+        let write = || -> std::io::Result<()> {
+            let mut file = std::io::BufWriter::new(std::fs::File::create(&part)?);
+            file.write_all(MAGIC)?;
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            for images in [&self.train, &self.valid] {
+                file.write_all(&images.labels)?;
+                file.write_all(&images.pixels)?;
+            }
+            file.flush()?;
+            std::fs::rename(&part, path)
+        };
+        write().at("write the images of the run to", path)
+    }
+
+    /// Reads what [`Split::save`] wrote.
+    ///
+    /// # Errors
+    /// The file is missing, cut off or changed.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).at("read the images of the run from", path)?;
+        let split = Self::parse(&bytes);
+        split.ok_or_else(|| Error::machine(format!("{}: not a whole file of images", path.display())))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (magic, rest) = bytes.split_first_chunk::<8>()?;
+        let (length, rest) = rest.split_first_chunk::<8>()?;
+        let (header, mut rest) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)?;
+        let header: Header = serde_json::from_slice(header).ok().filter(|_| magic == MAGIC)?;
+        let mut take = |count: usize| -> Option<Images> {
+            let (labels, after) = rest.split_at_checked(count)?;
+            let (pixels, after) = after.split_at_checked(count.checked_mul(header.format.elements())?)?;
+            rest = after;
+            Some(Images { pixels: pixels.to_vec(), labels: labels.to_vec() })
+        };
+        let (train, valid) = (take(header.train)?, take(header.valid)?);
+        let complete = rest.is_empty();
+        let split = Self { format: header.format, train, valid };
+        (complete && split.hash() == header.hash).then_some(split)
+    }
+}

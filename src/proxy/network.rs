@@ -1,0 +1,505 @@
+//! A trainable network from a graph: parameters, forward, and a reverse pass of its own.
+//!
+//! The graph is known, so nothing is recorded while it runs: `forward` keeps each node's value and what its kernel saved,
+//! `backward` walks the nodes in reverse, hands each gradient on, and frees what is no longer read. A node without a
+//! kernel runs in stock operations on a tape of its own, which candle differentiates.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use rand::RngCore;
+
+use super::ops::pool::Axis;
+use super::ops::{activation, arithmetic, conv, linear, norm, pool};
+use super::{init, stock};
+use crate::network::graph::{Activation, Binary, Graph, Node, NodeId, Op, Reduction, Role};
+use crate::seed;
+
+/// Which implementation of an operation runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// Our kernels where there are some (CPU), stock operations elsewhere.
+    Own,
+    /// Stock operations everywhere.
+    Stock,
+}
+
+/// What a forward is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// Batch statistics, dropout from the stream of this seed; values are kept for [`Network::backward`].
+    Train { dropout: u64 },
+    /// Running statistics, no dropout; values are freed after their last reader.
+    Evaluate,
+}
+
+pub struct Network {
+    graph: Graph,
+    /// One for each [`Graph::tensors`] entry.
+    tensors: Vec<Tensor>,
+    device: Device,
+    kernels: Kernels,
+    /// For a batch normalisation that a ReLU alone reads: that ReLU, which it computes too.
+    fused: Vec<Option<NodeId>>,
+    /// Whether a trained tensor is at or above the node.
+    differentiable: Vec<bool>,
+    readers: Vec<usize>,
+}
+
+/// What a forward leaves behind.
+pub struct Pass {
+    values: Vec<Option<Tensor>>,
+    saved: Vec<Saved>,
+    pub output: Tensor,
+}
+
+enum Saved {
+    Nothing,
+    Norm(norm::Saved),
+    Places(Vec<u32>),
+    Mask(Tensor),
+    Tape { inputs: Vec<Tensor>, tensors: Vec<Tensor>, output: Tensor },
+}
+
+impl Network {
+    /// A network with fresh parameters drawn from the stream of `seed`.
+    pub fn new(graph: &Graph, seed: u64, device: &Device, kernels: Kernels) -> Result<Self> {
+        let tensors = graph.tensors.iter().map(|spec| init::draw(spec, seed, device)).collect::<Result<Vec<_>>>()?;
+        let count = graph.nodes.len();
+        let kernels = if device.is_cpu() { kernels } else { Kernels::Stock };
+        let mut readers = vec![0; count];
+        let mut differentiable = vec![false; count];
+        for (id, node) in graph.nodes.iter().enumerate() {
+            let inputs_first = node.inputs.iter().all(|&input| input < id);
+            if !inputs_first || node.tensors.iter().any(|&tensor| tensor >= tensors.len()) {
+                candle_core::bail!("node {id} reads what is not there");
+            }
+            node.inputs.iter().for_each(|&input| readers[input] += 1);
+            let owns = node.tensors.iter().any(|&tensor| graph.tensors[tensor].role == Role::Parameter);
+            differentiable[id] = owns || node.inputs.iter().any(|&input| differentiable[input]);
+        }
+        if graph.output >= count {
+            candle_core::bail!("the output is not a node");
+        }
+        readers[graph.output] += 1;
+        let mut fused = vec![None; count];
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if let (Op::Activation(Activation::Relu), &[input]) = (&node.op, &node.inputs[..])
+                && kernels == Kernels::Own
+                && matches!(graph.nodes[input].op, Op::BatchNorm { .. })
+                && readers[input] == 1
+            {
+                fused[input] = Some(id);
+            }
+        }
+        Ok(Self { graph: graph.clone(), tensors, device: device.clone(), kernels, fused, differentiable, readers })
+    }
+
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    pub fn tensors(&self) -> &[Tensor] {
+        &self.tensors
+    }
+
+    /// Replaces a tensor by one of the same shape.
+    pub fn set(&mut self, index: usize, tensor: Tensor) -> Result<()> {
+        if self.tensors[index].shape() != tensor.shape() || self.tensors[index].dtype() != tensor.dtype() {
+            candle_core::bail!("{} cannot become {:?}", self.graph.tensors[index].name, tensor.shape());
+        }
+        self.tensors[index] = tensor;
+        Ok(())
+    }
+
+    /// Saves the state dict: `PyTorch`'s names and shapes, counters as 64-bit integers.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let named: BTreeMap<&str, &Tensor> = self.graph.tensors.iter().map(|spec| &spec.name[..]).zip(&self.tensors).collect();
+        safetensors::serialize_to_file(named, None, path)?;
+        Ok(())
+    }
+
+    /// Loads what [`Network::save`] wrote, or `PyTorch` for the same source; every tensor has to be there.
+    pub fn load(&mut self, path: &Path) -> Result<()> {
+        let stored = candle_core::safetensors::load(path, &self.device)?;
+        for index in 0..self.tensors.len() {
+            let name = &self.graph.tensors[index].name;
+            let Some(tensor) = stored.get(name) else {
+                candle_core::bail!("{} has no tensor '{name}'", path.display());
+            };
+            self.set(index, tensor.clone())?;
+        }
+        Ok(())
+    }
+
+    /// Logits of a batch of images (n, c, h, w).
+    pub fn evaluate(&mut self, images: &Tensor) -> Result<Tensor> {
+        Ok(self.forward(images, Mode::Evaluate)?.output)
+    }
+
+    /// Runs the graph. In training, running statistics move on.
+    pub fn forward(&mut self, images: &Tensor, mode: Mode) -> Result<Pass> {
+        let count = self.graph.nodes.len();
+        let batch = images.dim(0)?;
+        let mut values: Vec<Option<Tensor>> = vec![None; count];
+        let mut saved: Vec<Saved> = (0..count).map(|_| Saved::Nothing).collect();
+        let mut left = self.readers.clone();
+        let training = matches!(mode, Mode::Train { .. });
+        for id in 0..count {
+            if values[id].is_some() || self.readers[id] == 0 {
+                continue;
+            }
+            let node = self.graph.nodes[id].clone();
+            let inputs: Vec<Tensor> = node
+                .inputs
+                .iter()
+                .map(|&input| values[input].clone().ok_or_else(|| candle_core::Error::Msg(format!("node {id} reads a freed value"))))
+                .collect::<Result<_>>()?;
+            let (value, keep) = match &node.op {
+                Op::Input => (images.contiguous()?, Saved::Nothing),
+                Op::BatchNorm { .. } => self.batch_norm(id, &node, &inputs[0], training)?,
+                _ => self.node(id, &node, &inputs, batch, mode)?,
+            };
+            let at = self.fused[id].unwrap_or(id);
+            values[at] = Some(value);
+            saved[id] = keep;
+            if !training {
+                for &input in &node.inputs {
+                    left[input] -= 1;
+                    if left[input] == 0 {
+                        values[input] = None;
+                    }
+                }
+            }
+        }
+        let output = values[self.graph.output].clone().ok_or_else(|| candle_core::Error::Msg("the output was not computed".into()))?;
+        Ok(Pass { values, saved, output })
+    }
+
+    fn node(&self, id: NodeId, node: &Node, inputs: &[Tensor], batch: usize, mode: Mode) -> Result<(Tensor, Saved)> {
+        if let Op::Dropout { p, channels } = node.op {
+            return match mode {
+                Mode::Train { dropout } if p > 0.0 => {
+                    let mask = dropout_mask(inputs[0].dims(), p, channels, seed::derive(dropout, "dropout", &[id as u64]), &self.device)?;
+                    Ok((inputs[0].broadcast_mul(&mask)?, Saved::Mask(mask)))
+                }
+                _ => Ok((inputs[0].clone(), Saved::Nothing)),
+            };
+        }
+        let tensors: Vec<Tensor> = node.tensors.iter().map(|&tensor| self.tensors[tensor].clone()).collect();
+        if self.kernels == Kernels::Own
+            && let Some(done) = own_forward(&node.op, inputs, &tensors)?
+        {
+            return Ok(done);
+        }
+        let recorded = matches!(mode, Mode::Train { .. }) && self.differentiable[id] && !has_formula(&node.op);
+        if !recorded {
+            let value = stock::apply(&node.op, inputs, &tensors, batch)?.to_device(&self.device)?.contiguous()?;
+            return Ok((value, Saved::Nothing));
+        }
+        let (inputs, tensors) = (variables(inputs)?, variables(&tensors)?);
+        let output = stock::apply(&node.op, &inputs, &tensors, batch)?.contiguous()?;
+        Ok((output.detach(), Saved::Tape { inputs, tensors, output }))
+    }
+
+    fn batch_norm(&mut self, id: NodeId, node: &Node, x: &Tensor, training: bool) -> Result<(Tensor, Saved)> {
+        let &Op::BatchNorm { eps, momentum, affine, track } = &node.op else { unreachable!("called for batch normalisation only") };
+        let relu = self.fused[id].is_some();
+        let own = |i: usize| &self.tensors[node.tensors[i]];
+        let weights: norm::Affine = affine.then(|| (own(0).clone(), own(1).clone()));
+        let first = if affine { 2 } else { 0 };
+        if !training && track {
+            let (mean, variance) = (own(first), own(first + 1));
+            let y = match self.kernels {
+                Kernels::Own => norm::forward_with(x, &weights, mean, variance, eps, relu)?,
+                Kernels::Stock => stock::batch_norm(x, weights.as_ref().map(|(w, b)| (w, b)), Some((mean, variance)), eps)?,
+            };
+            return Ok((y, Saved::Nothing));
+        }
+        let (y, saved, mean, variance) = match self.kernels {
+            Kernels::Own => {
+                let (y, saved) = norm::forward(x, &weights, eps, relu)?;
+                let channels = saved.mean.len();
+                let mean = Tensor::from_slice(&saved.mean, channels, &self.device)?;
+                let variance = Tensor::from_slice(&saved.variance, channels, &self.device)?;
+                (y, Saved::Norm(saved), mean, variance)
+            }
+            Kernels::Stock => {
+                let inputs = variables(std::slice::from_ref(x))?;
+                let tensors = match &weights {
+                    Some((weight, bias)) => variables(&[weight.clone(), bias.clone()])?,
+                    None => Vec::new(),
+                };
+                let pair = affine.then(|| (&tensors[0], &tensors[1]));
+                let output = stock::batch_norm(&inputs[0], pair, None, eps)?.contiguous()?;
+                let (mean, variance) = stock::channel_statistics(x)?;
+                (output.detach(), Saved::Tape { inputs, tensors, output }, mean.flatten_all()?, variance.flatten_all()?)
+            }
+        };
+        if training && track {
+            let count = (x.elem_count() / x.dim(1)?) as f64;
+            let (old_mean, old_variance, counter) = (own(first).clone(), own(first + 1).clone(), own(first + 2).clone());
+            let moved = |old: &Tensor, new: &Tensor, scale: f64| old.affine(1.0 - momentum, 0.0)? + new.affine(momentum * scale, 0.0)?;
+            let (mean, variance) = (moved(&old_mean, &mean, 1.0)?, moved(&old_variance, &variance, count / (count - 1.0))?);
+            self.set(node.tensors[first], mean)?;
+            self.set(node.tensors[first + 1], variance)?;
+            let counted = counter.flatten_all()?.to_vec1::<i64>()?[0] + 1;
+            self.set(node.tensors[first + 2], Tensor::from_vec(vec![counted], counter.shape(), &self.device)?)?;
+        }
+        Ok((y, saved))
+    }
+
+    /// Gradients of the trained tensors, in the order of [`Graph::tensors`]; `None` for the rest and for what has no influence.
+    pub fn backward(&self, pass: Pass, output_gradient: Tensor) -> Result<Vec<Option<Tensor>>> {
+        let Pass { mut values, mut saved, .. } = pass;
+        let mut gradients: Vec<Option<Tensor>> = vec![None; self.tensors.len()];
+        let mut flowing: Vec<Option<Tensor>> = vec![None; self.graph.nodes.len()];
+        flowing[self.graph.output] = Some(output_gradient);
+        for (id, node) in self.graph.nodes.iter().enumerate().rev() {
+            let (Some(dy), true) = (flowing[id].take(), self.differentiable[id]) else {
+                values[id] = None;
+                continue;
+            };
+            let keep = std::mem::replace(&mut saved[id], Saved::Nothing);
+            if let (Op::Activation(_), Some(&input)) = (&node.op, node.inputs.first())
+                && self.fused[input] == Some(id)
+            {
+                // The normalisation below it does both, and reads this value for it.
+                flowing[input] = Some(dy);
+                continue;
+            }
+            let inputs: Vec<&Tensor> = node
+                .inputs
+                .iter()
+                .map(|&input| values[self.fused[input].unwrap_or(input)].as_ref())
+                .map(|value| value.ok_or_else(|| candle_core::Error::Msg(format!("node {id} reads a freed value"))))
+                .collect::<Result<_>>()?;
+            let value = values[self.fused[id].unwrap_or(id)].as_ref();
+            let step = self.node_backward(id, node, &inputs, value, keep, &dy)?;
+            values[id] = None;
+            if let Some(relu) = self.fused[id] {
+                values[relu] = None;
+            }
+            for (&input, gradient) in node.inputs.iter().zip(step.inputs) {
+                if let Some(gradient) = gradient.filter(|_| self.differentiable[input]) {
+                    accumulate(&mut flowing[input], gradient)?;
+                }
+            }
+            for (&tensor, gradient) in node.tensors.iter().zip(step.tensors) {
+                if let Some(gradient) = gradient.filter(|_| self.graph.tensors[tensor].role == Role::Parameter) {
+                    accumulate(&mut gradients[tensor], gradient)?;
+                }
+            }
+        }
+        Ok(gradients)
+    }
+
+    fn node_backward(
+        &self,
+        id: NodeId,
+        node: &Node,
+        inputs: &[&Tensor],
+        value: Option<&Tensor>,
+        saved: Saved,
+        dy: &Tensor,
+    ) -> Result<Step> {
+        match saved {
+            Saved::Tape { inputs, tensors, output } => {
+                let grads = (output * dy)?.sum_all()?.backward()?;
+                let of =
+                    |list: &[Tensor]| list.iter().map(|t| grads.get(t).map(Tensor::contiguous).transpose()).collect::<Result<Vec<_>>>();
+                return Ok(Step { inputs: of(&inputs)?, tensors: of(&tensors)? });
+            }
+            Saved::Mask(mask) => return Ok(Step::of_input(dy.broadcast_mul(&mask)?)),
+            Saved::Norm(saved) => {
+                let affine = matches!(node.op, Op::BatchNorm { affine: true, .. });
+                let weights = affine.then(|| (self.tensors[node.tensors[0]].clone(), self.tensors[node.tensors[1]].clone()));
+                let y = if self.fused[id].is_some() { value } else { None };
+                let (dx, dweight, dbias) = norm::backward(inputs[0], y, &weights, &saved, dy)?;
+                let tensors = if affine { vec![Some(dweight), Some(dbias)] } else { Vec::new() };
+                return Ok(Step { inputs: vec![Some(dx)], tensors });
+            }
+            Saved::Places(places) => return Ok(Step::of_input(pool::max_backward(inputs[0].dims(), &places, dy)?)),
+            Saved::Nothing => {}
+        }
+        let tensors: Vec<&Tensor> = node.tensors.iter().map(|&tensor| &self.tensors[tensor]).collect();
+        let trained = |i: usize| node.tensors.get(i).is_some_and(|&tensor| self.graph.tensors[tensor].role == Role::Parameter);
+        let wanted = |i: usize| node.inputs.get(i).is_some_and(|&input| self.differentiable[input]);
+        match &node.op {
+            Op::Conv2d { stride, padding, dilation, groups, .. } => {
+                let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
+                let needs = conv::Needs { x: wanted(0), weight: trained(0), bias: trained(1) };
+                let g = conv::backward(inputs[0], tensors[0], dy, spec, needs)?;
+                Ok(Step { inputs: vec![g.x], tensors: vec![g.weight, g.bias] })
+            }
+            Op::Linear { .. } => {
+                let (dx, dw, db) = linear::backward(inputs[0], tensors[0], dy, wanted(0))?;
+                Ok(Step { inputs: vec![dx], tensors: vec![Some(dw), Some(db)] })
+            }
+            Op::Activation(kind) => Ok(Step::of_input(activation::backward(inputs[0], *kind, dy)?)),
+            op => formula(op, inputs, dy),
+        }
+    }
+}
+
+/// Gradients of a node's inputs and own tensors.
+struct Step {
+    inputs: Vec<Option<Tensor>>,
+    tensors: Vec<Option<Tensor>>,
+}
+
+impl Step {
+    fn of_input(gradient: Tensor) -> Self {
+        Self { inputs: vec![Some(gradient)], tensors: Vec::new() }
+    }
+}
+
+fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
+    *into = Some(match into.take() {
+        Some(sum) => (sum + gradient)?,
+        None => gradient,
+    });
+    Ok(())
+}
+
+/// Leaves of a tape.
+fn variables(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
+    tensors.iter().map(|t| if t.dtype() == DType::F32 { Ok(Var::from_tensor(t)?.into_inner()) } else { Ok(t.clone()) }).collect()
+}
+
+/// Operations whose backward is written down in [`formula`], whatever the device.
+fn has_formula(op: &Op) -> bool {
+    match op {
+        Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul),
+        Op::Tensor | Op::Reshape { .. } | Op::Affine { .. } | Op::Cat { .. } => true,
+        _ => false,
+    }
+}
+
+/// Backward of what [`has_formula`].
+fn formula(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Step> {
+    match op {
+        Op::Tensor => Ok(Step { inputs: Vec::new(), tensors: vec![Some(dy.clone())] }),
+        Op::Dropout { .. } => Ok(Step::of_input(dy.clone())),
+        Op::Reshape { .. } => Ok(Step::of_input(dy.reshape(inputs[0].shape())?)),
+        Op::Affine { scale, .. } => Ok(Step::of_input(dy.affine(*scale, 0.0)?)),
+        Op::Binary(kind) => {
+            let (a, b) = (inputs[0], inputs[1]);
+            let (da, db) = match kind {
+                Binary::Add => (dy.clone(), dy.clone()),
+                Binary::Sub => (dy.clone(), dy.neg()?),
+                _ => (dy.broadcast_mul(b)?, dy.broadcast_mul(a)?),
+            };
+            let gradients = [arithmetic::reduce_to(&da, a.dims())?, arithmetic::reduce_to(&db, b.dims())?];
+            Ok(Step { inputs: gradients.into_iter().map(Some).collect(), tensors: Vec::new() })
+        }
+        Op::Cat { dim } => {
+            let extents = inputs.iter().map(|input| input.dims()[*dim]);
+            let parts = arithmetic::split(dy, *dim, extents)?;
+            Ok(Step { inputs: parts.into_iter().map(Some).collect(), tensors: Vec::new() })
+        }
+        Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } | Op::Reduce { .. } => {
+            let (rows, columns, divisors) = mean_windows(op, inputs[0])?;
+            let shape = map_shape(op, inputs[0]);
+            Ok(Step::of_input(pool::mean_backward(&shape, &rows, &columns, &divisors, dy)?.reshape(inputs[0].shape())?))
+        }
+        op => candle_core::bail!("{op:?} kept nothing for its backward"),
+    }
+}
+
+/// Value and what the backward needs, for operations with a kernel.
+fn own_forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<(Tensor, Saved)>> {
+    let plain = |value: Tensor| Ok(Some((value, Saved::Nothing)));
+    match op {
+        Op::Conv2d { stride, padding, dilation, groups, .. } => {
+            let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
+            plain(conv::forward(&inputs[0], &tensors[0], tensors.get(1), spec)?)
+        }
+        Op::Linear { .. } => plain(linear::forward(&inputs[0], &tensors[0], tensors.get(1))?),
+        Op::Activation(kind) => plain(activation::forward(&inputs[0], *kind)?),
+        Op::MaxPool2d { .. } | Op::AdaptiveMaxPool2d { .. } => {
+            let (rows, columns) = max_windows(op, &inputs[0])?;
+            let (value, places) = pool::max_forward(&inputs[0], &rows, &columns)?;
+            Ok(Some((value, Saved::Places(places))))
+        }
+        Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } => {
+            let (rows, columns, divisors) = mean_windows(op, &inputs[0])?;
+            plain(pool::mean_forward(&inputs[0], &rows, &columns, &divisors)?)
+        }
+        Op::Reduce { kind: Reduction::Mean, dims, keep } if is_trailing(dims, inputs[0].rank()) => {
+            let (rows, columns, divisors) = mean_windows(op, &inputs[0])?;
+            let x = inputs[0].reshape(map_shape(op, &inputs[0]))?;
+            let value = pool::mean_forward(&x, &rows, &columns, &divisors)?;
+            let mut shape = inputs[0].dims()[..inputs[0].rank() - dims.len()].to_vec();
+            if *keep {
+                shape.extend(std::iter::repeat_n(1, dims.len()));
+            }
+            plain(value.reshape(shape)?)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn is_trailing(dims: &[usize], rank: usize) -> bool {
+    !dims.is_empty() && dims.iter().rev().enumerate().all(|(i, &d)| d + 1 + i == rank)
+}
+
+/// The shape as maps whose whole extent a mean over trailing dimensions takes; other operations have maps already.
+fn map_shape(op: &Op, x: &Tensor) -> Vec<usize> {
+    match op {
+        Op::Reduce { dims, .. } => {
+            let inner: usize = dims.iter().map(|&d| x.dims()[d]).product();
+            vec![x.elem_count() / inner, 1, inner]
+        }
+        _ => x.dims().to_vec(),
+    }
+}
+
+fn max_windows(op: &Op, x: &Tensor) -> Result<(Axis, Axis)> {
+    let (_, _, height, width) = x.dims4()?;
+    match op {
+        Op::MaxPool2d { kernel, stride, padding, dilation, ceil } => Ok((
+            Axis::sliding(height, kernel[0], stride[0], padding[0], dilation[0], *ceil)?,
+            Axis::sliding(width, kernel[1], stride[1], padding[1], dilation[1], *ceil)?,
+        )),
+        Op::AdaptiveMaxPool2d { out } => Ok((Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1]))),
+        op => candle_core::bail!("{op:?} takes no maximum"),
+    }
+}
+
+fn mean_windows(op: &Op, x: &Tensor) -> Result<(Axis, Axis, Vec<f32>)> {
+    if let Op::Reduce { .. } = op {
+        let inner = map_shape(op, x)[2];
+        return Ok((Axis::adaptive(1, 1), Axis::adaptive(inner, 1), vec![inner as f32]));
+    }
+    let (_, _, height, width) = x.dims4()?;
+    match op {
+        Op::AvgPool2d { kernel, stride, padding, ceil, count_pad, divisor } => {
+            let rows = Axis::sliding(height, kernel[0], stride[0], padding[0], 1, *ceil)?;
+            let columns = Axis::sliding(width, kernel[1], stride[1], padding[1], 1, *ceil)?;
+            let divisors = pool::divisors(&rows, &columns, *count_pad, *divisor);
+            Ok((rows, columns, divisors))
+        }
+        Op::AdaptiveAvgPool2d { out } => {
+            let (rows, columns) = (Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1]));
+            let divisors = pool::divisors(&rows, &columns, false, None);
+            Ok((rows, columns, divisors))
+        }
+        op => candle_core::bail!("{op:?} takes no mean"),
+    }
+}
+
+/// 0 with probability `p`, else 1/(1-p); one draw an element, or one a map where `channels`.
+fn dropout_mask(shape: &[usize], p: f64, channels: bool, stream: u64, device: &Device) -> Result<Tensor> {
+    let mut shape = shape.to_vec();
+    if channels {
+        shape.iter_mut().skip(2).for_each(|extent| *extent = 1);
+    }
+    let mut rng = seed::rng(stream, "mask", &[]);
+    let threshold = (p * 4_294_967_296.0) as u64;
+    let scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
+    let draw = |_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { scale };
+    let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(draw).collect();
+    Tensor::from_vec(values, shape, device)
+}

@@ -1,0 +1,312 @@
+//! Two products over a table of offsets: all the arithmetic of a convolution.
+//!
+//! A convolution with stride 1 reads, for each tap of its kernel, the padded image shifted by a constant. So no matrix of
+//! patches is written: the taps are offsets into the padded image, and row `k` of the right factor starts at `offsets[k]`.
+//!
+//! - [`product`]: `out[m][p] = bias[m] + sum_k a[m][k] * b[offsets[k] + p]`
+//! - [`correlate`]: `sums[m][k] += sum_i sum_p g[i][m][p] * b[i][offsets[k] + p]`
+//!
+//! Both keep a tile of the result in registers. The order of each sum is fixed by the shapes alone.
+
+/// The left factor of [`product`], packed so that the rows of a tile lie side by side.
+pub struct Packed {
+    values: Vec<f32>,
+    rows: usize,
+    depth: usize,
+    tile: usize,
+}
+
+impl Packed {
+    pub fn new(rows: usize, depth: usize, at: impl Fn(usize, usize) -> f32) -> Self {
+        let tile = match rows {
+            1 => 1,
+            2 => 2,
+            3 | 4 => 4,
+            _ => 8,
+        };
+        let blocks = rows.div_ceil(tile);
+        let mut values = vec![0f32; blocks * depth * tile];
+        for row in 0..rows {
+            for k in 0..depth {
+                values[((row / tile) * depth + k) * tile + row % tile] = at(row, k);
+            }
+        }
+        Self { values, rows, depth, tile }
+    }
+}
+
+/// `out[m * stride + p] = bias[m] + sum_k a[m][k] * b[offsets[k] + p]` for p below `len`.
+pub fn product(a: &Packed, b: &[f32], offsets: &[usize], len: usize, out: &mut [f32], stride: usize, bias: Option<&[f32]>) {
+    assert_eq!(offsets.len(), a.depth);
+    assert!(offsets.iter().all(|offset| offset + len <= b.len()));
+    assert!((a.rows - 1) * stride + len <= out.len());
+    assert!(bias.is_none_or(|bias| bias.len() == a.rows));
+    for first in (0..a.rows).step_by(a.tile) {
+        let rows = a.tile.min(a.rows - first);
+        let block = &a.values[first * a.depth..][..a.depth * a.tile];
+        let mut start = [0f32; 8];
+        if let Some(bias) = bias {
+            start[..rows].copy_from_slice(&bias[first..first + rows]);
+        }
+        let tile = Tile { a: block, b, offsets, start, rows, stride };
+        match a.tile {
+            1 => tile.row::<1>(len, &mut out[first * stride..]),
+            2 => tile.row::<2>(len, &mut out[first * stride..]),
+            4 => tile.row::<4>(len, &mut out[first * stride..]),
+            _ => tile.row::<8>(len, &mut out[first * stride..]),
+        }
+    }
+}
+
+/// A block of `M` rows of the result.
+struct Tile<'a> {
+    a: &'a [f32],
+    b: &'a [f32],
+    offsets: &'a [usize],
+    start: [f32; 8],
+    rows: usize,
+    stride: usize,
+}
+
+impl Tile<'_> {
+    fn row<const M: usize>(&self, len: usize, out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was just found; `product` checked every range that is read or written.
+            unsafe { self.row_avx512::<M>(len, out.as_mut_ptr()) };
+            return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features were just found.
+            unsafe { self.row_avx2::<M>(len, out) };
+            return;
+        }
+        self.row_portable::<M, false>(len, out);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn row_avx2<const M: usize>(&self, len: usize, out: &mut [f32]) {
+        self.row_portable::<M, true>(len, out);
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always)]
+    fn row_portable<const M: usize, const FUSED: bool>(&self, len: usize, out: &mut [f32]) {
+        const WIDTH: usize = 8;
+        for p in (0..len).step_by(WIDTH) {
+            let width = WIDTH.min(len - p);
+            let mut sums = [[0f32; WIDTH]; M];
+            for m in 0..M {
+                sums[m] = [self.start[m]; WIDTH];
+            }
+            for (weights, &offset) in self.a.as_chunks::<M>().0.iter().zip(self.offsets) {
+                let mut x = [0f32; WIDTH];
+                if width == WIDTH {
+                    x.copy_from_slice(&self.b[offset + p..offset + p + WIDTH]);
+                } else {
+                    x[..width].copy_from_slice(&self.b[offset + p..offset + p + width]);
+                }
+                for m in 0..M {
+                    for i in 0..WIDTH {
+                        sums[m][i] = if FUSED { weights[m].mul_add(x[i], sums[m][i]) } else { weights[m] * x[i] + sums[m][i] };
+                    }
+                }
+            }
+            for m in 0..self.rows {
+                out[m * self.stride + p..][..width].copy_from_slice(&sums[m][..width]);
+            }
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn row_avx512<const M: usize>(&self, len: usize, out: *mut f32) {
+        let mut p = 0;
+        while p < len {
+            let left = len - p;
+            let vectors = left.div_ceil(16).min(3);
+            let last = (left - 16 * (vectors - 1)).min(16);
+            let mask = (0xffff_u32 >> (16 - last)) as u16;
+            // SAFETY: `p` plus the lanes that the mask allows is at most `len`.
+            unsafe {
+                match vectors {
+                    1 => self.tile_avx512::<M, 1>(p, mask, out),
+                    2 => self.tile_avx512::<M, 2>(p, mask, out),
+                    _ => self.tile_avx512::<M, 3>(p, mask, out),
+                }
+            }
+            p += 16 * vectors;
+        }
+    }
+
+    /// `M` rows by `V` vectors of 16; `mask` is for the last vector.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn tile_avx512<const M: usize, const V: usize>(&self, p: usize, mask: u16, out: *mut f32) {
+        use std::arch::x86_64::{
+            _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_maskz_loadu_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        };
+        let mut sums = [[_mm512_setzero_ps(); V]; M];
+        for m in 0..M {
+            sums[m] = [_mm512_set1_ps(self.start[m]); V];
+        }
+        let mut a = self.a.as_ptr();
+        for &offset in self.offsets {
+            // SAFETY: `product` checked `offset + len <= b.len()`, and the packed factor has M values for each offset.
+            unsafe {
+                let b = self.b.as_ptr().add(offset + p);
+                let mut x = [_mm512_setzero_ps(); V];
+                for v in 0..V - 1 {
+                    x[v] = _mm512_loadu_ps(b.add(16 * v));
+                }
+                x[V - 1] = _mm512_maskz_loadu_ps(mask, b.add(16 * (V - 1)));
+                for m in 0..M {
+                    let weight = _mm512_set1_ps(*a.add(m));
+                    for v in 0..V {
+                        sums[m][v] = _mm512_fmadd_ps(weight, x[v], sums[m][v]);
+                    }
+                }
+                a = a.add(M);
+            }
+        }
+        for m in 0..M {
+            if m == self.rows {
+                break;
+            }
+            for v in 0..V {
+                let lanes = if v + 1 == V { mask } else { 0xffff };
+                // SAFETY: `product` checked the range of every row below `rows`.
+                unsafe { _mm512_mask_storeu_ps(out.add(m * self.stride + p + 16 * v), lanes, sums[m][v]) };
+            }
+        }
+    }
+}
+
+/// The factors of [`correlate`] and where their rows and images lie.
+pub struct Correlation<'a> {
+    /// Row m of image i starts at `i * g_image + m * g_row`.
+    pub g: &'a [f32],
+    pub g_image: usize,
+    pub g_row: usize,
+    /// Row k of image i starts at `i * b_image + offsets[k]`.
+    pub b: &'a [f32],
+    pub b_image: usize,
+    pub offsets: &'a [usize],
+    pub images: usize,
+    pub rows: usize,
+    pub len: usize,
+}
+
+/// Offsets of a tile of [`correlate`].
+const DEPTH: usize = 6;
+
+/// `sums[m * offsets.len() + k] += sum_i sum_p g[i][m][p] * b[i][offsets[k] + p]`.
+pub fn correlate(c: &Correlation, sums: &mut [f32]) {
+    let last = c.images - 1;
+    assert_eq!(sums.len(), c.rows * c.offsets.len());
+    assert!(last * c.g_image + (c.rows - 1) * c.g_row + c.len <= c.g.len());
+    assert!(c.offsets.iter().all(|offset| last * c.b_image + offset + c.len <= c.b.len()));
+    match c.rows {
+        1 => c.tiles::<1>(sums),
+        2 => c.tiles::<2>(sums),
+        _ => c.tiles::<4>(sums),
+    }
+}
+
+impl Correlation<'_> {
+    fn tiles<const M: usize>(&self, sums: &mut [f32]) {
+        let depth = self.offsets.len();
+        for k in (0..depth).step_by(DEPTH) {
+            for m in (0..self.rows).step_by(M) {
+                let tile = self.tile::<M>(m, k);
+                for i in 0..M.min(self.rows - m) {
+                    for j in 0..DEPTH.min(depth - k) {
+                        sums[(m + i) * depth + k + j] += tile[i][j];
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rows and offsets past the end repeat the last one; their sums are not used.
+    fn tile<const M: usize>(&self, m: usize, k: usize) -> [[f32; DEPTH]; M] {
+        let g: [usize; M] = std::array::from_fn(|i| (m + i).min(self.rows - 1) * self.g_row);
+        let b: [usize; DEPTH] = std::array::from_fn(|j| self.offsets[(k + j).min(self.offsets.len() - 1)]);
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was just found; `correlate` checked every range.
+            return unsafe { self.tile_avx512(&g, &b) };
+        }
+        self.tile_portable(&g, &b)
+    }
+
+    fn tile_portable<const M: usize>(&self, g: &[usize; M], b: &[usize; DEPTH]) -> [[f32; DEPTH]; M] {
+        let mut sums = [[0f32; DEPTH]; M];
+        for image in 0..self.images {
+            for (i, &row) in g.iter().enumerate() {
+                let left = &self.g[image * self.g_image + row..][..self.len];
+                for (j, &offset) in b.iter().enumerate() {
+                    sums[i][j] += dot(left, &self.b[image * self.b_image + offset..][..self.len]);
+                }
+            }
+        }
+        sums
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn tile_avx512<const M: usize>(&self, g: &[usize; M], b: &[usize; DEPTH]) -> [[f32; DEPTH]; M] {
+        use std::arch::x86_64::{_mm512_fmadd_ps, _mm512_maskz_loadu_ps, _mm512_reduce_add_ps, _mm512_setzero_ps};
+        let mut sums = [[_mm512_setzero_ps(); DEPTH]; M];
+        for image in 0..self.images {
+            let mut p = 0;
+            while p < self.len {
+                let lanes = (self.len - p).min(16);
+                let mask = (0xffff_u32 >> (16 - lanes)) as u16;
+                // SAFETY: `correlate` checked that `len` elements can be read from each start; the mask stops there.
+                unsafe {
+                    let left = self.g.as_ptr().add(image * self.g_image + p);
+                    let right = self.b.as_ptr().add(image * self.b_image + p);
+                    let mut x = [_mm512_setzero_ps(); M];
+                    for i in 0..M {
+                        x[i] = _mm512_maskz_loadu_ps(mask, left.add(g[i]));
+                    }
+                    for j in 0..DEPTH {
+                        let y = _mm512_maskz_loadu_ps(mask, right.add(b[j]));
+                        for i in 0..M {
+                            sums[i][j] = _mm512_fmadd_ps(x[i], y, sums[i][j]);
+                        }
+                    }
+                }
+                p += 16;
+            }
+        }
+        let mut result = [[0f32; DEPTH]; M];
+        for i in 0..M {
+            for j in 0..DEPTH {
+                result[i][j] = _mm512_reduce_add_ps(sums[i][j]);
+            }
+        }
+        result
+    }
+}
+
+super::wide! {
+    fn dot(left: &[f32], right: &[f32]) -> f32 {
+        let mut lanes = [0f32; super::LANES];
+        let (a, a_rest) = left.as_chunks::<{ super::LANES }>();
+        let (b, b_rest) = right.as_chunks::<{ super::LANES }>();
+        for (x, y) in a.iter().zip(b) {
+            for i in 0..super::LANES {
+                lanes[i] += x[i] * y[i];
+            }
+        }
+        for ((lane, x), y) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+            *lane += x * y;
+        }
+        super::tree(lanes)
+    }
+}

@@ -1,0 +1,236 @@
+//! Batch normalisation over dimension 1 of (n, c, ..), with a ReLU behind it where the network has one.
+//!
+//! `y = weight * (x - mean) * inverse + bias`, `inverse = 1 / sqrt(variance + eps)`; in training mean and (biased) variance are
+//! the batch's, and `dx = weight * inverse * (dy - mean(dy) - xhat * mean(dy * xhat))`.
+
+use candle_core::{Result, Tensor};
+
+use super::{LANES, Shared, each, tensor, tree, wide, with};
+
+/// What the backward needs of a forward in training, and the batch's statistics for the running ones.
+pub struct Saved {
+    pub mean: Vec<f32>,
+    /// Biased.
+    pub variance: Vec<f32>,
+    inverse: Vec<f32>,
+    /// Elements of a channel.
+    pub count: usize,
+}
+
+/// Weight and bias, where the layer has them.
+pub type Affine = Option<(Tensor, Tensor)>;
+
+struct Extents {
+    batch: usize,
+    channels: usize,
+    inner: usize,
+}
+
+impl Extents {
+    fn of(x: &Tensor) -> Result<Self> {
+        let &[batch, channels, ref inner @ ..] = x.dims() else {
+            candle_core::bail!("batch normalisation was given {:?}", x.dims());
+        };
+        Ok(Self { batch, channels, inner: inner.iter().product() })
+    }
+
+    fn count(&self) -> usize {
+        self.batch * self.inner
+    }
+
+    /// Start of each of a channel's planes.
+    fn planes(&self, channel: usize) -> impl Iterator<Item = usize> + use<> {
+        let (channels, inner) = (self.channels, self.inner);
+        (0..self.batch).map(move |n| (n * channels + channel) * inner)
+    }
+}
+
+fn affine(affine: &Affine, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+    match affine {
+        Some((weight, bias)) => Ok((with(weight, <[f32]>::to_vec)?, with(bias, <[f32]>::to_vec)?)),
+        None => Ok((vec![1.0; channels], vec![0.0; channels])),
+    }
+}
+
+/// Normalises by the batch's own statistics.
+pub fn forward(x: &Tensor, weights: &Affine, eps: f64, relu: bool) -> Result<(Tensor, Saved)> {
+    let extents = Extents::of(x)?;
+    let (weight, bias) = affine(weights, extents.channels)?;
+    let mut y = vec![0f32; x.elem_count()];
+    let shared = Shared::new(&mut y);
+    let count = extents.count() as f64;
+    let statistics = with(x, |x| {
+        each(extents.channels, |channel| {
+            let planes = || extents.planes(channel).map(|start| (start, &x[start..start + extents.inner]));
+            let mean = planes().map(|(_, plane)| f64::from(super::sum(plane))).sum::<f64>() / count;
+            let centre = mean as f32;
+            let variance = planes().map(|(_, plane)| f64::from(squares(plane, centre))).sum::<f64>() / count;
+            let inverse = (1.0 / (variance + eps).sqrt()) as f32;
+            let scale = weight[channel] * inverse;
+            for (start, plane) in planes() {
+                // SAFETY: the planes of a channel belong to this call alone, and `y` outlives it.
+                let y = unsafe { shared.slice(start, extents.inner) };
+                scale_shift(plane, centre, scale, bias[channel], relu, y);
+            }
+            (centre, variance as f32, inverse)
+        })
+    })?;
+    let saved = Saved {
+        mean: statistics.iter().map(|s| s.0).collect(),
+        variance: statistics.iter().map(|s| s.1).collect(),
+        inverse: statistics.iter().map(|s| s.2).collect(),
+        count: extents.count(),
+    };
+    Ok((tensor(y, x.dims())?, saved))
+}
+
+/// Normalises by given statistics (evaluation).
+pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tensor, eps: f64, relu: bool) -> Result<Tensor> {
+    let extents = Extents::of(x)?;
+    let (weight, bias) = affine(weights, extents.channels)?;
+    let (mean, variance) = (with(mean, <[f32]>::to_vec)?, with(variance, <[f32]>::to_vec)?);
+    let mut y = vec![0f32; x.elem_count()];
+    let shared = Shared::new(&mut y);
+    with(x, |x| {
+        each(extents.channels, |channel| {
+            let scale = weight[channel] * (1.0 / (f64::from(variance[channel]) + eps).sqrt()) as f32;
+            for start in extents.planes(channel) {
+                // SAFETY: the planes of a channel belong to this call alone, and `y` outlives it.
+                let y = unsafe { shared.slice(start, extents.inner) };
+                scale_shift(&x[start..start + extents.inner], mean[channel], scale, bias[channel], relu, y);
+            }
+        });
+    })?;
+    tensor(y, x.dims())
+}
+
+/// dx, dweight and dbias in training. `y` is the value behind the ReLU, if one is fused.
+pub fn backward(x: &Tensor, y: Option<&Tensor>, weights: &Affine, saved: &Saved, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+    let extents = Extents::of(x)?;
+    let (weight, _) = affine(weights, extents.channels)?;
+    let mut dx = vec![0f32; x.elem_count()];
+    let shared = Shared::new(&mut dx);
+    let count = extents.count() as f64;
+    let none: &[f32] = &[];
+    let run = |x: &[f32], dy: &[f32], y: Option<&[f32]>| {
+        each(extents.channels, |channel| {
+            let (mean, inverse) = (saved.mean[channel], saved.inverse[channel]);
+            let cut = |start: usize| {
+                let range = start..start + extents.inner;
+                (&x[range.clone()], &dy[range.clone()], y.map_or(none, |y| &y[range]))
+            };
+            let (mut total, mut product) = (0f64, 0f64);
+            for start in extents.planes(channel) {
+                let (x, dy, y) = cut(start);
+                let (sum, dot) = gradient_sums(x, dy, y, mean);
+                total += f64::from(sum);
+                product += f64::from(dot);
+            }
+            // dx = a dy + b x + c, with xhat = (x - mean) * inverse put in.
+            let a = weight[channel] * inverse;
+            let b = -f64::from(a) * f64::from(inverse) * f64::from(inverse) * product / count;
+            let c = -f64::from(a) * total / count - b * f64::from(mean);
+            for start in extents.planes(channel) {
+                let (x, dy, y) = cut(start);
+                // SAFETY: the planes of a channel belong to this call alone, and `dx` outlives it.
+                let dx = unsafe { shared.slice(start, extents.inner) };
+                input_gradient(x, dy, y, a, b as f32, c as f32, dx);
+            }
+            ((product * f64::from(inverse)) as f32, total as f32)
+        })
+    };
+    let sums = with(x, |x| {
+        with(gradient, |dy| match y {
+            Some(y) => with(y, |y| run(x, dy, Some(y))),
+            None => Ok(run(x, dy, None)),
+        })
+    })???;
+    let dweight = sums.iter().map(|s| s.0).collect();
+    let dbias = sums.iter().map(|s| s.1).collect();
+    Ok((tensor(dx, x.dims())?, tensor(dweight, &[extents.channels])?, tensor(dbias, &[extents.channels])?))
+}
+
+wide! {
+    /// Sum of (x - centre)^2.
+    fn squares(x: &[f32], centre: f32) -> f32 {
+        let mut lanes = [0f32; LANES];
+        let (whole, rest) = x.as_chunks::<LANES>();
+        for chunk in whole {
+            for i in 0..LANES {
+                let d = chunk[i] - centre;
+                lanes[i] += d * d;
+            }
+        }
+        for (lane, x) in lanes.iter_mut().zip(rest) {
+            *lane += (x - centre) * (x - centre);
+        }
+        tree(lanes)
+    }
+}
+
+wide! {
+    fn scale_shift(x: &[f32], mean: f32, scale: f32, bias: f32, relu: bool, y: &mut [f32]) {
+        if relu {
+            for (y, x) in y.iter_mut().zip(x) {
+                let value = (x - mean) * scale + bias;
+                // NaN stays NaN, so that a network that diverges is seen to.
+                *y = if value < 0.0 { 0.0 } else { value };
+            }
+        } else {
+            for (y, x) in y.iter_mut().zip(x) {
+                *y = (x - mean) * scale + bias;
+            }
+        }
+    }
+}
+
+wide! {
+    /// Sums of dy and of dy * (x - mean); where `y` is not empty, dy counts only where y is above 0.
+    fn gradient_sums(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
+        let (mut sums, mut dots) = ([0f32; LANES], [0f32; LANES]);
+        let (x_whole, x_rest) = x.as_chunks::<LANES>();
+        let (dy_whole, dy_rest) = dy.as_chunks::<LANES>();
+        if y.is_empty() {
+            for (x, dy) in x_whole.iter().zip(dy_whole) {
+                for i in 0..LANES {
+                    sums[i] += dy[i];
+                    dots[i] += dy[i] * (x[i] - mean);
+                }
+            }
+            for (i, (x, dy)) in x_rest.iter().zip(dy_rest).enumerate() {
+                sums[i] += dy;
+                dots[i] += dy * (x - mean);
+            }
+        } else {
+            let (y_whole, y_rest) = y.as_chunks::<LANES>();
+            for ((x, dy), y) in x_whole.iter().zip(dy_whole).zip(y_whole) {
+                for i in 0..LANES {
+                    let open = if y[i] > 0.0 { dy[i] } else { 0.0 };
+                    sums[i] += open;
+                    dots[i] += open * (x[i] - mean);
+                }
+            }
+            for (i, ((x, dy), y)) in x_rest.iter().zip(dy_rest).zip(y_rest).enumerate() {
+                let open = if *y > 0.0 { *dy } else { 0.0 };
+                sums[i] += open;
+                dots[i] += open * (x - mean);
+            }
+        }
+        (tree(sums), tree(dots))
+    }
+}
+
+wide! {
+    fn input_gradient(x: &[f32], dy: &[f32], y: &[f32], a: f32, b: f32, c: f32, dx: &mut [f32]) {
+        if y.is_empty() {
+            for ((dx, x), dy) in dx.iter_mut().zip(x).zip(dy) {
+                *dx = a * dy + b * x + c;
+            }
+        } else {
+            for (((dx, x), dy), y) in dx.iter_mut().zip(x).zip(dy).zip(y) {
+                let open = if *y > 0.0 { *dy } else { 0.0 };
+                *dx = a * open + b * x + c;
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Pooling over windows of the last two dimensions of (n, c, h, w).
+//!
+//! Maximum: the gradient goes to the first maximum of the window in row order; NaN wins, as in `PyTorch`. Mean: the
+//! divisor of a window is the given one, else its extent inside the padded (`count_pad`) or the unpadded map.
+
+use candle_core::{Result, Tensor};
+
+use super::{Shared, each_chunk, tensor, with};
+
+/// Windows along one axis, each a range of input positions, and what a mean divides by along the axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    pub windows: Vec<Window>,
+    pub extent: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// Positions inside the map, `step` apart.
+    pub start: usize,
+    pub end: usize,
+    pub step: usize,
+    /// Extent that counts the padding too.
+    pub padded: usize,
+}
+
+impl Axis {
+    /// Windows of a pooling layer; with `ceil` a last window may hang over, if it starts inside the map or its left border.
+    pub fn sliding(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> Result<Self> {
+        let reach = dilation * (kernel - 1) + 1;
+        let padded = extent + 2 * padding;
+        if padded < reach || stride == 0 {
+            candle_core::bail!("a pooling window of {reach} does not fit a padded extent of {padded}");
+        }
+        let free = padded - reach;
+        let mut count = if ceil { free.div_ceil(stride) } else { free / stride } + 1;
+        if ceil && (count - 1) * stride >= extent + padding {
+            count -= 1;
+        }
+        let windows = (0..count).map(|i| {
+            let start = i * stride;
+            let skipped = padding.saturating_sub(start).div_ceil(dilation) * dilation;
+            let end = (start + reach).min(extent + padding);
+            let padded = (start + reach).min(extent + 2 * padding) - start;
+            Window { start: start + skipped - padding, end: end.saturating_sub(padding), step: dilation, padded }
+        });
+        Ok(Self { windows: windows.collect(), extent })
+    }
+
+    /// Windows from `floor(i * extent / out)` to `ceil((i + 1) * extent / out)`.
+    pub fn adaptive(extent: usize, out: usize) -> Self {
+        let windows = (0..out).map(|i| {
+            let (start, end) = (i * extent / out, ((i + 1) * extent).div_ceil(out));
+            Window { start, end, step: 1, padded: end - start }
+        });
+        Self { windows: windows.collect(), extent }
+    }
+}
+
+fn maps(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Vec<usize>, usize, usize)> {
+    let mut shape = x.dims().to_vec();
+    let rank = shape.len();
+    if rank < 2 || shape[rank - 2] != rows.extent || shape[rank - 1] != columns.extent {
+        candle_core::bail!("pooling of a {}x{} map was given {shape:?}", rows.extent, columns.extent);
+    }
+    shape[rank - 2] = rows.windows.len();
+    shape[rank - 1] = columns.windows.len();
+    Ok((shape, rows.extent * columns.extent, rows.windows.len() * columns.windows.len()))
+}
+
+/// The maxima and, for the backward, where in its map each was found.
+pub fn max_forward(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Tensor, Vec<u32>)> {
+    let (shape, map, out) = maps(x, rows, columns)?;
+    let count = x.elem_count() / map;
+    let mut y = vec![0f32; count * out];
+    let mut places = vec![0u32; count * out];
+    let halves = [rows, columns]
+        .iter()
+        .all(|axis| axis.windows.iter().enumerate().all(|(i, w)| w.step == 1 && w.start == 2 * i && w.end == 2 * i + 2));
+    with(x, |x| {
+        let placed = y.chunks_mut(out).zip(places.chunks_mut(out)).zip(x.chunks_exact(map));
+        for ((y, places), x) in placed {
+            if halves {
+                max_halves(x, columns.extent, columns.windows.len(), y, places);
+            } else {
+                max_map(x, rows, columns, y, places);
+            }
+        }
+    })?;
+    Ok((tensor(y, &shape)?, places))
+}
+
+fn max_map(x: &[f32], rows: &Axis, columns: &Axis, y: &mut [f32], places: &mut [u32]) {
+    let mut at = 0;
+    for row in &rows.windows {
+        for column in &columns.windows {
+            let mut best = f32::NEG_INFINITY;
+            let mut place = row.start * columns.extent + column.start;
+            for i in (row.start..row.end).step_by(row.step) {
+                for j in (column.start..column.end).step_by(column.step) {
+                    let value = x[i * columns.extent + j];
+                    if value > best || value.is_nan() {
+                        best = value;
+                        place = i * columns.extent + j;
+                    }
+                }
+            }
+            y[at] = best;
+            places[at] = place as u32;
+            at += 1;
+        }
+    }
+}
+
+super::wide! {
+    /// Windows of 2x2 that do not overlap.
+    fn max_halves(x: &[f32], width: usize, out_width: usize, y: &mut [f32], places: &mut [u32]) {
+        let rows = y.chunks_exact_mut(out_width).zip(places.chunks_exact_mut(out_width)).enumerate();
+        for (row, (y, places)) in rows {
+            let start = 2 * row * width;
+            let (top, _) = x[start..start + 2 * out_width].as_chunks::<2>();
+            let (bottom, _) = x[start + width..start + width + 2 * out_width].as_chunks::<2>();
+            for j in 0..out_width {
+                let place = (start + 2 * j) as u32;
+                let (mut best, mut at) = (top[j][0], place);
+                for (value, candidate) in
+                    [(top[j][1], place + 1), (bottom[j][0], place + width as u32), (bottom[j][1], place + width as u32 + 1)]
+                {
+                    let wins = value > best || value.is_nan();
+                    best = if wins { value } else { best };
+                    at = if wins { candidate } else { at };
+                }
+                y[j] = best;
+                places[j] = at;
+            }
+        }
+    }
+}
+
+/// dx from the places that [`max_forward`] found.
+pub fn max_backward(shape: &[usize], places: &[u32], gradient: &Tensor) -> Result<Tensor> {
+    let map: usize = shape[shape.len() - 2..].iter().product();
+    let mut dx = vec![0f32; shape.iter().product()];
+    let out = places.len() / (dx.len() / map).max(1);
+    with(gradient, |dy| {
+        each_chunk(&mut dx, map, |i, dx| {
+            for (place, value) in places[i * out..][..out].iter().zip(&dy[i * out..][..out]) {
+                dx[*place as usize] += value;
+            }
+        });
+    })?;
+    tensor(dx, shape)
+}
+
+/// What the mean of each window divides its sum by.
+pub fn divisors(rows: &Axis, columns: &Axis, count_pad: bool, divisor: Option<usize>) -> Vec<f32> {
+    let extent = |w: &Window| if count_pad { w.padded } else { w.end - w.start };
+    let of = |row: &Window, column: &Window| divisor.unwrap_or_else(|| extent(row) * extent(column)) as f32;
+    rows.windows.iter().flat_map(|row| columns.windows.iter().map(move |column| of(row, column))).collect()
+}
+
+pub fn mean_forward(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
+    let (shape, map, out) = maps(x, rows, columns)?;
+    let mut y = vec![0f32; x.elem_count() / map * out];
+    with(x, |x| {
+        each_chunk(&mut y, out, |i, y| {
+            let x = &x[i * map..][..map];
+            if let [row] = &rows.windows[..]
+                && let [column] = &columns.windows[..]
+                && (row.start, row.end, column.start, column.end) == (0, rows.extent, 0, columns.extent)
+            {
+                y[0] = super::sum(x) / divisors[0];
+                return;
+            }
+            let mut at = 0;
+            for row in &rows.windows {
+                for column in &columns.windows {
+                    let mut total = 0f32;
+                    for i in row.start..row.end {
+                        total += x[i * columns.extent..][column.start..column.end].iter().sum::<f32>();
+                    }
+                    y[at] = total / divisors[at];
+                    at += 1;
+                }
+            }
+        });
+    })?;
+    tensor(y, &shape)
+}
+
+pub fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f32], gradient: &Tensor) -> Result<Tensor> {
+    let map = rows.extent * columns.extent;
+    let out = divisors.len();
+    let mut dx = vec![0f32; shape.iter().product()];
+    let maps = dx.len() / map;
+    let shared = Shared::new(&mut dx);
+    with(gradient, |dy| {
+        super::each(maps, |i| {
+            // SAFETY: map i belongs to this call alone, and `dx` outlives it.
+            let dx = unsafe { shared.slice(i * map, map) };
+            let mut at = i * out;
+            for row in &rows.windows {
+                for column in &columns.windows {
+                    let share = dy[at] / divisors[at - i * out];
+                    for i in row.start..row.end {
+                        for value in &mut dx[i * columns.extent..][column.start..column.end] {
+                            *value += share;
+                        }
+                    }
+                    at += 1;
+                }
+            }
+        });
+    })?;
+    tensor(dx, shape)
+}

@@ -1,0 +1,91 @@
+//! SGD with momentum and `AdamW`, as `PyTorch` defines them, and clipping by the global norm.
+//!
+//! SGD: `g += decay * p; m = momentum * m + g` (m = g at first); `p -= lr * m`.
+//! `AdamW`: `p *= 1 - lr * decay; m = .9 m + .1 g; v = .999 v + .001 g^2; p -= lr * m' / (sqrt(v') + 1e-8)` with corrected m', v'.
+
+use candle_core::{DType, Result, Tensor};
+
+use super::network::Network;
+use crate::config::{self, ProxyConfig};
+
+const BETAS: [f64; 2] = [0.9, 0.999];
+const EPS: f64 = 1e-8;
+
+/// The state that the optimiser keeps of each tensor.
+pub struct Optimizer {
+    kind: config::Optimizer,
+    momentum: f64,
+    weight_decay: f64,
+    clip: f64,
+    step: i32,
+    first: Vec<Option<Tensor>>,
+    second: Vec<Option<Tensor>>,
+}
+
+impl Optimizer {
+    pub fn new(config: &ProxyConfig, tensors: usize) -> Self {
+        Self {
+            kind: config.optimizer,
+            momentum: config.momentum,
+            weight_decay: config.weight_decay,
+            clip: config.clip,
+            step: 0,
+            first: vec![None; tensors],
+            second: vec![None; tensors],
+        }
+    }
+
+    /// Moves the trained tensors; gives the norm of the gradients before clipping.
+    pub fn step(&mut self, network: &mut Network, gradients: &[Option<Tensor>], lr: f64) -> Result<f64> {
+        self.step += 1;
+        let norm = norm(gradients)?;
+        let scale = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        for (index, gradient) in gradients.iter().enumerate() {
+            let Some(gradient) = gradient else { continue };
+            let gradient = if scale < 1.0 { gradient.affine(scale, 0.0)? } else { gradient.clone() };
+            let weight = network.tensors()[index].clone();
+            let moved = match self.kind {
+                config::Optimizer::Sgd => self.sgd(index, &weight, gradient, lr)?,
+                config::Optimizer::Adamw => self.adamw(index, &weight, &gradient, lr)?,
+            };
+            network.set(index, moved)?;
+        }
+        Ok(norm)
+    }
+
+    fn sgd(&mut self, index: usize, weight: &Tensor, gradient: Tensor, lr: f64) -> Result<Tensor> {
+        let gradient = if self.weight_decay == 0.0 { gradient } else { (gradient + weight.affine(self.weight_decay, 0.0)?)? };
+        let direction = match self.first[index].take() {
+            Some(old) if self.momentum != 0.0 => (old.affine(self.momentum, 0.0)? + gradient)?,
+            _ => gradient,
+        };
+        let moved = (weight - direction.affine(lr, 0.0)?)?;
+        self.first[index] = Some(direction);
+        Ok(moved)
+    }
+
+    fn adamw(&mut self, index: usize, weight: &Tensor, gradient: &Tensor, lr: f64) -> Result<Tensor> {
+        let blend = |old: Option<Tensor>, new: Tensor, beta: f64| -> Result<Tensor> {
+            let share = new.affine(1.0 - beta, 0.0)?;
+            match old {
+                Some(old) => old.affine(beta, 0.0)? + share,
+                None => Ok(share),
+            }
+        };
+        let m = blend(self.first[index].take(), gradient.clone(), BETAS[0])?;
+        let v = blend(self.second[index].take(), gradient.sqr()?, BETAS[1])?;
+        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(self.step));
+        let denominator = v.sqrt()?.affine(1.0 / second.sqrt(), EPS)?;
+        let moved = (weight.affine(1.0 - lr * self.weight_decay, 0.0)? - (&m / denominator)?.affine(lr / first, 0.0)?)?;
+        (self.first[index], self.second[index]) = (Some(m), Some(v));
+        Ok(moved)
+    }
+}
+
+fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
+    let mut total = 0f64;
+    for gradient in gradients.iter().flatten() {
+        total += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    }
+    Ok(total.sqrt())
+}

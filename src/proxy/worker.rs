@@ -1,0 +1,99 @@
+//! The child side of a training process: jobs as JSON lines on stdin, epochs and results as JSON lines on stdout.
+
+use std::io::BufRead;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::dataset::Split;
+use super::{Epoch, Failure, Outcome, train};
+use crate::config::ProxyConfig;
+use crate::error::{Error, Result};
+use crate::network::graph::Graph;
+use crate::printer;
+
+/// The first line a worker reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Setup {
+    /// What [`Split::save`] wrote.
+    pub split: PathBuf,
+    pub config: ProxyConfig,
+}
+
+/// Each line after it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    pub id: u64,
+    pub graph: Graph,
+    pub seed: u64,
+    /// Where the trained state dict goes (safetensors).
+    pub weights: Option<PathBuf>,
+}
+
+/// A line that a worker writes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Epoch { id: u64, epoch: Epoch },
+    Done { id: u64, outcome: Outcome },
+    Failed { id: u64, failure: Failure },
+}
+
+/// Serves jobs until stdin ends, under a limit on the address space.
+///
+/// # Errors
+/// The setup is not readable. A job that fails is a reply, not an error.
+pub fn serve(input: impl BufRead) -> Result<()> {
+    let mut lines = input.lines();
+    let first = lines.next().ok_or_else(|| Error::machine("a worker was given no setup"))??;
+    let setup: Setup = serde_json::from_str(&first)?;
+    limit_memory(setup.config.memory_mib)?;
+    let split = Split::load(&setup.split)?;
+    // The reply carries the message; the default hook would print it a second time.
+    std::panic::set_hook(Box::new(|_| {}));
+    for line in lines {
+        let job: Job = serde_json::from_str(&line?)?;
+        let reply = match catch_unwind(AssertUnwindSafe(|| work(&job, &split, &setup.config))) {
+            Ok(Ok(outcome)) => Reply::Done { id: job.id, outcome },
+            Ok(Err(failure)) => Reply::Failed { id: job.id, failure },
+            Err(panic) => Reply::Failed { id: job.id, failure: Failure::Crash { message: message(panic.as_ref()) } },
+        };
+        send(&reply)?;
+    }
+    Ok(())
+}
+
+fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Outcome, Failure> {
+    let deadline = Duration::try_from_secs_f64(config.deadline_seconds).unwrap_or(Duration::MAX);
+    let report = |epoch: &Epoch| {
+        // A parent that is gone is noticed at the reply.
+        let _ = send(&Reply::Epoch { id: job.id, epoch: epoch.clone() });
+    };
+    let (outcome, network) = train::train(&job.graph, split, config, job.seed, deadline, report)?;
+    if let Some(path) = &job.weights {
+        network.save(path)?;
+    }
+    Ok(outcome)
+}
+
+fn send(reply: &Reply) -> Result<()> {
+    printer::data(serde_json::to_string(reply)?);
+    Ok(())
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("the training panicked").to_string()
+}
+
+fn limit_memory(mib: u64) -> Result<()> {
+    let bytes = mib.saturating_mul(1 << 20);
+    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+    // SAFETY: `limit` is a valid structure for the whole call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) } == 0 {
+        return Ok(());
+    }
+    Err(Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(std::io::Error::last_os_error()))
+}

@@ -1,0 +1,115 @@
+//! The rows of the store as plain data.
+
+use serde::{Deserialize, Serialize};
+
+use super::{NetworkId, Stage};
+
+/// A traced network: a start network or a candidate that got that far.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetworkRow {
+    pub id: NetworkId,
+    pub source: String,
+    pub graph: crate::network::graph::Graph,
+    pub graph_hash: String,
+    pub signature: Vec<u64>,
+    pub parameters: u64,
+    /// Multiply-accumulates for one image.
+    pub macs: u64,
+    /// Activations of one image kept for the backward pass.
+    pub activation_bytes: u64,
+}
+
+/// One sample of the policy and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub cycle: u64,
+    pub index: u64,
+    pub parent: NetworkId,
+    pub prompt_hash: String,
+    pub completion: String,
+    pub tokens: Vec<u32>,
+    /// None where no LLM proposed.
+    pub log_p: Option<f64>,
+    pub log_q: Option<f64>,
+    /// Whether the completion ended by itself (end token) and not at the length limit.
+    pub ended: bool,
+    /// None until it is screened.
+    pub stage: Option<Stage>,
+    /// A short kind, the same for all candidates that fail alike; `detail` has the particulars.
+    pub reason: Option<String>,
+    pub detail: Option<String>,
+    pub source: Option<String>,
+    pub nearest: Option<NetworkId>,
+    pub jaccard: Option<f64>,
+    /// Exact similarity to the parent.
+    pub parent_jaccard: Option<f64>,
+}
+
+impl Candidate {
+    pub fn id(&self) -> NetworkId {
+        NetworkId::Candidate { cycle: self.cycle, index: self.index }
+    }
+}
+
+/// One training of one network with one seed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    pub network: NetworkId,
+    pub seed_index: u64,
+    pub seed: u64,
+    /// On the validation split; None where it failed.
+    pub accuracy: Option<f64>,
+    /// JSON, one entry an epoch.
+    pub curve: String,
+    pub failure: Option<String>,
+    pub seconds: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct EliteRow {
+    pub cycle: u64,
+    pub network: NetworkId,
+    pub quality: f64,
+    /// Kept out of tuning to see whether the update generalises.
+    pub held_out: bool,
+    /// SHA-256 over the tokens of prompt and completion: what was trained on.
+    pub example_hash: String,
+}
+
+/// What the LoRA update of a cycle did. Losses are the CE objective: mean over elites of the summed negative log-likelihood.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tuning {
+    /// `-(1/|E|) sum log p` as logged when the elites were sampled; None where an elite is of an earlier cycle.
+    pub logged: Option<f64>,
+    pub before: f64,
+    pub after: f64,
+    pub held_out_before: Option<f64>,
+    pub held_out_after: Option<f64>,
+    pub steps: Vec<TuningStep>,
+    pub examples: usize,
+    /// Tokens that went through the decoder in all steps.
+    pub tokens: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TuningStep {
+    pub loss: f64,
+    pub gradient_norm: f64,
+    pub lr: f64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CycleRow {
+    pub cycle: u64,
+    pub gamma: Option<f64>,
+    pub adapter_hash: String,
+    pub tuning: Option<Tuning>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseRow {
+    pub cycle: u64,
+    pub name: String,
+    pub seconds: f64,
+    pub peak_mib: f64,
+}

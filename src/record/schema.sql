@@ -1,0 +1,68 @@
+-- One run. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
+-- between two runs of the same settings and seed.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+CREATE TABLE network (                -- start networks and candidates that were traced
+    id TEXT PRIMARY KEY,              -- 'start/NAME' or 'CYCLE/INDEX'
+    source TEXT NOT NULL,
+    graph TEXT NOT NULL,              -- JSON
+    graph_hash TEXT NOT NULL,
+    signature BLOB NOT NULL,          -- MinHash, little-endian u64
+    parameters INTEGER NOT NULL,
+    macs INTEGER NOT NULL,
+    activation_bytes INTEGER NOT NULL -- of one image
+) STRICT;
+
+CREATE TABLE candidate (
+    cycle INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    parent TEXT NOT NULL,             -- network.id
+    prompt_hash TEXT NOT NULL,        -- SHA-256 of the prompt's token ids
+    completion TEXT NOT NULL,
+    tokens BLOB NOT NULL,             -- little-endian u32; empty where no LLM proposed
+    log_p REAL,                       -- sum over the completion, end token included
+    log_q REAL,
+    ended INTEGER NOT NULL,
+    stage TEXT,                       -- the last gate it passed; NULL until screened
+    reason TEXT,                      -- why it went no further
+    detail TEXT,
+    source TEXT,
+    nearest TEXT,                     -- network.id of the nearest neighbour
+    jaccard REAL,
+    parent_jaccard REAL,
+    PRIMARY KEY (cycle, idx)
+) STRICT;
+
+CREATE TABLE training (               -- one seed of one network
+    network TEXT NOT NULL,
+    seed_index INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    accuracy REAL,                    -- on the validation split; NULL where it failed
+    curve TEXT NOT NULL,              -- JSON, one entry an epoch
+    failure TEXT,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (network, seed_index)
+) STRICT;
+
+CREATE TABLE cycle (                  -- written when a cycle closes, all at once
+    cycle INTEGER PRIMARY KEY,
+    gamma REAL,                       -- elite threshold; NULL where nothing was trained
+    adapter_hash TEXT NOT NULL,       -- of the adapter that the next cycle samples from
+    tuning TEXT                       -- JSON; NULL where nothing was tuned
+) STRICT;
+
+CREATE TABLE elite (                  -- written with its cycle
+    cycle INTEGER NOT NULL,
+    network TEXT NOT NULL,            -- may be of an earlier cycle where elites are cumulative
+    quality REAL NOT NULL,
+    held_out INTEGER NOT NULL,
+    example_hash TEXT NOT NULL,       -- SHA-256 over prompt and completion tokens
+    PRIMARY KEY (cycle, network)
+) STRICT;
+
+CREATE TABLE phase (
+    cycle INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    peak_mib REAL NOT NULL
+) STRICT;

@@ -1,0 +1,382 @@
+//! The SQLite store of one run. One writer; readers open it read-only and change nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::{Candidate, CycleRow, EliteRow, NetworkId, NetworkRow, PhaseRow, Stage, Training};
+use crate::error::{Error, Result};
+
+/// Raised whenever the schema or the meaning of a column changes.
+pub const FORMAT: &str = "1";
+
+pub struct Store {
+    db: Connection,
+    path: PathBuf,
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        let wrapped = Self::machine("the run's store could not be read or written").caused_by(error);
+        if full { wrapped.hint("the disk is full: free some space, then `eliteloop resume` goes on") } else { wrapped }
+    }
+}
+
+impl Store {
+    /// Creates the store of a new run.
+    pub fn create(path: &Path) -> Result<Self> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let store = Self { db, path: path.into() };
+        store.prepare_writer()?;
+        store.db.execute_batch(&format!("BEGIN;\n{}\nCOMMIT;", include_str!("schema.sql")))?;
+        store.set_meta("format", FORMAT)?;
+        Ok(store)
+    }
+
+    /// Opens the store of a run that goes on.
+    pub fn open(path: &Path) -> Result<Self> {
+        let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
+        store.check_format()?;
+        store.prepare_writer()?;
+        Ok(store)
+    }
+
+    /// Opens the store to look at it. Never changes or blocks the run.
+    pub fn read(path: &Path) -> Result<Self> {
+        let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path: path.into() };
+        store.db.busy_timeout(std::time::Duration::from_secs(10))?;
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+        if !path.is_file() {
+            return Err(Error::input(format!("there is no run in {}", path.parent().unwrap_or(path).display()))
+                .hint("give the folder that `eliteloop run --out DIR` made"));
+        }
+        Ok(Connection::open_with_flags(path, flags)?)
+    }
+
+    fn prepare_writer(&self) -> Result<()> {
+        // A write-ahead log lets readers look at a run that goes on; FULL makes a commit survive a power cut.
+        self.db.pragma_update(None, "journal_mode", "WAL")?;
+        self.db.pragma_update(None, "synchronous", "FULL")?;
+        self.db.pragma_update(None, "foreign_keys", true)?;
+        self.db.busy_timeout(std::time::Duration::from_secs(10))?;
+        Ok(())
+    }
+
+    fn check_format(&self) -> Result<()> {
+        let found = self.meta("format").map_err(|e| {
+            Error::input(format!("{} is not a run of eliteloop", self.path.display()))
+                .hint("the file is damaged or something else")
+                .caused_by(e)
+        })?;
+        if found.as_deref() != Some(FORMAT) {
+            let found = found.unwrap_or_else(|| "none".into());
+            return Err(Error::input(format!("{} has store format {found}; this program reads {FORMAT}", self.path.display()))
+                .hint("use the version of eliteloop that made the run (run.toml names it)"));
+        }
+        Ok(())
+    }
+
+    /// Folds the write-ahead log into the one file, for a run that is finished.
+    pub fn seal(self) -> Result<()> {
+        self.db.pragma_update(None, "journal_mode", "DELETE")?;
+        self.db.close().map_err(|(_, e)| e)?;
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction: all of it is stored, or none.
+    pub fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let guard = self.db.unchecked_transaction()?;
+        let value = work(self)?;
+        guard.commit()?;
+        Ok(value)
+    }
+
+    pub fn set_meta(&self, key: &str, value: &str) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [key, value])?;
+        Ok(())
+    }
+
+    pub fn meta(&self, key: &str) -> Result<Option<String>> {
+        Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
+    }
+
+    pub fn set_starts(&self, starts: &[(String, String)]) -> Result<()> {
+        self.set_meta("starts", &serde_json::to_string(starts)?)
+    }
+
+    /// Names and sources of the networks that the run starts from.
+    pub fn starts(&self) -> Result<Vec<(String, String)>> {
+        let stored = self.meta("starts")?.ok_or_else(|| Error::machine("the store names no start networks"))?;
+        Ok(serde_json::from_str(&stored)?)
+    }
+
+    pub fn put_network(&self, n: &NetworkRow) -> Result<()> {
+        self.db.execute(
+            "INSERT INTO network VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                n.id.to_string(),
+                n.source,
+                serde_json::to_string(&n.graph)?,
+                n.graph_hash,
+                words64(&n.signature),
+                n.parameters,
+                n.macs,
+                n.activation_bytes
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// All traced networks: start networks first, then candidates in the order in which they were screened.
+    pub fn networks(&self) -> Result<Vec<NetworkRow>> {
+        self.rows("SELECT * FROM network ORDER BY rowid", network)
+    }
+
+    pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
+        let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
+        let mut rows = statement.query([wanted.to_string()])?;
+        let row = rows.next()?.ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
+        network(row)
+    }
+
+    /// Mean validation accuracy over the seeds of each network, where none of them failed.
+    pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
+        let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
+        for training in self.trainings()? {
+            seeds.entry(training.network).or_default().push(training.accuracy);
+        }
+        let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
+        Ok(seeds.into_iter().filter_map(|(network, all)| Some((network, mean(all)?))).collect())
+    }
+
+    /// Stores a candidate, or replaces what was known of it.
+    pub fn put_candidate(&self, c: &Candidate) -> Result<()> {
+        self.db.execute(
+            "INSERT OR REPLACE INTO candidate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            params![
+                c.cycle,
+                c.index,
+                c.parent.to_string(),
+                c.prompt_hash,
+                c.completion,
+                words32(&c.tokens),
+                c.log_p,
+                c.log_q,
+                c.ended,
+                c.stage.map(Stage::name),
+                c.reason,
+                c.detail,
+                c.source,
+                c.nearest.as_ref().map(ToString::to_string),
+                c.jaccard,
+                c.parent_jaccard,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// All candidates by cycle and index.
+    pub fn candidates(&self) -> Result<Vec<Candidate>> {
+        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", candidate)
+    }
+
+    pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
+        self.rows(&format!("SELECT * FROM candidate WHERE cycle = {cycle} ORDER BY idx"), candidate)
+    }
+
+    pub fn put_training(&self, t: &Training) -> Result<()> {
+        self.db.execute(
+            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.accuracy, t.curve, t.failure, t.seconds],
+        )?;
+        Ok(())
+    }
+
+    pub fn trainings(&self) -> Result<Vec<Training>> {
+        self.rows("SELECT * FROM training ORDER BY network, seed_index", |r| {
+            Ok(Training {
+                network: id(r, 0)?,
+                seed_index: r.get(1)?,
+                seed: r.get::<_, i64>(2)?.cast_unsigned(),
+                accuracy: r.get(3)?,
+                curve: r.get(4)?,
+                failure: r.get(5)?,
+                seconds: r.get(6)?,
+            })
+        })
+    }
+
+    pub fn put_elite(&self, e: &EliteRow) -> Result<()> {
+        self.db.execute(
+            "INSERT INTO elite VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![e.cycle, e.network.to_string(), e.quality, e.held_out, e.example_hash],
+        )?;
+        Ok(())
+    }
+
+    /// Elites by cycle, best first.
+    pub fn elites(&self) -> Result<Vec<EliteRow>> {
+        self.rows("SELECT * FROM elite ORDER BY cycle, quality DESC, rowid", |r| {
+            Ok(EliteRow { cycle: r.get(0)?, network: id(r, 1)?, quality: r.get(2)?, held_out: r.get(3)?, example_hash: r.get(4)? })
+        })
+    }
+
+    pub fn put_cycle(&self, c: &CycleRow) -> Result<()> {
+        let tuning = c.tuning.as_ref().map(serde_json::to_string).transpose()?;
+        self.db.execute("INSERT INTO cycle VALUES (?1, ?2, ?3, ?4)", params![c.cycle, c.gamma, c.adapter_hash, tuning])?;
+        Ok(())
+    }
+
+    /// The closed cycles in order.
+    pub fn cycles(&self) -> Result<Vec<CycleRow>> {
+        self.rows("SELECT * FROM cycle ORDER BY cycle", |r| {
+            let tuning = r.get::<_, Option<String>>(3)?.map(|t| serde_json::from_str(&t)).transpose()?;
+            Ok(CycleRow { cycle: r.get(0)?, gamma: r.get(1)?, adapter_hash: r.get(2)?, tuning })
+        })
+    }
+
+    pub fn put_phase(&self, p: &PhaseRow) -> Result<()> {
+        self.db.execute("INSERT INTO phase VALUES (?1, ?2, ?3, ?4)", params![p.cycle, p.name, p.seconds, p.peak_mib])?;
+        Ok(())
+    }
+
+    pub fn phases(&self) -> Result<Vec<PhaseRow>> {
+        self.rows("SELECT * FROM phase ORDER BY rowid", |r| {
+            Ok(PhaseRow { cycle: r.get(0)?, name: r.get(1)?, seconds: r.get(2)?, peak_mib: r.get(3)? })
+        })
+    }
+
+    fn rows<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut out = Vec::new();
+        while let Some(row) = rows.next()? {
+            out.push(read(row)?);
+        }
+        Ok(out)
+    }
+}
+
+fn id(row: &Row<'_>, column: usize) -> Result<NetworkId> {
+    row.get::<_, String>(column)?.parse()
+}
+
+fn network(r: &Row<'_>) -> Result<NetworkRow> {
+    Ok(NetworkRow {
+        id: id(r, 0)?,
+        source: r.get(1)?,
+        graph: serde_json::from_str(&r.get::<_, String>(2)?)?,
+        graph_hash: r.get(3)?,
+        signature: from_words64(&r.get::<_, Vec<u8>>(4)?),
+        parameters: r.get(5)?,
+        macs: r.get(6)?,
+        activation_bytes: r.get(7)?,
+    })
+}
+
+fn candidate(r: &Row<'_>) -> Result<Candidate> {
+    Ok(Candidate {
+        cycle: r.get(0)?,
+        index: r.get(1)?,
+        parent: id(r, 2)?,
+        prompt_hash: r.get(3)?,
+        completion: r.get(4)?,
+        tokens: from_words32(&r.get::<_, Vec<u8>>(5)?),
+        log_p: r.get(6)?,
+        log_q: r.get(7)?,
+        ended: r.get(8)?,
+        stage: r.get::<_, Option<String>>(9)?.map(|s| s.parse()).transpose()?,
+        reason: r.get(10)?,
+        detail: r.get(11)?,
+        source: r.get(12)?,
+        nearest: r.get::<_, Option<String>>(13)?.map(|s| s.parse()).transpose()?,
+        jaccard: r.get(14)?,
+        parent_jaccard: r.get(15)?,
+    })
+}
+
+fn words32(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+fn from_words32(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
+}
+
+fn words64(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|w| w.to_le_bytes()).collect()
+}
+
+fn from_words64(bytes: &[u8]) -> Vec<u64> {
+    bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(index: u64) -> Candidate {
+        Candidate {
+            cycle: 1,
+            index,
+            parent: NetworkId::Start("plain".into()),
+            prompt_hash: "ab".into(),
+            completion: "5\nnn.GELU(),\n".into(),
+            tokens: vec![1, 70_000, 2],
+            log_p: Some(-3.25),
+            log_q: Some(-3.0),
+            ended: true,
+            stage: Some(Stage::Applied),
+            reason: Some("syntax".into()),
+            detail: None,
+            source: Some("class Net: pass\n".into()),
+            nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
+            jaccard: Some(0.5),
+            parent_jaccard: Some(0.75),
+        }
+    }
+
+    #[test]
+    fn candidates_survive_reopening_and_replace_by_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sqlite");
+        let store = Store::create(&path).unwrap();
+        store.put_candidate(&Candidate { stage: None, ..sample(3) }).unwrap();
+        store.put_candidate(&sample(3)).unwrap();
+        drop(store);
+        assert_eq!(Store::read(&path).unwrap().candidates().unwrap(), vec![sample(3)]);
+    }
+
+    #[test]
+    fn a_failed_transaction_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let failed: Result<()> = store.transaction(|s| {
+            s.put_candidate(&sample(0))?;
+            Err(Error::machine("killed here"))
+        });
+        assert!(failed.is_err());
+        assert!(store.candidates().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_reader_cannot_write_and_another_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sqlite");
+        let store = Store::create(&path).unwrap();
+        assert!(Store::read(&path).unwrap().set_meta("x", "y").is_err());
+        store.set_meta("format", "99").unwrap();
+        drop(store);
+        let error = Store::read(&path).err().unwrap();
+        assert!(error.to_string().contains("99") && error.hint_text().is_some(), "{error}");
+        std::fs::write(&path, "not a database, but long enough to be read as one").unwrap();
+        assert!(Store::open(&path).is_err());
+        assert!(Store::read(&folder.path().join("nothing.sqlite")).is_err());
+    }
+}

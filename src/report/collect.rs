@@ -1,0 +1,198 @@
+//! From the store of a run to what its report shows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, ReportData, StartNetwork, Tuning};
+use crate::best;
+use crate::config::{Policy, RunConfig};
+use crate::error::Result;
+use crate::proxy;
+use crate::record::{self, EliteRow, NetworkId, Stage, Store, folder};
+
+/// Reads a run that is finished, stopped or still going on; cycles that are not closed are left out.
+pub fn collect(run: &Path) -> Result<ReportData> {
+    let config = folder::settings(run)?;
+    let store = Store::read(&folder::store_path(run))?;
+    let quality = store.qualities()?;
+    let elites = store.elites()?;
+    let closed = store.cycles()?;
+    let last = closed.last().map_or(0, |c| c.cycle);
+    let candidates: Vec<record::Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+    let best = best(&store, &candidates)?;
+    let data = ReportData {
+        name: run.file_name().map_or_else(|| run.display().to_string(), |n| n.to_string_lossy().into_owned()),
+        program_version: store.meta("program")?.unwrap_or_default(),
+        started: store.meta("started")?.unwrap_or_default(),
+        finished: store.meta("finished")?.unwrap_or_default(),
+        policy: policy_name(config.policy).into(),
+        model: store.meta("model_name")?.unwrap_or_else(|| "none".into()),
+        dataset: config.proxy.dataset.clone(),
+        settings: config.to_toml(),
+        provenance: provenance(&store, &config)?,
+        start: starts(&store, &quality)?,
+        cycles: closed.iter().filter(|c| c.cycle > 0).map(|row| cycle(&store, row, &candidates, &elites)).collect::<Result<_>>()?,
+        candidates: show_candidates(&store, &candidates, &quality, &elites)?,
+        lineage: lineage(&store, &candidates, &quality)?,
+        best,
+        theory: Vec::new(),
+    };
+    Ok(data)
+}
+
+fn policy_name(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Llm => "llm",
+        Policy::Frozen => "frozen",
+        Policy::Random => "random",
+    }
+}
+
+fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>> {
+    let mut rows = vec![("seed".to_owned(), config.seed.to_string()), ("threads".into(), config.threads.to_string())];
+    for (key, label) in [("model", "model file, SHA-256"), ("chat_template", "chat template, SHA-256"), ("dataset", "data split, SHA-256"), ("machine", "machine")] {
+        if let Some(value) = store.meta(key)? {
+            rows.push((label.into(), value));
+        }
+    }
+    rows.extend(store.cycles()?.into_iter().map(|c| (format!("adapter after cycle {}", c.cycle), c.adapter_hash)));
+    Ok(rows)
+}
+
+fn starts(store: &Store, quality: &BTreeMap<NetworkId, f64>) -> Result<Vec<StartNetwork>> {
+    let networks = store.networks()?.into_iter();
+    let start = |id: NetworkId| match &id {
+        NetworkId::Start(name) => Some(StartNetwork { name: name.clone(), quality: quality.get(&id).copied() }),
+        NetworkId::Candidate { .. } => None,
+    };
+    Ok(networks.filter_map(|n| start(n.id)).collect())
+}
+
+/// Of how many candidates each gate let through.
+pub fn funnel(candidates: &[record::Candidate], elites: usize) -> Funnel {
+    let passed = |gate: Stage| candidates.iter().filter(|c| c.stage >= Some(gate)).count() as u64;
+    Funnel {
+        asked: passed(Stage::Asked),
+        parsed: passed(Stage::Parsed),
+        applied: passed(Stage::Applied),
+        traced: passed(Stage::Traced),
+        within_budget: passed(Stage::Affordable),
+        novel: passed(Stage::Novel),
+        trained: passed(Stage::Trained),
+        elite: elites as u64,
+    }
+}
+
+/// The gate that a candidate did not pass, as the report calls it.
+fn failed_gate(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Asked => "parse",
+        Stage::Parsed => "apply",
+        Stage::Applied => "trace",
+        Stage::Traced => "budget",
+        Stage::Affordable => "novelty",
+        Stage::Novel => "train",
+        Stage::Trained => "trained",
+    }
+}
+
+fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate], elites: &[EliteRow]) -> Result<Cycle> {
+    let own: Vec<record::Candidate> = candidates.iter().filter(|c| c.cycle == row.cycle).cloned().collect();
+    let mut reasons: BTreeMap<(Stage, String), u64> = BTreeMap::new();
+    for candidate in &own {
+        if let (Some(stage), Some(reason)) = (candidate.stage, &candidate.reason) {
+            *reasons.entry((stage, reason.clone())).or_default() += 1;
+        }
+    }
+    let phases: Vec<_> = store.phases()?.into_iter().filter(|p| p.cycle == row.cycle).collect();
+    Ok(Cycle {
+        cycle: row.cycle,
+        funnel: funnel(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
+        reasons: reasons.into_iter().map(|((stage, reason), count)| Reason { stage: failed_gate(stage).into(), reason, count }).collect(),
+        gamma: row.gamma,
+        tuning: row.tuning.as_ref().map(|t| Tuning {
+            examples: t.examples as u64,
+            steps: t.steps.len() as u64,
+            loss_before: t.before,
+            loss_after: t.after,
+            held_out_before: t.held_out_before,
+            held_out_after: t.held_out_after,
+            logged_loss: t.logged,
+        }),
+        peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
+        seconds: phases.into_iter().map(|p| (p.name, p.seconds)).collect(),
+    })
+}
+
+fn show_candidates(store: &Store, candidates: &[record::Candidate], quality: &BTreeMap<NetworkId, f64>, elites: &[EliteRow]) -> Result<Vec<Candidate>> {
+    let networks: BTreeMap<NetworkId, (u64, u64)> = store.networks()?.into_iter().map(|n| (n.id, (n.parameters, n.macs))).collect();
+    let shown = candidates.iter().map(|c| {
+        let id = c.id();
+        let elite = elites.iter().find(|e| e.network == id && e.cycle == c.cycle);
+        Candidate {
+            cycle: c.cycle,
+            index: c.index,
+            parent: c.parent.to_string(),
+            stage: c.stage.map_or("asked", failed_gate).into(),
+            reason: c.reason.clone().unwrap_or_default(),
+            quality: quality.get(&id).copied(),
+            elite: elite.is_some(),
+            held_out: elite.is_some_and(|e| e.held_out),
+            nearest_jaccard: c.jaccard,
+            parent_jaccard: c.parent_jaccard,
+            parameters: networks.get(&id).map(|n| n.0),
+            macs: networks.get(&id).map(|n| n.1),
+        }
+    });
+    Ok(shown.collect())
+}
+
+/// The best candidate and its parents up to its start network, youngest first.
+fn ancestors(store: &Store, candidates: &[record::Candidate]) -> Result<Vec<(NetworkId, Option<record::Candidate>)>> {
+    let Some((id, _)) = best::of(store)? else { return Ok(Vec::new()) };
+    let mut chain = Vec::new();
+    let mut next = Some(id);
+    while let Some(id) = next {
+        let candidate = candidates.iter().find(|c| c.id() == id).cloned();
+        next = candidate.as_ref().map(|c| c.parent.clone());
+        chain.push((id, candidate));
+    }
+    Ok(chain)
+}
+
+fn best(store: &Store, candidates: &[record::Candidate]) -> Result<Option<Best>> {
+    let chain = ancestors(store, candidates)?;
+    // A run whose start network is still the best has no best candidate to show.
+    let (Some((id, Some(candidate))), Some((start, _))) = (chain.first(), chain.last()) else { return Ok(None) };
+    let network = store.network(id)?;
+    let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id).collect();
+    let curve: Vec<proxy::Epoch> = trainings.first().map(|t| serde_json::from_str(&t.curve)).transpose()?.unwrap_or_default();
+    let quality_per_seed: Vec<f64> = trainings.iter().filter_map(|t| t.accuracy).collect();
+    Ok(Some(Best {
+        cycle: candidate.cycle,
+        index: candidate.index,
+        quality: quality_per_seed.iter().sum::<f64>() / quality_per_seed.len() as f64,
+        quality_per_seed,
+        parameters: network.parameters,
+        macs: network.macs,
+        source: network.source,
+        parent: candidate.parent.to_string(),
+        parent_source: store.network(&candidate.parent)?.source,
+        start: start.to_string(),
+        start_source: store.network(start)?.source,
+        curve: curve.iter().map(|e| Epoch { epoch: e.epoch as u64, train_loss: e.train_loss, valid_accuracy: e.valid_accuracy }).collect(),
+    }))
+}
+
+fn lineage(store: &Store, candidates: &[record::Candidate], quality: &BTreeMap<NetworkId, f64>) -> Result<Vec<Ancestor>> {
+    let mut line = Vec::new();
+    for (id, candidate) in ancestors(store, candidates)?.into_iter().rev() {
+        line.push(Ancestor {
+            name: id.to_string(),
+            quality: quality.get(&id).copied(),
+            source: store.network(&id)?.source,
+            completion: candidate.map(|c| c.completion).unwrap_or_default(),
+        });
+    }
+    Ok(line)
+}

@@ -1,0 +1,166 @@
+//! Pieces of HTML. What comes from outside (sources, completions, reasons, names) goes through [`escape`] only.
+//! The output is XML as well, so that a test can check that it is well formed.
+
+use std::fmt::Write as _;
+
+/// Text as it may stand between tags and in quoted attributes. Characters that no document may hold, and those that
+/// turn the direction of writing, become a replacement character: a source must look like what it is.
+pub fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => safe.push_str("&amp;"),
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '"' => safe.push_str("&quot;"),
+            '\'' => safe.push_str("&#39;"),
+            '\n' | '\t' => safe.push(c),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => safe.push('\u{fffd}'),
+            c if c.is_control() => safe.push('\u{fffd}'),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// A table in a box that scrolls by itself on narrow screens. All cells are plain text; numbers are set to the right.
+pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    let label = escape(label);
+    let mut html = format!("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{label}\"><table><thead><tr>");
+    for (column, name) in head.iter().enumerate() {
+        let number = rows.iter().any(|row| row.get(column).is_some_and(|cell| is_number(cell)));
+        html.push_str(if number { "<th scope=\"col\" class=\"n\">" } else { "<th scope=\"col\">" });
+        html.push_str(&escape(name));
+        html.push_str("</th>");
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for cell in row {
+            html.push_str(if is_number(cell) { "<td class=\"n\">" } else { "<td>" });
+            html.push_str(&escape(cell));
+            html.push_str("</td>");
+        }
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</tbody></table></div>\n");
+    html
+}
+
+fn is_number(cell: &str) -> bool {
+    let digits = cell.trim_start_matches(['+', '\u{2212}', '-']);
+    cell == NONE || digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.contains(|c: char| c.is_alphabetic() && c != 'e')
+}
+
+/// The table of a chart: folded away where it is long.
+pub fn chart_table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    let table = table(label, head, rows);
+    if rows.len() > 8 { details(&format!("{label}: the numbers"), &table) } else { table }
+}
+
+/// A list of terms and their values.
+pub fn terms(entries: &[(String, String)]) -> String {
+    let mut html = String::from("<dl class=\"terms\">");
+    for (term, value) in entries {
+        write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(term), escape(value)).expect("a String takes any text");
+    }
+    html.push_str("</dl>\n");
+    html
+}
+
+/// A part that is folded away at first; `body` is HTML.
+pub fn details(summary: &str, body: &str) -> String {
+    format!("<details><summary>{}</summary>\n{body}</details>\n", escape(summary))
+}
+
+pub fn source(text: &str) -> String {
+    format!("<pre class=\"source\" tabindex=\"0\"><code>{}</code></pre>\n", escape(text))
+}
+
+/// A unified diff, its lines marked by sign and by colour.
+pub fn diff(before: &str, after: &str) -> String {
+    let diff = similar::TextDiff::from_lines(before, after);
+    let text = diff.unified_diff().context_radius(3).to_string();
+    if text.is_empty() {
+        return "<p class=\"quiet\">No difference.</p>\n".into();
+    }
+    let mut html = String::from("<pre class=\"source diff\" tabindex=\"0\"><code>");
+    for line in text.lines() {
+        let class = match line.as_bytes().first() {
+            Some(b'+') => "added",
+            Some(b'-') => "removed",
+            Some(b'@') => "hunk",
+            _ => "same",
+        };
+        writeln!(html, "<span class=\"{class}\">{}</span>", escape(line)).expect("a String takes any text");
+    }
+    html.push_str("</code></pre>\n");
+    html
+}
+
+/// Where there is no value.
+pub const NONE: &str = "\u{2013}";
+
+pub fn percent(share: f64) -> String {
+    format!("{:.1}%", 100.0 * share)
+}
+
+pub fn or_none<T>(value: Option<T>, show: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| NONE.to_owned(), show)
+}
+
+/// Three significant digits, without an exponent where people would not write one.
+pub fn short(value: f64) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".into()
+    } else if !(1e-4..1e7).contains(&size) {
+        format!("{value:.2e}")
+    } else {
+        let digits = (2 - size.log10().floor() as i64).max(0) as usize;
+        format!("{value:.digits$}")
+    }
+}
+
+/// 1234567 as `1,234,567`.
+pub fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `4 min 05 s`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {:02} s", whole / 60, whole % 60),
+        _ => format!("{} h {:02} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_text_stays_text() {
+        assert_eq!(escape("<a b=\"c\">&'\u{0}\u{202e}"), "&lt;a b=&quot;c&quot;&gt;&amp;&#39;\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn numbers_read_like_numbers() {
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!((short(0.012_345), short(1234.5), short(3e-9)), ("0.0123".into(), "1234".into(), "3.00e-9".into()));
+        assert_eq!((duration(4.04), duration(245.0), duration(7260.0)), ("4.0 s".into(), "4 min 05 s".into(), "2 h 01 min".into()));
+        assert!(
+            is_number("+1.5%") && is_number("12") && is_number(NONE) && is_number("2.9e-6") && !is_number("c12") && !is_number("12 min")
+        );
+    }
+}

@@ -1,0 +1,29 @@
+//! One line about a cycle: the funnel, the quality, the update.
+
+use crate::error::Result;
+use crate::record::Store;
+use crate::report::collect::funnel;
+
+/// What the terminal shows after a cycle.
+pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
+    let candidates = store.candidates_of(cycle)?;
+    let f = funnel(&candidates, store.elites()?.into_iter().filter(|e| e.cycle == cycle).count());
+    let quality = store.qualities()?;
+    let own: Vec<f64> = candidates.iter().filter_map(|c| quality.get(&c.id()).copied()).collect();
+    let mut line = format!(
+        "cycle {cycle}: asked {}, parsed {}, applied {}, traced {}, within budget {}, novel {}, trained {}, elite {}",
+        f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite
+    );
+    if !own.is_empty() {
+        let mean = own.iter().sum::<f64>() / own.len() as f64;
+        let best = own.iter().copied().fold(f64::MIN, f64::max);
+        line += &format!("; quality mean {mean:.3}, best {best:.3}");
+    }
+    if let Some(tuning) = store.cycles()?.into_iter().find(|c| c.cycle == cycle).and_then(|c| c.tuning) {
+        line += &format!("; elite NLL {:.2} -> {:.2}", tuning.before, tuning.after);
+        if let (Some(before), Some(after)) = (tuning.held_out_before, tuning.held_out_after) {
+            line += &format!(" (held out {before:.2} -> {after:.2})");
+        }
+    }
+    Ok(line)
+}

@@ -1,0 +1,168 @@
+//! Recomputes what a run claims of itself, from its store and its checkpoints. Nothing here trusts a stored conclusion: the
+//! deltas are applied again, the sources traced again, the filter, the selection and the likelihoods computed again.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::config::{Policy, RunConfig};
+use crate::elite::{self, example_hash};
+use crate::error::Result;
+use crate::llm::Llm;
+use crate::llm::tune::Example;
+use crate::novelty::Filter;
+use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
+use crate::proxy::dataset::Format;
+use crate::run::draw_split;
+use crate::{parents, propose, screen, train};
+
+/// One claim of the run and what recomputing it gave.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    pub name: &'static str,
+    pub holds: bool,
+    /// How much was recomputed, or the first thing that differs.
+    pub detail: String,
+}
+
+/// Largest relative difference between likelihoods by cached decoding and by teacher forcing (f32).
+const TOLERANCE: f64 = 1e-3;
+
+pub fn verify(run: &Path) -> Result<Vec<Check>> {
+    let config = folder::settings(run)?;
+    let store = Store::read(&folder::store_path(run))?;
+    let cycles = store.cycles()?;
+    let last = cycles.last().map_or(0, |c| c.cycle);
+    let candidates: Vec<Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+    let elites = store.elites()?;
+    let split = draw_split(&config)?;
+    let mut checks = vec![
+        parents_drawn(&store, &config, &candidates, last)?,
+        data_split(&store, &split.hash())?,
+        screened(&store, &config, &split.format, &candidates)?,
+        training_seeds(&store, &config)?,
+        selection(&store, &config, &cycles, &elites)?,
+        manifest(&candidates, &elites),
+        identity(&cycles),
+    ];
+    if config.policy != Policy::Random {
+        checks.extend(likelihoods(run, &store, &config, &candidates, &cycles)?);
+    }
+    Ok(checks)
+}
+
+fn check(name: &'static str, wrong: Option<String>, right: String) -> Check {
+    Check { name, holds: wrong.is_none(), detail: wrong.unwrap_or(right) }
+}
+
+fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
+    let mut wrong = None;
+    for cycle in 1..=last {
+        let drawn = parents::share_out(&propose::draw_parents(store, config, cycle)?, config.candidates);
+        let stored: Vec<&NetworkId> = candidates.iter().filter(|c| c.cycle == cycle).map(|c| &c.parent).collect();
+        if stored != drawn.iter().collect::<Vec<_>>() {
+            wrong = wrong.or(Some(format!("cycle {cycle} was shown other parents than its seed draws")));
+        }
+    }
+    Ok(check("parents", wrong, format!("{last} cycles drawn again")))
+}
+
+fn data_split(store: &Store, found: &str) -> Result<Check> {
+    let stored = store.meta("dataset")?.unwrap_or_default();
+    let wrong = (stored != found).then(|| format!("SHA-256 {found}, the run used {stored}"));
+    Ok(check("data split", wrong, "drawn again, SHA-256 as in the store".into()))
+}
+
+/// Applies, traces, and filters every candidate again, in order.
+fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
+    let mut filter = Filter::new(&config.novelty, config.seed);
+    screen::trace_starts(&store.starts()?, config, images, &mut filter)?;
+    let mut wrong = None;
+    let mut cycle_of = 0;
+    for cycle in candidates.chunk_by(|a, b| a.cycle == b.cycle) {
+        let blank: Vec<Candidate> = cycle.iter().map(screen::unscreened).collect();
+        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, config, images, &mut filter, blank)?) {
+            // Training moves a candidate on; the screen ends at the gate before it.
+            if stored.stage >= Some(crate::record::Stage::Novel) {
+                (again.stage, again.reason, again.detail) = (again.stage.max(stored.stage), stored.reason.clone(), stored.detail.clone());
+            }
+            let same_network = network.is_none_or(|n| store.network(&n.id).is_ok_and(|s| s == n));
+            if again != *stored || !same_network {
+                wrong = wrong.or(Some(format!("candidate {} screens differently: {:?} {:?}", stored.id(), again.stage, again.reason)));
+            }
+        }
+        cycle_of += 1;
+    }
+    Ok(check("screen", wrong, format!("{} candidates of {cycle_of} cycles applied, traced and filtered again", candidates.len())))
+}
+
+fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
+    let trainings = store.trainings()?;
+    let odd = trainings.iter().find(|t| t.seed != train::seed_of(config.seed, &t.network, t.seed_index));
+    Ok(check("training seeds", odd.map(|t| format!("{} was trained with another seed", t.network)), format!("{} trainings", trainings.len())))
+}
+
+fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
+    let mut wrong = None;
+    for row in cycles.iter().filter(|c| c.cycle > 0) {
+        let again = elite::of_cycle(store, config, row.cycle)?;
+        let mut stored: Vec<EliteRow> = elites.iter().filter(|e| e.cycle == row.cycle).cloned().collect();
+        let mut rows = again.rows;
+        stored.sort_by(|a, b| a.network.cmp(&b.network));
+        rows.sort_by(|a, b| a.network.cmp(&b.network));
+        if rows != stored || again.gamma != row.gamma {
+            wrong = wrong.or(Some(format!("cycle {} selects other elites", row.cycle)));
+        }
+    }
+    Ok(check("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
+}
+
+/// Every training example is an elite's prompt and completion, by hash.
+fn manifest(candidates: &[Candidate], elites: &[EliteRow]) -> Check {
+    let foreign = elites.iter().find(|e| !candidates.iter().any(|c| c.id() == e.network && example_hash(c) == e.example_hash));
+    check("manifest", foreign.map(|e| format!("cycle {}: the example of {} is not its elite's", e.cycle, e.network)), format!("{} examples", elites.len()))
+}
+
+/// The loss at step 0 of tuning is the mean of the log-probabilities logged at sampling.
+fn identity(cycles: &[CycleRow]) -> Check {
+    let pairs: Vec<(u64, f64)> =
+        cycles.iter().filter_map(|c| c.tuning.as_ref().and_then(|t| Some((c.cycle, (t.before - t.logged?).abs() / t.logged?.abs().max(1e-9))))).collect();
+    let worst = pairs.iter().map(|p| p.1).fold(0.0, f64::max);
+    let wrong = pairs.iter().find(|p| p.1 > TOLERANCE).map(|(cycle, d)| format!("cycle {cycle}: relative difference {d:.1e}"));
+    check("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
+}
+
+/// Adapters by their hash, completions by their tokens, log p of every sample under the adapter it was sampled from.
+fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow]) -> Result<Vec<Check>> {
+    let mut llm = Llm::open(&config.llm, &config.lora, config.seed)?;
+    let model = store.meta("model")?.unwrap_or_default();
+    let other = (llm.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
+    let mut adapters = None;
+    let mut texts = None;
+    let mut worst = (0.0_f64, None);
+    for row in cycles {
+        if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), &row.adapter_hash) {
+            adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
+            break;
+        }
+        for c in candidates.iter().filter(|c| c.cycle == row.cycle + 1) {
+            if llm.completion_text(&c.tokens) != c.completion {
+                texts = texts.or(Some(format!("candidate {}: the tokens are not the text", c.id())));
+            }
+            let prompt = llm.prompt(config.delta.format, &store.network(&c.parent)?.source)?;
+            let logged = c.log_p.unwrap_or(f64::NAN);
+            let again = -llm.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
+            let difference = (again - logged).abs() / logged.abs().max(1.0);
+            if difference > worst.0 || difference.is_nan() {
+                worst = (difference, Some(c.id()));
+            }
+        }
+    }
+    let off = worst.1.filter(|_| !(worst.0 <= TOLERANCE)).map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
+    Ok(vec![
+        check("model", other, "SHA-256 as in the store".into()),
+        check("adapters", adapters, format!("{} checkpoints", cycles.len())),
+        check("completions", texts, format!("{} token sequences", candidates.len())),
+        check("log-probabilities", off, format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0)),
+    ])
+}

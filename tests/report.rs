@@ -1,0 +1,292 @@
+//! The report of a made-up run: complete, well formed, safe to open, small enough.
+
+use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
+use eliteloop::report::{ReportData, render};
+use eliteloop::theory::{Mark, Panel, Plot, Point, Series, Verdict};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Normal};
+
+const HOSTILE: &str = "class Net(nn.Module):\n    x = '</code></pre><script>alert(1)</script>' # & \u{202e}\u{0}\n";
+
+fn source(width: usize, extra: bool) -> String {
+    let line = if extra { "            nn.LazyConv2d(64, 3, padding=1),\n            nn.ReLU(),\n" } else { "" };
+    format!(
+        "import torch.nn as nn\n\n\nclass Net(nn.Module):\n    def __init__(self, num_classes=10):\n        super().__init__()\n        self.body = nn.Sequential(\n            nn.LazyConv2d({width}, 3, padding=1),\n            nn.LazyBatchNorm2d(),\n            nn.ReLU(),\n            nn.MaxPool2d(2),\n{line}            nn.AdaptiveAvgPool2d(1),\n            nn.Flatten(),\n            nn.LazyLinear(num_classes),\n        )\n\n    def forward(self, x):\n        return self.body(x)\n"
+    )
+}
+
+/// A run with a bit of everything: failures at every gate, held-out elites, a control-like gap.
+fn run(cycles: u64, asked: u64) -> ReportData {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let mut candidates = Vec::new();
+    let mut closed = Vec::new();
+    for cycle in 0..cycles {
+        let mut f = Funnel { asked, ..Funnel::default() };
+        let center = 0.45 + 0.12 * (1.0 - (-(cycle as f64) / 6.0).exp());
+        let mut qualities = Vec::new();
+        for index in 0..asked {
+            let end = [("parse", 0.06), ("apply", 0.05), ("trace", 0.08), ("budget", 0.04), ("novelty", 0.12), ("train", 0.02)]
+                .into_iter()
+                .scan(rng.random::<f64>(), |left, (stage, share)| {
+                    *left -= share;
+                    Some((*left < 0.0).then_some(stage))
+                })
+                .flatten()
+                .next()
+                .unwrap_or("trained");
+            let stages = ["parse", "apply", "trace", "budget", "novelty", "train", "trained"];
+            let passed = stages.iter().position(|&stage| stage == end).unwrap();
+            let counts = [&mut f.parsed, &mut f.applied, &mut f.traced, &mut f.within_budget, &mut f.novel, &mut f.trained];
+            counts.into_iter().take(passed).for_each(|count| *count += 1);
+            let quality = (end == "trained").then(|| Normal::new(center, 0.05).unwrap().sample(&mut rng).clamp(0.1, 0.9));
+            qualities.extend(quality);
+            candidates.push(Candidate {
+                cycle,
+                index,
+                parent: if cycle == 0 { "start-1".into() } else { format!("c{}-{}", cycle - 1, index % 5) },
+                stage: end.into(),
+                reason: if end == "trained" { String::new() } else { format!("{end}: line 7 is not <known> & \"fine\"") },
+                quality,
+                nearest_jaccard: (passed >= 4).then(|| if end == "novelty" { 1.0 } else { rng.random_range(0.3..0.97) }),
+                parent_jaccard: (passed >= 4).then(|| rng.random_range(0.3..0.9)),
+                parameters: (passed >= 3).then(|| rng.random_range(20_000..900_000)),
+                macs: (passed >= 3).then(|| rng.random_range(1_000_000..40_000_000)),
+                ..Candidate::default()
+            });
+        }
+        qualities.sort_by(f64::total_cmp);
+        let elites = (asked / 5).min(qualities.len() as u64);
+        f.elite = elites;
+        let gamma = qualities[qualities.len() - elites as usize];
+        let mut seen = 0;
+        for c in candidates.iter_mut().filter(|c| c.cycle == cycle && c.quality.is_some_and(|q| q >= gamma)) {
+            c.elite = true;
+            c.held_out = seen % 5 == 4;
+            seen += 1;
+        }
+        closed.push(Cycle {
+            cycle,
+            funnel: f,
+            reasons: vec![
+                Reason { stage: "parse".into(), reason: "nothing to apply".into(), count: f.asked - f.parsed },
+                Reason { stage: "novelty".into(), reason: "duplicate".into(), count: f.within_budget - f.novel },
+            ],
+            gamma: Some(gamma),
+            tuning: Some(Tuning {
+                examples: elites,
+                steps: 4 * elites,
+                loss_before: 34.0 - 0.5 * cycle as f64,
+                loss_after: 21.0 - 0.4 * cycle as f64,
+                held_out_before: Some(35.5 - 0.5 * cycle as f64),
+                held_out_after: Some(31.0 - 0.6 * cycle as f64),
+                logged_loss: Some(34.0 - 0.5 * cycle as f64 + 1e-4),
+            }),
+            seconds: vec![("propose".into(), 41.5), ("screen".into(), 3.25), ("train".into(), 96.0), ("tune".into(), 18.0)],
+            peak_memory_mib: Some(2048.0 + cycle as f64),
+        });
+    }
+    let best = candidates.iter().max_by(|a, b| a.quality.unwrap_or(0.0).total_cmp(&b.quality.unwrap_or(0.0))).unwrap().clone();
+    ReportData {
+        name: "quick <1>".into(),
+        program_version: "0.1.0".into(),
+        started: "2026-07-29 09:00".into(),
+        finished: "2026-07-29 09:08".into(),
+        policy: "llm".into(),
+        model: "smollm2-135m-instruct".into(),
+        dataset: "cifar10".into(),
+        settings: "seed = 0\ncycles = 22\n# </pre><script>alert(2)</script>\n".into(),
+        provenance: vec![("model sha256".into(), "7a3f".repeat(16)), ("threads".into(), "2".into())],
+        start: vec![StartNetwork { name: "start-1".into(), quality: Some(0.47) }, StartNetwork { name: "start-2".into(), quality: None }],
+        cycles: closed,
+        candidates,
+        best: Some(Best {
+            cycle: best.cycle,
+            index: best.index,
+            quality: best.quality.unwrap(),
+            quality_per_seed: vec![0.61, 0.63],
+            parameters: 412_345,
+            macs: 21_234_567,
+            source: source(48, true) + HOSTILE,
+            parent: best.parent,
+            parent_source: source(48, false),
+            start: "start-1".into(),
+            start_source: source(32, false),
+            curve: (1..=3).map(|e| Epoch { epoch: e, train_loss: 2.0 / e as f64, valid_accuracy: 0.3 + 0.1 * e as f64 }).collect(),
+        }),
+        lineage: vec![
+            Ancestor { name: "start-1".into(), quality: Some(0.47), source: source(32, false), completion: String::new() },
+            Ancestor {
+                name: "c0-3".into(),
+                quality: Some(0.52),
+                source: source(48, false),
+                completion: "8\nnn.LazyConv2d(48, 3, padding=1),".into(),
+            },
+            Ancestor { name: "c2-1".into(), quality: Some(0.5), source: source(48, true) + HOSTILE, completion: format!("11+\n{HOSTILE}") },
+        ],
+        theory: panels(cycles),
+    }
+}
+
+fn panels(cycles: u64) -> Vec<Panel> {
+    let point = |c: u64, y: f64| Point { x: c as f64, y, interval: Some((y - 0.02, y + 0.02)) };
+    let panel = |claim, title: &str, verdict, sentence: &str| Panel {
+        claim,
+        title: title.into(),
+        verdict,
+        sentence: sentence.into(),
+        numbers: vec![("significant decreases".into(), "0 of 21".into()), ("hostile".into(), "<b>".into())],
+        plot: Some(Plot {
+            x_label: "cycle".into(),
+            y_label: "mean quality".into(),
+            series: vec![
+                Series {
+                    name: "measured".into(),
+                    mark: Mark::Points,
+                    points: (0..cycles).map(|c| point(c, 0.5 + 0.004 * c as f64)).collect(),
+                },
+                Series {
+                    name: "predicted".into(),
+                    mark: Mark::Line,
+                    points: (0..cycles).map(|c| Point { interval: None, ..point(c, 0.5 + 0.005 * c as f64) }).collect(),
+                },
+            ],
+        }),
+    };
+    vec![
+        panel(
+            1,
+            "Fine-tuning on the elites is the CE update",
+            Verdict::Holds,
+            "The loss at step 0 equals the logged one to 4e-6 in every cycle.",
+        ),
+        panel(2, "Expected quality does not decrease", Verdict::Fails, "The mean fell in 3 of 21 transitions, one of them significantly."),
+        panel(6, "Proxy reliability", Verdict::AssumptionNotMet, "No candidate was trained twice."),
+    ]
+}
+
+/// A strict reader of tags: every element is closed in order, attributes are quoted and not repeated, text holds no bare
+/// `<` or `&`. Gives the number of elements.
+fn well_formed(html: &str) -> Result<usize, String> {
+    let mut rest = html.strip_prefix("<!DOCTYPE html>").ok_or("no doctype")?;
+    let (mut open, mut count) = (Vec::new(), 0);
+    let entities = |text: &str| {
+        text.match_indices('&').all(|(at, _)| {
+            let name = text[at + 1..].split(';').next().unwrap_or("");
+            ["amp", "lt", "gt", "quot", "#39"].contains(&name)
+        })
+    };
+    while let Some(start) = rest.find('<') {
+        let text = &rest[..start];
+        if !(open.last() == Some(&"style") || entities(text) && !text.contains('>')) {
+            return Err(format!("bare character in text: {text}"));
+        }
+        let end = start + rest[start..].find('>').ok_or("a tag that does not end")?;
+        let tag = &rest[start + 1..end];
+        rest = &rest[end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            if open.pop() != Some(name) {
+                return Err(format!("</{name}> closes nothing"));
+            }
+            continue;
+        }
+        count += 1;
+        let (name, mut attributes) = tag.trim_end_matches('/').split_once(' ').unwrap_or((tag.trim_end_matches('/'), ""));
+        let mut seen = Vec::new();
+        while !attributes.trim().is_empty() {
+            let (key, after) = attributes.trim_start().split_once("=\"").ok_or(format!("an unquoted attribute in <{tag}>"))?;
+            let (value, after) = after.split_once('"').ok_or(format!("an open quote in <{tag}>"))?;
+            if seen.contains(&key) || !entities(value) || key.contains(|c: char| !c.is_ascii_alphabetic() && c != '-') {
+                return Err(format!("attribute {key} in <{tag}>"));
+            }
+            if key.starts_with("on") || key == "href" && !value.starts_with('#') || key == "src" {
+                return Err(format!("attribute {key} reaches out of the page"));
+            }
+            seen.push(key);
+            attributes = after;
+        }
+        if !tag.ends_with('/') {
+            open.push(name);
+        }
+    }
+    if open.is_empty() && rest.trim().is_empty() { Ok(count) } else { Err(format!("left open: {open:?}")) }
+}
+
+/// Kept in the build folder, to be looked at.
+fn keep(name: &str, html: &str) {
+    std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), html).unwrap();
+}
+
+#[test]
+fn a_run_fills_every_section() {
+    let html = render(&run(3, 12));
+    keep("report-small.html", &html);
+    for id in
+        ["funnel", "quality", "tuning", "best", "lineage", "novelty", "theory", "cost", "candidates", "settings", "provenance", "claim-2"]
+    {
+        assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
+    }
+    assert!(html.contains("smollm2-135m-instruct, tuned on its own elites, found a network of"));
+    assert!(html.contains("<span class=\"verdict fails\">\u{2717} fails</span> The mean fell in 3 of 21 transitions"));
+    assert!(html.contains("<span class=\"added\">+            nn.LazyConv2d(48, 3, padding=1),</span>"));
+    assert_eq!(html.matches("<svg viewBox=\"0 0 640").count(), 9, "funnel, quality, tuning, two curves, novelty, three panels");
+}
+
+#[test]
+fn every_trained_candidate_is_drawn_once_and_none_is_smoothed_away() {
+    let data = run(4, 20);
+    let html = render(&data);
+    for c in data.candidates.iter().filter(|c| c.quality.is_some()) {
+        let title = format!("<title>cycle {}, candidate {}", c.cycle, c.index);
+        assert_eq!(html.matches(&format!("{title}:")).count() + html.matches(&format!("{title},")).count(), 1, "{title}");
+    }
+}
+
+#[test]
+fn sources_completions_and_reasons_cannot_break_out() {
+    let html = render(&run(3, 12));
+    assert!(html.contains("&lt;script&gt;alert(1)"), "shown as text");
+    for bad in ["<script", "</script", "\u{0}", "\u{202e}", "javascript:", "http:", "https:"] {
+        assert!(!html.contains(bad), "{bad:?}");
+    }
+    assert!(well_formed(&html).unwrap() > 300);
+}
+
+#[test]
+fn the_reader_of_tags_finds_what_is_broken() {
+    let page = |body: &str| format!("<!DOCTYPE html><p>{body}</p>");
+    assert_eq!(well_formed(&page("a &amp; <b class=\"c\">d</b><br/>")), Ok(3));
+    for bad in ["<b>", "</b>", "<b></p>", "a & b", "<b class=c></b>", "<a onclick=\"x\"></a>", "<img src=\"x\"/>", "a > b"] {
+        assert!(well_formed(&page(bad)).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn eleven_hundred_candidates_stay_under_three_megabytes() {
+    let html = render(&run(22, 50));
+    keep("report-large.html", &html);
+    well_formed(&html).unwrap();
+    assert!(html.len() < 3_000_000, "{} bytes", html.len());
+}
+
+#[test]
+fn controls_and_unfinished_runs_have_a_report_too() {
+    let mut control = run(3, 12);
+    control.policy = "random".into();
+    control.cycles.iter_mut().for_each(|cycle| cycle.tuning = None);
+    control.theory.clear();
+    let html = render(&control);
+    well_formed(&html).unwrap();
+    assert!(!html.contains("id=\"tuning\"") && html.contains("Random mutation, without an LLM, found a network"));
+
+    let mut barren = run(1, 12);
+    barren.best = None;
+    barren.lineage.clear();
+    barren.candidates.iter_mut().for_each(|c| c.quality = None);
+    barren.start.clear();
+    let html = render(&barren);
+    well_formed(&html).unwrap();
+    assert!(html.contains("found no network that could be trained"));
+
+    well_formed(&render(&ReportData::default())).unwrap();
+}
