@@ -7,12 +7,14 @@ pub mod chat;
 pub mod config;
 pub mod decoder;
 pub mod folder;
+pub mod generate;
 pub mod gguf;
 pub mod hosted;
 pub mod layer;
 pub mod lora;
 pub mod model_file;
 pub mod ops;
+pub mod sampling;
 pub mod stock;
 pub mod tokenizer;
 

@@ -166,25 +166,23 @@ pub(super) struct Map {
 pub struct Cost {
     pub parameters: usize,
     pub macs: usize,
+    /// Convolutions before a normalisation have no bias.
+    bare: bool,
 }
 
 impl Cost {
-    fn conv(&mut self, map: &mut Map, kernel: usize, stride: usize, width: usize, groups: usize) {
+    fn conv(&mut self, map: &mut Map, unit: &Unit, groups: usize) {
+        let Unit { width, kernel, stride, norm, .. } = *unit;
         let weights = map.channels / groups * width * kernel * kernel;
         *map = Map { channels: width, size: map.size / stride };
-        self.parameters += weights + width;
+        let bias = if self.bare && norm != Norm::None { 0 } else { width };
+        let scale_and_shift = if norm == Norm::None { 0 } else { 2 * width };
+        self.parameters += weights + bias + scale_and_shift;
         self.macs += weights * map.size * map.size;
     }
 
-    fn norm(&mut self, norm: Norm, map: Map) {
-        if norm != Norm::None {
-            self.parameters += 2 * map.channels;
-        }
-    }
-
     fn unit(&mut self, map: &mut Map, unit: &Unit) {
-        self.conv(map, unit.kernel, unit.stride, unit.width, 1);
-        self.norm(unit.norm, *map);
+        self.conv(map, unit, 1);
     }
 
     fn linear(&mut self, inputs: usize, outputs: usize) {
@@ -200,8 +198,7 @@ impl Kind {
             Self::Conv(unit) => cost.unit(&mut map, unit),
             Self::Separable { kernel, stride, norm, point } => {
                 let channels = map.channels;
-                cost.conv(&mut map, *kernel, *stride, channels, channels);
-                cost.norm(*norm, map);
+                cost.conv(&mut map, &depthwise(*kernel, *stride, *norm, channels), channels);
                 cost.unit(&mut map, point);
             }
             Self::Pool(_) => map.size /= 2,
@@ -246,6 +243,11 @@ impl Kind {
     }
 }
 
+/// The depthwise half of a separable convolution, which has the channels it reads.
+pub(super) fn depthwise(kernel: usize, stride: usize, norm: Norm, channels: usize) -> Unit {
+    Unit { width: channels, kernel, stride, norm, activation: None }
+}
+
 /// Channels between the two convolutions of a gate.
 pub(super) fn squeezed(channels: usize, reduction: usize) -> usize {
     (channels / reduction).max(4)
@@ -271,7 +273,8 @@ impl Network {
 
     #[must_use]
     pub fn cost(&self) -> Cost {
-        let mut cost = Cost::default();
+        let bare = self.style.bare_conv && self.style.layout != Layout::Loop;
+        let mut cost = Cost { bare, ..Cost::default() };
         let map = self.unrolled().fold(IMAGE, |map, kind| kind.pass(map, &mut cost));
         let mut features = self.head.pooling.features(map);
         if let Some((width, _)) = self.head.hidden {
@@ -355,8 +358,13 @@ pub fn random_network(rng: &mut impl Rng) -> Network {
     loop {
         let network = draft(rng);
         let cost = network.cost();
-        let small = cost.parameters <= 300_000 || (cost.parameters <= 900_000 && rng.random_bool(0.1));
-        if small && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 48 {
+        let usual = match cost.parameters {
+            0..12_000 => rng.random_bool(0.2),
+            12_000..=300_000 => true,
+            300_001..=900_000 => rng.random_bool(0.1),
+            _ => false,
+        };
+        if usual && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 48 {
             return network;
         }
     }
@@ -380,10 +388,14 @@ fn draft(rng: &mut impl Rng) -> Network {
         head_inside: rng.random_bool(0.5),
         shared: Unit { kernel: 3, stride: 1, ..shared },
     };
-    let mut blocks = Vec::new();
-    let mut width = *WIDTHS[..8].choose(rng).expect("not empty");
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut width = *WIDTHS[2..9].choose(rng).expect("not empty");
     for number in 1..=rng.random_range(2..=7) {
         let kind = if number == 1 { Kind::Conv(random_unit(rng, &habits, width)) } else { random_kind(rng, layout, &habits, &mut width) };
+        // Two pools in a row are a rare thing to write.
+        if matches!((&kind, blocks.last()), (Kind::Pool(_), Some(Block { kind: Kind::Pool(_), .. }))) {
+            continue;
+        }
         blocks.push(Block { number, kind });
     }
     let head = Head {

@@ -1,6 +1,6 @@
 //! From structure to source text.
 
-use super::network::{Activation, Block, Kind, Layout, Map, Network, Norm, Pool, Pooling, Style, Unit, squeezed};
+use super::network::{Activation, Block, Kind, Layout, Map, Network, Norm, Pool, Pooling, Style, Unit, depthwise, squeezed};
 
 /// The source of a network: a file that runs as it is.
 #[must_use]
@@ -182,18 +182,13 @@ fn unit_layers(style: &Style, unit: &Unit) -> Vec<String> {
     parts.into_iter().flatten().collect()
 }
 
-/// The depthwise half of a separable convolution, which has the channels it reads.
-fn depthwise(kernel: usize, stride: usize, norm: Norm, map: Map) -> Unit {
-    Unit { width: map.channels, kernel, stride, norm, activation: None }
-}
-
 /// A block as layers of a sequence.
 fn block_layers(style: &Style, kind: &Kind, map: Map) -> Vec<String> {
     match kind {
         Kind::Conv(unit) if style.layout == Layout::Helper => vec![helper_call(style, unit)],
         Kind::Conv(unit) => unit_layers(style, unit),
         Kind::Separable { kernel, stride, norm: norm_, point } => {
-            let depth = depthwise(*kernel, *stride, *norm_, map);
+            let depth = depthwise(*kernel, *stride, *norm_, map.channels);
             let mut layers = vec![conv(style, &depth, map.channels)];
             layers.extend(norm(*norm_, map.channels));
             layers.extend(unit_layers(style, point));
@@ -349,7 +344,7 @@ fn layered(page: &mut Page, forward: &mut Vec<String>, style: &Style, block: &Bl
     match &block.kind {
         Kind::Conv(only) => forward.push(format!("x = {}", unit(page, only, &n.to_string(), "x"))),
         Kind::Separable { kernel, stride, norm: norm_, point } => {
-            let depth = depthwise(*kernel, *stride, *norm_, map);
+            let depth = depthwise(*kernel, *stride, *norm_, map.channels);
             page.line(2, &format!("self.depth{n} = {}", conv(style, &depth, map.channels)));
             let mut call = format!("self.depth{n}(x)");
             if let Some(layer) = norm(*norm_, map.channels) {

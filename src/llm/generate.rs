@@ -1,0 +1,135 @@
+//! Completions: one prefill a prompt, then its samples side by side, each with a random stream of its own.
+//!
+//! A sample depends on its prompt and its seed only: not on what else is in the batch, nor on the number of threads.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use super::cache::Branches;
+use super::decoder::Decoder;
+use super::sampling::Sampling;
+use crate::error::{Error, Result};
+
+/// Samples decoded side by side; bounds what the cache takes.
+const BATCH: usize = 16;
+
+/// A prompt and one seed for each sample asked of it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub prompt: Vec<u32>,
+    pub seeds: Vec<u64>,
+}
+
+/// One completion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The end token included, where it came.
+    pub tokens: Vec<u32>,
+    /// Sum over the tokens of the log-probability under the model.
+    pub log_p: f64,
+    /// The same under the distribution they were drawn from.
+    pub log_q: f64,
+    /// Whether the end token came within the limit.
+    pub ended: bool,
+}
+
+/// How far a generation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub samples: usize,
+    pub of: usize,
+    pub tokens: usize,
+}
+
+/// The samples of each request, in the order of its seeds. `decoder` has any adapter merged in. `watch` is called after
+/// each step; its error ends the generation.
+///
+/// # Errors
+/// Where a prompt is empty or leaves no room in the model's context, and what `watch` gives.
+pub fn generate(
+    decoder: &Decoder,
+    requests: &[Request],
+    sampling: &Sampling,
+    watch: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Vec<Vec<Sample>>> {
+    let context = decoder.config().context;
+    for Request { prompt, .. } in requests {
+        if prompt.is_empty() || prompt.len() + sampling.max_tokens > context {
+            let message = format!("a prompt of {} tokens and {} more do not fit the model's {context}", prompt.len(), sampling.max_tokens);
+            return Err(Error::input(message).hint("use a shorter source or a smaller delta.max_tokens"));
+        }
+    }
+    let mut progress = Progress { of: requests.iter().map(|request| request.seeds.len()).sum(), ..Progress::default() };
+    requests.iter().map(|request| answer(decoder, request, sampling, &mut progress, watch)).collect()
+}
+
+/// A sample that is being written.
+struct Row {
+    /// Which of the request's seeds.
+    index: usize,
+    rng: ChaCha8Rng,
+    sample: Sample,
+}
+
+impl Row {
+    fn extend(&mut self, logits: &[f32], sampling: &Sampling) -> Result<()> {
+        let draw = sampling.draw(logits, &mut self.rng)?;
+        self.sample.tokens.push(draw.token);
+        self.sample.log_p += draw.log_p;
+        self.sample.log_q += draw.log_q;
+        self.sample.ended = draw.token == sampling.end;
+        Ok(())
+    }
+
+    fn is_done(&self, sampling: &Sampling) -> bool {
+        self.sample.ended || self.sample.tokens.len() >= sampling.max_tokens
+    }
+}
+
+fn answer(
+    decoder: &Decoder,
+    request: &Request,
+    sampling: &Sampling,
+    progress: &mut Progress,
+    watch: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Vec<Sample>> {
+    let mut samples: Vec<Option<Sample>> = vec![None; request.seeds.len()];
+    if request.seeds.is_empty() || sampling.max_tokens == 0 {
+        return Err(Error::machine("a request for no samples or no tokens"));
+    }
+    let prefix = decoder.prefill(&request.prompt, None)?;
+    let first = prefix.logits().ok_or_else(|| Error::machine("the prompt gave no logits"))?;
+    for start in (0..request.seeds.len()).step_by(BATCH) {
+        let end = (start + BATCH).min(request.seeds.len());
+        let empty = Sample { tokens: Vec::new(), log_p: 0.0, log_q: 0.0, ended: false };
+        let mut rows: Vec<Row> =
+            (start..end).map(|index| Row { index, rng: ChaCha8Rng::seed_from_u64(request.seeds[index]), sample: empty.clone() }).collect();
+        let mut branches = Branches::new(decoder, &prefix, rows.len(), sampling.max_tokens);
+        rows.iter_mut().try_for_each(|row| row.extend(first, sampling))?;
+        loop {
+            progress.tokens += rows.len();
+            let live: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].is_done(sampling)).collect();
+            progress.samples += rows.len() - live.len();
+            watch(*progress)?;
+            if live.len() < rows.len() {
+                branches.select(&live);
+                let (going, done): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| !row.is_done(sampling));
+                for row in done {
+                    samples[row.index] = Some(row.sample);
+                }
+                rows = going;
+            }
+            if rows.is_empty() {
+                break;
+            }
+            let newest: Vec<u32> = rows.iter().map(|row| row.sample.tokens[row.sample.tokens.len() - 1]).collect();
+            let logits = branches.step(&newest)?;
+            rows.par_iter_mut()
+                .zip(logits.par_chunks(decoder.config().vocab))
+                .map(|(row, logits)| row.extend(logits, sampling))
+                .collect::<Result<()>>()?;
+        }
+    }
+    Ok(samples.into_iter().map(|sample| sample.expect("each batch fills its part")).collect())
+}

@@ -1,0 +1,160 @@
+//! Drawing a token from logits, in f64, with its log-probability under the model and under what it was drawn from.
+//!
+//! The model is `p = softmax(l)`. The sampling distribution is `q = softmax(l / temperature)` cut to the fewest most likely tokens
+//! whose mass reaches `top_p`, scaled to sum to 1. With temperature 1 and `top_p` 1 both are the same, to the last bit.
+
+use rand::Rng;
+
+use crate::error::{Error, Result};
+
+/// How completions are drawn and when they end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampling {
+    pub temperature: f64,
+    pub top_p: f64,
+    /// The end token counts.
+    pub max_tokens: usize,
+    /// The token that ends a completion.
+    pub end: u32,
+}
+
+/// One token drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Draw {
+    pub token: u32,
+    pub log_p: f64,
+    pub log_q: f64,
+}
+
+impl Sampling {
+    /// Draws a token; takes one number from `rng`.
+    ///
+    /// # Errors
+    /// Where a logit is not a finite number.
+    pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> Result<Draw> {
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if !most.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
+            return Err(Error::machine("the model's logits are not finite"));
+        }
+        let most = f64::from(most);
+        let weights = |temperature: f64| -> Vec<f64> { logits.iter().map(|&l| ((f64::from(l) - most) / temperature).exp()).collect() };
+        let p = weights(1.0);
+        let p_total: f64 = p.iter().sum();
+        let u: f64 = rng.random();
+        if self.temperature == 1.0 && self.top_p >= 1.0 {
+            let token = inverse(&p, u * p_total);
+            let log_p = f64::from(logits[token]) - most - p_total.ln();
+            return Ok(Draw { token: token as u32, log_p, log_q: log_p });
+        }
+        let mut q = weights(self.temperature);
+        if self.top_p < 1.0 {
+            nucleus(&mut q, self.top_p);
+        }
+        let q_total: f64 = q.iter().sum();
+        let token = inverse(&q, u * q_total);
+        let shifted = f64::from(logits[token]) - most;
+        Ok(Draw { token: token as u32, log_p: shifted - p_total.ln(), log_q: shifted / self.temperature - q_total.ln() })
+    }
+}
+
+/// The first index at which the running sum exceeds `target`; rounding at the very end gives the last weight that is not zero.
+fn inverse(weights: &[f64], target: f64) -> usize {
+    let mut sum = 0.0;
+    let mut last = 0;
+    for (i, &weight) in weights.iter().enumerate() {
+        if weight > 0.0 {
+            sum += weight;
+            last = i;
+            if sum > target {
+                break;
+            }
+        }
+    }
+    last
+}
+
+/// Zeroes all but the fewest largest weights that hold `top_p` of the total; of equal ones the earlier stay.
+fn nucleus(weights: &mut [f64], top_p: f64) {
+    let total: f64 = weights.iter().sum();
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]).then(a.cmp(&b)));
+    let mut held = 0.0;
+    let kept = order.iter().position(|&i| {
+        held += weights[i];
+        held >= top_p * total
+    });
+    for &i in order.iter().skip(kept.map_or(order.len(), |last| last + 1)) {
+        weights[i] = 0.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    const LOGITS: [f32; 5] = [0.5, 2.0, -1.0, 1.0, f32::NEG_INFINITY];
+
+    fn sampling(temperature: f64, top_p: f64) -> Sampling {
+        Sampling { temperature, top_p, max_tokens: 1, end: 0 }
+    }
+
+    /// Softmax by its definition.
+    fn softmax(temperature: f64) -> Vec<f64> {
+        let e: Vec<f64> = LOGITS.iter().map(|&l| (f64::from(l) / temperature).exp()).collect();
+        e.iter().map(|x| x / e.iter().sum::<f64>()).collect()
+    }
+
+    fn frequencies(sampling: &Sampling) -> Vec<f64> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let mut counts = vec![0.0; LOGITS.len()];
+        for _ in 0..40_000 {
+            counts[sampling.draw(&LOGITS, &mut rng).unwrap().token as usize] += 1.0 / 40_000.0;
+        }
+        counts
+    }
+
+    #[test]
+    fn tokens_are_as_frequent_as_their_probability() {
+        for temperature in [1.0, 0.5, 2.0] {
+            for (seen, expected) in frequencies(&sampling(temperature, 1.0)).iter().zip(softmax(temperature)) {
+                assert!((seen - expected).abs() < 0.01, "temperature {temperature}: {seen} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_nucleus_is_the_fewest_tokens_that_hold_top_p() {
+        // At temperature 1: .61 .22 .14 .03
+        let seen = frequencies(&sampling(1.0, 0.7));
+        let p = softmax(1.0);
+        assert_eq!((seen[0], seen[2], seen[4]), (0.0, 0.0, 0.0));
+        assert!((seen[1] - p[1] / (p[1] + p[3])).abs() < 0.01);
+        assert_eq!(frequencies(&sampling(1.0, 0.3))[1].round(), 1.0);
+    }
+
+    #[test]
+    fn log_probabilities_are_those_of_model_and_sampler() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (p, q) = (softmax(1.0), softmax(0.5));
+        for _ in 0..50 {
+            let draw = sampling(0.5, 1.0).draw(&LOGITS, &mut rng).unwrap();
+            assert!((draw.log_p - p[draw.token as usize].ln()).abs() < 1e-12);
+            assert!((draw.log_q - q[draw.token as usize].ln()).abs() < 1e-12);
+            let cut = sampling(1.0, 0.7).draw(&LOGITS, &mut rng).unwrap();
+            assert!((cut.log_q - (p[cut.token as usize] / (p[1] + p[3])).ln()).abs() < 1e-12);
+            let plain = sampling(1.0, 1.0).draw(&LOGITS, &mut rng).unwrap();
+            assert_eq!(plain.log_p.to_bits(), plain.log_q.to_bits());
+        }
+    }
+
+    #[test]
+    fn logits_that_are_no_numbers_are_an_error() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(sampling(1.0, 1.0).draw(&[0.0, bad], &mut ChaCha8Rng::seed_from_u64(3)).is_err());
+        }
+        assert!(sampling(1.0, 1.0).draw(&[f32::NEG_INFINITY; 3], &mut ChaCha8Rng::seed_from_u64(3)).is_err());
+    }
+}
