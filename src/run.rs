@@ -86,7 +86,7 @@ impl Run {
         if let Some(llm) = &mut llm {
             same(&store, "model", &llm.identity.sha256, "the model file")?;
             if let Some(last) = store.cycles()?.last() {
-                llm.load_checkpoint(&folder.checkpoint(last.cycle), &last.adapter_hash)?;
+                llm.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.moments, &last.adapter_hash)?;
             }
         }
         let mut filter = Filter::new(&config.novelty, config.seed);

@@ -7,7 +7,7 @@ use crate::config::Policy;
 use crate::elite::CycleElites;
 use crate::error::{Error, Result};
 use crate::llm::Llm;
-use crate::llm::tune::Example;
+use crate::llm::pack::Example;
 use crate::progress::Phase;
 use crate::record::folder::replace_folder;
 use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Tuning, TuningStep};
@@ -33,8 +33,8 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Option<Up
     let before = llm.snapshot()?;
     let held_out_before = llm.mean_nll(&held_out)?;
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let Some(log) = llm.tune(&trained, &run.config.tune, seed, &run.stop, &mut |step| {
-        phase.at(step.number);
+    let Some(log) = llm.tune(&trained, &run.config.tune, seed, &run.stop, &mut |number, step| {
+        phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
     })?
     else {
@@ -55,7 +55,7 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Option<Up
         held_out_after: llm.mean_nll(&held_out)?,
         steps: log.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
         examples: trained.len(),
-        tokens: log.tokens,
+        tokens: log.tokens as usize,
     };
     run.store.put_phase(&phase.finish())?;
     Ok(Some(Some(tuning)))
@@ -98,7 +98,7 @@ pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, update: Update) ->
             if half_made.exists() {
                 std::fs::remove_dir_all(&half_made)?;
             }
-            llm.save_checkpoint(&half_made)?;
+            llm.save_checkpoint(&half_made, run.config.tune.moments)?;
             replace_folder(&half_made, &run.folder.checkpoint(cycle))?;
             llm.adapter_hash()?
         }

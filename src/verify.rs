@@ -9,7 +9,7 @@ use crate::config::{Policy, RunConfig};
 use crate::elite::{self, example_hash};
 use crate::error::Result;
 use crate::llm::Llm;
-use crate::llm::tune::Example;
+use crate::llm::pack::Example;
 use crate::novelty::Filter;
 use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
 use crate::proxy::dataset::Format;
@@ -141,7 +141,7 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
     let mut texts = None;
     let mut worst = (0.0_f64, None);
     for row in cycles {
-        if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), &row.adapter_hash) {
+        if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }

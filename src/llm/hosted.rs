@@ -4,16 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::adamw::AdamW;
-use super::adapter;
+use super::adapter::Precision;
 use super::catalogue;
-use super::chat::{ChatTemplate, Message};
+use super::chat::ChatTemplate;
 use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
 use super::sampling::Sampling;
 use super::lora::Lora;
 use super::model_file::ModelFile;
 use super::tokenizer::Tokenizer;
-use super::tune::{self, Example, Step, TuneLog};
+use super::pack::Example;
+use super::score::log_p;
+use super::tune::{self, Plan, Schedule, Step, TuneLog};
 use crate::config::{Format, LlmConfig, LoraConfig, Moments, TuneConfig};
 use crate::delta::prompt;
 use crate::error::{Error, Result};
@@ -48,23 +50,17 @@ impl Llm {
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
-            Some(folder) => adapter::load(&folder, file.config())?,
+            Some(folder) => Lora::load(&folder, file.config())?,
         };
         let max_context = config.max_context.min(file.config().context);
         let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
-        let optimizer = AdamW::new(&lora)?;
+        let optimizer = fresh_optimizer(&lora)?;
         Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context })
     }
 
     /// The token ids that ask for a change of `parent`.
     pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
-        let tokens = match &self.chat {
-            Some(template) => {
-                let messages = [Message::system(prompt::SYSTEM), Message::user(prompt::user(format, parent))];
-                template.encode(&self.tokenizer, &messages, true)?
-            }
-            None => self.tokenizer.encode_plain(&prompt::plain(format, parent)),
-        };
+        let tokens = prompt::encode(&self.tokenizer, self.chat.as_ref(), format, parent)?;
         if tokens.len() >= self.max_context {
             return Err(Error::input(format!("a parent's prompt has {} tokens, at most {} fit with a completion", tokens.len(), self.max_context - 1))
                 .hint("raise llm.max_context (if the model allows it), or start from shorter networks"));
@@ -94,15 +90,27 @@ impl Llm {
 
     /// Mean over the examples of the summed negative log-likelihood; None of no examples.
     pub fn mean_nll(&self, examples: &[Example]) -> Result<Option<f64>> {
-        tune::mean_nll(&self.decoder, &self.lora, examples)
+        if examples.is_empty() {
+            return Ok(None);
+        }
+        let log_p = log_p(&self.decoder, Some(&self.lora), examples, PASS_TOKENS.max(self.max_context))?;
+        Ok(Some(-log_p.iter().sum::<f64>() / examples.len() as f64))
     }
 
-    /// The CE update: see [`tune::tune`]. None when `stop` is set meanwhile; the adapter is then as it was.
-    pub fn tune(&mut self, examples: &[Example], config: &TuneConfig, seed: u64, stop: &AtomicBool, on_step: &mut dyn FnMut(&Step)) -> Result<Option<TuneLog>> {
+    /// The CE update: all examples in one optimiser step, `config.epochs` of them. None when `stop` is set meanwhile; the adapter
+    /// is then as it was.
+    pub fn tune(&mut self, examples: &[Example], config: &TuneConfig, seed: u64, stop: &AtomicBool, on_step: &mut dyn FnMut(usize, &Step)) -> Result<Option<TuneLog>> {
         if config.moments == Moments::Fresh {
-            self.optimizer = AdamW::new(&self.lora)?;
+            self.optimizer = fresh_optimizer(&self.lora)?;
         }
-        tune::tune(&self.decoder, &self.lora, &mut self.optimizer, examples, config, seed, stop, on_step)
+        let before = self.lora.snapshot()?;
+        let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: PASS_TOKENS.max(self.max_context), seed, abort: stop };
+        let log = tune::tune(&self.decoder, &mut self.lora, &mut self.optimizer, examples, &plan, |index, _, step| on_step(index + 1, step))?;
+        if log.aborted {
+            self.lora.restore(&before)?;
+            return Ok(None);
+        }
+        Ok(Some(log))
     }
 
     pub fn snapshot(&self) -> Result<Vec<Vec<f32>>> {
@@ -118,23 +126,38 @@ impl Llm {
         self.lora.hash()
     }
 
-    /// Writes adapter and optimiser into a new folder.
-    pub fn save_checkpoint(&self, folder: &Path) -> Result<()> {
-        adapter::save(&self.lora, &self.identity.name, folder)?;
-        self.optimizer.save(&folder.join("optimizer.safetensors"))
+    /// Writes the adapter into a new folder, and the optimiser where its moments go on.
+    pub fn save_checkpoint(&self, folder: &Path, moments: Moments) -> Result<()> {
+        self.lora.save(folder, &self.identity.name, Precision::F32)?;
+        if moments == Moments::Keep {
+            self.optimizer.save(&folder.join(OPTIMIZER))?;
+        }
+        Ok(())
     }
 
     /// Loads a checkpoint and checks that it is the one that was stored.
-    pub fn load_checkpoint(&mut self, folder: &Path, adapter_hash: &str) -> Result<()> {
-        self.lora = adapter::load(folder, self.decoder.config())?;
+    pub fn load_checkpoint(&mut self, folder: &Path, moments: Moments, adapter_hash: &str) -> Result<()> {
+        self.lora = Lora::load(folder, self.decoder.config())?;
         let found = self.lora.hash()?;
         if found != adapter_hash {
             return Err(Error::input(format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {adapter_hash})", folder.display()))
                 .hint("the file was changed or damaged after the run wrote it"));
         }
-        self.optimizer = AdamW::load(&folder.join("optimizer.safetensors"), &self.lora)?;
+        self.optimizer = fresh_optimizer(&self.lora)?;
+        if moments == Moments::Keep {
+            self.optimizer.load(&folder.join(OPTIMIZER))?;
+        }
         Ok(())
     }
+}
+
+/// Tokens of one forward and backward pass; bounds the memory of an update.
+const PASS_TOKENS: usize = 2048;
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
+    Ok(AdamW::new(lora.snapshot()?.iter().map(Vec::len)))
 }
 
 /// The folder of the adapter a run starts from; None for a fresh one.
