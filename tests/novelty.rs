@@ -278,7 +278,7 @@ fn a_block_more_of_the_same_kind_is_seen() {
 fn minhash_is_unbiased_with_the_standard_error_of_theory() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let (k, rounds) = (128, 400);
-    for (common, own) in [(20, 40), (60, 20), (95, 3)] {
+    for (common, own) in [(20_usize, 40_usize), (60, 20), (95, 3)] {
         let mut errors = Vec::new();
         let exact = common as f64 / (common + 2 * own) as f64;
         for round in 0..rounds {

@@ -59,11 +59,10 @@ fn run(cycles: u64, asked: u64) -> ReportData {
         let elites = (asked / 5).min(qualities.len() as u64);
         f.elite = elites;
         let gamma = qualities[qualities.len() - elites as usize];
-        let mut seen = 0;
-        for c in candidates.iter_mut().filter(|c| c.cycle == cycle && c.quality.is_some_and(|q| q >= gamma)) {
+        let chosen = candidates.iter_mut().filter(|c| c.cycle == cycle && c.quality.is_some_and(|q| q >= gamma));
+        for (place, c) in chosen.enumerate() {
             c.elite = true;
-            c.held_out = seen % 5 == 4;
-            seen += 1;
+            c.held_out = place % 5 == 4;
         }
         closed.push(Cycle {
             cycle,

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::html::{escape, short};
 
 const WIDTH: f64 = 640.0;
-const LEFT: f64 = 76.0;
+const LEFT: f64 = 90.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 52.0;

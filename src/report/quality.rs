@@ -115,11 +115,7 @@ pub fn novelty(data: &ReportData) -> String {
         return "<p class=\"quiet\">No candidate was compared with another.</p>\n".into();
     }
     let most = counts.iter().map(|[passed, refused]| passed + refused).max().unwrap_or(1);
-    let mut chart = Chart::new(
-        Axis::plain("Jaccard similarity J to the nearest network accepted before", 0.0, 1.0),
-        Axis::counts("candidates", most),
-        260.0,
-    );
+    let mut chart = Chart::new(Axis::plain("J to the nearest accepted network", 0.0, 1.0), Axis::counts("candidates", most), 260.0);
     for (bin, [passed, refused]) in counts.into_iter().enumerate() {
         let (low, high) = (bin as f64 / BINS as f64, (bin + 1) as f64 / BINS as f64);
         let range = format!("J from {low:.2} to {high:.2}");
@@ -134,7 +130,7 @@ pub fn novelty(data: &ReportData) -> String {
     chart.legend_bar("end4", "refused");
     let refused: u64 = counts.iter().map(|[_, refused]| refused).sum();
     let mut html = chart.figure(&format!(
-        "{compared} candidates compared, {refused} of them refused. J is exact, over paths of operations of the canonical graph; the parent is not counted as a neighbour."
+        "{compared} candidates compared, {refused} of them refused. J, the Jaccard similarity, is exact, over paths of operations of the canonical graph; the parent is not counted as a neighbour."
     ));
     let mut reasons: Vec<(String, u64)> = Vec::new();
     for reason in data.cycles.iter().flat_map(|cycle| &cycle.reasons).filter(|reason| reason.stage == "novelty") {

@@ -5,7 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod ce_update;
+pub mod convergence;
+pub mod diversity;
+pub mod improvement;
+pub mod reliability;
 pub mod statistics;
+pub mod table;
+pub mod token_errors;
 
 /// What the records say about a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -135,13 +135,18 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
 
 /// Wilson's score interval of a share; the whole of [0, 1] where nothing was tried.
 pub fn wilson(successes: u64, trials: u64) -> Estimate {
+    wilson_at(successes, trials, Z95)
+}
+
+/// [`wilson`] at another level, by the two-sided point `z` of the standard normal.
+pub fn wilson_at(successes: u64, trials: u64, z: f64) -> Estimate {
     if trials == 0 {
         return Estimate { value: f64::NAN, low: 0.0, high: 1.0 };
     }
     let (n, share) = (trials as f64, successes as f64 / trials as f64);
-    let z2 = Z95 * Z95;
+    let z2 = z * z;
     let center = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = Z95 / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
+    let half = z / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
     Estimate { value: share, low: (center - half).max(0.0), high: (center + half).min(1.0) }
 }
 

@@ -1,0 +1,201 @@
+//! Claim 5: the `MinHash`-Jaccard filter prevents mode collapse.
+//!
+//! Two arms at the same budget, filter on and off. What the policy writes is judged, not what the filter lets pass: of the
+//! candidates asked, how many are valid networks that the run had not seen before. An arm has collapsed in the first
+//! cycle in which fewer than half of its valid networks are new. With e edits isolated in n operations and shingles of w,
+//! J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard error sqrt(J(1-J)/k).
+
+use super::statistics::{bootstrap, mean, wilson};
+use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CycleCounts {
+    pub cycle: u64,
+    pub asked: u64,
+    /// Candidates that are networks.
+    pub valid: u64,
+    /// Of these, networks that the run had not seen before, copies within the cycle counted once.
+    pub unique: u64,
+    /// Mean -log p of the completions, a sampled entropy of the policy; where known.
+    pub mean_nll: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Arm {
+    pub cycles: Vec<CycleCounts>,
+    /// Sorted shingles of every network that was trained, in order.
+    pub accepted: Vec<Vec<u64>>,
+}
+
+/// One comparison of the filter: estimated and exact similarity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Comparison {
+    pub estimate: f64,
+    pub exact: f64,
+}
+
+/// What `MinHash` got wrong.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MinHashError {
+    /// Mean of estimate - exact.
+    pub bias: Estimate,
+    /// Root mean square of the error, and of the standard errors sqrt(J(1-J)/k).
+    pub observed: f64,
+    pub predicted: f64,
+}
+
+/// None for fewer than two comparisons.
+pub fn minhash_error(comparisons: &[Comparison], hashes: usize) -> Option<MinHashError> {
+    let errors: Vec<f64> = comparisons.iter().map(|c| c.estimate - c.exact).collect();
+    let bias = bootstrap(errors.len(), 5, |units| units.iter().map(|&unit| errors[unit]).sum::<f64>() / units.len() as f64)?;
+    let squares: Vec<f64> = errors.iter().map(|error| error * error).collect();
+    let theory: Vec<f64> = comparisons.iter().map(|c| c.exact * (1.0 - c.exact) / hashes as f64).collect();
+    Some(MinHashError { bias, observed: mean(&squares).sqrt(), predicted: mean(&theory).sqrt() })
+}
+
+/// |A and B| / |A or B| of sorted sets.
+pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
+    let common = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
+    let union = a.len() + b.len() - common;
+    if union == 0 { 0.0 } else { common as f64 / union as f64 }
+}
+
+/// Mean over all pairs; NaN for fewer than two.
+pub fn mean_pairwise(sets: &[Vec<u64>]) -> f64 {
+    let pairs = (0..sets.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
+    let all: Vec<f64> = pairs.map(|(i, j)| jaccard(&sets[i], &sets[j])).collect();
+    mean(&all)
+}
+
+/// The first cycle in which fewer than half of the valid networks are new.
+pub fn collapse(cycles: &[CycleCounts]) -> Option<u64> {
+    cycles.iter().find(|c| c.valid > 0 && 2 * c.unique < c.valid).map(|c| c.cycle)
+}
+
+/// Difference of two shares with Newcombe's interval (from the two Wilson intervals).
+pub fn share_difference(successes: u64, trials: u64, other_successes: u64, other_trials: u64) -> Estimate {
+    let (a, b) = (wilson(successes, trials), wilson(other_successes, other_trials));
+    let value = a.value - b.value;
+    let low = value - ((a.value - a.low).powi(2) + (b.high - b.value).powi(2)).sqrt();
+    let high = value + ((a.high - a.value).powi(2) + (b.value - b.low).powi(2)).sqrt();
+    Estimate { value, low, high }
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub sentence: String,
+    /// Pairs of accepted networks at or above the threshold: what the filter should have stopped.
+    pub leaks: usize,
+    /// Unique-valid rate with the filter minus without.
+    pub gain: Option<Estimate>,
+    pub collapsed_on: Option<u64>,
+    pub collapsed_off: Option<u64>,
+    pub error: Option<MinHashError>,
+    numbers: Vec<(String, String)>,
+    plot: Option<Plot>,
+}
+
+fn totals(arm: &Arm) -> (u64, u64, u64) {
+    arm.cycles.iter().fold((0, 0, 0), |(asked, valid, unique), c| (asked + c.asked, valid + c.valid, unique + c.unique))
+}
+
+/// `on` and `off` are the arms with and without the filter, `threshold` and `hashes` its settings.
+pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Comparison], hashes: usize) -> Outcome {
+    let sets = &on.accepted;
+    let leaks =
+        (0..sets.len()).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|&(i, j)| jaccard(&sets[i], &sets[j]) >= threshold).count();
+    let error = minhash_error(comparisons, hashes);
+    let (asked, valid, unique) = totals(on);
+    let collapsed_on = collapse(&on.cycles);
+    let collapsed_off = off.and_then(|off| collapse(&off.cycles));
+    let gain = off.map(|off| {
+        let (other_asked, _, other_unique) = totals(off);
+        share_difference(unique, asked, other_unique, other_asked)
+    });
+    let dated = |cycle: Option<u64>| cycle.map_or("never".to_owned(), |cycle| format!("in cycle {cycle}"));
+    let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
+    let (verdict, sentence) = if asked == 0 || valid == 0 {
+        (Verdict::AssumptionNotMet, "There was no valid network to compare.".to_owned())
+    } else if leaks > 0 {
+        (Verdict::Fails, format!("The filter let {leaks} pairs of accepted networks through at or above J = {threshold}."))
+    } else if let (Some(off), Some(gain)) = (off, gain) {
+        let (other_asked, _, other_unique) = totals(off);
+        let rates = format!(
+            "{:.0}% of the candidates are new valid networks with the filter, {:.0}% without (difference {:+.3} [{:+.3}, {:+.3}]); collapse {} with it, {} without",
+            share(unique, asked),
+            share(other_unique, other_asked),
+            gain.value,
+            gain.low,
+            gain.high,
+            dated(collapsed_on),
+            dated(collapsed_off)
+        );
+        if asked != other_asked {
+            (Verdict::AssumptionNotMet, format!("The arms have different budgets ({asked} and {other_asked} candidates): {rates}."))
+        } else if collapsed_on.is_some() {
+            (Verdict::Fails, format!("The run collapsed although the filter was on: {rates}."))
+        } else if collapsed_off.is_some() || gain.low > 0.0 {
+            (Verdict::Holds, format!("The filter kept the run diverse: {rates}."))
+        } else {
+            (Verdict::AssumptionNotMet, format!("Without the filter nothing collapsed, so there was nothing to prevent: {rates}."))
+        }
+    } else {
+        let valid_share = share(unique, valid);
+        (
+            Verdict::AssumptionNotMet,
+            format!(
+                "The claim needs an arm without the filter. With it {unique} of {valid} valid networks ({valid_share:.0}%) were new; collapse {}; no copy was accepted.",
+                dated(collapsed_on)
+            ),
+        )
+    };
+
+    let mut numbers = Vec::new();
+    let mut series = Vec::new();
+    for (name, arm) in [("filter on", Some(on)), ("filter off", off)] {
+        let Some(arm) = arm else { continue };
+        let (asked, valid, unique) = totals(arm);
+        numbers.push((format!("{name}: new valid networks of asked"), wilson(unique, asked).to_string()));
+        numbers.push((format!("{name}: new of valid"), wilson(unique, valid).to_string()));
+        let pairwise = mean_pairwise(&arm.accepted);
+        if pairwise.is_finite() {
+            numbers.push((format!("{name}: mean pairwise J of the trained"), format!("{pairwise:.4}")));
+        }
+        numbers.push((format!("{name}: collapse"), dated(collapse(&arm.cycles))));
+        let nll: Vec<f64> = arm.cycles.iter().filter_map(|c| c.mean_nll).collect();
+        if let [first, .., last] = nll.as_slice() {
+            numbers.push((format!("{name}: mean NLL of a completion, first and last cycle"), format!("{first:.2}, {last:.2}")));
+        }
+        let point = |c: &CycleCounts| {
+            let share = wilson(c.unique, c.valid);
+            Point { x: c.cycle as f64, y: share.value, interval: Some((share.low, share.high)) }
+        };
+        series.push(Series {
+            name: name.into(),
+            mark: Mark::Points,
+            points: arm.cycles.iter().filter(|c| c.valid > 0).map(point).collect(),
+        });
+    }
+    if let Some(error) = error {
+        numbers.push(("MinHash: mean error".into(), error.bias.to_string()));
+        numbers.push(("MinHash: r.m.s. error, observed and predicted".into(), format!("{:.4}, {:.4}", error.observed, error.predicted)));
+    }
+    let half = series.iter().flat_map(|s| &s.points).map(|p| Point { y: 0.5, interval: None, ..*p }).collect();
+    series.push(Series { name: "collapse below this".into(), mark: Mark::Line, points: half });
+    let plot = (asked > 0).then(|| Plot { x_label: "cycle".into(), y_label: "new of valid networks".into(), series });
+    Outcome { verdict, sentence, leaks, gain, collapsed_on, collapsed_off, error, numbers, plot }
+}
+
+impl Outcome {
+    pub fn panel(&self) -> Panel {
+        Panel {
+            claim: 5,
+            title: "The MinHash-Jaccard filter prevents mode collapse".into(),
+            verdict: self.verdict,
+            sentence: self.sentence.clone(),
+            numbers: self.numbers.clone(),
+            plot: self.plot.clone(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Claim 6: how reliable the proxy is, in closed form.
+//!
+//! A proxy score is a + noise. From repeated seeds, `sigma_n`^2 = `MS_within` and `sigma_a`^2 = (`MS_between` - `MS_within`)/k, SNR
+//! their ratio. For normal a and noise all else follows from rho = sqrt(SNR/(1+SNR)), the correlation of score and truth:
+//! rank correlations, the chance that a pair is ordered rightly, what more seeds bring, how many of the chosen top
+//! belong there. Seed noise does not see the bias of short training; pairs of proxy and full training do.
+
+use std::f64::consts::PI;
+
+use statrs::distribution::{Continuous, ContinuousCDF, FisherSnedecor};
+
+use super::statistics::{bootstrap, kendall, mean, spearman, standard_normal};
+use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+
+/// Correlation of a score with the truth.
+pub fn correlation(snr: f64) -> f64 {
+    (snr / (1.0 + snr)).sqrt()
+}
+
+/// Correlation of two noisy scores of the same truth.
+pub fn correlation_of_two(truth: f64, noise_1: f64, noise_2: f64) -> f64 {
+    truth / ((truth + noise_1) * (truth + noise_2)).sqrt()
+}
+
+/// Spearman's rank correlation of normal variables with correlation `rho`.
+pub fn rank_correlation(rho: f64) -> f64 {
+    6.0 / PI * (rho / 2.0).asin()
+}
+
+/// Kendall's tau of the same.
+pub fn tau(rho: f64) -> f64 {
+    2.0 / PI * rho.asin()
+}
+
+/// The chance that the better of two networks has the better score.
+pub fn pair_right(rho: f64) -> f64 {
+    0.5 + rho.asin() / PI
+}
+
+/// Spearman-Brown: reliability of the mean of `k` scores of reliability `r`.
+pub fn reliability_of_mean(r: f64, k: f64) -> f64 {
+    k * r / (1.0 + (k - 1.0) * r)
+}
+
+/// Seeds needed for reliability `wanted` where one score has `r`.
+pub fn seeds_for(r: f64, wanted: f64) -> f64 {
+    wanted * (1.0 - r) / (r * (1.0 - wanted))
+}
+
+/// The share of the top `share` by score that is in the top `share` by truth:
+/// (1/u) times the integral of phi(x) Phi((rho x - z)/sqrt(1-rho^2)) from z = Phi^-1(1-u).
+pub fn precision(rho: f64, share: f64) -> f64 {
+    if rho >= 1.0 {
+        return 1.0;
+    }
+    let normal = standard_normal();
+    let z = normal.inverse_cdf(1.0 - share);
+    let f = |x: f64| normal.pdf(x) * normal.cdf((rho * x - z) / (1.0 - rho * rho).sqrt());
+    // Simpson's rule; beyond z + 10 nothing is left of phi.
+    let (steps, width) = (2000, 10.0);
+    let h = width / f64::from(steps);
+    let weight = |i: i32| {
+        if i == 0 || i == steps {
+            1.0
+        } else if i % 2 == 1 {
+            4.0
+        } else {
+            2.0
+        }
+    };
+    (0..=steps).map(|i| weight(i) * f(z + h * f64::from(i))).sum::<f64>() * h / 3.0 / share
+}
+
+/// Thorndike's correction: the correlation over all networks from one seen only in a part whose spread of the score is
+/// `1 / ratio` of the whole's.
+pub fn unrestricted(correlation: f64, ratio: f64) -> f64 {
+    correlation * ratio / (1.0 + correlation * correlation * (ratio * ratio - 1.0)).sqrt()
+}
+
+/// Variance components of networks trained with several seeds each.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Components {
+    pub networks: usize,
+    /// Seeds of a network; where they differ, the number that makes the between-mean-square unbiased.
+    pub seeds: f64,
+    pub noise: f64,
+    /// 0 where the estimate was negative.
+    pub truth: f64,
+    pub clipped: bool,
+    /// `truth / noise` with its interval from the F distribution (exact for normal scores and equal numbers of seeds).
+    pub snr: Estimate,
+}
+
+/// None for fewer than two networks, or where no network has two seeds.
+pub fn components(scores: &[Vec<f64>]) -> Option<Components> {
+    let groups: Vec<&Vec<f64>> = scores.iter().filter(|group| !group.is_empty()).collect();
+    let networks = groups.len();
+    let total: usize = groups.iter().map(|group| group.len()).sum();
+    if networks < 2 || total <= networks {
+        return None;
+    }
+    let all = groups.iter().flat_map(|group| group.iter()).sum::<f64>() / total as f64;
+    let between: f64 = groups.iter().map(|group| group.len() as f64 * (mean(group) - all).powi(2)).sum();
+    let within: f64 = groups.iter().map(|group| group.iter().map(|score| (score - mean(group)).powi(2)).sum::<f64>()).sum();
+    let (d1, d2) = ((networks - 1) as f64, (total - networks) as f64);
+    let (between, noise) = (between / d1, within / d2);
+    let squares: f64 = groups.iter().map(|group| (group.len() as f64).powi(2)).sum();
+    let seeds = (total as f64 - squares / total as f64) / d1;
+    let truth = (between - noise) / seeds;
+    let f = between / noise;
+    let quantile = FisherSnedecor::new(d1, d2).ok()?;
+    let snr = |ratio: f64| ((ratio - 1.0) / seeds).max(0.0);
+    let snr = Estimate { value: snr(f), low: snr(f / quantile.inverse_cdf(0.975)), high: snr(f / quantile.inverse_cdf(0.025)) };
+    snr.value.is_finite().then_some(Components { networks, seeds, noise, truth: truth.max(0.0), clipped: truth < 0.0, snr })
+}
+
+/// Scores of networks under the proxy and under full training.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pairs {
+    pub proxy: Vec<f64>,
+    pub full: Vec<f64>,
+    /// Spread (standard deviation) of the proxy score over all candidates divided by that over these, where only the top
+    /// was fully trained; None for a random subsample.
+    pub restricted: Option<f64>,
+}
+
+/// Bootstrap interval of Spearman's correlation; None where it is not defined.
+pub fn observed_rank_correlation(pairs: &Pairs) -> Option<Estimate> {
+    bootstrap(pairs.proxy.len().min(pairs.full.len()), 6, |units| {
+        let pick = |scores: &[f64]| units.iter().map(|&unit| scores[unit]).collect::<Vec<f64>>();
+        spearman(&pick(&pairs.proxy), &pick(&pairs.full))
+    })
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub sentence: String,
+    pub components: Option<Components>,
+    pub observed: Option<Estimate>,
+    numbers: Vec<(String, String)>,
+    plot: Option<Plot>,
+}
+
+/// `elite_share` is rho of the run: the share whose precision is reported.
+pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
+    let components = components(scores);
+    let observed = observed_rank_correlation(pairs);
+    let mut numbers = Vec::new();
+    let mut add = |what: &str, value: String| numbers.push((what.to_owned(), value));
+    let (verdict, mut sentence) = match components {
+        None => {
+            let why = "No two networks were trained with several seeds, so noise cannot be told from difference.";
+            (Verdict::AssumptionNotMet, why.to_owned())
+        }
+        Some(c) => {
+            let rho = correlation(c.snr.value);
+            let seeds = seeds_for(rho * rho, 0.9).ceil();
+            add("networks, seeds", format!("{}, {:.1}", c.networks, c.seeds));
+            add("standard deviation of the noise", format!("{:.4}", c.noise.sqrt()));
+            add(
+                "standard deviation of the networks",
+                format!("{:.4}{}", c.truth.sqrt(), if c.clipped { " (negative estimate, set to 0)" } else { "" }),
+            );
+            add("SNR", c.snr.to_string());
+            add("correlation with the truth", format!("{rho:.3}"));
+            add("rank correlation of two scores, predicted", format!("{:.3}", rank_correlation(rho * rho)));
+            add("rank correlation with the truth, predicted", format!("{:.3}", rank_correlation(rho)));
+            add("Kendall's tau with the truth, predicted", format!("{:.3}", tau(rho)));
+            add("a pair is ordered rightly", format!("{:.3}", pair_right(rho)));
+            add(&format!("precision of the top {elite_share}"), format!("{:.3}", precision(rho, elite_share)));
+            if seeds.is_finite() {
+                add("seeds for a reliability of 0.9", format!("{seeds:.0}"));
+            }
+            let text = format!(
+                "SNR is {:.2} [{:.2}, {:.2}]: a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites belong there",
+                c.snr.value,
+                c.snr.low,
+                c.snr.high,
+                pair_right(rho),
+                100.0 * precision(rho, elite_share)
+            );
+            if c.snr.value >= 9.0 {
+                (Verdict::Holds, format!("The proxy is reliable. {text}."))
+            } else if c.snr.value >= 1.0 {
+                (Verdict::AssumptionNotMet, format!("The proxy is weak (SNR from 1 to 9; 9 would be reliable). {text}."))
+            } else {
+                (Verdict::Fails, format!("The proxy is unreliable: noise is larger than the differences between networks. {text}."))
+            }
+        }
+    };
+    if let Some(observed) = observed {
+        numbers.push(("rank correlation of proxy and full training, observed".into(), observed.to_string()));
+        numbers.push(("Kendall's tau, observed".into(), format!("{:.3}", kendall(&pairs.proxy, &pairs.full))));
+        sentence.push_str(&observed_text(observed, pairs.restricted));
+    }
+    let points: Vec<Point> = pairs.proxy.iter().zip(&pairs.full).map(|(&x, &y)| Point { x, y, interval: None }).collect();
+    let plot = (!points.is_empty()).then(|| Plot {
+        x_label: "quality by the proxy".into(),
+        y_label: "after full training".into(),
+        series: vec![Series { name: "network".into(), mark: Mark::Points, points }],
+    });
+    Outcome { verdict, sentence, components, observed, numbers, plot }
+}
+
+fn observed_text(observed: Estimate, restricted: Option<f64>) -> String {
+    let seen =
+        format!(" Observed rank correlation of proxy and full training: {:.2} [{:.2}, {:.2}]", observed.value, observed.low, observed.high);
+    match restricted {
+        Some(ratio) => format!("{seen} in the top only, {:.2} when the restriction is undone.", unrestricted(observed.value, ratio)),
+        None => format!("{seen}, in a random subsample."),
+    }
+}
+
+impl Outcome {
+    pub fn panel(&self) -> Panel {
+        Panel {
+            claim: 6,
+            title: "Proxy reliability in closed form".into(),
+            verdict: self.verdict,
+            sentence: self.sentence.clone(),
+            numbers: self.numbers.clone(),
+            plot: self.plot.clone(),
+        }
+    }
+}
