@@ -118,7 +118,7 @@ impl Llm {
     }
 
     /// CE smoothing: see [`Lora::smooth`].
-    pub fn smooth(&self, alpha: f64, before: &[Vec<f32>]) -> Result<()> {
+    pub fn smooth(&mut self, alpha: f64, before: &[Vec<f32>]) -> Result<()> {
         self.lora.smooth(alpha, before)
     }
 
