@@ -37,22 +37,9 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// The exact Jaccard similarity of the shingle sets; 0 of two empty sets.
-    ///
-    /// ```
-    /// # use eliteloop::novelty::Fingerprint;
-    /// let of = |shingles: &[u64]| Fingerprint { hash: String::new(), shingles: shingles.to_vec(), signature: vec![] };
-    /// assert_eq!(of(&[1, 2, 3]).jaccard(&of(&[2, 3, 4])), 0.5);
-    /// ```
+    /// The exact similarity of the shingle sets.
     pub fn jaccard(&self, other: &Self) -> f64 {
-        let (mut i, mut j, mut common) = (0, 0, 0);
-        while let (Some(a), Some(b)) = (self.shingles.get(i), other.shingles.get(j)) {
-            common += usize::from(a == b);
-            i += usize::from(a <= b);
-            j += usize::from(b <= a);
-        }
-        let union = self.shingles.len() + other.shingles.len() - common;
-        if union == 0 { 0.0 } else { common as f64 / union as f64 }
+        jaccard(&self.shingles, &other.shingles)
     }
 
     /// The `MinHash` estimate of [`Fingerprint::jaccard`].
@@ -60,6 +47,22 @@ impl Fingerprint {
         let equal = self.signature.iter().zip(&other.signature).filter(|(a, b)| a == b).count();
         equal as f64 / self.signature.len().max(1) as f64
     }
+}
+
+/// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
+///
+/// ```
+/// assert_eq!(eliteloop::novelty::jaccard(&[1, 2, 3], &[2, 3, 4]), 0.5);
+/// ```
+pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
+    let (mut i, mut j, mut common) = (0, 0, 0);
+    while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
+        common += usize::from(left == right);
+        i += usize::from(left <= right);
+        j += usize::from(right <= left);
+    }
+    let union = a.len() + b.len() - common;
+    if union == 0 { 0.0 } else { common as f64 / union as f64 }
 }
 
 /// Something accepted before, and how like it a candidate is.

@@ -2,7 +2,7 @@
 
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
 use eliteloop::report::{ReportData, render};
-use eliteloop::theory::{Mark, Panel, Plot, Point, Series, Verdict};
+use eliteloop::theory::{Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -86,6 +86,7 @@ fn run(cycles: u64, asked: u64) -> ReportData {
         });
     }
     let best = candidates.iter().max_by(|a, b| a.quality.unwrap_or(0.0).total_cmp(&b.quality.unwrap_or(0.0))).unwrap().clone();
+    let theory = panels(&candidates, &closed);
     ReportData {
         name: "quick <1>".into(),
         program_version: "0.1.0".into(),
@@ -123,44 +124,64 @@ fn run(cycles: u64, asked: u64) -> ReportData {
             },
             Ancestor { name: "c2-1".into(), quality: Some(0.5), source: source(48, true) + HOSTILE, completion: format!("11+\n{HOSTILE}") },
         ],
-        theory: panels(cycles),
+        theory,
     }
 }
 
-fn panels(cycles: u64) -> Vec<Panel> {
-    let point = |c: u64, y: f64| Point { x: c as f64, y, interval: Some((y - 0.02, y + 0.02)) };
-    let panel = |claim, title: &str, verdict, sentence: &str| Panel {
-        claim,
-        title: title.into(),
-        verdict,
-        sentence: sentence.into(),
-        numbers: vec![("significant decreases".into(), "0 of 21".into()), ("hostile".into(), "<b>".into())],
-        plot: Some(Plot {
-            x_label: "cycle".into(),
-            y_label: "mean quality".into(),
-            series: vec![
-                Series {
-                    name: "measured".into(),
-                    mark: Mark::Points,
-                    points: (0..cycles).map(|c| point(c, 0.5 + 0.004 * c as f64)).collect(),
-                },
-                Series {
-                    name: "predicted".into(),
-                    mark: Mark::Line,
-                    points: (0..cycles).map(|c| Point { interval: None, ..point(c, 0.5 + 0.005 * c as f64) }).collect(),
-                },
-            ],
-        }),
+/// What the estimators say of these records, and one panel with hostile text.
+fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
+    let mut rng = ChaCha8Rng::seed_from_u64(6);
+    let of = |cycle: u64| candidates.iter().filter(move |c| c.cycle == cycle);
+    let tunings: Vec<_> = cycles
+        .iter()
+        .map(|c| {
+            let t = c.tuning.as_ref().unwrap();
+            ce_update::Tuning {
+                cycle: c.cycle,
+                summed: true,
+                logged: vec![-t.logged_loss.unwrap(); 4],
+                loss_before: t.loss_before,
+                loss_after: t.loss_after,
+                held_out: t.held_out_before.zip(t.held_out_after),
+                trained: vec!["aa".into()],
+                elites: vec!["aa".into(), "bb".into()],
+            }
+        })
+        .collect();
+    let qualities = |c: &Cycle| improvement::CycleQualities { cycle: c.cycle, qualities: of(c.cycle).filter_map(|c| c.quality).collect() };
+    let reached = |c: &Cycle| convergence::Count {
+        cycle: c.cycle,
+        asked: c.funnel.asked,
+        reached: of(c.cycle).filter(|c| c.quality.is_some_and(|quality| quality >= 0.5)).count() as u64,
     };
+    let labels = (0..80).map(|_| (0..40).map(|_| rng.random::<f64>() > 0.01).collect()).collect();
+    let arm = token_errors::Arm { labels, tried: 80, applied: 70, valid: 55, prompt_tokens: 300.0, tokens: 40.0 };
+    let counts = |c: &Cycle| diversity::CycleCounts {
+        cycle: c.cycle,
+        asked: c.funnel.asked,
+        valid: c.funnel.within_budget,
+        unique: c.funnel.novel,
+        mean_nll: Some(30.0),
+    };
+    let on = diversity::Arm { cycles: cycles.iter().map(counts).collect(), accepted: vec![] };
+    let proxy: Vec<f64> = (0..24).map(|_| rng.random_range(0.4..0.6)).collect();
+    let full = proxy.iter().map(|quality| 0.2 + quality + rng.random_range(-0.04..0.04)).collect();
+    let scores: Vec<Vec<f64>> = proxy.iter().map(|quality| (0..3).map(|_| quality + rng.random_range(-0.04..0.04)).collect()).collect();
     vec![
-        panel(
-            1,
-            "Fine-tuning on the elites is the CE update",
-            Verdict::Holds,
-            "The loss at step 0 equals the logged one to 4e-6 in every cycle.",
-        ),
-        panel(2, "Expected quality does not decrease", Verdict::Fails, "The mean fell in 3 of 21 transitions, one of them significantly."),
-        panel(6, "Proxy reliability", Verdict::AssumptionNotMet, "No candidate was trained twice."),
+        ce_update::judge(&tunings).panel(),
+        improvement::judge(true, &cycles.iter().map(qualities).collect::<Vec<_>>()).panel(),
+        convergence::judge(&cycles.iter().map(reached).collect::<Vec<_>>()).panel(),
+        token_errors::judge(Some(&arm), None).panel(),
+        diversity::judge(&on, None, 0.98, &[], 128).panel(),
+        reliability::judge(&scores, &reliability::Pairs { proxy, full, restricted: None }, 0.2).panel(),
+        Panel {
+            claim: 7,
+            title: "<i>no claim</i>".into(),
+            verdict: Verdict::Fails,
+            sentence: "The mean fell in 3 of 21 transitions & \"so on\".".into(),
+            numbers: vec![("hostile".into(), "<b>".into())],
+            plot: None,
+        },
     ]
 }
 
@@ -221,14 +242,14 @@ fn a_run_fills_every_section() {
     let html = render(&run(3, 12));
     keep("report-small.html", &html);
     for id in
-        ["funnel", "quality", "tuning", "best", "lineage", "novelty", "theory", "cost", "candidates", "settings", "provenance", "claim-2"]
+        ["funnel", "quality", "tuning", "best", "lineage", "novelty", "theory", "cost", "candidates", "settings", "provenance", "claim-6"]
     {
         assert!(html.contains(&format!("id=\"{id}\"")), "{id}");
     }
     assert!(html.contains("smollm2-135m-instruct, tuned on its own elites, found a network of"));
     assert!(html.contains("<span class=\"verdict fails\">\u{2717} fails</span> The mean fell in 3 of 21 transitions"));
     assert!(html.contains("<span class=\"added\">+            nn.LazyConv2d(48, 3, padding=1),</span>"));
-    assert_eq!(html.matches("<svg viewBox=\"0 0 640").count(), 9, "funnel, quality, tuning, two curves, novelty, three panels");
+    assert_eq!(html.matches("<svg viewBox=\"0 0 640").count(), 12, "funnel, quality, tuning, two curves, novelty, six panels");
 }
 
 #[test]

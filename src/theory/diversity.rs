@@ -7,6 +7,7 @@
 
 use super::statistics::{bootstrap, mean, wilson};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::novelty::jaccard;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CycleCounts {
@@ -23,8 +24,16 @@ pub struct CycleCounts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arm {
     pub cycles: Vec<CycleCounts>,
-    /// Sorted shingles of every network that was trained, in order.
-    pub accepted: Vec<Vec<u64>>,
+    /// Every network that was trained, in order.
+    pub accepted: Vec<Accepted>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// Sorted.
+    pub shingles: Vec<u64>,
+    /// Place of its parent in the list, if it is there.
+    pub parent: Option<usize>,
 }
 
 /// One comparison of the filter: estimated and exact similarity.
@@ -53,18 +62,19 @@ pub fn minhash_error(comparisons: &[Comparison], hashes: usize) -> Option<MinHas
     Some(MinHashError { bias, observed: mean(&squares).sqrt(), predicted: mean(&theory).sqrt() })
 }
 
-/// |A and B| / |A or B| of sorted sets.
-pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
-    let common = a.iter().filter(|shingle| b.binary_search(shingle).is_ok()).count();
-    let union = a.len() + b.len() - common;
-    if union == 0 { 0.0 } else { common as f64 / union as f64 }
+/// Mean over all pairs; NaN for fewer than two networks.
+pub fn mean_pairwise(networks: &[Accepted]) -> f64 {
+    mean(&pairs(networks).map(|(a, b)| jaccard(&networks[a].shingles, &networks[b].shingles)).collect::<Vec<f64>>())
 }
 
-/// Mean over all pairs; NaN for fewer than two.
-pub fn mean_pairwise(sets: &[Vec<u64>]) -> f64 {
-    let pairs = (0..sets.len()).flat_map(|i| (0..i).map(move |j| (i, j)));
-    let all: Vec<f64> = pairs.map(|(i, j)| jaccard(&sets[i], &sets[j])).collect();
-    mean(&all)
+fn pairs(networks: &[Accepted]) -> impl Iterator<Item = (usize, usize)> {
+    (0..networks.len()).flat_map(|a| (0..a).map(move |b| (a, b)))
+}
+
+/// Pairs at or above the threshold that are not parent and child, which the filter compares by a rule of its own.
+pub fn leaks(networks: &[Accepted], threshold: f64) -> usize {
+    let related = |a: usize, b: usize| networks[a].parent == Some(b) || networks[b].parent == Some(a);
+    pairs(networks).filter(|&(a, b)| !related(a, b) && jaccard(&networks[a].shingles, &networks[b].shingles) >= threshold).count()
 }
 
 /// The first cycle in which fewer than half of the valid networks are new.
@@ -102,9 +112,7 @@ fn totals(arm: &Arm) -> (u64, u64, u64) {
 
 /// `on` and `off` are the arms with and without the filter, `threshold` and `hashes` its settings.
 pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Comparison], hashes: usize) -> Outcome {
-    let sets = &on.accepted;
-    let leaks =
-        (0..sets.len()).flat_map(|i| (0..i).map(move |j| (i, j))).filter(|&(i, j)| jaccard(&sets[i], &sets[j]) >= threshold).count();
+    let leaks = leaks(&on.accepted, threshold);
     let error = minhash_error(comparisons, hashes);
     let (asked, valid, unique) = totals(on);
     let collapsed_on = collapse(&on.cycles);

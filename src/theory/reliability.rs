@@ -150,7 +150,7 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
     let mut add = |what: &str, value: String| numbers.push((what.to_owned(), value));
     let (verdict, mut sentence) = match components {
         None => {
-            let why = "No two networks were trained with several seeds, so noise cannot be told from difference.";
+            let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
             (Verdict::AssumptionNotMet, why.to_owned())
         }
         Some(c) => {

@@ -44,7 +44,7 @@ fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - below as f64)
 }
 
-/// Bootstrap interval (BCa) of a statistic of `n` exchangeable units; the statistic is told which units to use.
+/// Bootstrap interval (`BCa`) of a statistic of `n` exchangeable units; the statistic is told which units to use.
 ///
 /// The levels are widened so that for a mean the interval is as wide as Student's, not narrower by sqrt((n-1)/n) and by
 /// the normal quantile (Hesterberg 2015); without it small samples are covered too rarely. None where the statistic
