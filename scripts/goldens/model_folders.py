@@ -59,7 +59,8 @@ for name, config, kind in [
     model.save_pretrained(folder, max_shard_size="30KB" if name == "tiny-llama" else "1GB")
     made = tokenizer(name != "tiny-llama")
     made.save_pretrained(folder)
-    model = model.float()
+    # Read anew: the conversion to bfloat16 above took the frequencies of the position encoding along.
+    model = kind.from_pretrained(folder, dtype=torch.float32).eval()
     ids = [1, 40, 7, 300, 88, 88, 19, 2, 150, 260, 3, 77]
     with torch.no_grad():
         logits = model(torch.tensor([ids])).logits[0]

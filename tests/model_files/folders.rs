@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use eliteloop::llm::chat::Message;
 use eliteloop::llm::config::Family;
+use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::model_file::ModelFile;
 use serde_json::Value;
 
@@ -40,6 +41,24 @@ fn folders_are_read_as_by_transformers() {
         let chat = model.chat_template().unwrap().unwrap().render(&[Message::user("hi")], true).unwrap();
         assert_eq!(chat, "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
         assert_eq!((model.name(), model.sha256().unwrap().len()), (name.to_owned(), 64));
+    }
+}
+
+/// Biases, head norms, heads that are wider than the stream: each family's decoder against transformers' own.
+#[test]
+fn each_family_gives_the_logits_transformers_gives() {
+    for name in ["tiny-llama", "tiny-qwen2", "tiny-qwen3"] {
+        let model = ModelFile::open(&fixture(name)).unwrap();
+        let golden: Value = serde_json::from_str(&std::fs::read_to_string(fixture(name).join("golden.json")).unwrap()).unwrap();
+        let decoder = Decoder::new(model.config(), |weight| model.tensor(weight)).unwrap();
+        let hidden = decoder.hidden(&Rows::single(&ids(&golden["input"])), None, Mode::Evaluate).unwrap();
+        let ours = decoder.logits(&hidden).unwrap().to_vec2::<f32>().unwrap();
+        let theirs: Vec<Vec<f32>> = serde_json::from_value(golden["logits"].clone()).unwrap();
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(&theirs) {
+            let apart = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4, "{name}: {apart}");
+        }
     }
 }
 
