@@ -85,7 +85,7 @@ def _dataclass(cls=None, **options):
     def decorate(cls):
         fields = []
         for base in reversed(cls.__mro__):
-            for name in base.__dict__.get("__annotations__", {}):
+            for name in getattr(base, "__annotations__", {}) if base is not object else ():
                 if name not in fields:
                     fields.append(name)
         given = {name: getattr(cls, name) for name in fields if hasattr(cls, name)}
