@@ -84,14 +84,14 @@ fn a_saved_network_comes_back_with_the_same_accuracy_names_and_types() {
     }
     let steps = i64::from_le_bytes(stored.tensor("blocks.0.bn1.num_batches_tracked").unwrap().data().try_into().unwrap());
     assert_eq!(steps, 4);
-    let wrong = fixture_graph("plain");
+    let wrong = fixture_graph("shuffle");
     assert!(Network::new(&wrong, 0, &Device::Cpu, Kernels::Own).unwrap().load(&path).is_err());
 }
 
 #[test]
 fn what_cannot_be_trained_is_an_outcome_with_its_reason() {
     let split = split(128, 50);
-    let graph = fixture_graph("plain");
+    let graph = fixture_graph("shuffle");
     let run = |graph: &Graph, config: &ProxyConfig, deadline| train::train(graph, &split, config, 1, deadline, |_| {}).map(|done| done.0);
     let wild = ProxyConfig { lr: 1e30, clip: 0.0, ..config() };
     assert!(matches!(run(&graph, &wild, LONG), Err(Failure::Diverged { step: 1.. })));
@@ -103,7 +103,7 @@ fn what_cannot_be_trained_is_an_outcome_with_its_reason() {
 
 /// A graph whose one activation needs far more memory than a worker has.
 fn huge() -> Graph {
-    let mut graph = fixture_graph("plain");
+    let mut graph = fixture_graph("shuffle");
     let mut node = graph.nodes[0].clone();
     node.op = Op::UpsampleNearest { factor: [64, 64] };
     node.inputs = vec![0];
@@ -140,7 +140,7 @@ fn results_do_not_depend_on_the_number_of_workers_nor_on_processes() {
     let folder = tempfile::tempdir().unwrap();
     let split = split(96, 50);
     let config = ProxyConfig { epochs: 1, ..config() };
-    let graphs = [fixture_graph("normed"), fixture_graph("gated"), fixture_graph("dense"), fixture_graph("plain")];
+    let graphs = [fixture_graph("normed"), fixture_graph("mobile"), fixture_graph("dense"), fixture_graph("shuffle")];
     let run = |workers| results(&pool(folder.path(), &split, workers, config.clone()), jobs(&graphs));
     let one = run(1);
     assert_eq!(one.len(), 4);
@@ -174,7 +174,7 @@ fn a_worker_past_the_deadline_fails_its_job_only() {
     let folder = tempfile::tempdir().unwrap();
     let split = split(96, 50);
     let config = ProxyConfig { epochs: 100_000, deadline_seconds: 0.5, ..config() };
-    let found = results(&pool(folder.path(), &split, 1, config), jobs(&[fixture_graph("plain"), fixture_graph("gated")]));
+    let found = results(&pool(folder.path(), &split, 1, config), jobs(&[fixture_graph("shuffle"), fixture_graph("mobile")]));
     let late = Err(Failure::Deadline { seconds: 0.5 });
     assert_eq!(found.into_values().collect::<Vec<_>>(), [late.clone(), late]);
 }
@@ -187,7 +187,7 @@ fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
     let abort = AtomicBool::new(false);
     let mut done = 0;
     pool(folder.path(), &split, 2, config)
-        .run(jobs(&[fixture_graph("plain"), fixture_graph("gated"), fixture_graph("dense")]), &abort, |event| match event {
+        .run(jobs(&[fixture_graph("shuffle"), fixture_graph("mobile"), fixture_graph("dense")]), &abort, |event| match event {
             Event::Epoch { .. } => abort.store(true, Ordering::Relaxed),
             Event::Done { .. } => done += 1,
         })
