@@ -1,0 +1,213 @@
+//! Trainings as a run does them: the recipe, worker processes, the `eval` verb.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use assert_cmd::Command;
+use candle_core::Device;
+use eliteloop::config::ProxyConfig;
+use eliteloop::home;
+use eliteloop::network::graph::{Dim, Graph, Op, Role};
+use eliteloop::network::{TraceOptions, trace};
+use eliteloop::proxy::dataset::{self, Part, Split};
+use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::proxy::pool::{Event, Pool};
+use eliteloop::proxy::worker::{Job, Setup};
+use eliteloop::proxy::{Failure, Outcome, train};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
+const LONG: Duration = Duration::from_secs(600);
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proxy").join(format!("{name}.py"))
+}
+
+fn graph(source: &str) -> Graph {
+    let mut options = TraceOptions::new([3, 32, 32], 10);
+    options.program = PROGRAM.into();
+    trace(source, &options).unwrap()
+}
+
+fn fixture_graph(name: &str) -> Graph {
+    graph(&std::fs::read_to_string(fixture(name)).unwrap())
+}
+
+fn config() -> ProxyConfig {
+    ProxyConfig { dataset: "synthetic".into(), epochs: 2, batch: 32, deadline_seconds: 300.0, ..ProxyConfig::default() }
+}
+
+fn split(train: usize, valid: usize) -> Split {
+    let data = dataset::load("synthetic", &home::data(), Part::Train).unwrap();
+    Split::draw(&data, 3, train, valid).unwrap()
+}
+
+#[test]
+fn a_training_learns_reports_its_epochs_and_repeats_to_the_bit() {
+    let split = split(640, 200);
+    let graph = fixture_graph("normed");
+    let config = ProxyConfig { epochs: 4, ..config() };
+    let mut reported = Vec::new();
+    let (outcome, _) = train::train(&graph, &split, &config, 1, LONG, |epoch| reported.push(epoch.clone())).unwrap();
+    assert_eq!(reported, outcome.curve);
+    assert_eq!(outcome.curve.len(), 4);
+    assert!(outcome.curve[3].train_loss < 0.8 * outcome.curve[0].train_loss, "{:?}", outcome.curve);
+    assert!(outcome.accuracy > 0.3 && outcome.accuracy == outcome.curve[3].valid_accuracy, "{:?}", outcome.curve);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let again = pool.install(|| train::train(&graph, &split, &config, 1, LONG, |_| {}).unwrap().0);
+    assert_eq!(again.without_timings(), outcome.without_timings());
+    let other = train::train(&graph, &split, &config, 2, LONG, |_| {}).unwrap().0;
+    assert_ne!(other.curve, outcome.curve);
+}
+
+#[test]
+fn a_saved_network_comes_back_with_the_same_accuracy_names_and_types() {
+    let split = split(128, 100);
+    let graph = fixture_graph("residual");
+    let (outcome, network) = train::train(&graph, &split, &ProxyConfig { epochs: 1, ..config() }, 1, LONG, |_| {}).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("weights.safetensors");
+    network.save(&path).unwrap();
+    let mut other = Network::new(&graph, 99, &Device::Cpu, Kernels::Own).unwrap();
+    other.load(&path).unwrap();
+    let (_, accuracy) = train::evaluate(&mut other, &split.valid, &split.format, LONG).unwrap().unwrap();
+    assert_eq!(accuracy, outcome.accuracy);
+    let bytes = std::fs::read(&path).unwrap();
+    let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(stored.len(), graph.tensors.len());
+    for spec in &graph.tensors {
+        let tensor = stored.tensor(&spec.name).unwrap();
+        assert_eq!(tensor.shape(), spec.shape);
+        let expected = if spec.role == Role::Counter { safetensors::Dtype::I64 } else { safetensors::Dtype::F32 };
+        assert_eq!(tensor.dtype(), expected, "{}", spec.name);
+    }
+    let steps = i64::from_le_bytes(stored.tensor("blocks.0.bn1.num_batches_tracked").unwrap().data().try_into().unwrap());
+    assert_eq!(steps, 4);
+    let wrong = fixture_graph("shuffle");
+    assert!(Network::new(&wrong, 0, &Device::Cpu, Kernels::Own).unwrap().load(&path).is_err());
+}
+
+#[test]
+fn what_cannot_be_trained_is_an_outcome_with_its_reason() {
+    let split = split(128, 50);
+    let graph = fixture_graph("shuffle");
+    let run = |graph: &Graph, config: &ProxyConfig, deadline| train::train(graph, &split, config, 1, deadline, |_| {}).map(|done| done.0);
+    let wild = ProxyConfig { lr: 1e30, clip: 0.0, ..config() };
+    assert!(matches!(run(&graph, &wild, LONG), Err(Failure::Diverged { step: 1.. })));
+    assert_eq!(run(&graph, &config(), Duration::ZERO).unwrap_err(), Failure::Deadline { seconds: 0.0 });
+    let mut maps = graph.clone();
+    maps.output = 1;
+    assert!(matches!(run(&maps, &config(), LONG), Err(Failure::Unsupported { .. })));
+}
+
+/// A graph whose one activation needs far more memory than a worker has.
+fn huge() -> Graph {
+    let mut graph = fixture_graph("shuffle");
+    let mut node = graph.nodes[0].clone();
+    node.op = Op::UpsampleNearest { factor: [64, 64] };
+    node.inputs = vec![0];
+    node.shape = vec![Dim::Batch(1), Dim::Fixed(3), Dim::Fixed(2048), Dim::Fixed(2048)];
+    graph.nodes.push(node);
+    graph.output = graph.nodes.len() - 1;
+    graph
+}
+
+fn pool(folder: &Path, split: &Split, workers: usize, config: ProxyConfig) -> Pool {
+    let path = folder.join("split.bin");
+    split.save(&path).unwrap();
+    Pool { program: PROGRAM.into(), setup: Setup { split: path, config: ProxyConfig { workers, ..config } } }
+}
+
+fn results(pool: &Pool, jobs: Vec<Job>) -> BTreeMap<u64, Result<Outcome, Failure>> {
+    let mut results = BTreeMap::new();
+    pool.run(jobs, &AtomicBool::new(false), |event| {
+        if let Event::Done { id, result } = event {
+            assert!(results.insert(id, result.map(|outcome| outcome.without_timings())).is_none());
+        }
+    })
+    .unwrap();
+    results
+}
+
+fn jobs(graphs: &[Graph]) -> Vec<Job> {
+    let job = |(id, graph): (usize, &Graph)| Job { id: id as u64, graph: graph.clone(), seed: id as u64, weights: None };
+    graphs.iter().enumerate().map(job).collect()
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_workers_nor_on_processes() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    let config = ProxyConfig { epochs: 1, ..config() };
+    let graphs = [fixture_graph("normed"), fixture_graph("mobile"), fixture_graph("dense"), fixture_graph("shuffle")];
+    let run = |workers| results(&pool(folder.path(), &split, workers, config.clone()), jobs(&graphs));
+    let one = run(1);
+    assert_eq!(one.len(), 4);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(3));
+    for (id, graph) in graphs.iter().enumerate() {
+        let here = train::train(graph, &split, &config, id as u64, LONG, |_| {}).unwrap().0.without_timings();
+        assert_eq!(one[&(id as u64)].as_ref().unwrap(), &here);
+    }
+}
+
+#[test]
+fn a_candidate_that_fails_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    let good = fixture_graph("normed");
+    let mut broken = good.clone();
+    broken.nodes[1].inputs.clear();
+    let config = ProxyConfig { epochs: 1, memory_mib: 1500, ..config() };
+    let found = results(&pool(folder.path(), &split, 2, config), jobs(&[good.clone(), huge(), broken, good.clone(), good]));
+    assert_eq!(found.len(), 5);
+    assert_eq!(found[&1], Err(Failure::Memory));
+    assert!(matches!(&found[&2], Err(Failure::Crash { message }) if !message.is_empty()), "{:?}", found[&2]);
+    for id in [0, 3, 4] {
+        assert!(found[&id].is_ok(), "{id}: {:?}", found[&id]);
+    }
+}
+
+#[test]
+fn a_worker_past_the_deadline_fails_its_job_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    let config = ProxyConfig { epochs: 100_000, deadline_seconds: 0.5, ..config() };
+    let found = results(&pool(folder.path(), &split, 1, config), jobs(&[fixture_graph("shuffle"), fixture_graph("mobile")]));
+    let late = Err(Failure::Deadline { seconds: 0.5 });
+    assert_eq!(found.into_values().collect::<Vec<_>>(), [late.clone(), late]);
+}
+
+#[test]
+fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    let config = ProxyConfig { epochs: 100_000, ..config() };
+    let abort = AtomicBool::new(false);
+    let mut done = 0;
+    pool(folder.path(), &split, 2, config)
+        .run(jobs(&[fixture_graph("shuffle"), fixture_graph("mobile"), fixture_graph("dense")]), &abort, |event| match event {
+            Event::Epoch { .. } => abort.store(true, Ordering::Relaxed),
+            Event::Done { .. } => done += 1,
+        })
+        .unwrap();
+    assert_eq!(done, 0);
+}
+
+#[test]
+fn eval_trains_a_source_and_tests_only_when_asked() {
+    let run = |extra: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("eval").arg(fixture("normed")).args(["--dataset", "synthetic", "--epochs", "1", "--json"]);
+        command.args(["--train-images", "128", "--valid-images", "100", "--set", "batch=32"]).args(extra);
+        let output = command.assert().success().get_output().stdout.clone();
+        serde_json::from_slice::<serde_json::Value>(&output).unwrap()
+    };
+    let (plain, tested) = (run(&[]), run(&["--test"]));
+    assert!(plain["outcome"]["accuracy"].is_f64() && plain["test"].is_null());
+    assert!(tested["test"]["accuracy"].is_f64());
+    assert_eq!(plain["outcome"]["curve"], tested["outcome"]["curve"]);
+    let typo = Command::new(PROGRAM).arg("eval").arg(fixture("normed")).args(["--set", "epoch=1"]).assert().code(2).get_output().clone();
+    assert!(String::from_utf8_lossy(&typo.stderr).contains("epochs"));
+}
