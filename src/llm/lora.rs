@@ -140,7 +140,7 @@ impl Lora {
     }
 
     /// Replaces every matrix by what `get` gives for its PEFT name and shape.
-    pub(super) fn fill(&self, mut get: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>>) -> Result<()> {
+    pub fn fill(&mut self, mut get: impl FnMut(&str, [usize; 2]) -> Result<Vec<f32>>) -> Result<()> {
         for (i, layer) in self.layers.iter().enumerate() {
             let mut values = vec![0f32; self.layout.len];
             for place in &self.layout.places {
@@ -157,7 +157,7 @@ impl Lora {
         self.layers.iter().map(|layer| Ok(floats(layer)?.to_vec())).collect()
     }
 
-    pub fn restore(&self, snapshot: &[Vec<f32>]) -> Result<()> {
+    pub fn restore(&mut self, snapshot: &[Vec<f32>]) -> Result<()> {
         if snapshot.len() != self.layers.len() || snapshot.iter().any(|l| l.len() != self.layout.len) {
             return Err(Error::machine("a snapshot of another adapter"));
         }
@@ -168,7 +168,7 @@ impl Lora {
     }
 
     /// CE smoothing: `new = alpha * tuned + (1 - alpha) * old`.
-    pub fn smooth(&self, alpha: f64, old: &[Vec<f32>]) -> Result<()> {
+    pub fn smooth(&mut self, alpha: f64, old: &[Vec<f32>]) -> Result<()> {
         let mut mixed = self.snapshot()?;
         for (new, old) in mixed.iter_mut().flatten().zip(old.iter().flatten()) {
             *new = (alpha * f64::from(*new) + (1.0 - alpha) * f64::from(*old)) as f32;

@@ -1,5 +1,7 @@
 //! The LLM inside the process: files, tokenizer, decoder, LoRA, generation, scoring, tuning.
 
+pub mod adamw;
+pub mod adapter;
 pub mod attention;
 pub mod cache;
 pub mod catalogue;
@@ -12,6 +14,9 @@ pub mod layer;
 pub mod lora;
 pub mod model_file;
 pub mod ops;
+pub mod pack;
 pub mod sampling;
+pub mod score;
 pub mod stock;
 pub mod tokenizer;
+pub mod tune;
