@@ -1,10 +1,12 @@
-"""Runs the sources of the random corpus with real PyTorch: every start network, random network and mutation gives 10 logits.
+"""Runs sources with real PyTorch: each must give 10 logits for a 3 x 32 x 32 image.
 
-    eliteloop warmup --dump DIR        writes NNNN-parent.py, NNNN-child.py and start-*.py
+    eliteloop warmup --dump DIR                                    the random corpus: *-parent.py, *-child.py, *-text.py, start-*.py
+    eliteloop warmup --adapter ADAPTER --check N --dump DIR        what an adapter's deltas made of unseen parents: *-candidate.py
     python scripts/goldens/corpus_check.py DIR [--strict]
 
-Needs torch. Prints how many run, and checks parameters and MACs (of convolutions and linears) against what the generator counted. With --strict any
-source that does not run is an error (files of the text mutation, NNNN-text.py, are counted apart: they are not valid by construction).
+Needs torch. Prints how many of each kind run, and checks parameters and MACs (of convolutions and linears) against what the generator counted
+(costs.tsv). With --strict a parent, child or start network that does not run, or a wrong count, is an error. Changes by text and candidates of an
+adapter are not valid by construction and are only counted.
 """
 
 import glob
@@ -16,6 +18,7 @@ import torch
 import torch.nn as nn
 
 torch.set_num_threads(1)
+BY_CONSTRUCTION = ("parent", "child", "start")
 
 
 def run(path):
@@ -45,30 +48,31 @@ def main():
     tally, measured, broken = Counter(), {}, []
     for path in sorted(glob.glob(os.path.join(folder, "*.py"))):
         name = os.path.basename(path)
-        kind = name.removesuffix(".py").split("-")[-1] if not name.startswith("start") else "start"
+        kind = "start" if name.startswith("start") else name.removesuffix(".py").split("-")[-1]
         try:
-            parameters, macs = run(path)
+            cost = run(path)
         except Exception as error:  # whatever a source does wrong is what is being counted
             tally[kind, "fails"] += 1
-            if kind != "text":
-                broken.append(f"{name}: {error!r}")
+            broken.append((kind, f"{name}: {error!r}"[:200]))
             continue
         tally[kind, "runs"] += 1
         if kind == "start":
-            print(f"{name}: {parameters} parameters, {macs / 1e6:.1f}M MACs")
-        elif kind != "text":
-            measured[name] = (parameters, macs)
-    stated = dict((line.split("\t")[0], tuple(map(int, line.split("\t")[1:]))) for line in open(os.path.join(folder, "costs.tsv")))
-    wrong = [(name, stated[name], cost) for name, cost in measured.items() if stated[name] != cost]
-    print(f"{len(measured) - len(wrong)} of {len(measured)} costs are as stated", wrong[:5])
+            print(f"{name}: {cost[0]} parameters, {cost[1] / 1e6:.1f}M MACs")
+        else:
+            measured[name] = cost
     for (kind, what), n in sorted(tally.items()):
         print(kind, what, n)
-    if measured:
-        for label, values in zip(("parameters", "MACs"), zip(*measured.values())):
-            values = sorted(values)
-            print(label, "median", values[len(values) // 2], "90%", values[len(values) * 9 // 10], "most", values[-1])
-    print("\n".join(broken))
-    if "--strict" in sys.argv and (broken or wrong):
+    for label, values in zip(("parameters", "MACs"), zip(*measured.values())):
+        values = sorted(values)
+        print(label, "median", values[len(values) // 2], "90%", values[len(values) * 9 // 10], "most", values[-1])
+    wrong = []
+    costs = os.path.join(folder, "costs.tsv")
+    if os.path.exists(costs):
+        stated = {name: (int(parameters), int(macs)) for name, parameters, macs in (line.split("\t") for line in open(costs))}
+        wrong = [name for name, cost in stated.items() if name in measured and measured[name] != cost]
+        print(len(stated) - len(wrong), "of", len(stated), "costs are as stated", *wrong[:5])
+    print("\n".join(text for _, text in broken))
+    if "--strict" in sys.argv and (wrong or any(kind in BY_CONSTRUCTION for kind, _ in broken)):
         sys.exit(1)
 
 

@@ -1,38 +1,220 @@
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+//! `eliteloop warmup`: tune a fresh adapter on the random corpus, and measure how many of its deltas are valid.
 
-use eliteloop::config::Format;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use eliteloop::config::{Format, LoraConfig, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::starts::starts;
+use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
+use eliteloop::delta::{self, prompt};
 use eliteloop::error::{AtPath, Error, Result};
-use eliteloop::{delta, printer, seed};
+use eliteloop::llm::adapter::Precision;
+use eliteloop::llm::catalogue;
+use eliteloop::llm::chat::ChatTemplate;
+use eliteloop::llm::decoder::Decoder;
+use eliteloop::llm::lora::Lora;
+use eliteloop::llm::model_file::{ModelFile, hex};
+use eliteloop::llm::tokenizer::Tokenizer;
+use eliteloop::{printer, seed};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// A name of the catalogue or a path to a GGUF file
+    #[arg(long, default_value = "smollm2-135m-instruct")]
+    model: String,
     #[arg(long, value_enum, default_value = "edit")]
     format: Format,
+    /// Random deltas to learn from
+    #[arg(long, default_value_t = 4000)]
+    examples: usize,
+    /// Deltas of one parent, learnt in one pass over it
+    #[arg(long, default_value_t = 8)]
+    per_parent: usize,
+    #[arg(long, default_value_t = 1e-3)]
+    lr: f64,
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
+    /// Longest delta in tokens [default: 160 for edits, 320 for diffs, 768 for full code]
+    #[arg(long)]
+    max_tokens: Option<usize>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Write sources of the corpus into this folder and stop
+    /// Folder of the adapter that is made
+    #[arg(long, required_unless_present_any = ["adapter", "dump"])]
+    out: Option<PathBuf>,
+    /// Sample one delta for each of N unseen parents and count the valid ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    check: usize,
+    /// Check this adapter instead of making one
+    #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
+    adapter: Option<PathBuf>,
+    /// Write the sources of the check (without --check: of the corpus) into this folder
     #[arg(long, hide = true, value_name = "DIR")]
     dump: Option<PathBuf>,
 }
 
-pub fn run(args: &Args) -> Result<()> {
-    if let Some(folder) = &args.dump {
-        return dump(folder, args);
+impl Args {
+    fn recipe(&self) -> Result<Recipe> {
+        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || !(self.lr > 0.0) {
+            return Err(Error::input("--examples, --per-parent, --rank and --lr are above 0"));
+        }
+        Ok(Recipe {
+            format: self.format,
+            examples: self.examples,
+            per_parent: self.per_parent,
+            lr: self.lr,
+            warmup_steps: 10,
+            clip: 1.0,
+            max_tokens: self.max_tokens.unwrap_or(match self.format {
+                Format::Edit => 160,
+                Format::Diff => 320,
+                Format::Full => 768,
+            }),
+            seed: self.seed,
+            lora: LoraConfig { rank: self.rank, alpha: 2.0 * self.rank as f64, ..LoraConfig::default() },
+        })
     }
-    Err(Error::machine("not built yet"))
 }
 
-fn dump(folder: &Path, args: &Args) -> Result<()> {
-    std::fs::create_dir_all(folder).at("make the folder", folder)?;
-    let put = |name: String, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).at("write", &path)
+/// What `warmup.toml` says of an adapter.
+#[derive(Serialize)]
+struct Record<'a> {
+    version: &'static str,
+    model: String,
+    model_sha256: String,
+    chat_template_sha256: Option<String>,
+    /// Of the conversation around an empty parent; another prompt is another conditional distribution.
+    prompt_sha256: String,
+    objective: Objective,
+    seconds: f64,
+    tokens: usize,
+    /// Mean over the last tenth of the steps.
+    final_loss: f64,
+    recipe: &'a Recipe,
+}
+
+struct Loaded {
+    file: ModelFile,
+    decoder: Decoder,
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+}
+
+impl Loaded {
+    fn open(spec: &str) -> Result<Self> {
+        let file = ModelFile::open(&catalogue::find(spec)?)?;
+        let (tokenizer, template) = (file.tokenizer()?, file.chat_template()?);
+        let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+        Ok(Self { file, decoder, tokenizer, template })
+    }
+
+    fn model<'a>(&'a self, decoder: &'a Decoder) -> Model<'a> {
+        Model { decoder, tokenizer: &self.tokenizer, template: self.template.as_ref() }
+    }
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let recipe = args.recipe()?;
+    let folder = match (&args.out, &args.adapter, &args.dump) {
+        (Some(out), ..) => {
+            let loaded = Loaded::open(&args.model)?;
+            make(&loaded, &recipe, out)?;
+            out
+        }
+        (None, Some(adapter), _) => adapter,
+        (None, None, Some(dump)) => return dump_corpus(dump, args),
+        (None, None, None) => return Err(Error::input("where to put the adapter is missing").hint("give --out DIR")),
     };
+    if args.check == 0 {
+        return Ok(());
+    }
+    // As the files have it, in half precision.
+    let loaded = Loaded::open(&args.model)?;
+    let merged = loaded.decoder.merged(&Lora::load(folder, loaded.file.config())?)?;
+    let start = Instant::now();
+    let trials = try_out(&loaded.model(&merged), &recipe, args.check, &mut |_| Ok(()))?;
+    report(&trials, start.elapsed().as_secs_f64());
+    match &args.dump {
+        Some(folder) => dump_trials(folder, &trials),
+        None => Ok(()),
+    }
+}
+
+fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
+    std::fs::create_dir_all(out).at("make the folder", out)?;
+    let log = out.join("warmup.jsonl");
+    let mut lines = std::fs::File::create(&log).at("write", &log)?;
+    let mut steps = Vec::new();
+    let lora = warm_up(&loaded.model(&loaded.decoder), recipe, &mut |step| {
+        writeln!(lines, "{}", serde_json::to_string(step)?).at("write", &log)?;
+        if step.step.is_power_of_two() || step.step % 25 == 0 || step.step == step.of {
+            let rate = step.tokens as f64 / step.seconds;
+            printer::note(format_args!("step {}/{}: loss {:.3}, {rate:.0} tokens/s", step.step, step.of, step.loss));
+        }
+        steps.push(step.clone());
+        Ok(())
+    })?;
+    lora.save(out, &loaded.file.name(), Precision::F16)?;
+    let last = &steps[steps.len() - steps.len().div_ceil(10)..];
+    let record = Record {
+        version: env!("CARGO_PKG_VERSION"),
+        model: loaded.file.name(),
+        model_sha256: loaded.file.sha256()?,
+        chat_template_sha256: loaded.template.as_ref().map(ChatTemplate::hash),
+        prompt_sha256: prompt_hash(recipe.format)?,
+        objective: OBJECTIVE,
+        seconds: steps.last().map_or(0.0, |step| step.seconds),
+        tokens: steps.last().map_or(0, |step| step.tokens),
+        final_loss: last.iter().map(|step| step.loss).sum::<f64>() / last.len() as f64,
+        recipe,
+    };
+    let path = out.join("warmup.toml");
+    let text = toml::to_string(&record).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
+    std::fs::write(&path, text).at("write", &path)?;
+    printer::data(out.display());
+    Ok(())
+}
+
+fn prompt_hash(format: Format) -> Result<String> {
+    Ok(hex(&Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+}
+
+fn report(trials: &[Trial], seconds: f64) {
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for failure in trials.iter().filter_map(|trial| trial.candidate.as_ref().err()) {
+        *reasons.entry(failure.reason()).or_default() += 1;
+    }
+    let applied = trials.iter().filter(|trial| trial.candidate.is_ok()).count();
+    let tokens: usize = trials.iter().map(|trial| trial.tokens).sum();
+    printer::data(format_args!("applied {applied} of {}", trials.len()));
+    for (reason, count) in reasons {
+        printer::data(format_args!("{reason} {count}"));
+    }
+    printer::note(format_args!("{tokens} tokens in {seconds:.1} s"));
+}
+
+fn dump_trials(folder: &Path, trials: &[Trial]) -> Result<()> {
+    std::fs::create_dir_all(folder).at("make the folder", folder)?;
+    for (i, trial) in trials.iter().enumerate() {
+        put(folder, &format!("{i:04}.parent"), &trial.parent)?;
+        put(folder, &format!("{i:04}.delta"), &trial.delta)?;
+        if let Ok(source) = &trial.candidate {
+            put(folder, &format!("{i:04}-candidate.py"), source)?;
+        }
+    }
+    Ok(())
+}
+
+fn dump_corpus(folder: &Path, args: &Args) -> Result<()> {
+    std::fs::create_dir_all(folder).at("make the folder", folder)?;
     for (name, source) in starts() {
-        put(format!("start-{name}.py"), source)?;
+        put(folder, &format!("start-{name}.py"), source)?;
     }
     let mut costs = String::new();
     for i in 0..200 {
@@ -43,14 +225,17 @@ fn dump(folder: &Path, args: &Args) -> Result<()> {
         for (kind, cost) in [("parent", network.cost()), ("child", changed.cost())] {
             let _ = writeln!(costs, "{i:04}-{kind}.py\t{}\t{}", cost.parameters, cost.macs);
         }
-        put(format!("{i:04}-parent.py"), &parent)?;
-        put(format!("{i:04}-child.py"), &child)?;
-        put(format!("{i:04}.delta"), &delta::write(args.format, &parent, &child).unwrap_or_default())?;
+        put(folder, &format!("{i:04}-parent.py"), &parent)?;
+        put(folder, &format!("{i:04}-child.py"), &child)?;
+        put(folder, &format!("{i:04}.delta"), &delta::write(args.format, &parent, &child).unwrap_or_default())?;
         if let Some(text) = mutate_source(&mut rng, &parent) {
-            put(format!("{i:04}-text.py"), &text)?;
+            put(folder, &format!("{i:04}-text.py"), &text)?;
         }
     }
-    put("costs.tsv".to_owned(), &costs)?;
-    printer::note(format_args!("wrote 200 pairs to {}", folder.display()));
-    Ok(())
+    put(folder, "costs.tsv", &costs)
+}
+
+fn put(folder: &Path, name: &str, text: &str) -> Result<()> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).at("write", &path)
 }

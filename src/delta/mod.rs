@@ -15,6 +15,7 @@ pub mod full;
 pub mod prompt;
 pub mod starts;
 mod text;
+pub mod warmup;
 
 use std::fmt;
 

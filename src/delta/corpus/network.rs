@@ -16,6 +16,7 @@ pub struct Network {
 
 /// How the source is laid out; a mutation leaves it as it is, apart from [`Style::shared`] and [`Style::loop_pool`].
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent habits of whoever wrote the source")]
 pub(super) struct Style {
     pub layout: Layout,
     /// The one unit that [`Layout::Helper`] and [`Layout::Loop`] build everything from.
@@ -203,13 +204,19 @@ impl Kind {
             }
             Self::Pool(_) => map.size /= 2,
             Self::Dropout(_) => {}
-            Self::Residual { units, .. } => units.iter().for_each(|unit| cost.unit(&mut map, unit)),
+            Self::Residual { units, .. } => {
+                for unit in units {
+                    cost.unit(&mut map, unit);
+                }
+            }
             Self::Concat(branches) => {
                 let ends: Vec<Map> = branches
                     .iter()
                     .map(|units| {
                         let mut map = map;
-                        units.iter().for_each(|unit| cost.unit(&mut map, unit));
+                        for unit in units {
+                            cost.unit(&mut map, unit);
+                        }
                         map
                     })
                     .collect();

@@ -1,5 +1,7 @@
 //! From structure to source text.
 
+use std::fmt::Write as _;
+
 use super::network::{Activation, Block, Kind, Layout, Map, Network, Norm, Pool, Pooling, Style, Unit, depthwise, squeezed};
 
 /// The source of a network: a file that runs as it is.
@@ -113,13 +115,14 @@ fn conv(style: &Style, unit: &Unit, groups: usize) -> String {
         format!("nn.LazyConv2d({width}, {kernel}")
     };
     if *stride != 1 {
-        text += &format!(", stride={stride}");
+        let _ = write!(text, ", stride={stride}");
     }
     if *kernel != 1 {
-        text += &if style.same_padding && *stride == 1 { ", padding='same'".to_owned() } else { format!(", padding={}", kernel / 2) };
+        let same = style.same_padding && *stride == 1;
+        let _ = if same { write!(text, ", padding='same'") } else { write!(text, ", padding={}", kernel / 2) };
     }
     if groups != 1 {
-        text += &format!(", groups={groups}");
+        let _ = write!(text, ", groups={groups}");
     }
     if style.bare_conv && *norm != Norm::None {
         text += ", bias=False";
@@ -132,7 +135,7 @@ fn norm(norm: Norm, channels: usize) -> Option<String> {
         Norm::None => None,
         Norm::Batch => Some("nn.LazyBatchNorm2d()".to_owned()),
         Norm::Group(most) => {
-            let groups = (0..).map(|halvings| most >> halvings).find(|groups| channels.is_multiple_of(*groups)).unwrap_or(1);
+            let groups = [most, most / 2, most / 4].into_iter().find(|&groups| groups > 0 && channels.is_multiple_of(groups)).unwrap_or(1);
             Some(format!("nn.GroupNorm({groups}, {channels})"))
         }
     }
@@ -212,10 +215,10 @@ fn block_layers(style: &Style, kind: &Kind, map: Map) -> Vec<String> {
 fn helper_call(style: &Style, unit: &Unit) -> String {
     let mut text = format!("{}({}", name(style, "helper"), unit.width);
     if unit.kernel != style.shared.kernel {
-        text += &format!(", kernel={}", unit.kernel);
+        let _ = write!(text, ", kernel={}", unit.kernel);
     }
     if unit.stride != 1 {
-        text += &format!(", stride={}", unit.stride);
+        let _ = write!(text, ", stride={}", unit.stride);
     }
     text + ")"
 }

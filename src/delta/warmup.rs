@@ -1,0 +1,196 @@
+//! The warm-up: a fresh adapter learns a delta format from the random corpus, before any search.
+//!
+//! One optimiser step is one random parent with several deltas, packed into one pass over the parent. The loss is the mean
+//! over the completions' tokens: here there is no elite set whose members must weigh alike.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::corpus::{random_family, random_network, render};
+use super::{Failure, apply_completion, prompt};
+use crate::config::{Format, LoraConfig, Objective};
+use crate::error::{Error, Result};
+use crate::llm::adamw::{AdamW, clip};
+use crate::llm::chat::ChatTemplate;
+use crate::llm::decoder::Decoder;
+use crate::llm::generate::{Progress, Request, generate};
+use crate::llm::lora::Lora;
+use crate::llm::pack::{Example, pack};
+use crate::llm::sampling::Sampling;
+use crate::llm::tokenizer::Tokenizer;
+use crate::llm::tune::add_gradient;
+use crate::seed;
+
+/// Tokens of one pass; bounds the memory.
+const PASS: usize = 2048;
+/// Longest prompt of the corpus.
+const LONGEST_PROMPT: usize = 1024;
+
+/// How an adapter is warmed up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    pub format: Format,
+    /// Deltas seen, each once.
+    pub examples: usize,
+    /// Deltas of one parent, one optimiser step.
+    pub per_parent: usize,
+    /// Peak learning rate; it rises over `warmup_steps`, then falls to zero in a straight line.
+    pub lr: f64,
+    pub warmup_steps: usize,
+    /// Largest gradient norm.
+    pub clip: f64,
+    /// Longest delta in tokens, the end token included.
+    pub max_tokens: usize,
+    pub seed: u64,
+    pub lora: LoraConfig,
+}
+
+/// A model as the warm-up needs it.
+pub struct Model<'a> {
+    pub decoder: &'a Decoder,
+    pub tokenizer: &'a Tokenizer,
+    pub template: Option<&'a ChatTemplate>,
+}
+
+/// One optimiser step, as the log has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    pub step: usize,
+    pub of: usize,
+    /// Mean negative log-likelihood of a token, before the step.
+    pub loss: f64,
+    pub gradient_norm: f64,
+    pub lr: f64,
+    /// Tokens through the model so far.
+    pub tokens: usize,
+    pub seconds: f64,
+}
+
+/// Tunes a fresh adapter; `watch` sees each step, and its error ends the warm-up.
+///
+/// # Errors
+/// Where the loss is no number any more, and what `watch` gives.
+pub fn warm_up(model: &Model, recipe: &Recipe, watch: &mut dyn FnMut(&Step) -> Result<()>) -> Result<Lora> {
+    let start = Instant::now();
+    let mut lora = Lora::new(model.decoder.config(), &recipe.lora, recipe.seed)?;
+    let mut parameters = lora.snapshot()?;
+    let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
+    let steps = recipe.examples.div_ceil(recipe.per_parent);
+    let mut tokens = 0;
+    for step in 0..steps {
+        let examples = lesson(model, recipe, step as u64)?;
+        let chosen: Vec<usize> = (0..examples.len()).collect();
+        let predicted: usize = examples.iter().map(|example| example.completion.len()).sum();
+        let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|layer| vec![0.0; layer.len()]).collect();
+        let mut nll = 0.0;
+        for (part, pack) in pack(&examples, &chosen, PASS).iter().enumerate() {
+            let dropout = seed::derive(recipe.seed, "warmup dropout", &[step as u64, part as u64]);
+            nll += add_gradient(model.decoder, &lora, pack, 1.0 / predicted as f64, dropout, &mut gradients)?;
+            tokens += pack.rows.len();
+        }
+        let gradient_norm = clip(&mut gradients, recipe.clip);
+        let (loss, lr) = (nll / predicted as f64, learning_rate(recipe, step, steps));
+        if !loss.is_finite() || !gradient_norm.is_finite() {
+            return Err(Error::machine(format!("the warm-up diverged at step {step}")).hint("use a smaller --lr"));
+        }
+        optimiser.step(&mut parameters, &gradients, lr, 0.0);
+        lora.restore(&parameters)?;
+        watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() })?;
+    }
+    Ok(lora)
+}
+
+/// The objective that the loss of a step is.
+pub const OBJECTIVE: Objective = Objective::TokenMean;
+
+fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
+    let rise = (step + 1) as f64 / recipe.warmup_steps.max(1) as f64;
+    let fall = (steps - step) as f64 / steps.saturating_sub(recipe.warmup_steps).max(1) as f64;
+    recipe.lr * rise.min(fall).min(1.0)
+}
+
+/// The examples of one step.
+fn lesson(model: &Model, recipe: &Recipe, step: u64) -> Result<Vec<Example>> {
+    let mut rng = seed::rng(recipe.seed, "warmup", &[step]);
+    let tokens = |delta: &str| completion(model.tokenizer, delta);
+    loop {
+        let family = random_family(&mut rng, recipe.format, recipe.per_parent, |delta| tokens(delta).len() <= recipe.max_tokens);
+        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &family.parent)?;
+        if prompt.len() <= LONGEST_PROMPT {
+            let example =
+                |(i, delta): (usize, &String)| Example { id: format!("{step}.{i}"), prompt: prompt.clone(), completion: tokens(delta) };
+            return Ok(family.deltas.iter().enumerate().map(example).collect());
+        }
+    }
+}
+
+/// A delta as the tokens the model has to give, its end token included.
+#[must_use]
+pub fn completion(tokenizer: &Tokenizer, delta: &str) -> Vec<u32> {
+    let mut tokens = tokenizer.encode_plain(delta);
+    tokens.push(tokenizer.eos());
+    tokens
+}
+
+/// One sample on a parent that was in no warm-up.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub parent: String,
+    /// As text, bytes that are not UTF-8 replaced.
+    pub delta: String,
+    pub tokens: usize,
+    pub candidate: Result<String, Failure>,
+}
+
+/// Samples one delta at temperature 1 for each of `count` unseen parents. The decoder has the adapter merged in.
+///
+/// # Errors
+/// Where generation fails.
+pub fn try_out(model: &Model, recipe: &Recipe, count: usize, watch: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Vec<Trial>> {
+    let mut parents = Vec::new();
+    let mut requests = Vec::new();
+    for i in 0.. {
+        if parents.len() == count {
+            break;
+        }
+        let parent = render(&random_network(&mut seed::rng(recipe.seed, "warmup trial", &[i])));
+        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &parent)?;
+        if prompt.len() <= LONGEST_PROMPT {
+            parents.push(parent);
+            requests.push(Request { prompt, seeds: vec![seed::derive(recipe.seed, "warmup sample", &[i])] });
+        }
+    }
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
+    let samples = generate(model.decoder, &requests, &sampling, watch)?;
+    let trial = |(parent, sample): (String, crate::llm::generate::Sample)| {
+        let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
+        let candidate = apply_completion(recipe.format, &parent, &bytes, sample.ended);
+        Trial { parent, delta: String::from_utf8_lossy(&bytes).into_owned(), tokens: sample.tokens.len(), candidate }
+    };
+    Ok(parents.into_iter().zip(samples.into_iter().flatten()).map(trial).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_learning_rate_rises_and_falls_to_zero() {
+        let recipe = Recipe {
+            format: Format::Edit,
+            examples: 800,
+            per_parent: 8,
+            lr: 1e-3,
+            warmup_steps: 10,
+            clip: 1.0,
+            max_tokens: 160,
+            seed: 0,
+            lora: LoraConfig::default(),
+        };
+        let rates: Vec<f64> = (0..100).map(|step| learning_rate(&recipe, step, 100)).collect();
+        assert!((rates[0] - 1e-4).abs() < 1e-12 && (rates[10] - 1e-3).abs() < 1e-12);
+        assert!(rates[99] > 0.0 && rates[99] < 2e-5);
+        assert!(rates[..10].is_sorted() && rates[10..].iter().rev().is_sorted());
+    }
+}
