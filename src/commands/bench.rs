@@ -1,8 +1,145 @@
+//! `eliteloop bench`: how fast this machine tunes, scores and generates with the default model's shapes.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use eliteloop::config::{LoraConfig, TuneConfig};
 use eliteloop::error::{Error, Result};
+use eliteloop::llm::adamw::AdamW;
+use eliteloop::llm::cache::Branches;
+use eliteloop::llm::catalogue;
+use eliteloop::llm::decoder::Decoder;
+use eliteloop::llm::lora::Lora;
+use eliteloop::llm::model_file::ModelFile;
+use eliteloop::llm::pack::Example;
+use eliteloop::llm::score::log_p;
+use eliteloop::llm::tune::{Plan, Schedule, tune};
+use eliteloop::printer;
+use serde_json::json;
 
 #[derive(clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// What to measure
+    #[arg(value_enum)]
+    what: What,
+    /// A name of the catalogue or a path to a model file
+    #[arg(long, default_value = "smollm2-135m-instruct")]
+    model: String,
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 300)]
+    prompt: usize,
+    /// Tokens of each completion
+    #[arg(long, default_value_t = 60)]
+    completion: usize,
+    /// Completions
+    #[arg(long, default_value_t = 8)]
+    branches: usize,
+    /// Give each completion a prompt of its own, as plain rows have
+    #[arg(long)]
+    rows: bool,
+    #[arg(long, default_value_t = 3)]
+    repeats: usize,
+    #[arg(long)]
+    json: bool,
+}
 
-pub fn run(_args: &Args) -> Result<()> {
-    Err(Error::machine("not built yet"))
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// LoRA steps on all projections, rank 16
+    Tune,
+    /// Sampled tokens, without choosing them
+    Generate,
+    /// Log-probabilities of completions
+    Score,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 {
+        return Err(Error::input("--prompt, --completion, --branches and --repeats are at least 1"));
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build();
+    pool.map_err(|e| Error::machine("no threads").caused_by(e))?.install(|| measure(args))
+}
+
+fn measure(args: &Args) -> Result<()> {
+    let file = ModelFile::open(&catalogue::find(&args.model)?)?;
+    let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+    let examples = examples(args, decoder.config().vocab as u32);
+    // What plain rows would have processed: the prompt once for each completion.
+    let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
+    let (what, seconds, tokens) = match args.what {
+        What::Tune => {
+            let (seconds, tokens) = time_tune(&decoder, &examples, args.repeats)?;
+            ("tune", seconds, tokens)
+        }
+        What::Score => {
+            let budget = examples.iter().map(|e| e.prompt.len() + e.completion.len()).sum();
+            let seconds = median(args.repeats, || log_p(&decoder, None, &examples, budget).map(drop))?;
+            ("score", seconds, row_tokens)
+        }
+        What::Generate => {
+            let prefix = decoder.prefill(&examples[0].prompt, None)?;
+            let seconds = median(args.repeats, || {
+                let mut branches = Branches::new(&decoder, &prefix, args.branches, args.completion);
+                for i in 0..args.completion {
+                    branches.step(&examples.iter().map(|e| e.completion[i]).collect::<Vec<_>>())?;
+                }
+                Ok(())
+            })?;
+            ("generate", seconds, (args.branches * args.completion) as f64)
+        }
+    };
+    let row_rate = matches!(args.what, What::Tune).then_some(row_tokens / seconds);
+    if args.json {
+        let (prompt, completion, branches, threads) = (args.prompt, args.completion, args.branches, args.threads);
+        printer::data(json!({
+            "what": what, "model": args.model, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
+            "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+        }));
+    } else {
+        let rows = row_rate.map(|r| format!("; {r:.0} tokens/s of plain rows")).unwrap_or_default();
+        printer::data(format_args!("{what}: {:.0} tokens/s ({seconds:.3} s{rows})", tokens / seconds));
+    }
+    Ok(())
+}
+
+/// Completions that share a prompt, or each with its own; the tokens mean nothing.
+fn examples(args: &Args, vocab: u32) -> Vec<Example> {
+    let tokens = |n: usize, stream: usize| (0..n).map(|i| (i as u32 * 7919 + stream as u32 * 104_729 + 1000) % vocab).collect::<Vec<_>>();
+    let each = |i: usize| Example {
+        id: i.to_string(),
+        prompt: tokens(args.prompt, if args.rows { i + 1 } else { 0 }),
+        completion: tokens(args.completion, 100 + i),
+    };
+    (0..args.branches).map(each).collect()
+}
+
+/// Median seconds of a step after the first, and its tokens.
+fn time_tune(decoder: &Decoder, examples: &[Example], repeats: usize) -> Result<(f64, f64)> {
+    let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 0)?;
+    let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
+    let config = TuneConfig { epochs: repeats + 1, ..TuneConfig::default() };
+    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 1024, seed: 0, abort: &AtomicBool::new(false) };
+    let (mut last, mut seconds) = (None, Vec::new());
+    let log = tune(decoder, &mut lora, &mut optimiser, examples, &plan, |_, _, _| {
+        if let Some(last) = last.replace(Instant::now()) {
+            seconds.push(last.elapsed().as_secs_f64());
+        }
+    })?;
+    seconds.sort_by(f64::total_cmp);
+    Ok((seconds[seconds.len() / 2], log.tokens as f64 / log.steps.len() as f64))
+}
+
+fn median(repeats: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    run()?;
+    let mut seconds = Vec::with_capacity(repeats);
+    for _ in 0..repeats {
+        let start = Instant::now();
+        run()?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok(seconds[seconds.len() / 2])
 }

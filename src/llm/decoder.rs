@@ -115,9 +115,10 @@ impl Decoder {
             let gate_up = joined("mlp", &[("gate_proj", config.ffn), ("up_proj", config.ffn)], config.width, false)?;
             let down = joined("mlp", &[("down_proj", config.width)], config.ffn, false)?;
             let mut norm = |name: &str, size: usize| tensor(&format!("model.layers.{i}.{name}.weight"), &[size]);
-            let head_norms = match config.qk_norm {
-                true => Some([norm("self_attn.q_norm", config.head_dim)?, norm("self_attn.k_norm", config.head_dim)?]),
-                false => None,
+            let head_norms = if config.qk_norm {
+                Some([norm("self_attn.q_norm", config.head_dim)?, norm("self_attn.k_norm", config.head_dim)?])
+            } else {
+                None
             };
             let (input_norm, mlp_norm) = (norm("input_layernorm", config.width)?, norm("post_attention_layernorm", config.width)?);
             layers.push(Arc::new(Layer { input_norm, qkv, head_norms, o, mlp_norm, gate_up, down }));

@@ -11,6 +11,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
+use super::model_file::hex;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
@@ -136,7 +137,7 @@ impl Lora {
 
     /// The matrices of the adapter itself, under their PEFT names.
     pub fn matrices(&self) -> Result<Vec<(String, Tensor)>> {
-        self.named(&self.layers.iter().map(|v| v.as_detached_tensor()).collect::<Vec<_>>())
+        self.named(&self.layers.iter().map(Var::as_detached_tensor).collect::<Vec<_>>())
     }
 
     /// Replaces every matrix by what `get` gives for its PEFT name and shape.
@@ -182,6 +183,6 @@ impl Lora {
         for layer in self.snapshot()? {
             hash.update(bytemuck::cast_slice::<f32, u8>(&layer));
         }
-        Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Ok(hex(&hash.finalize()))
     }
 }

@@ -23,6 +23,7 @@ impl<'a> View<'a> {
         Self::strided(data, rows, columns, columns)
     }
 
+    #[must_use]
     pub fn t(self) -> Self {
         Self { rows: self.columns, columns: self.rows, row: self.column, column: self.row, ..self }
     }
