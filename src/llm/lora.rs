@@ -11,7 +11,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
-use super::model_file::hex;
+use crate::hash::hex;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
