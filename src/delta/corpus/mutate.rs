@@ -3,10 +3,11 @@
 use rand::Rng;
 use rand::seq::{IndexedMutRandom, IndexedRandom, IteratorRandom};
 
-use super::network::{
-    Activation, Block, Habits, Kind, Layout, Network, Norm, Unit, WIDTHS, pick, random_activation, random_branch, random_dropout,
-    random_kernel, random_kind, random_norm, random_pool, random_pooling, random_unit,
+use super::draft::{
+    Habits, pick, random_activation, random_branch, random_dropout, random_kernel, random_kind, random_norm, random_pool, random_pooling,
+    random_unit,
 };
+use super::network::{Activation, Block, Kind, Layout, Network, Norm, Unit, WIDTHS};
 use super::render;
 
 #[derive(Clone, Copy)]
