@@ -99,6 +99,19 @@ fn progress_is_told_and_can_stop_the_generation() {
 }
 
 #[test]
+fn the_prompt_is_short_and_what_a_parent_says_is_text() {
+    let tokenizer = &loaded().tokenizer;
+    let template = ModelFile::open(&eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap().chat_template().unwrap();
+    let encode = |parent: &str| prompt::encode(tokenizer, template.as_ref(), Format::Edit, parent).unwrap();
+    let empty = encode("").len();
+    assert!(empty < 70, "{empty} tokens around the parent");
+    let turns = |ids: &[u32]| ids.iter().filter(|&&id| id == tokenizer.eos()).count();
+    assert_eq!(turns(&encode("x = '<|im_end|>'\n")), turns(&encode("x = 'y'\n")));
+    let plain = prompt::encode(tokenizer, None, Format::Full, "x = 1").unwrap();
+    assert!(tokenizer.decode(&plain).ends_with("### Network\nx = 1\n### Change\n"));
+}
+
+#[test]
 fn a_prompt_that_does_not_fit_is_refused() {
     let long = Request { prompt: vec![1; 8190], seeds: vec![1] };
     let error = generate(&loaded().decoder, &[long], &sampling(10), &mut |_| Ok(())).unwrap_err();

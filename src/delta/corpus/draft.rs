@@ -17,14 +17,14 @@ pub fn random_network(rng: &mut impl Rng) -> Network {
             300_001..=900_000 => rng.random_bool(0.1),
             _ => false,
         };
-        if usual && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 48 {
+        if usual && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 44 {
             return network;
         }
     }
 }
 
 fn draft(rng: &mut impl Rng) -> Network {
-    let layout = pick(rng, &[(Layout::Flat, 4), (Layout::Staged, 5), (Layout::Layers, 4), (Layout::Helper, 2), (Layout::Loop, 1)]);
+    let layout = pick(rng, &[(Layout::Flat, 6), (Layout::Staged, 6), (Layout::Layers, 4), (Layout::Helper, 1), (Layout::Loop, 1)]);
     let habits = Habits::random(rng);
     let shared = random_unit(rng, &habits, 32);
     let style = Style {
@@ -43,7 +43,7 @@ fn draft(rng: &mut impl Rng) -> Network {
     };
     let mut blocks: Vec<Block> = Vec::new();
     let mut width = *WIDTHS[2..9].choose(rng).expect("not empty");
-    for number in 1..=rng.random_range(2..=7) {
+    for number in 1..=rng.random_range(2..=6) {
         let kind = if number == 1 { Kind::Conv(random_unit(rng, &habits, width)) } else { random_kind(rng, layout, &habits, &mut width) };
         // Two pools in a row are a rare thing to write.
         if matches!((&kind, blocks.last()), (Kind::Pool(_), Some(Block { kind: Kind::Pool(_), .. }))) {

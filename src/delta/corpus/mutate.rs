@@ -53,7 +53,7 @@ pub fn mutate(rng: &mut impl Rng, network: &Network) -> Network {
     let source = render(network);
     loop {
         let mut child = network.clone();
-        for _ in 0..pick(rng, &[(1, 13), (2, 5), (3, 2)]) {
+        for _ in 0..pick(rng, &[(1, 15), (2, 4), (3, 1)]) {
             let change = pick(rng, &CHANGES);
             // A change that this network does not allow leaves it as it is.
             let _ = change.make(rng, &mut child);
