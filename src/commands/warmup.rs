@@ -62,7 +62,7 @@ pub struct Args {
 
 impl Args {
     fn recipe(&self) -> Result<Recipe> {
-        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || !(self.lr > 0.0) {
+        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || self.lr.is_nan() || self.lr <= 0.0 {
             return Err(Error::input("--examples, --per-parent, --rank and --lr are above 0"));
         }
         Ok(Recipe {

@@ -3,10 +3,11 @@
 use rand::Rng;
 use rand::seq::{IndexedMutRandom, IndexedRandom, IteratorRandom};
 
-use super::network::{
-    Activation, Block, Habits, Kind, Layout, Network, Norm, Unit, WIDTHS, pick, random_activation, random_branch, random_dropout,
-    random_kernel, random_kind, random_norm, random_pool, random_pooling, random_unit,
+use super::draft::{
+    Habits, pick, random_activation, random_branch, random_dropout, random_kernel, random_kind, random_norm, random_pool, random_pooling,
+    random_unit,
 };
+use super::network::{Activation, Block, Kind, Layout, Network, Norm, Unit, WIDTHS};
 use super::render;
 
 #[derive(Clone, Copy)]
@@ -52,7 +53,7 @@ pub fn mutate(rng: &mut impl Rng, network: &Network) -> Network {
     let source = render(network);
     loop {
         let mut child = network.clone();
-        for _ in 0..pick(rng, &[(1, 13), (2, 5), (3, 2)]) {
+        for _ in 0..pick(rng, &[(1, 15), (2, 4), (3, 1)]) {
             let change = pick(rng, &CHANGES);
             // A change that this network does not allow leaves it as it is.
             let _ = change.make(rng, &mut child);
