@@ -14,7 +14,7 @@ pub mod sandbox;
 pub mod summary;
 pub mod trace;
 
-pub use check::Limits;
+pub use check::{Limits, Refusal};
 pub use failure::TraceFailure;
 pub use infer::infer;
 pub use trace::{TraceOptions, trace};

@@ -166,7 +166,7 @@ fn failure(vm: &VirtualMachine, exception: &PyBaseExceptionRef) -> TraceFailure 
     let argument = |i: usize| exception.get_arg(i).and_then(|o| text(vm, &o)).unwrap_or_default();
     let kind = exception.class().name().to_string();
     let own = exception.class().as_object().get_attr("__module__", vm).ok().and_then(|o| text(vm, &o)).is_some_and(|m| m == "_import");
-    if record::overflowed() {
+    if record::too_large() {
         return TraceFailure::TooLarge { what: argument(0) };
     }
     match (own, kind.as_str()) {

@@ -32,6 +32,8 @@ def arange(start, end=None, step=1, **kwargs):
     if end is None:
         start, end = 0, start
     values, n = [], 0
+    if step == 0 or (end - start) / step > 1 << 20:
+        raise Unsupported("torch.arange of more than a million numbers")
     while (start + n * step < end) if step > 0 else (start + n * step > end):
         values.append(float(start + n * step))
         n += 1
@@ -79,7 +81,7 @@ def _functions():
         clip=T.clamp, t=T.t_, swapaxes=T.transpose, multiply=T.mul, divide=T.div, true_divide=T.div, subtract=T.sub, from_numpy=T.as_tensor,
         zeros=zeros, ones=ones, rand=rand, randn=randn, empty=zeros, zeros_like=_like(zeros), ones_like=_like(ones), empty_like=_like(zeros),
         randn_like=_like(randn), rand_like=_like(rand), full_like=lambda input, value, **kwargs: full(input._shape, value), arange=arange,
-        linspace=linspace, eye=eye, is_tensor=is_tensor, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
+        linspace=linspace, eye=eye, is_tensor=is_tensor, clone=Tensor.clone, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
         relu=F.relu, relu_=F.relu_, sigmoid=F.sigmoid, tanh=F.tanh, softmax=F.softmax, log_softmax=F.log_softmax, dropout=F.dropout, prelu=F.prelu,
         conv2d=F.conv2d, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
     )

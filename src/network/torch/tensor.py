@@ -146,7 +146,10 @@ class Tensor:
     def contiguous(self, *args, **kwargs):
         return self
 
-    to = cpu = cuda = float = double = half = type = type_as = requires_grad_ = retain_grad = clone = contiguous
+    to = cpu = cuda = float = double = half = type = type_as = requires_grad_ = retain_grad = contiguous
+
+    def clone(self, *args, **kwargs):
+        return _data(self._shape, self._init) if _outside(self) else _traced(node_of(self), self._shape)
 
     def detach(self):
         if self._node is not None:
