@@ -76,15 +76,17 @@ fn a_very_long_source_is_not_even_started() {
 }
 
 #[test]
-fn the_sandbox_has_no_environment() {
-    // Nothing of the interpreter can read it either; this holds even if something could.
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/network/trace.rs")).unwrap();
-    assert!(source.contains(".env_clear()") && source.contains(".current_dir(\"/\")"));
+fn the_sandbox_gets_no_environment_and_runs_in_the_root() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/surroundings.sh");
+    let failure = trace("class Net: pass", &TraceOptions { program, ..options(60.0) }).unwrap_err();
+    assert_eq!(failure, TraceFailure::Crash { reason: "exit code 3: 0 bytes in /".into() });
 }
 
 fn image(batch: Dim) -> Vec<Dim> {
     vec![batch, Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(4)]
 }
+
+type Forgery = (&'static str, &'static dyn Fn(&mut Graph));
 
 /// An honest graph: input, flatten, linear.
 fn honest() -> Graph {
@@ -122,7 +124,6 @@ fn a_forged_graph_is_refused_for_what_is_wrong_with_it() {
         graph.check([3, 4, 4], Limits::default())
     };
     assert_eq!(check(&|_| {}), Ok(()));
-    type Forgery = (&'static str, &'static dyn Fn(&mut Graph));
     let forgeries: [Forgery; 20] = [
         ("claims shape", &|g| g.nodes[2].shape[1] = Dim::Fixed(11)),
         ("claims shape", &|g| g.nodes[2].shape[0] = Dim::Fixed(2)),

@@ -19,7 +19,7 @@ fn fixture(name: &str) -> String {
 
 /// A network around one `forward`, with `fc` to finish with.
 fn network(init: &str, forward: &str) -> String {
-    let indent = |text: &str| text.lines().map(|l| format!("        {l}\n")).collect::<String>();
+    let indent = |text: &str| text.lines().fold(String::new(), |all, line| all + "        " + line + "\n");
     format!(
         "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n\nclass Net(nn.Module):\n    def __init__(self, num_classes=10):\n        \
          super().__init__()\n{}\n    def forward(self, x):\n{}",
@@ -99,7 +99,9 @@ fn tensors_start_from_the_distributions_of_pytorch() {
     assert_eq!(of("c").init, Init::Values(vec![1.0, 2.0]));
     let roles =
         [("a", Role::Parameter), ("b", Role::Frozen), ("norm.running_var", Role::Buffer), ("norm.num_batches_tracked", Role::Counter)];
-    roles.iter().for_each(|(name, role)| assert_eq!(of(name).role, *role, "{name}"));
+    for (name, role) in roles {
+        assert_eq!(of(name).role, role, "{name}");
+    }
 }
 
 #[test]
@@ -170,9 +172,9 @@ fn another_entry_is_a_class_or_a_function() {
 fn what_is_not_supported_is_named_with_its_line() {
     for (init, forward, name, line) in [
         ("self.c = nn.Conv3d(3, 4, 3)", "return x", "torch.nn.Conv3d", 9),
-        ("", "return torch.fft.fft(x)", "torch.fft.fft", 12),
-        ("", "return x.cumsum(1)", "Tensor.cumsum", 12),
-        ("", "import numpy as np\nreturn np.zeros(3)", "numpy.zeros", 13),
+        ("", "return torch.fft.fft(x)", "torch.fft.fft", 11),
+        ("", "return x.cumsum(1)", "Tensor.cumsum", 11),
+        ("", "import numpy as np\nreturn np.zeros(3)", "numpy.zeros", 12),
     ] {
         let failure = refused(init, forward);
         assert_eq!(failure, TraceFailure::Unsupported { name: name.into(), line: Some(line) });
@@ -191,10 +193,10 @@ fn mistakes_are_pytorchs_mistakes_with_their_line() {
         ("self.c = nn.Conv2d(4, 8, 3)", "return self.c(x)", "to have 4 channels, but got 3 channels", 12),
         ("self.fc = nn.Linear(100, 10)", "return self.fc(x.flatten(1))", "cannot be multiplied", 12),
         ("self.c = nn.Conv2d(3, 8, 3, groups=2)", "return x", "in_channels must be divisible by groups", 9),
-        ("", "return x.view(-1, 7)", "is invalid for input of size", 12),
-        ("", "return self.missing(x)", "'Net' object has no attribute 'missing'", 12),
-        ("", "return torch.cat([x, x[:, :, 1:]], 1)", "concatenation", 12),
-        ("", "return x + x[:, :2]", "do not broadcast", 12),
+        ("", "return x.view(-1, 7)", "is invalid for input of size", 11),
+        ("", "return self.missing(x)", "'Net' object has no attribute 'missing'", 11),
+        ("", "return torch.cat([x, x[:, :, 1:]], 1)", "concatenation", 11),
+        ("", "return x + x[:, :2]", "do not broadcast", 11),
     ] {
         let failure = refused(init, forward);
         assert!(failure.to_string().contains(part), "{failure}");

@@ -1,4 +1,4 @@
-//! From a PyTorch source to a graph that Rust owns.
+//! From a `PyTorch` source to a graph that Rust owns.
 //!
 //! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
 //! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.

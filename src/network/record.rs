@@ -2,6 +2,9 @@
 //!
 //! State lives in a thread-local, since the interpreter calls plain functions on the one thread it runs on.
 
+// Native functions of the interpreter take their arguments by value.
+#![allow(clippy::needless_pass_by_value)]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -177,9 +180,10 @@ fn json(object: &PyObject, depth: usize, vm: &VirtualMachine) -> PyResult<Value>
 
 /// The native half of `math`.
 pub fn math(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
+    type Function = fn(f64) -> f64;
     let module = vm.new_module("_math", vm.ctx.new_dict(), None);
     let dict = module.dict();
-    let functions: [(&'static str, fn(f64) -> f64); 17] = [
+    let functions: [(&'static str, Function); 17] = [
         ("exp", f64::exp),
         ("log", f64::ln),
         ("log2", f64::log2),
