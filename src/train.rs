@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::progress::Phase;
-use crate::proxy::{Failure, Outcome};
 use crate::proxy::pool::Event;
 use crate::proxy::worker::Job;
+use crate::proxy::{Failure, Outcome};
 use crate::record::{Candidate, NetworkId, Stage, Training};
 use crate::run::Run;
 use crate::seed;
@@ -65,7 +65,9 @@ fn training(network: NetworkId, seed_index: u64, seed: u64, result: std::result:
             let curve = serde_json::to_string(&done.curve)?;
             Training { network, seed_index, seed, accuracy: Some(done.accuracy), curve, failure: None, seconds: done.seconds }
         }
-        Err(failure) => Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 },
+        Err(failure) => {
+            Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 }
+        }
     })
 }
 

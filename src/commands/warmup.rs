@@ -12,12 +12,12 @@ use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
 use eliteloop::delta::{self, prompt};
 use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::hash::hex;
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::ChatTemplate;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::lora::Lora;
-use eliteloop::hash::hex;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::{printer, seed};
@@ -183,7 +183,7 @@ fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
 }
 
 fn prompt_hash(format: Format) -> Result<String> {
-    Ok(hex(&Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+    Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
 }
 
 fn report(trials: &[Trial], seconds: f64) {

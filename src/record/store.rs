@@ -141,7 +141,9 @@ impl Store {
     pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
         let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
         let mut rows = statement.query([wanted.to_string()])?;
-        let row = rows.next()?.ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
+        let row = rows
+            .next()?
+            .ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
         network(row)
     }
 
