@@ -8,7 +8,6 @@ pub mod cycle;
 pub mod delta;
 pub mod elite;
 pub mod error;
-pub mod hash;
 pub mod home;
 pub mod llm;
 pub mod network;

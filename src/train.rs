@@ -90,8 +90,8 @@ pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.
 fn settle(candidate: &mut Candidate, trainings: &[Training]) {
-    let own = trainings.iter().filter(|t| t.network == candidate.id());
-    match own.filter_map(|t| t.failure.as_ref()).next() {
+    let mut own = trainings.iter().filter(|t| t.network == candidate.id());
+    match own.find_map(|t| t.failure.as_ref()) {
         None => candidate.stage = Some(Stage::Trained),
         Some(failure) => {
             candidate.reason = Some("training".into());

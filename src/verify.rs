@@ -168,7 +168,10 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
             }
         }
     }
-    let off = worst.1.filter(|_| !(worst.0 <= TOLERANCE)).map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
+    let off = worst
+        .1
+        .filter(|_| worst.0 > TOLERANCE || worst.0.is_nan())
+        .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
     Ok(vec![
         check("model", other, "SHA-256 as in the store".into()),
         check("adapters", adapters, format!("{} checkpoints", cycles.len())),

@@ -15,7 +15,6 @@ use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
 use crate::error::{Error, Result};
-use crate::hash::hex;
 use crate::seed;
 
 /// Where the parameters of a layer lie; the same for every layer.
