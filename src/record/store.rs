@@ -150,7 +150,7 @@ impl Store {
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for training in self.trainings()? {
+        for training in self.trainings()?.into_iter().filter(|t| !t.repeat) {
             seeds.entry(training.network).or_default().push(training.accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
@@ -194,8 +194,8 @@ impl Store {
 
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.accuracy, t.curve, t.failure, t.seconds],
+            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.repeat, t.accuracy, t.curve, t.failure, t.seconds],
         )?;
         Ok(())
     }
@@ -206,10 +206,11 @@ impl Store {
                 network: id(r, 0)?,
                 seed_index: r.get(1)?,
                 seed: r.get::<_, i64>(2)?.cast_unsigned(),
-                accuracy: r.get(3)?,
-                curve: r.get(4)?,
-                failure: r.get(5)?,
-                seconds: r.get(6)?,
+                repeat: r.get(3)?,
+                accuracy: r.get(4)?,
+                curve: r.get(5)?,
+                failure: r.get(6)?,
+                seconds: r.get(7)?,
             })
         })
     }

@@ -35,7 +35,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         candidates: show_candidates(&store, &candidates, &quality, &elites)?,
         lineage: lineage(&store, &candidates, &quality)?,
         best,
-        theory: Vec::new(),
+        theory: super::claims::panels(&store, &config, &candidates)?,
     };
     Ok(data)
 }
