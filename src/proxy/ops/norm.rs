@@ -1,4 +1,4 @@
-//! Batch normalisation over dimension 1 of (n, c, ..), with a ReLU behind it where the network has one.
+//! Batch normalisation over dimension 1 of (n, c, ..), with a `ReLU` behind it where the network has one.
 //!
 //! `y = weight * (x - mean) * inverse + bias`, `inverse = 1 / sqrt(variance + eps)`; in training mean and (biased) variance are
 //! the batch's, and `dx = weight * inverse * (dy - mean(dy) - xhat * mean(dy * xhat))`.
@@ -104,7 +104,7 @@ pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tens
     tensor(y, x.dims())
 }
 
-/// dx, dweight and dbias in training. `y` is the value behind the ReLU, if one is fused.
+/// dx, dweight and dbias in training. `y` is the value behind the `ReLU`, if one is fused.
 pub fn backward(x: &Tensor, y: Option<&Tensor>, weights: &Affine, saved: &Saved, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     let extents = Extents::of(x)?;
     let (weight, _) = affine(weights, extents.channels)?;
