@@ -68,7 +68,8 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmConfig {
-    /// A name of the catalogue (`eliteloop models list`) or a path to a GGUF file.
+    /// A name that `eliteloop models list` shows, a path to a GGUF file or a Hugging Face folder, or `hf:owner/name` in the local
+    /// Hugging Face cache.
     pub model: String,
     /// The adapter a run starts from: `warmup` (shipped, for the default model), `none`, or a PEFT folder.
     pub adapter: String,

@@ -46,6 +46,8 @@ enum Verb {
     Eval(commands::eval::Args),
     /// Tune a fresh model on random deltas, so that it knows the delta formats
     Warmup(commands::warmup::Args),
+    /// Carry an adapter between runs, models and other programs
+    Adapter(commands::adapter::Args),
     /// Models that are here
     Models(commands::models::Args),
     /// Data sets that are here
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Trace(args) => commands::trace::run(&args),
         Verb::Eval(args) => commands::eval::run(&args),
         Verb::Warmup(args) => commands::warmup::run(&args),
+        Verb::Adapter(args) => commands::adapter::run(&args),
         Verb::Models(args) => commands::models::run(&args),
         Verb::Data(args) => commands::data::run(&args),
         Verb::Bench(args) => commands::bench::run(&args),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
 
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 13] = [
     "seed=3",
     "cycles=2",
     "candidates=6",
@@ -16,6 +16,7 @@ const SMALL: [&str; 12] = [
     "proxy.train_images=128",
     "proxy.valid_images=100",
     "proxy.epochs=1",
+    "proxy.repeats=1",
     "elite.rho=0.5",
     "elite.held_out=0.3",
     "tune.epochs=2",

@@ -18,6 +18,7 @@ use eliteloop::llm::chat::ChatTemplate;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
+use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
@@ -163,6 +164,7 @@ fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
         Ok(())
     })?;
     lora.save(out, &loaded.file.name(), Precision::F16)?;
+    Provenance::of(&loaded.file)?.write(out)?;
     let last = &steps[steps.len() - steps.len().div_ceil(10)..];
     let record = Record {
         version: env!("CARGO_PKG_VERSION"),

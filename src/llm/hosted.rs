@@ -12,6 +12,7 @@ use super::generate::{self, Progress, Request, Sample};
 use super::lora::Lora;
 use super::model_file::ModelFile;
 use super::pack::Example;
+use super::provenance::Provenance;
 use super::sampling::Sampling;
 use super::score::log_p;
 use super::tokenizer::Tokenizer;
@@ -50,7 +51,12 @@ impl Llm {
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
-            Some(folder) => Lora::load(&folder, file.config())?,
+            Some(folder) => {
+                if let Some(provenance) = Provenance::read(&folder)? {
+                    provenance.check(&folder, chat.as_ref().map(ChatTemplate::hash).as_deref())?;
+                }
+                Lora::load(&folder, file.config())?
+            }
         };
         let max_context = config.max_context.min(file.config().context);
         let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
@@ -173,7 +179,7 @@ impl Llm {
 }
 
 /// Tokens of one forward and backward pass; bounds the memory of an update.
-const PASS_TOKENS: usize = 2048;
+pub const PASS_TOKENS: usize = 2048;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 
