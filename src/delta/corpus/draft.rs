@@ -17,23 +17,23 @@ pub fn random_network(rng: &mut impl Rng) -> Network {
             300_001..=900_000 => rng.random_bool(0.1),
             _ => false,
         };
-        if usual && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 44 {
+        if usual && cost.macs <= 40_000_000 && network.is_valid() && super::render(&network).lines().count() <= 52 {
             return network;
         }
     }
 }
 
 fn draft(rng: &mut impl Rng) -> Network {
-    let layout = pick(rng, &[(Layout::Flat, 6), (Layout::Staged, 6), (Layout::Layers, 4), (Layout::Helper, 1), (Layout::Loop, 1)]);
+    let layout = pick(rng, &[(Layout::Helper, 10), (Layout::Flat, 7), (Layout::Staged, 2), (Layout::Layers, 1), (Layout::Loop, 1)]);
     let habits = Habits::random(rng);
     let shared = random_unit(rng, &habits, 32);
     let style = Style {
         layout,
         loop_pool: rng.random_bool(0.8).then(|| random_pool(rng)),
         names: rng.random_range(0..4),
-        indent: if rng.random_bool(0.9) { 4 } else { 2 },
+        indent: 4,
         kernel_keyword: rng.random_bool(0.2),
-        same_padding: rng.random_bool(0.15),
+        same_padding: rng.random_bool(0.1),
         bare_conv: rng.random_bool(0.2),
         functional: rng.random_bool(0.5),
         compact: rng.random_bool(0.4),
@@ -82,8 +82,8 @@ pub(super) fn random_kind(rng: &mut impl Rng, layout: Layout, habits: &Habits, w
         let unit = random_unit(rng, habits, *width);
         let inner = Unit { stride: 1, ..unit.clone() };
         let kind = match rng.random_range(0..20) {
-            0..6 => Kind::Conv(unit),
-            6..9 => Kind::Separable {
+            0..8 => Kind::Conv(unit),
+            8 => Kind::Separable {
                 kernel: random_kernel(rng).max(3),
                 stride: unit.stride,
                 norm: unit.norm,
@@ -135,7 +135,7 @@ pub(super) fn random_kernel(rng: &mut impl Rng) -> usize {
 }
 
 pub(super) fn random_norm(rng: &mut impl Rng) -> Norm {
-    pick(rng, &[(Norm::Batch, 12), (Norm::None, 4), (Norm::Group(4), 2), (Norm::Group(8), 1), (Norm::Group(2), 1)])
+    pick(rng, &[(Norm::Batch, 15), (Norm::None, 4), (Norm::Group(4), 1)])
 }
 
 pub(super) fn random_activation(rng: &mut impl Rng) -> Activation {

@@ -43,7 +43,8 @@ pub(super) enum Layout {
     Staged,
     /// One attribute a layer, composed in `forward`.
     Layers,
-    /// A function that builds a unit and a class that adds a skip, used by the network.
+    /// A function that builds a unit, and classes for skips and branches that take any shape: each line of the network can be
+    /// changed by itself.
     Helper,
     /// A list of widths and a loop.
     Loop,
@@ -55,8 +56,7 @@ impl Layout {
             Kind::Conv(_) => true,
             Kind::Pool(_) | Kind::Dropout(_) => self != Self::Loop,
             Kind::Separable { .. } => matches!(self, Self::Flat | Self::Staged | Self::Layers),
-            Kind::Residual { .. } => matches!(self, Self::Staged | Self::Layers | Self::Helper),
-            Kind::Concat(_) => matches!(self, Self::Staged | Self::Layers),
+            Kind::Residual { .. } | Kind::Concat(_) => matches!(self, Self::Staged | Self::Layers | Self::Helper),
             Kind::Gate { .. } => self == Self::Staged,
         }
     }
@@ -323,9 +323,21 @@ impl Network {
                     *unit = Unit { width: unit.width, kernel: unit.kernel, stride: unit.stride, ..shared.clone() };
                 }
                 (Layout::Helper, Kind::Residual { units, after }) => {
-                    let first = Unit { width: map.channels, stride: 1, ..shared.clone() };
-                    *units = vec![first.clone(), Unit { norm: Norm::None, activation: None, ..first }];
-                    *after = shared.activation;
+                    for unit in units.iter_mut() {
+                        *unit = Unit { width: unit.width, kernel: unit.kernel, stride: 1, ..shared.clone() };
+                    }
+                    if let Some(last) = units.last_mut() {
+                        last.width = map.channels;
+                    }
+                    *after = None;
+                }
+                (Layout::Helper, Kind::Concat(branches)) => {
+                    for units in branches.iter_mut() {
+                        units.truncate(1);
+                        for unit in units {
+                            *unit = Unit { width: unit.width, kernel: unit.kernel, stride: 1, ..shared.clone() };
+                        }
+                    }
                 }
                 (Layout::Loop, Kind::Conv(unit)) => *unit = Unit { width: unit.width, stride: 1, ..shared.clone() },
                 (_, Kind::Separable { point, .. }) => (point.kernel, point.stride) = (1, 1),
