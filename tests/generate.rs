@@ -121,6 +121,7 @@ fn a_prompt_that_does_not_fit_is_refused() {
 /// A model of random weights, small enough to be warmed up in a test.
 fn tiny(vocab: usize) -> Decoder {
     let config = DecoderConfig {
+        rope_scaling: None,
         family: Family::Llama,
         vocab,
         width: 32,
