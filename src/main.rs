@@ -10,6 +10,19 @@ use eliteloop::printer;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+unsafe extern "C" {
+    /// Of mimalloc.
+    fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
+}
+
+/// Keeps freed memory for the next training step instead of giving it back to the system and having it cleared again, which
+/// took a fifth of a step's time.
+fn keep_freed_memory() {
+    const PURGE_DELAY: std::ffi::c_int = 15;
+    // SAFETY: a call without preconditions; the number is that of `mi_option_purge_delay`, -1 means never.
+    unsafe { mi_option_set(PURGE_DELAY, -1) };
+}
+
 #[derive(Parser)]
 #[command(name = "eliteloop", version, about = "A local LLM improves neural networks, and itself, by the cross-entropy method")]
 struct Cli {
@@ -50,6 +63,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     let done = match Cli::parse().verb {
         Verb::Run(args) => commands::run::run(&args),
         Verb::Resume(args) => commands::resume::run(&args),
