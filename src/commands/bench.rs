@@ -97,6 +97,7 @@ fn measure(args: &Args) -> Result<()> {
         printer::data(json!({
             "what": what, "model": args.model, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
             "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+            "peak_mib": eliteloop::progress::peak_memory_mib(),
         }));
     } else {
         let rows = row_rate.map(|r| format!("; {r:.0} tokens/s of plain rows")).unwrap_or_default();
