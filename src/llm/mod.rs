@@ -14,6 +14,7 @@ pub mod gguf;
 pub mod hosted;
 pub mod layer;
 pub mod lora;
+pub mod mask;
 pub mod model_file;
 pub mod ops;
 pub mod pack;
