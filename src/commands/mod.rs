@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+pub mod adapter;
 pub mod bench;
 pub mod data;
 pub mod eval;

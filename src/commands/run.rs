@@ -47,7 +47,10 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
 
 /// The LLM's threads are rayon's global ones.
 pub fn set_threads(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| Error::machine("the threads could not be started").caused_by(e))
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::machine("the threads could not be started").caused_by(e))
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once.

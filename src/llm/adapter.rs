@@ -108,12 +108,27 @@ fn settings(text: &str) -> Result<LoraConfig, String> {
     if !(json["bias"].is_null() || json["bias"] == "none") {
         return Err(format!("bias is {}, only \"none\" is read", json["bias"]));
     }
-    for switch in ["use_dora", "use_rslora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
+    for switch in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
         if json[switch] == true {
             return Err(format!("{switch} is on, which is not supported"));
         }
     }
-    for special in ["rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "layer_replication", "target_parameters"] {
+    // These start from changed base weights, which the adapter does not hold.
+    if let Some(start) =
+        json["init_lora_weights"].as_str().filter(|s| ["pissa", "olora", "corda", "loftq"].iter().any(|p| s.starts_with(p)))
+    {
+        return Err(format!("init_lora_weights is {start}, which changes the model itself"));
+    }
+    for special in [
+        "rank_pattern",
+        "alpha_pattern",
+        "modules_to_save",
+        "layers_to_transform",
+        "layer_replication",
+        "target_parameters",
+        "trainable_token_indices",
+        "alora_invocation_tokens",
+    ] {
         let empty = match &json[special] {
             Value::Null => true,
             Value::Object(map) => map.is_empty(),
@@ -127,9 +142,11 @@ fn settings(text: &str) -> Result<LoraConfig, String> {
     let rank = json["r"].as_u64().ok_or("r is not a whole number")? as usize;
     let targets = json["target_modules"].as_array().ok_or("target_modules is not a list")?;
     let targets = targets.iter().map(|t| t.as_str().map(String::from).ok_or("a target module is not text"));
+    let alpha = json["lora_alpha"].as_f64().ok_or("lora_alpha is not a number")?;
     Ok(LoraConfig {
         rank,
-        alpha: json["lora_alpha"].as_f64().ok_or("lora_alpha is not a number")?,
+        // rsLoRA scales by alpha / sqrt(rank): the same adapter with another alpha.
+        alpha: if json["use_rslora"] == true { alpha * (rank as f64).sqrt() } else { alpha },
         dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
         targets: targets.collect::<Result<_, _>>()?,
     })

@@ -141,14 +141,16 @@ impl Store {
     pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
         let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
         let mut rows = statement.query([wanted.to_string()])?;
-        let row = rows.next()?.ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
+        let row = rows
+            .next()?
+            .ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
         network(row)
     }
 
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for training in self.trainings()? {
+        for training in self.trainings()?.into_iter().filter(|t| !t.repeat) {
             seeds.entry(training.network).or_default().push(training.accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
@@ -192,8 +194,8 @@ impl Store {
 
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.accuracy, t.curve, t.failure, t.seconds],
+            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.repeat, t.accuracy, t.curve, t.failure, t.seconds],
         )?;
         Ok(())
     }
@@ -204,10 +206,11 @@ impl Store {
                 network: id(r, 0)?,
                 seed_index: r.get(1)?,
                 seed: r.get::<_, i64>(2)?.cast_unsigned(),
-                accuracy: r.get(3)?,
-                curve: r.get(4)?,
-                failure: r.get(5)?,
-                seconds: r.get(6)?,
+                repeat: r.get(3)?,
+                accuracy: r.get(4)?,
+                curve: r.get(5)?,
+                failure: r.get(6)?,
+                seconds: r.get(7)?,
             })
         })
     }
