@@ -69,6 +69,7 @@ impl Run {
                 s.set_meta("model_name", &llm.identity.name)?;
                 s.set_meta("chat_template", llm.identity.chat_template.as_deref().unwrap_or("none"))?;
             }
+            s.stamp("started")?;
             s.set_starts(&starts)
         })?;
         let filter = Filter::new(&config.novelty, config.seed);

@@ -6,10 +6,10 @@
 use crate::config::Policy;
 use crate::elite::CycleElites;
 use crate::error::{Error, Result};
+use crate::files::replace_folder;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::progress::Phase;
-use crate::record::folder::replace_folder;
 use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Tuning, TuningStep};
 use crate::run::Run;
 use crate::seed;

@@ -121,6 +121,7 @@ fn a_prompt_that_does_not_fit_is_refused() {
 /// A model of random weights, small enough to be warmed up in a test.
 fn tiny(vocab: usize) -> Decoder {
     let config = DecoderConfig {
+        rope_scaling: None,
         family: Family::Llama,
         vocab,
         width: 32,
@@ -190,7 +191,7 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
 
     let merged = decoder.merged(&lora).unwrap();
     let model = Model { decoder: &merged, ..model };
-    let trials = try_out(&model, &recipe, 3, &mut |_| Ok(())).unwrap();
+    let trials = try_out(&model, &recipe, 3, (1.0, 1.0), &mut |_| Ok(())).unwrap();
     assert_eq!(trials.len(), 3);
     for trial in trials {
         assert!(trial.tokens >= 1 && trial.tokens <= 24);

@@ -295,6 +295,49 @@ fn bad_input_is_refused_with_a_hint_before_anything_is_written() {
     }
 }
 
+/// A small file system of its own, gone with the test.
+#[cfg(target_os = "linux")]
+struct SmallDisk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(place.path()).stderr(Stdio::null());
+        mount.status().is_ok_and(|s| s.success()).then_some(Self(place))
+    }
+
+    fn grow(&self, size: &str) {
+        assert!(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
+    // Room for the first checkpoint (20 MB) and not for the second.
+    let Some(disk) = SmallDisk::mount("30m") else {
+        eprintln!("SKIPPED: mounting a small file system needs root");
+        return;
+    };
+    let run = disk.0.path().join("run");
+    let (code, stderr) = fail(start(&run, &[]));
+    assert!(code == 1 && stderr.contains("disk is full"), "{code}: {stderr}");
+    disk.grow("200m");
+    let mut resume = program("resume");
+    resume.arg(&run);
+    succeed(resume);
+    assert!(contents(&run) == unbroken().contents);
+}
+
 #[test]
 fn a_run_of_another_store_version_is_refused() {
     let base = tempfile::tempdir().unwrap();

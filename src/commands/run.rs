@@ -37,6 +37,9 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
     match cycle::run(&mut run)? {
         Ending::Finished => {
             best::write(&run.store, folder)?;
+            if run.store.meta("finished")?.is_none() {
+                run.store.stamp("finished")?;
+            }
             run.store.seal()?;
             printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
         }

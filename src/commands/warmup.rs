@@ -54,6 +54,12 @@ pub struct Args {
     /// Sample one delta for each of N unseen parents and count the valid ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     check: usize,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
     /// Check this adapter instead of making one
     #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
     adapter: Option<PathBuf>,
@@ -141,7 +147,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = Loaded::open(&args.model)?;
     let merged = loaded.decoder.merged(&Lora::load(folder, loaded.file.config())?)?;
     let start = Instant::now();
-    let trials = try_out(&loaded.model(&merged), &recipe, args.check, &mut |_| Ok(()))?;
+    let trials = try_out(&loaded.model(&merged), &recipe, args.check, (args.temperature, args.top_p), &mut |_| Ok(()))?;
     report(&trials, start.elapsed().as_secs_f64());
     match &args.dump {
         Some(folder) => dump_trials(folder, &trials),

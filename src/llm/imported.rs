@@ -9,8 +9,8 @@ use super::chat::ChatTemplate;
 use super::config::Family;
 use super::model_file::ModelFile;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 use crate::home;
-use crate::record::folder::write_whole;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -237,12 +237,6 @@ pub fn sha256(path: &Path) -> Result<String> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     let architecture = gguf.text("general.architecture")?;
     let family = Family::from_name(architecture).ok_or_else(|| {

@@ -106,6 +106,12 @@ impl Store {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
     }
 
+    /// Notes under `key` what time it is.
+    pub fn stamp(&self, key: &str) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?1, strftime('%Y-%m-%d %H:%M UTC', 'now'))", [key])?;
+        Ok(())
+    }
+
     pub fn set_starts(&self, starts: &[(String, String)]) -> Result<()> {
         self.set_meta("starts", &serde_json::to_string(starts)?)
     }

@@ -175,7 +175,7 @@ fn best(store: &Store, candidates: &[record::Candidate]) -> Result<Option<Best>>
     // A run whose start network is still the best has no best candidate to show.
     let (Some((id, Some(candidate))), Some((start, _))) = (chain.first(), chain.last()) else { return Ok(None) };
     let network = store.network(id)?;
-    let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id).collect();
+    let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id && !t.repeat).collect();
     let curve: Vec<proxy::Epoch> = trainings.first().map(|t| serde_json::from_str(&t.curve)).transpose()?.unwrap_or_default();
     let quality_per_seed: Vec<f64> = trainings.iter().filter_map(|t| t.accuracy).collect();
     Ok(Some(Best {
