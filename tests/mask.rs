@@ -12,6 +12,7 @@ use eliteloop::delta::{Failure, apply, apply_completion, prompt, write};
 use eliteloop::llm::chat::ChatTemplate;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::generate::{Request, generate_masked};
+use eliteloop::llm::lora::Lora;
 use eliteloop::llm::mask::{Mask, TokenTrie};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
@@ -116,10 +117,10 @@ fn the_grammar_accepts_what_applies_and_nothing_else() {
             assert!(applies || !accepted);
             // What the edit grammar leaves out: see its module.
             let left_out = match format {
-                Format::Edit => delta.lines().any(|line| {
+                Format::Edit => delta.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line)).any(|line| {
                     let code = line.trim_start();
                     let digits = line.bytes().take_while(u8::is_ascii_digit).count();
-                    let is_header = line.trim_end_matches('\r').bytes().all(|b| b"0123456789-+".contains(&b));
+                    let is_header = line.bytes().all(|b| b"0123456789-+".contains(&b));
                     (digits > 0 && !is_header)
                         || (line.starts_with('0') && !line.starts_with("0+"))
                         || line.contains("-0")
@@ -224,7 +225,7 @@ fn a_thousand_masked_samples_of_noise_apply() {
                     marks.iter().for_each(|&id| logits[id] += 5.0);
                     logits[tokenizer.eos() as usize] += more + 2.0;
                     let allowed = mask.allowed(&cursor);
-                    let draw = sampling.draw_allowed(&logits, &allowed, &mut rng).unwrap().expect("something can follow");
+                    let draw = sampling.draw_allowed(&logits, &allowed, &mut rng).unwrap().unwrap_or_else(|| panic!("nothing can follow {:?}", String::from_utf8_lossy(&text(&tokens))));
                     assert!(allowed.contains(draw.token) && draw.log_q >= draw.log_p);
                     if draw.token == tokenizer.eos() {
                         let child = apply_completion(format, &parent, &text(&tokens), true);
@@ -266,8 +267,10 @@ fn a_thousand_masked_samples_of_noise_apply() {
 #[test]
 fn masked_samples_of_the_model_apply_and_score_the_same() {
     let Loaded { file, tokenizer, template, .. } = loaded();
+    let adapter = eliteloop::home::models().join("warmup-smollm2-135m-instruct");
     let decoder = Decoder::new(file.config(), |name| file.tensor(name)).unwrap();
-    let sampling = sampling(48);
+    let decoder = decoder.merged(&Lora::load(&adapter, file.config()).unwrap()).unwrap();
+    let sampling = sampling(80);
     let arms = [(Format::Edit, Lines::Free, 1), (Format::Edit, Lines::Python, 2), (Format::Diff, Lines::Free, 3), (Format::Diff, Lines::Python, 0)];
     let parents: Vec<&str> = arms.iter().map(|arm| starts()[arm.2].1).collect();
     let masks: Vec<Mask> = arms.iter().zip(&parents).map(|(arm, parent)| mask(arm.0, parent, arm.1)).collect();
@@ -302,7 +305,7 @@ fn masked_samples_of_the_model_apply_and_score_the_same() {
         let (p, q) = log_p_and_q(&decoder, None, &[wrong], &[&masks[i]], &sampling, 2048).unwrap()[0];
         assert!(p.is_finite() && q == f64::NEG_INFINITY);
     }
-    println!("{ended} of 32 ended");
+    assert!(ended >= 16, "{ended} of 32 ended");
     // The same whatever is in the batch.
     let one = Request { prompt: requests[0].prompt.clone(), seeds: vec![5] };
     let alone = generate_masked(&decoder, &[one], &masks[..1], &sampling, &mut |_| Ok(())).unwrap();
@@ -325,7 +328,7 @@ fn labels_mark_errors_and_recover_at_the_next_line() {
     of(Format::Edit, &[("3\n", "vv"), ("9\n", "ee"), ("x = 1\n", "vvvvvv")], "v");
     of(Format::Edit, &[("x\n", "ee"), ("3\n", "vv")], "v");
     // Back before an edit above; an unclosed bracket; nothing at all; nothing changed.
-    of(Format::Edit, &[("5\n", "vv"), ("3\n", "ve")], "v");
+    of(Format::Edit, &[("5\n", "vv"), ("3\n", "ee")], "v");
     of(Format::Edit, &[("3\n", "vv"), ("x = f(y\n", "vvvvvvve")], "v");
     of(Format::Edit, &[], "e");
     of(Format::Edit, &[("1\n", "vv"), ("a = 1\n", "vvvvvv")], "e");

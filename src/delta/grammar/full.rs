@@ -22,7 +22,7 @@ pub enum Fence {
 /// Indentation of the open blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Blocks {
-    /// One byte each, the innermost lowest; the outermost, 0, is not kept.
+    /// One byte each, the innermost lowest; 0, the outermost, is not kept, and of more than eight the inner ones are.
     open: u64,
     /// Blanks at the start of this line; then, whether the line has begun.
     column: u8,
@@ -33,7 +33,8 @@ pub struct Blocks {
     any: bool,
 }
 
-const DEEPEST: u8 = 60;
+/// Most blanks at the start of a line.
+const DEEPEST: u8 = 250;
 
 impl Blocks {
     fn new() -> Self {
@@ -51,8 +52,7 @@ impl Blocks {
                 self.open = self.open << 8 | u64::from(self.column);
             }
         } else if self.wants_deeper {
-            // Eight blocks deep there is no room for another.
-            if self.column <= innermost || self.open >> 56 != 0 {
+            if self.column <= innermost {
                 return None;
             }
             self.open = self.open << 8 | u64::from(self.column);

@@ -79,6 +79,8 @@ enum Operand {
     Module(Module),
     /// A bracket of an earlier line, closed.
     Closed,
+    /// The colon of a slice, which may have nothing after it.
+    Slice,
 }
 
 /// A word of up to eight bytes is known, a longer one is no keyword.
@@ -111,7 +113,7 @@ const KEYWORDS: [&str; 35] = [
     "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try",
     "while", "with", "yield",
 ];
-/// Those that stand after an operand.
+/// Those that stand after an operand; `for` only inside brackets, `as` only before a colon.
 const BETWEEN: [&str; 9] = ["and", "as", "else", "for", "if", "in", "is", "not", "or"];
 
 fn packed(word: &[u8]) -> u64 {
@@ -199,7 +201,7 @@ impl Python {
             Mode::Word(word) if is_letter(byte) || byte.is_ascii_digit() => {
                 let word = word.with(byte)?;
                 let fits = match self.expect {
-                    Expect::Operator => word.starts(&BETWEEN),
+                    Expect::Operator => self.goes_on_with(word),
                     Expect::In => word.starts(&["in"]),
                     _ => true,
                 };
@@ -227,6 +229,18 @@ impl Python {
         }
     }
 
+    /// Whether a keyword that may stand after an operand here starts with `word`.
+    fn goes_on_with(self, word: Word) -> bool {
+        BETWEEN.iter().any(|keyword| {
+            let fits = match *keyword {
+                "for" => self.depth > 0,
+                "as" => self.statement == Statement::Compound,
+                _ => true,
+            };
+            fits && word.starts(&[keyword])
+        })
+    }
+
     fn at(self, mode: Mode) -> Self {
         Self { mode, ..self }
     }
@@ -239,8 +253,9 @@ impl Python {
     fn begin(self, byte: u8) -> Option<Self> {
         match byte {
             b' ' if !matches!(self.mode, Mode::Import) => return Some(self.at(Mode::Between)),
-            b'#' => return Some(self.at(Mode::Comment)),
-            b'\r' => return Some(self.at(Mode::CarriageReturn)),
+            // Nothing but the line's end can follow these.
+            b'#' => return self.may_end().then(|| self.at(Mode::Comment)),
+            b'\r' => return self.may_end().then(|| self.at(Mode::CarriageReturn)),
             _ => {}
         }
         let fresh = matches!(self.expect, Expect::Operand { fresh: true } | Expect::Statement);
@@ -261,6 +276,7 @@ impl Python {
                 b'(' | b'[' | b'{' => self.open(byte),
                 b')' | b']' | b'}' if fresh => self.close(byte),
                 b':' if fresh => self.colon(),
+                b',' if self.operand == Operand::Slice => Some(Self { operand: Operand::Value, ..self.then(Mode::Between, Expect::Operand { fresh: true }) }),
                 _ => is_letter(byte).then(|| self.at(Mode::Word(Word::new(byte)))),
             },
             Expect::Operator => match byte {
@@ -284,7 +300,7 @@ impl Python {
                 b'+' | b'-' | b'*' | b'/' | b'%' | b'@' | b'&' | b'|' | b'^' | b'<' | b'>' => {
                     Some(self.then(Mode::Operator { first: byte, must: false }, Expect::Operand { fresh: false }))
                 }
-                _ => Word::new(byte).starts(&BETWEEN).then(|| self.at(Mode::Word(Word::new(byte)))),
+                _ => self.goes_on_with(Word::new(byte)).then(|| self.at(Mode::Word(Word::new(byte)))),
             },
         }
     }
@@ -299,7 +315,7 @@ impl Python {
             b'[' => SQUARE,
             _ => CURLY,
         };
-        let inside = Self { brackets: self.brackets << 2 | kind, depth: self.depth + 1, ..self };
+        let inside = Self { brackets: self.brackets << 2 | kind, depth: self.depth + 1, operand: Operand::Value, ..self };
         (self.depth < DEEPEST).then(|| inside.then(Mode::Between, Expect::Operand { fresh: true }))
     }
 
@@ -324,7 +340,11 @@ impl Python {
         match self.depth {
             0 => compound.then(|| self.then(Mode::Between, Expect::End)),
             // A slice, a dictionary, the annotation of a parameter.
-            _ => (compound || self.brackets & 3 != ROUND).then(|| self.then(Mode::Between, Expect::Operand { fresh: true })),
+            _ => {
+                let operand = if self.brackets & 3 == SQUARE { Operand::Slice } else { Operand::Value };
+                let inside = Self { operand, ..self.then(Mode::Between, Expect::Operand { fresh: true }) };
+                (compound || self.brackets & 3 != ROUND).then_some(inside)
+            }
         }
     }
 
@@ -394,6 +414,10 @@ impl Python {
             (Expect::Operator, _) => true,
             _ => false,
         }
+    }
+
+    fn may_end(self) -> bool {
+        if self.is_part { self.line_may_end() } else { self.next_line().is_some() }
     }
 
     /// Whether a line that a delta gives may end here.
