@@ -20,7 +20,7 @@ use super::score::log_p;
 use super::tokenizer::Tokenizer;
 use super::tune::{self, Plan, Schedule, Step, TuneLog};
 use crate::config::{Format, LlmConfig, LoraConfig, Masking, Moments, TuneConfig};
-use crate::delta::grammar::{self, Grammar, Lines};
+use crate::delta::grammar;
 use crate::delta::prompt;
 use crate::error::{Error, Result};
 use crate::home;
@@ -85,13 +85,8 @@ impl Llm {
 
     /// What may be written of `parent`; None where anything may.
     pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<Mask> {
-        let lines = match masking {
-            Masking::None => return None,
-            Masking::Patch => Lines::Free,
-            Masking::Layers => Lines::Python,
-        };
-        let trie = self.trie.get_or_init(|| Arc::new(TokenTrie::new(&self.tokenizer)));
-        Some(Mask::new(trie.clone(), Grammar::new(format, parent, lines)))
+        let trie = || self.trie.get_or_init(|| Arc::new(TokenTrie::new(&self.tokenizer)));
+        if masking == Masking::None { None } else { Mask::of(masking, trie(), format, parent) }
     }
 
     /// Which tokens of a completion are valid: see [`grammar::label`].

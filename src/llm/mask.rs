@@ -5,12 +5,15 @@
 //! would apply.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use toktrie::{Recognizer, SimpleVob, TokRxInfo, TokTrie};
 
 use super::tokenizer::Tokenizer;
-use crate::delta::grammar::{Grammar, State};
+use crate::config::{Format, Masking};
+use crate::delta::grammar::{Grammar, Lines, State};
 
 /// Sets of tokens kept for one parent; each has a bit for each token.
 const KEPT: usize = 2048;
@@ -43,6 +46,7 @@ pub struct Mask {
     /// Tokens without a line feed, by [`Grammar::within_line`].
     within: Mutex<HashMap<State, Arc<SimpleVob>>>,
     all: Mutex<HashMap<State, Arc<SimpleVob>>>,
+    nanoseconds: AtomicU64,
 }
 
 /// A completion as far as it goes.
@@ -66,9 +70,9 @@ impl Allowed {
         self.end == Some(token) || self.tokens.get(token as usize)
     }
 
-    /// In ascending order.
+    /// All of them that are below `vocab`.
     pub fn tokens(&self, vocab: usize) -> impl Iterator<Item = usize> + '_ {
-        (0..vocab.min(self.tokens.len())).filter(|&token| self.contains(token as u32))
+        self.tokens.iter().chain(self.end).map(|token| token as usize).filter(move |&token| token < vocab)
     }
 }
 
@@ -101,7 +105,24 @@ impl Recognizer for Walk<'_> {
 impl Mask {
     #[must_use]
     pub fn new(tokens: Arc<TokenTrie>, grammar: Grammar) -> Self {
-        Self { tokens, grammar, within: Mutex::default(), all: Mutex::default() }
+        Self { tokens, grammar, within: Mutex::default(), all: Mutex::default(), nanoseconds: AtomicU64::new(0) }
+    }
+
+    /// The mask that a setting asks for, if any.
+    #[must_use]
+    pub fn of(masking: Masking, tokens: &Arc<TokenTrie>, format: Format, parent: &str) -> Option<Self> {
+        let lines = match masking {
+            Masking::None => return None,
+            Masking::Patch => Lines::Free,
+            Masking::Layers => Lines::Python,
+        };
+        Some(Self::new(tokens.clone(), Grammar::new(format, parent, lines)))
+    }
+
+    /// Time spent on [`Mask::allowed`] so far, over all threads.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 
     /// At the start of a completion.
@@ -116,6 +137,7 @@ impl Mask {
         let Some(state) = cursor.state else {
             return Allowed { tokens: Arc::new(self.tokens.within.alloc_token_set()), end: None };
         };
+        let begun = Instant::now();
         let end = self.grammar.ends(state, &cursor.text).then_some(self.tokens.end);
         let tokens = kept(&self.all, state, || {
             let inside = self.grammar.within_line(state);
@@ -124,6 +146,7 @@ impl Mask {
             tokens.or(&within);
             tokens
         });
+        self.nanoseconds.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         Allowed { tokens, end }
     }
 

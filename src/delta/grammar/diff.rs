@@ -4,8 +4,8 @@
 //! the hunk may end when a single place is left. Reading on always gets there: the place nearest the end of the parent runs out of
 //! lines first. Added lines are given freely.
 
-use super::given::{Given, Utf8};
 use super::Grammar;
+use super::given::{Given, Utf8};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
@@ -22,18 +22,29 @@ enum Place {
     /// Only here: the next old line is the parent's line `at`.
     At(u16),
     /// At each place from `from` on where the `read` lines that start at `start` (one such place) stand.
-    Among { from: u16, start: u16, read: u16 },
+    Among {
+        from: u16,
+        start: u16,
+        read: u16,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Line {
     Start,
     /// `seen` bytes of `---`, `+++` or `@@`.
-    Mark { mark: u8, seen: u8 },
+    Mark {
+        mark: u8,
+        seen: u8,
+    },
     /// The rest of such a line.
     Header(Utf8),
     /// The first `seen` bytes of the parent's line `like`; then a carriage return that is not part of it.
-    Old { like: u16, seen: u16, carriage: bool },
+    Old {
+        like: u16,
+        seen: u16,
+        carriage: bool,
+    },
     Added(Given),
 }
 
@@ -70,7 +81,9 @@ impl Grammar {
             (Line::Start, b'+') if state.place == Place::BeforeHunks && state.names <= 1 => Line::Mark { mark: b'+', seen: 1 },
             (Line::Start, _) if state.place == Place::BeforeHunks => return None,
             (Line::Start, b' ' | b'-') => Line::Old { like: self.next_lines(state.place).next()?, seen: 0, carriage: false },
-            (Line::Start, b'\r') => Line::Old { like: self.next_lines(state.place).find(|&i| self.line(i).is_empty())?, seen: 0, carriage: true },
+            (Line::Start, b'\r') => {
+                Line::Old { like: self.next_lines(state.place).find(|&i| self.line(i).is_empty())?, seen: 0, carriage: true }
+            }
             (Line::Start, b'+') => Line::Added(Given::new(self.lines_given)),
             (Line::Start, _) => return None,
             (Line::Mark { mark, seen }, _) => {

@@ -71,11 +71,21 @@ struct Edit {
 enum Line {
     Start,
     /// `5`, or `5-8` with its first number known.
-    Number { first: Option<u16>, value: u16 },
-    Dash { first: u16 },
-    Plus { after: u16 },
+    Number {
+        first: Option<u16>,
+        value: u16,
+    },
+    Dash {
+        first: u16,
+    },
+    Plus {
+        after: u16,
+    },
     /// A carriage return after a header.
-    Closed { start: u16, end: u16 },
+    Closed {
+        start: u16,
+        end: u16,
+    },
     /// White space so far.
     Indentation(Indent),
     /// A carriage return after white space.
@@ -210,11 +220,14 @@ mod tests {
 
     #[test]
     fn indentation_fits_where_strings_say_so() {
-        let all: Vec<String> = (0..5).flat_map(|n| (0..1 << n).map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { '\t' } else { ' ' }).collect())).collect();
+        let all: Vec<String> = (0..5)
+            .flat_map(|n| (0..1 << n).map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { '\t' } else { ' ' }).collect()))
+            .collect();
         for own in &all {
             for first in &all {
                 for base in &all {
-                    let expected = own.starts_with(first.as_str()) || first.strip_prefix(own.as_str()).is_some_and(|more| base.ends_with(more));
+                    let expected =
+                        own.starts_with(first.as_str()) || first.strip_prefix(own.as_str()).is_some_and(|more| base.ends_with(more));
                     assert_eq!(Indent::of(own).fits(Indent::of(first), Indent::of(base)), expected, "{own:?} {first:?} {base:?}");
                 }
             }

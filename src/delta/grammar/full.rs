@@ -1,8 +1,8 @@
 //! A whole source: any text without a Markdown fence, or Python with its blocks indented.
 
+use super::Lines;
 use super::given::Utf8;
 use super::python::Python;
-use super::Lines;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -122,7 +122,8 @@ impl State {
         match self {
             Self::Free { utf8, .. } => utf8 == Utf8::Whole,
             Self::Python { utf8, line, blocks } => {
-                utf8 == Utf8::Whole && Self::end_line(line, blocks).is_some_and(|(line, blocks)| !line.is_inside_brackets() && !blocks.wants_deeper)
+                utf8 == Utf8::Whole
+                    && Self::end_line(line, blocks).is_some_and(|(line, blocks)| !line.is_inside_brackets() && !blocks.wants_deeper)
             }
         }
     }

@@ -29,11 +29,17 @@ enum Mode {
     Between,
     Word(Word),
     Number(Number),
-    Text { quote: u8, escaped: bool },
+    Text {
+        quote: u8,
+        escaped: bool,
+    },
     /// A string has just ended; another may follow it directly.
     Quoted,
     /// An operator that its next byte may lengthen, or must (by `=`).
-    Operator { first: u8, must: bool },
+    Operator {
+        first: u8,
+        must: bool,
+    },
     /// `import` and `from` take words, dots, commas and stars.
     Import,
     Comment,
@@ -46,7 +52,9 @@ enum Expect {
     /// The first word of a statement.
     Statement,
     /// `fresh`: an argument or item starts here, so stars and keywords may, and a bracket may close.
-    Operand { fresh: bool },
+    Operand {
+        fresh: bool,
+    },
     Operator,
     /// A name, after a dot or `def`; of a module if given.
     Name(Option<Module>),
@@ -86,7 +94,10 @@ enum Operand {
 /// A word of up to eight bytes is known, a longer one is no keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Word {
-    Short { bytes: u64, len: u8 },
+    Short {
+        bytes: u64,
+        len: u8,
+    },
     Long,
     /// A name that has to be one of a module's.
     Listed(Prefix),
@@ -99,7 +110,9 @@ enum Number {
     Dot,
     Fraction,
     /// `e`, perhaps a sign, and no digit yet.
-    Exponent { signed: bool },
+    Exponent {
+        signed: bool,
+    },
     Power,
 }
 
@@ -272,11 +285,15 @@ impl Python {
                 b'\'' | b'"' => Some(self.literal(Mode::Text { quote: byte, escaped: false })),
                 b'-' | b'+' | b'~' => Some(self.then(Mode::Between, Expect::Operand { fresh: false })),
                 // `f(*x, **y)`: the second star is taken where the first lengthens.
-                b'*' if fresh && self.depth > 0 => Some(self.then(Mode::Operator { first: byte, must: false }, Expect::Operand { fresh: false })),
+                b'*' if fresh && self.depth > 0 => {
+                    Some(self.then(Mode::Operator { first: byte, must: false }, Expect::Operand { fresh: false }))
+                }
                 b'(' | b'[' | b'{' => self.open(byte),
                 b')' | b']' | b'}' if fresh => self.close(byte),
                 b':' if fresh => self.colon(),
-                b',' if self.operand == Operand::Slice => Some(Self { operand: Operand::Value, ..self.then(Mode::Between, Expect::Operand { fresh: true }) }),
+                b',' if self.operand == Operand::Slice => {
+                    Some(Self { operand: Operand::Value, ..self.then(Mode::Between, Expect::Operand { fresh: true }) })
+                }
                 _ => is_letter(byte).then(|| self.at(Mode::Word(Word::new(byte)))),
             },
             Expect::Operator => match byte {
@@ -322,7 +339,8 @@ impl Python {
     fn close(self, byte: u8) -> Option<Self> {
         if self.depth == 0 {
             // What an earlier line opened is closed before anything else on this one.
-            let first = self.is_part && (self.expect == Expect::Statement || self.operand == Operand::Closed && self.expect == Expect::Operator);
+            let first =
+                self.is_part && (self.expect == Expect::Statement || self.operand == Operand::Closed && self.expect == Expect::Operator);
             return first.then(|| Self { operand: Operand::Closed, ..self.then(Mode::Between, Expect::Operator) });
         }
         let kind = match byte {
