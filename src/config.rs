@@ -87,6 +87,8 @@ impl Default for LlmConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct DeltaConfig {
     pub format: Format,
+    /// What the sampler may write; anything but `none` draws from q, which is p cut to what is allowed.
+    pub mask: Masking,
     /// 1 with `top_p` 1 samples from the model itself (q = p), which claims 1-3 need.
     pub temperature: f64,
     pub top_p: f64,
@@ -96,7 +98,7 @@ pub struct DeltaConfig {
 
 impl Default for DeltaConfig {
     fn default() -> Self {
-        Self { format: Format::Edit, temperature: 1.0, top_p: 1.0, max_tokens: 160 }
+        Self { format: Format::Edit, mask: Masking::None, temperature: 1.0, top_p: 1.0, max_tokens: 160 }
     }
 }
 
@@ -110,6 +112,19 @@ pub enum Format {
     Diff,
     /// The whole new source.
     Full,
+}
+
+/// What the sampler may write; see [`crate::delta::grammar`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Masking {
+    /// Anything.
+    #[default]
+    None,
+    /// Deltas that apply to their parent.
+    Patch,
+    /// The same, and the lines they give are Python as it occurs in networks, with layers that there are.
+    Layers,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

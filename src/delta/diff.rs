@@ -53,18 +53,15 @@ fn parse(delta: &str) -> Result<Vec<Hunk<'_>>, Failure> {
             }
             return Err(Failure::Malformed { line: i + 1 });
         };
-        match line.split_at_checked(1) {
+        let text = line.get(1..).unwrap_or_default();
+        match line.as_bytes().first() {
             // An empty line is an empty context line whose blank got lost.
-            None => {
-                hunk.old.push("");
-                hunk.new.push("");
+            None | Some(b' ') => {
+                hunk.old.push(text);
+                hunk.new.push(text);
             }
-            Some((" ", context)) => {
-                hunk.old.push(context);
-                hunk.new.push(context);
-            }
-            Some(("-", removed)) => hunk.old.push(removed),
-            Some(("+", added)) => hunk.new.push(added),
+            Some(b'-') => hunk.old.push(text),
+            Some(b'+') => hunk.new.push(text),
             Some(_) => return Err(Failure::Malformed { line: i + 1 }),
         }
     }

@@ -17,6 +17,7 @@ pub mod hub;
 pub mod imported;
 pub mod layer;
 pub mod lora;
+pub mod mask;
 pub mod memory;
 pub mod merge;
 pub mod model_file;
