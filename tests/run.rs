@@ -146,6 +146,23 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
 }
 
 #[test]
+fn a_kill_between_the_last_training_and_what_follows_from_it_changes_nothing() {
+    let base = tempfile::tempdir().unwrap();
+    let copy = base.path().join("run");
+    copy_folder(&unbroken().run, &copy);
+    let db = rusqlite::Connection::open(folder::store_path(&copy)).unwrap();
+    db.execute_batch(
+        "UPDATE candidate SET stage = 'novel' WHERE cycle = 2 AND stage = 'trained'; DELETE FROM cycle WHERE cycle = 2; DELETE FROM elite WHERE cycle = 2;",
+    )
+    .unwrap();
+    drop(db);
+    let mut resume = program("resume");
+    resume.arg(&copy);
+    succeed(resume);
+    assert!(contents(&copy) == unbroken().contents);
+}
+
+#[test]
 fn workers_and_threads_do_not_change_a_run() {
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");

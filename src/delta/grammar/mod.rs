@@ -13,6 +13,8 @@
 //!
 //! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]).
 
+#![expect(clippy::match_same_arms, reason = "an automaton is a table: the order of its rows matters")]
+
 mod diff;
 mod edit;
 mod full;
