@@ -48,6 +48,17 @@ enum Line {
     Added(Given),
 }
 
+impl Place {
+    /// Whether a new hunk may start.
+    fn is_unique(self) -> bool {
+        !matches!(self, Self::Among { .. })
+    }
+
+    fn hunk_end(self) -> u16 {
+        if let Self::At(at) = self { at } else { 0 }
+    }
+}
+
 impl State {
     pub fn new() -> Self {
         Self { place: Place::BeforeHunks, names: 0, line: Line::Start }
@@ -76,7 +87,7 @@ impl Grammar {
             return self.end_diff_line(state);
         }
         let line = match (state.line, byte) {
-            (Line::Start, b'@') if self.is_unique(state.place) => Line::Mark { mark: b'@', seen: 1 },
+            (Line::Start, b'@') if state.place.is_unique() => Line::Mark { mark: b'@', seen: 1 },
             (Line::Start, b'-') if state.place == Place::BeforeHunks && state.names == 0 => Line::Mark { mark: b'-', seen: 1 },
             (Line::Start, b'+') if state.place == Place::BeforeHunks && state.names <= 1 => Line::Mark { mark: b'+', seen: 1 },
             (Line::Start, _) if state.place == Place::BeforeHunks => return None,
@@ -94,7 +105,7 @@ impl Grammar {
                 if seen + 1 < length {
                     Line::Mark { mark, seen: seen + 1 }
                 } else if mark == b'@' {
-                    let at = self.hunk_end(state.place);
+                    let at = state.place.hunk_end();
                     return Some(State { place: self.narrowed(at, at, 0), line: Line::Header(Utf8::Whole), ..state });
                 } else {
                     Line::Header(Utf8::Whole)
@@ -161,18 +172,6 @@ impl Grammar {
 
     fn line(&self, index: u16) -> &[u8] {
         &self.lines[usize::from(index)]
-    }
-
-    /// Whether a new hunk may start.
-    fn is_unique(&self, place: Place) -> bool {
-        !matches!(place, Place::Among { .. })
-    }
-
-    fn hunk_end(&self, place: Place) -> u16 {
-        match place {
-            Place::At(at) => at,
-            _ => 0,
-        }
     }
 
     /// The starts from `from` on where the lines `start..start + read` stand.

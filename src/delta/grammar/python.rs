@@ -355,15 +355,13 @@ impl Python {
 
     fn colon(self) -> Option<Self> {
         let compound = self.statement == Statement::Compound;
-        match self.depth {
-            0 => compound.then(|| self.then(Mode::Between, Expect::End)),
-            // A slice, a dictionary, the annotation of a parameter.
-            _ => {
-                let operand = if self.brackets & 3 == SQUARE { Operand::Slice } else { Operand::Value };
-                let inside = Self { operand, ..self.then(Mode::Between, Expect::Operand { fresh: true }) };
-                (compound || self.brackets & 3 != ROUND).then_some(inside)
-            }
+        if self.depth == 0 {
+            return compound.then(|| self.then(Mode::Between, Expect::End));
         }
+        // A slice, a dictionary, the annotation of a parameter.
+        let operand = if self.brackets & 3 == SQUARE { Operand::Slice } else { Operand::Value };
+        let inside = Self { operand, ..self.then(Mode::Between, Expect::Operand { fresh: true }) };
+        (compound || self.brackets & 3 != ROUND).then_some(inside)
     }
 
     /// A word is over; what it is depends on where it stands.
