@@ -62,6 +62,17 @@ enum Line {
     Added(Given),
 }
 
+impl Place {
+    /// Whether a new hunk may start.
+    fn is_unique(self) -> bool {
+        !matches!(self, Self::Among { .. })
+    }
+
+    fn hunk_end(self) -> u16 {
+        if let Self::At(at) = self { at } else { 0 }
+    }
+}
+
 impl State {
     pub fn new() -> Self {
         Self { place: Place::BeforeHunks, names: 0, line: Line::Start }
