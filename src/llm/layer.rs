@@ -16,13 +16,23 @@ use super::ops::low_rank::{Dropout, LowRank};
 use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, slice_of, swiglu};
+use super::weight::Weight;
 
-/// A frozen linear. The weight lies as (in, out), the order both passes are fastest in; several projections of the same input
-/// are one matrix.
+/// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
 pub struct Projection {
-    pub weight: Tensor,
+    pub weight: Weight,
     pub bias: Option<Tensor>,
+    /// An adapter for good, where the weight's type cannot take it in.
+    pub beside: Option<Beside>,
+}
+
+/// The part of an adapter that belongs to one projection, with the parameters of its layer.
+#[derive(Clone)]
+pub struct Beside {
+    pub low_rank: LowRank,
+    pub parameters: Arc<Vec<f32>>,
+    pub scale: f32,
 }
 
 #[derive(Clone)]
@@ -91,7 +101,7 @@ impl Projection {
     }
 
     pub(super) fn frozen(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
-        let (input, output) = self.weight.dims2()?;
+        let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let mut into = into;
         if let Some(bias) = &self.bias {
@@ -104,7 +114,10 @@ impl Projection {
             }
             into = Into::Add;
         }
-        matmul(out, output, into, 1.0, View::new(x, n, input), View::new(&floats(&self.weight)?, input, output), Threads::All);
+        matmul(out, output, into, 1.0, View::new(x, n, input), self.weight.dense()?.view(), Threads::All);
+        if let Some(beside) = &self.beside {
+            beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
+        }
         Ok(())
     }
 
@@ -118,11 +131,10 @@ impl Projection {
         dp: &mut [f32],
         which: usize,
     ) -> candle_core::Result<Vec<f32>> {
-        let (input, output) = self.weight.dims2()?;
+        let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let mut dx = vec![0.0; x.len()];
-        let weight = floats(&self.weight)?;
-        matmul(&mut dx, input, Into::Overwrite, 1.0, View::new(g, n, output), View::new(&weight, input, output).t(), Threads::All);
+        matmul(&mut dx, input, Into::Overwrite, 1.0, View::new(g, n, output), self.weight.dense()?.view().t(), Threads::All);
         if let Some((part, dropout)) = adapter.parts()[which] {
             part.backward(adapter.parameters, adapter.layout.scale, x, inner, g, &mut dx, dp, dropout);
         }
@@ -134,7 +146,7 @@ impl Layer {
     /// `x (n, width)`; gives `y` and what backward needs.
     pub fn forward(&self, pass: &Pass, x: &[f32], adapter: Option<Adapter>, past: Option<Past>) -> candle_core::Result<(Vec<f32>, Kept)> {
         let heads = pass.heads;
-        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.dim(0)?);
+        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.input()?);
         let n = x.len() / width;
 
         let h = norm::forward(x, &floats(&self.input_norm)?, pass.eps);
@@ -167,7 +179,7 @@ impl Layer {
 
     /// The gradients of `x` and of the adapter's parameters, from `g`, that of `y`.
     pub fn backward(&self, pass: &Pass, x: &[f32], adapter: Adapter, kept: Kept, g: &[f32]) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
-        let (heads, ffn) = (pass.heads, self.down.weight.dim(0)?);
+        let (heads, ffn) = (pass.heads, self.down.weight.input()?);
         let mut dp = vec![0.0; adapter.parameters.len()];
         let Kept { qkv, before_norms, attended, middle, gate_up, inner } = kept;
 
