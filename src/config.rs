@@ -205,6 +205,9 @@ pub struct ProxyConfig {
     pub augment: bool,
     /// Independent trainings of a candidate; quality is their mean.
     pub seeds: u64,
+    /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
+    /// quality (claim 6). It does not change the quality.
+    pub repeats: usize,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
     /// A training that takes longer fails alone.
@@ -229,6 +232,7 @@ impl Default for ProxyConfig {
             label_smoothing: 0.0,
             augment: true,
             seeds: 1,
+            repeats: 2,
             workers: 2,
             deadline_seconds: 120.0,
             memory_mib: 4096,

@@ -198,7 +198,14 @@ fn the_default_model_becomes_a_folder() {
     let again = ModelFile::open(&out).unwrap();
     assert_eq!(again.config(), file.config());
     let (ours, theirs) = (again.tokenizer().unwrap(), file.tokenizer().unwrap());
-    for text in ["", "x = self.conv1(x)\n", "  12345  ", "\u{e9}t\u{e9} \u{4f60}\u{597d} \u{1f680}", "<|im_start|>user\nhi<|im_end|>", "\tif x:\r\n\t\ty = 22\r\n"] {
+    for text in [
+        "",
+        "x = self.conv1(x)\n",
+        "  12345  ",
+        "\u{e9}t\u{e9} \u{4f60}\u{597d} \u{1f680}",
+        "<|im_start|>user\nhi<|im_end|>",
+        "\tif x:\r\n\t\ty = 22\r\n",
+    ] {
         assert_eq!(ours.encode(text), theirs.encode(text), "{text:?}");
         assert_eq!(ours.encode_plain(text), theirs.encode_plain(text), "{text:?}");
     }

@@ -95,14 +95,16 @@ impl Source {
         let mut provenance = Provenance::of(&model)?;
         let used = store.meta("model")?.unwrap_or_default();
         if provenance.model_sha256 != used {
-            let message = format!("{} is not the model the run used (SHA-256 {}, then {used})", model.path().display(), provenance.model_sha256);
+            let message =
+                format!("{} is not the model the run used (SHA-256 {}, then {used})", model.path().display(), provenance.model_sha256);
             return Err(Error::input(message).hint("put the original back"));
         }
         let place = folder::checkpoint(&self.run, row.cycle);
         let lora = Lora::load(&place, model.config())?;
         let found = lora.hash()?;
         if found != row.adapter_hash {
-            let message = format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {})", place.display(), row.adapter_hash);
+            let message =
+                format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {})", place.display(), row.adapter_hash);
             return Err(Error::input(message).hint("the file was changed or damaged after the run wrote it"));
         }
         let update = row.tuning.as_ref();
@@ -125,7 +127,9 @@ impl Source {
         };
         let wanted = self.cycle.unwrap_or(last);
         let row = cycles.into_iter().find(|row| row.cycle == wanted);
-        row.ok_or_else(|| Error::input(format!("{} has no closed cycle {wanted}", self.run.display())).hint(format!("its cycles are 0 to {last}")))
+        row.ok_or_else(|| {
+            Error::input(format!("{} has no closed cycle {wanted}", self.run.display())).hint(format!("its cycles are 0 to {last}"))
+        })
     }
 }
 
@@ -172,15 +176,26 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
         return Ok(());
     }
     let config = &lora.config;
-    printer::data(format_args!("LoRA of rank {}, alpha {}, {} parameters, on {}", config.rank, config.alpha, lora.parameters(), config.targets.join(" ")));
+    printer::data(format_args!(
+        "LoRA of rank {}, alpha {}, {} parameters, on {}",
+        config.rank,
+        config.alpha,
+        lora.parameters(),
+        config.targets.join(" ")
+    ));
     printer::data(format_args!("SHA-256 {}", lora.hash()?));
     match (&known.run, &stated) {
         (Some(origin), _) => printer::data(format_args!("from cycle {} of the run {}", origin.cycle, origin.run)),
         (None, Some(_)) => printer::data(format_args!("tuned for {}", known.model)),
-        (None, None) => printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model)),
+        (None, None) => {
+            printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model));
+        }
     }
     if !same_model {
-        printer::note(format_args!("tuned for the file with SHA-256 {}, this is {}: the same shapes, other weights", known.model_sha256, here.model_sha256));
+        printer::note(format_args!(
+            "tuned for the file with SHA-256 {}, this is {}: the same shapes, other weights",
+            known.model_sha256, here.model_sha256
+        ));
     }
     printer::data(format_args!("start a run from it: --set llm.adapter={}", adapter.display()));
     Ok(())

@@ -106,7 +106,8 @@ fn list(as_json: bool) -> Result<()> {
         line(name, *bytes, licence, if entry.path().is_file() { entry.path().display().to_string() } else { "not here".into() });
     }
     for model in &imported {
-        let place = if model.path().exists() { model.path().display().to_string() } else { format!("gone from {}", model.source.display()) };
+        let place =
+            if model.path().exists() { model.path().display().to_string() } else { format!("gone from {}", model.source.display()) };
         line(&model.name, model.bytes, model.licence.as_deref().unwrap_or(NOT_STATED), place);
     }
     for entry in ENTRIES.iter().filter(|entry| !entry.path().is_file()) {
@@ -118,12 +119,11 @@ fn list(as_json: bool) -> Result<()> {
 const NOT_STATED: &str = "licence not stated";
 
 fn verify(model: Option<&str>, as_json: bool) -> Result<()> {
-    let specs: Vec<String> = match model {
-        Some(spec) => vec![spec.to_owned()],
-        None => {
-            let here = ENTRIES.iter().filter(|entry| entry.path().is_file()).map(|entry| entry.name.to_owned());
-            here.chain(imported::all()?.into_iter().map(|imported| imported.name)).collect()
-        }
+    let specs: Vec<String> = if let Some(spec) = model {
+        vec![spec.to_owned()]
+    } else {
+        let here = ENTRIES.iter().filter(|entry| entry.path().is_file()).map(|entry| entry.name.to_owned());
+        here.chain(imported::all()?.into_iter().map(|imported| imported.name)).collect()
     };
     if specs.is_empty() {
         return Err(Error::input("there is no model here to check").hint(ENTRIES[0].remedy()));

@@ -20,7 +20,9 @@ use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
+use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -52,6 +54,12 @@ pub struct Args {
     /// Sample one delta for each of N unseen parents and count the valid ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     check: usize,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
     /// Check this adapter instead of making one
     #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
     adapter: Option<PathBuf>,
@@ -62,7 +70,7 @@ pub struct Args {
 
 impl Args {
     fn recipe(&self) -> Result<Recipe> {
-        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || !(self.lr > 0.0) {
+        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || self.lr.is_nan() || self.lr <= 0.0 {
             return Err(Error::input("--examples, --per-parent, --rank and --lr are above 0"));
         }
         Ok(Recipe {
@@ -139,7 +147,7 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = Loaded::open(&args.model)?;
     let merged = loaded.decoder.merged(&Lora::load(folder, loaded.file.config())?)?;
     let start = Instant::now();
-    let trials = try_out(&loaded.model(&merged), &recipe, args.check, &mut |_| Ok(()))?;
+    let trials = try_out(&loaded.model(&merged), &recipe, args.check, (args.temperature, args.top_p), &mut |_| Ok(()))?;
     report(&trials, start.elapsed().as_secs_f64());
     match &args.dump {
         Some(folder) => dump_trials(folder, &trials),
@@ -187,14 +195,25 @@ fn prompt_hash(format: Format) -> Result<String> {
     Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
 }
 
+/// Counts the first tries that apply and that are networks, and the reasons of those that are not.
 fn report(trials: &[Trial], seconds: f64) {
+    let options = TraceOptions::new([3, 32, 32], 10);
+    let outcomes: Vec<std::result::Result<(), String>> = trials
+        .par_iter()
+        .map(|trial| match &trial.candidate {
+            Err(failure) => Err(failure.reason().to_owned()),
+            Ok(source) => trace(source, &options).map(|_| ()).map_err(|failure| format!("trace: {}", failure.word())),
+        })
+        .collect();
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for failure in trials.iter().filter_map(|trial| trial.candidate.as_ref().err()) {
-        *reasons.entry(failure.reason()).or_default() += 1;
+    for reason in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        *reasons.entry(reason).or_default() += 1;
     }
     let applied = trials.iter().filter(|trial| trial.candidate.is_ok()).count();
+    let valid = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let tokens: usize = trials.iter().map(|trial| trial.tokens).sum();
     printer::data(format_args!("applied {applied} of {}", trials.len()));
+    printer::data(format_args!("valid {valid} of {}", trials.len()));
     for (reason, count) in reasons {
         printer::data(format_args!("{reason} {count}"));
     }

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::DiffOp;
 
 use super::Failure;
-use super::text::{Text, delta_lines};
+use super::text::{Text, changes, delta_lines};
 
 #[derive(Default)]
 struct Hunk<'a> {
@@ -97,7 +97,7 @@ fn places(lines: &[usize], from: usize, old: &[usize]) -> (usize, usize) {
 pub(super) fn write(parent: &str, child: &str) -> Option<String> {
     let (old, new) = (Text::new(parent), Text::new(child));
     let lines = Names::default().of(&old.lines);
-    let ops = capture_diff_slices(Algorithm::Myers, &old.lines, &new.lines);
+    let ops = changes(&old.lines, &new.lines);
     let changes: Vec<Range<usize>> = ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).map(DiffOp::old_range).collect();
     if changes.is_empty() {
         return None;

@@ -16,9 +16,9 @@
 
 use std::fmt::Write as _;
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::DiffOp;
 
-use super::text::{Text, delta_lines, indentation, is_blank};
+use super::text::{Text, changes, delta_lines, indentation, is_blank};
 use super::{Failure, MAX_BYTES};
 
 /// The parent's lines `start..end` (from 0) make way for `given`.
@@ -152,7 +152,7 @@ pub(super) fn write(parent: &str, child: &str) -> Option<String> {
     let levels = Levels::new(&old.lines);
     let mut delta = String::new();
     let mut done = 0;
-    for op in capture_diff_slices(Algorithm::Myers, &old.lines, &new.lines) {
+    for op in changes(&old.lines, &new.lines) {
         let (_, range, given) = op.as_tag_tuple();
         if matches!(op, DiffOp::Equal { .. }) {
             continue;

@@ -143,11 +143,17 @@ pub struct Trial {
     pub candidate: Result<String, Failure>,
 }
 
-/// Samples one delta at temperature 1 for each of `count` unseen parents. The decoder has the adapter merged in.
+/// Samples one delta for each of `count` unseen parents, drawn with this temperature and `top_p`. The decoder has the adapter merged in.
 ///
 /// # Errors
 /// Where generation fails.
-pub fn try_out(model: &Model, recipe: &Recipe, count: usize, watch: &mut dyn FnMut(Progress) -> Result<()>) -> Result<Vec<Trial>> {
+pub fn try_out(
+    model: &Model,
+    recipe: &Recipe,
+    count: usize,
+    (temperature, top_p): (f64, f64),
+    watch: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Vec<Trial>> {
     let mut parents = Vec::new();
     let mut requests = Vec::new();
     for i in 0.. {
@@ -161,7 +167,7 @@ pub fn try_out(model: &Model, recipe: &Recipe, count: usize, watch: &mut dyn FnM
             requests.push(Request { prompt, seeds: vec![seed::derive(recipe.seed, "warmup sample", &[i])] });
         }
     }
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
+    let sampling = Sampling { temperature, top_p, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
     let samples = generate(model.decoder, &requests, &sampling, watch)?;
     let trial = |(parent, sample): (String, crate::llm::generate::Sample)| {
         let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();

@@ -83,9 +83,11 @@ impl Folder {
         let rope_scaling = match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
             Some("default") => None,
             None if absent(scaling) => None,
-            Some("llama3") => Some(serde_json::from_value(scaling.clone()).map(Llama3::scaling).map_err(|e| {
-                self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e)
-            })?),
+            Some("llama3") => Some(
+                serde_json::from_value(scaling.clone())
+                    .map(Llama3::scaling)
+                    .map_err(|e| self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e))?,
+            ),
             _ => return refuse("a position encoding scaled in another way than Llama 3's"),
         };
         if rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {

@@ -170,7 +170,8 @@ fn tokenizer_config(config: &DecoderConfig, vocabulary: &Vocabulary) -> Value {
 
 fn tokenizer(vocabulary: &Vocabulary) -> Value {
     let ids: Map<String, Value> = vocabulary.tokens.iter().zip(0_u32..).map(|(token, id)| (token.clone(), id.into())).collect();
-    let merges: Vec<Value> = vocabulary.merges.iter().map(|merge| merge.split_once(' ').map_or(Value::Null, |(a, b)| json!([a, b]))).collect();
+    let merges: Vec<Value> =
+        vocabulary.merges.iter().map(|merge| merge.split_once(' ').map_or(Value::Null, |(a, b)| json!([a, b]))).collect();
     let added = vocabulary.tokens.iter().zip(&vocabulary.kinds).zip(0_u32..).filter(|((_, kind), _)| matches!(kind, 2..=4));
     let added: Vec<Value> = added
         .map(|((token, kind), id)| {

@@ -73,7 +73,8 @@ impl Reference {
     }
 
     fn several(&self, files: &[String]) -> Error {
-        Error::input(format!("{} holds several models: {}", self.repo, files.join(", "))).hint(format!("name one: hf:{}/{}", self.repo, files[0]))
+        Error::input(format!("{} holds several models: {}", self.repo, files.join(", ")))
+            .hint(format!("name one: hf:{}/{}", self.repo, files[0]))
     }
 
     fn missing(&self, how: &str) -> Error {

@@ -9,8 +9,8 @@ use super::chat::ChatTemplate;
 use super::config::Family;
 use super::model_file::ModelFile;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 use crate::home;
-use crate::record::folder::write_whole;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +56,9 @@ impl Imported {
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).at("read", path)?;
         toml::from_str(&text).map_err(|e| {
-            Error::input(format!("{} is no record of an imported model", path.display())).hint("delete it and import the model again").caused_by(e)
+            Error::input(format!("{} is no record of an imported model", path.display()))
+                .hint("delete it and import the model again")
+                .caused_by(e)
         })
     }
 
@@ -147,7 +149,9 @@ pub fn import(spec: &str, name: Option<&str>, place: Place) -> Result<Imported> 
     model.tokenizer()?;
     let name = name.map_or_else(|| default_name(&model), String::from);
     if !is_name(&name) {
-        return Err(Error::input(format!("'{name}' is no name for a model")).hint("use small letters, digits, '-', '_' and '.': --name NAME"));
+        return Err(
+            Error::input(format!("'{name}' is no name for a model")).hint("use small letters, digits, '-', '_' and '.': --name NAME")
+        );
     }
     if catalogue::entry(&name).is_some() || record(&name).exists() {
         return Err(Error::input(format!("there is a model {name} already")).hint("give another one: --name NAME"));

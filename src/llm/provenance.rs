@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::adapter::replace;
 use super::chat::ChatTemplate;
 use super::model_file::ModelFile;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
@@ -78,7 +78,7 @@ impl Provenance {
     }
 
     pub fn write(&self, folder: &Path) -> Result<()> {
-        replace(&folder.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
+        write_whole(&folder.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
     }
 
     /// Whether the adapter may be used with a model of this template.

@@ -17,7 +17,9 @@ pub fn fixture(name: &str) -> PathBuf {
 /// Sharded and not, f32 and bfloat16, tied and not, with biases and with head norms: as transformers saves them.
 #[test]
 fn folders_are_read_as_by_transformers() {
-    for (name, family) in [("tiny-llama", Family::Llama), ("tiny-llama3", Family::Llama), ("tiny-qwen2", Family::Qwen2), ("tiny-qwen3", Family::Qwen3)] {
+    for (name, family) in
+        [("tiny-llama", Family::Llama), ("tiny-llama3", Family::Llama), ("tiny-qwen2", Family::Qwen2), ("tiny-qwen3", Family::Qwen3)]
+    {
         let model = ModelFile::open(&fixture(name)).unwrap();
         let golden: Value = serde_json::from_str(&std::fs::read_to_string(fixture(name).join("golden.json")).unwrap()).unwrap();
         let config = model.config();

@@ -142,7 +142,10 @@ fn imported_models_are_listed_checked_and_used_by_name() {
     let parameters: usize = ModelFile::open(&brought).unwrap().shapes().iter().map(|(_, s)| s.iter().product::<usize>()).sum();
     assert_eq!(row["parameters"], parameters);
     let memory = &row["memory"];
-    assert!(memory["weights"].as_u64().unwrap() >= 4 * parameters as u64 && memory["peak"].as_u64() > memory["weights"].as_u64(), "{memory}");
+    assert!(
+        memory["weights"].as_u64().unwrap() >= 4 * parameters as u64 && memory["peak"].as_u64() > memory["weights"].as_u64(),
+        "{memory}"
+    );
 
     let mut built = Built::tiny();
     built.set("general.license", typed(8, &text("mit")));
