@@ -294,15 +294,7 @@ impl Decoder {
         let m = hidden.len() / width;
         let h = norm::forward(hidden, &floats(&self.norm)?, self.config.rms_eps);
         let mut logits = vec![0.0; m * vocab];
-        matmul(
-            &mut logits,
-            vocab,
-            Into::Overwrite,
-            1.0,
-            View::new(&h, m, width),
-            self.head.dense()?.view(),
-            Threads::All,
-        );
+        matmul(&mut logits, vocab, Into::Overwrite, 1.0, View::new(&h, m, width), self.head.dense()?.view(), Threads::All);
         Ok(logits)
     }
 

@@ -18,6 +18,9 @@ use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, slice_of, swiglu};
 use super::weight::Weight;
 
+/// Rows of a product in decoding are padded to a multiple of this.
+pub(super) const ROWS: usize = 6;
+
 /// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
 pub struct Projection {
@@ -116,7 +119,10 @@ impl Projection {
         }
         matmul(out, output, into, 1.0, View::new(x, n, input), self.weight.dense()?.view(), Threads::All);
         if let Some(beside) = &self.beside {
-            beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
+            // Blocks of one size, so that a row's sums do not depend on how many rows there are.
+            for (x, out) in x.chunks(ROWS * input).zip(out.chunks_mut(ROWS * output)) {
+                beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
+            }
         }
         Ok(())
     }
