@@ -27,7 +27,9 @@ fn fixture(name: &str) -> ModelFile {
 fn adapter(decoder: &Decoder) -> Lora {
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 4).unwrap();
     let mut values = lora.snapshot().unwrap();
-    values.iter_mut().for_each(|layer| layer.iter_mut().enumerate().for_each(|(i, v)| *v += 0.01 * (0.7 * i as f32).sin()));
+    for layer in &mut values {
+        layer.iter_mut().enumerate().for_each(|(i, v)| *v += 0.01 * (0.7 * i as f32).sin());
+    }
     lora.restore(&values).unwrap();
     lora
 }
