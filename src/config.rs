@@ -75,7 +75,8 @@ pub struct LlmConfig {
     pub adapter: String,
     /// Longest prompt plus completion, in tokens; a longer prompt is refused with its length.
     pub max_context: usize,
-    /// How the frozen weights are kept; narrow ones are widened one matrix at a time, which saves memory and costs time.
+    /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
+    /// twice instead of keeping them: much less memory, more time.
     pub dtype: Dtype,
 }
 

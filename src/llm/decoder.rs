@@ -86,6 +86,7 @@ pub struct Decoder {
     pub(super) norm: Tensor,
     pub(super) head: Weight,
     stock: bool,
+    recompute: bool,
     device: Device,
 }
 
@@ -105,13 +106,18 @@ impl Decoder {
         Self::build(config, get, None)
     }
 
-    /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always.
+    /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always. Narrow types are for little memory, so
+    /// tuning then keeps only the input of each layer.
     ///
     /// # Errors
     /// Where the file cannot be read, or `dtype` wants blocks and it has none.
     pub fn open(file: &ModelFile, dtype: Dtype) -> Result<Self> {
         let mut part = |name: &str| file.narrow(name, dtype);
-        Self::build(file.config(), |name| file.tensor(name), if dtype == Dtype::F32 { None } else { Some(&mut part) })
+        if dtype == Dtype::F32 {
+            return Self::new(file.config(), |name| file.tensor(name));
+        }
+        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part))?;
+        Ok(Self { recompute: true, ..narrow })
     }
 
     fn build(config: &DecoderConfig, mut get: impl FnMut(&str) -> Result<Tensor>, mut narrow: Option<Narrow>) -> Result<Self> {
@@ -168,7 +174,7 @@ impl Decoder {
             (_, Some(narrow)) => Weight::Narrow(Arc::new(rows(vec![narrow("lm_head.weight")?])?)),
             (_, None) => Weight::F32(tensor("lm_head.weight", &[config.vocab, config.width])?.t()?.contiguous()?),
         };
-        Ok(Self { config: config.clone(), embedding, layers, norm, head, stock: false, device })
+        Ok(Self { config: config.clone(), embedding, layers, norm, head, stock: false, recompute: false, device })
     }
 
     pub fn config(&self) -> &DecoderConfig {
@@ -257,6 +263,7 @@ impl Decoder {
             segments: rows.segments.clone(),
             adapter: lora.map(|l| l.layout().clone()),
             dropout,
+            recompute: self.recompute,
         }
     }
 
@@ -337,6 +344,15 @@ impl Decoder {
             }));
         }
         let (embedding, norm, head) = (self.embedding.clone(), self.norm.clone(), self.head.clone());
-        Ok(Self { config: self.config.clone(), embedding, layers, norm, head, stock: self.stock, device: self.device.clone() })
+        Ok(Self {
+            config: self.config.clone(),
+            embedding,
+            layers,
+            norm,
+            head,
+            stock: self.stock,
+            recompute: self.recompute,
+            device: self.device.clone(),
+        })
     }
 }

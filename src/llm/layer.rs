@@ -58,6 +58,8 @@ pub struct Pass {
     pub segments: Vec<Segment>,
     pub adapter: Option<Arc<Layout>>,
     pub dropout: Option<Dropout>,
+    /// Nothing is kept for backward but each layer's input; backward runs its layer forward once more.
+    pub recompute: bool,
 }
 
 /// The adapter of one layer.
@@ -275,16 +277,22 @@ impl CustomOp2 for LayerOp {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &TensorLayout, s2: &CpuStorage, l2: &TensorLayout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, parameters) = (slice_of(s1, l1)?, slice_of(s2, l2)?);
         let (y, kept) = self.layer.forward(&self.pass, x, Some(self.adapter(parameters)?), None)?;
-        *self.kept.lock().expect("no panic holds this lock") = Some(kept);
+        if !self.pass.recompute {
+            *self.kept.lock().expect("no panic holds this lock") = Some(kept);
+        }
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, parameters: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let Some(kept) = self.kept.lock().expect("no panic holds this lock").take() else {
-            candle_core::bail!("backward of a decoder layer runs once: its activations are freed as it goes")
-        };
         let g = g.contiguous()?;
         let (x_floats, parameters_floats, g) = (floats(x)?, floats(parameters)?, floats(&g)?);
+        let kept = if self.pass.recompute {
+            self.layer.forward(&self.pass, &x_floats, Some(self.adapter(&parameters_floats)?), None)?.1
+        } else if let Some(kept) = self.kept.lock().expect("no panic holds this lock").take() {
+            kept
+        } else {
+            candle_core::bail!("backward of a decoder layer runs once: its activations are freed as it goes")
+        };
         let (dx, dp) = self.layer.backward(&self.pass, &x_floats, self.adapter(&parameters_floats)?, kept, &g)?;
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
         Ok((Some(dx), Some(Tensor::from_vec(dp, parameters.shape(), parameters.device())?)))

@@ -55,11 +55,13 @@ impl Memory {
             Dtype::F32 => (layers * projections, 0),
             _ => (0, (vocab * width).max(2 * width * ffn)),
         };
+        // With narrow weights the layers' inputs, and one layer at a time.
+        let activations = if dtype == Dtype::F32 { layers * kept } else { layers * width + kept };
         Self {
             weights,
             adapter: 4 * 4 * adapter,
             generation: 4 * (merged + widened + layers * 2 * kv * n(context) * (BRANCHES + 2)),
-            tuning: 4 * (n(pass) * (layers * kept + passing) + LOGIT_ROWS * vocab + widened),
+            tuning: 4 * (n(pass) * (activations + passing) + LOGIT_ROWS * vocab + widened),
         }
     }
 
