@@ -1,7 +1,9 @@
 //! One decoder layer, forward and backward, as a single node of the graph:
 //!
-//!     h = x + O attention(rope(QKV norm(x)))
-//!     y = h + Down(silu(Gate norm(h)) * Up norm(h))
+//! ```text
+//! h = x + O attention(rope(QKV norm(x)))
+//! y = h + Down(silu(Gate norm(h)) * Up norm(h))
+//! ```
 //!
 //! The weights are frozen: backward gives the gradients of `x (n, width)` and of the layer's adapter parameters only. Of the
 //! forward pass it keeps qkv, the attention's output, h and gate-up; norms and products are computed again.
