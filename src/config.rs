@@ -75,11 +75,24 @@ pub struct LlmConfig {
     pub adapter: String,
     /// Longest prompt plus completion, in tokens; a longer prompt is refused with its length.
     pub max_context: usize,
+    /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
+    /// twice instead of keeping them: much less memory, more time.
+    pub dtype: Dtype,
+}
+
+/// The type the frozen weights are kept in. Everything is computed in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    F32,
+    Bf16,
+    /// As the GGUF file has them.
+    Quantized,
 }
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536 }
+        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536, dtype: Dtype::F32 }
     }
 }
 

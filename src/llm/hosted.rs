@@ -52,7 +52,7 @@ impl Llm {
     pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
         let path = catalogue::find(&config.model)?;
         let file = ModelFile::open(&path)?;
-        let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+        let decoder = Decoder::open(&file, config.dtype)?;
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,

@@ -29,5 +29,6 @@ pub mod score;
 pub mod stock;
 pub mod tokenizer;
 pub mod tune;
+pub mod weight;
 
 pub use hosted::Llm;
