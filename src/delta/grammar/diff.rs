@@ -29,20 +29,6 @@ enum Place {
     },
 }
 
-impl Place {
-    /// Whether a new hunk may start.
-    fn is_unique(self) -> bool {
-        !matches!(self, Self::Among { .. })
-    }
-
-    fn hunk_end(self) -> u16 {
-        match self {
-            Self::At(at) => at,
-            _ => 0,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Line {
     Start,
