@@ -2,6 +2,7 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
+pub mod allocator;
 pub mod best;
 pub mod config;
 pub mod cycle;

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use eliteloop::printer;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: eliteloop::allocator::Recycler = eliteloop::allocator::Recycler;
 
 unsafe extern "C" {
     /// Of mimalloc.

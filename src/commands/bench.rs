@@ -17,6 +17,8 @@ use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::printer;
 use serde_json::json;
 
+use super::bench_proxy;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// What to measure
@@ -44,6 +46,12 @@ pub struct Args {
     rows: bool,
     #[arg(long, default_value_t = 3)]
     repeats: usize,
+    /// Images of a proxy step
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+    /// One of the ten networks of the proxy benchmark, or a source of your own
+    #[arg(long)]
+    network: Option<String>,
     #[arg(long)]
     json: bool,
 }
@@ -56,14 +64,20 @@ enum What {
     Generate,
     /// Log-probabilities of completions
     Score,
+    /// Steps of the proxy training on ten small networks
+    Proxy,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 {
-        return Err(Error::input("--prompt, --completion, --branches and --repeats are at least 1"));
+    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 {
+        return Err(Error::input("--prompt, --completion, --branches, --repeats and --batch are at least 1"));
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build();
-    pool.map_err(|e| Error::machine("no threads").caused_by(e))?.install(|| measure(args))
+    let pool = pool.map_err(|e| Error::machine("no threads").caused_by(e))?;
+    pool.install(|| match args.what {
+        What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, args.json),
+        _ => measure(args),
+    })
 }
 
 fn measure(args: &Args) -> Result<()> {
@@ -93,6 +107,7 @@ fn measure(args: &Args) -> Result<()> {
             })?;
             ("generate", seconds, (args.branches * args.completion) as f64)
         }
+        What::Proxy => unreachable!("measured by a file of its own"),
     };
     let row_rate = matches!(args.what, What::Tune).then_some(row_tokens / seconds);
     if args.json {

@@ -2,6 +2,7 @@
 
 pub mod adapter;
 pub mod bench;
+mod bench_proxy;
 pub mod data;
 pub mod eval;
 pub mod models;

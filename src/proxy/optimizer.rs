@@ -6,6 +6,8 @@
 use candle_core::{DType, Result, Tensor};
 
 use super::network::Network;
+use super::ops::arithmetic::is_flat;
+use super::ops::sgd;
 use crate::config::{self, ProxyConfig};
 
 const BETAS: [f64; 2] = [0.9, 0.999];
@@ -42,8 +44,17 @@ impl Optimizer {
         let scale = if self.clip > 0.0 { (self.clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         for (index, gradient) in gradients.iter().enumerate() {
             let Some(gradient) = gradient else { continue };
-            let gradient = if scale < 1.0 { gradient.affine(scale, 0.0)? } else { gradient.clone() };
             let weight = network.tensors()[index].clone();
+            if self.kind == config::Optimizer::Sgd && is_flat(gradient) && is_flat(&weight) {
+                let (decay, momentum) = (self.weight_decay as f32, self.momentum as f32);
+                let factors = sgd::Factors { scale: scale as f32, decay, momentum, lr: lr as f32 };
+                let old = self.first[index].take().filter(|_| momentum != 0.0);
+                let (direction, moved) = sgd::step(&weight, gradient, old.as_ref(), factors)?;
+                self.first[index] = Some(direction);
+                network.set(index, moved)?;
+                continue;
+            }
+            let gradient = if scale < 1.0 { gradient.affine(scale, 0.0)? } else { gradient.clone() };
             let moved = match self.kind {
                 config::Optimizer::Sgd => self.sgd(index, &weight, gradient, lr)?,
                 config::Optimizer::Adamw => self.adamw(index, &weight, &gradient, lr)?,
@@ -85,6 +96,10 @@ impl Optimizer {
 fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     let mut total = 0f64;
     for gradient in gradients.iter().flatten() {
+        if is_flat(gradient) {
+            total += sgd::squares(gradient)?;
+            continue;
+        }
         total += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
     }
     Ok(total.sqrt())

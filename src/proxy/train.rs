@@ -12,6 +12,7 @@ use super::network::{Kernels, Mode, Network};
 use super::ops::loss::{Loss, cross_entropy};
 use super::optimizer::Optimizer;
 use super::{Epoch, Failure, Outcome, schedule};
+use crate::allocator;
 use crate::config::ProxyConfig;
 use crate::network::graph::Graph;
 use crate::seed;
@@ -32,6 +33,7 @@ pub fn train(
     mut on_epoch: impl FnMut(&Epoch),
 ) -> Result<(Outcome, Network), Failure> {
     let start = Instant::now();
+    let _kept = allocator::keep();
     let device = Device::Cpu;
     let normal = Normal::new(&split.format);
     let mut network = Network::new(graph, seed, &device, Kernels::Own)?;
@@ -58,13 +60,10 @@ pub fn train(
             };
             let images = to_tensor(pixels, indices.len(), &split.format, &device)?;
             let labels: Vec<u8> = indices.iter().map(|&index| split.train.labels[index as usize]).collect();
-            let pass = network.forward(&images, Mode::Train { dropout: seed::derive(seed, "step", &[step as u64]) })?;
-            let loss = classify(&pass.output, &labels, split.format.classes, config.label_smoothing)?;
-            if !loss.value.is_finite() {
-                return Err(Failure::Diverged { step });
-            }
-            let gradients = network.backward(pass, loss.gradient)?;
-            let norm = optimizer.step(&mut network, &gradients, schedule::rate(config.lr, step, total, steps))?;
+            let dropout = seed::derive(seed, "step", &[step as u64]);
+            let rate = schedule::rate(config.lr, step, total, steps);
+            let batch = Batch { images, labels: &labels, classes: split.format.classes };
+            let (loss, norm) = self::step(&mut network, &mut optimizer, &batch, config.label_smoothing, dropout, rate)?;
             if !norm.is_finite() {
                 return Err(Failure::Diverged { step });
             }
@@ -98,6 +97,37 @@ pub fn train(
         curve,
     };
     Ok((outcome, network))
+}
+
+/// What one step learns from.
+pub struct Batch<'a> {
+    /// n, c, h, w; normalised.
+    pub images: Tensor,
+    pub labels: &'a [u8],
+    pub classes: usize,
+}
+
+/// One step: forward, loss, backward, optimiser. Gives the loss and the norm of the gradients; where either is not finite, the
+/// training has diverged (and no step was made for a loss that is not).
+///
+/// # Errors
+/// The network has another number of outputs, or an operation failed.
+pub fn step(
+    network: &mut Network,
+    optimizer: &mut Optimizer,
+    batch: &Batch,
+    smoothing: f64,
+    dropout: u64,
+    rate: f64,
+) -> Result<(Loss, f64), Failure> {
+    let pass = network.forward(&batch.images, Mode::Train { dropout })?;
+    let loss = classify(&pass.output, batch.labels, batch.classes, smoothing)?;
+    if !loss.value.is_finite() {
+        return Ok((loss, f64::NAN));
+    }
+    let gradients = network.backward(pass, loss.gradient.clone())?;
+    let norm = optimizer.step(network, &gradients, rate)?;
+    Ok((loss, norm))
 }
 
 /// Mean loss (no smoothing) and accuracy; `None` where `deadline` passes first.

@@ -2,79 +2,79 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{tensor, wide, with};
+use super::{tensor, wide, with, zip_map};
 use crate::network::graph::Activation;
 
 pub fn forward(x: &Tensor, kind: Activation) -> Result<Tensor> {
-    tensor(with(x, |x| values(x, kind))?, x.dims())
+    tensor(with(x, |x| zip_map([x], |[x], y| values(x, kind, y)))?, x.dims())
 }
 
 /// dx for the gradient of y = f(x).
 pub fn backward(x: &Tensor, kind: Activation, gradient: &Tensor) -> Result<Tensor> {
-    tensor(with(x, |x| with(gradient, |dy| gradients(x, dy, kind)))??, x.dims())
+    tensor(with(x, |x| with(gradient, |dy| zip_map([x, dy], |[x, dy], dx| gradients(x, dy, kind, dx))))??, x.dims())
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn map(x: &[f32], f: impl Fn(f32) -> f32) -> Vec<f32> {
-    x.iter().map(|&x| f(x)).collect()
+fn map(x: &[f32], y: &mut [f32], f: impl Fn(f32) -> f32) {
+    x.iter().zip(y).for_each(|(&x, y)| *y = f(x));
 }
 
 #[inline(always)]
 #[allow(clippy::inline_always)]
-fn chain(x: &[f32], dy: &[f32], derivative: impl Fn(f32) -> f32) -> Vec<f32> {
-    x.iter().zip(dy).map(|(&x, dy)| derivative(x) * dy).collect()
+fn chain(x: &[f32], dy: &[f32], dx: &mut [f32], derivative: impl Fn(f32) -> f32) {
+    x.iter().zip(dy).zip(dx).for_each(|((&x, dy), dx)| *dx = derivative(x) * dy);
 }
 
 wide! {
-    fn values(x: &[f32], kind: Activation) -> Vec<f32> {
+    fn values(x: &[f32], kind: Activation, y: &mut [f32]) {
         match kind {
-            Activation::Relu => map(x, |x| if x < 0.0 { 0.0 } else { x }),
-            Activation::Relu6 => map(x, |x| x.clamp(0.0, 6.0)),
-            Activation::LeakyRelu { slope } => map(x, |x| if x > 0.0 { x } else { x * slope as f32 }),
-            Activation::Elu { alpha } => map(x, |x| if x > 0.0 { x } else { alpha as f32 * exp_m1(x) }),
-            Activation::Gelu => map(x, |x| x * normal_cdf(x)),
-            Activation::GeluTanh => map(x, |x| 0.5 * x * (1.0 + tanh(gelu_inner(x)))),
-            Activation::Silu => map(x, |x| x * sigmoid(x)),
-            Activation::Mish => map(x, |x| x * mish_gate(x)),
-            Activation::Softplus => map(x, |x| if x > 20.0 { x } else { x.exp().ln_1p() }),
-            Activation::Hardswish => map(x, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
-            Activation::Hardsigmoid => map(x, |x| (x + 3.0).clamp(0.0, 6.0) / 6.0),
-            Activation::Sigmoid => map(x, sigmoid),
-            Activation::Tanh => map(x, tanh),
+            Activation::Relu => map(x, y, |x| if x < 0.0 { 0.0 } else { x }),
+            Activation::Relu6 => map(x, y, |x| x.clamp(0.0, 6.0)),
+            Activation::LeakyRelu { slope } => map(x, y, |x| if x > 0.0 { x } else { x * slope as f32 }),
+            Activation::Elu { alpha } => map(x, y, |x| if x > 0.0 { x } else { alpha as f32 * exp_m1(x) }),
+            Activation::Gelu => map(x, y, |x| x * normal_cdf(x)),
+            Activation::GeluTanh => map(x, y, |x| 0.5 * x * (1.0 + tanh(gelu_inner(x)))),
+            Activation::Silu => map(x, y, |x| x * sigmoid(x)),
+            Activation::Mish => map(x, y, |x| x * mish_gate(x)),
+            Activation::Softplus => map(x, y, |x| if x > 20.0 { x } else { x.exp().ln_1p() }),
+            Activation::Hardswish => map(x, y, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Activation::Hardsigmoid => map(x, y, |x| (x + 3.0).clamp(0.0, 6.0) / 6.0),
+            Activation::Sigmoid => map(x, y, sigmoid),
+            Activation::Tanh => map(x, y, tanh),
         }
     }
 }
 
 wide! {
-    fn gradients(x: &[f32], dy: &[f32], kind: Activation) -> Vec<f32> {
+    fn gradients(x: &[f32], dy: &[f32], kind: Activation, dx: &mut [f32]) {
         match kind {
-            Activation::Relu => chain(x, dy, |x| if x > 0.0 { 1.0 } else { 0.0 }),
-            Activation::Relu6 => chain(x, dy, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
-            Activation::LeakyRelu { slope } => chain(x, dy, |x| if x > 0.0 { 1.0 } else { slope as f32 }),
-            Activation::Elu { alpha } => chain(x, dy, |x| if x > 0.0 { 1.0 } else { alpha as f32 * exp(x) }),
-            Activation::Gelu => chain(x, dy, |x| normal_cdf(x) + x * 0.398_942_3 * exp(-0.5 * x * x)),
-            Activation::GeluTanh => chain(x, dy, |x| {
+            Activation::Relu => chain(x, dy, dx, |x| if x > 0.0 { 1.0 } else { 0.0 }),
+            Activation::Relu6 => chain(x, dy, dx, |x| if x > 0.0 && x < 6.0 { 1.0 } else { 0.0 }),
+            Activation::LeakyRelu { slope } => chain(x, dy, dx, |x| if x > 0.0 { 1.0 } else { slope as f32 }),
+            Activation::Elu { alpha } => chain(x, dy, dx, |x| if x > 0.0 { 1.0 } else { alpha as f32 * exp(x) }),
+            Activation::Gelu => chain(x, dy, dx, |x| normal_cdf(x) + x * 0.398_942_3 * exp(-0.5 * x * x)),
+            Activation::GeluTanh => chain(x, dy, dx, |x| {
                 let t = tanh(gelu_inner(x));
                 let inner = GELU * (1.0 + 3.0 * 0.044_715 * x * x);
                 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inner
             }),
-            Activation::Silu => chain(x, dy, |x| {
+            Activation::Silu => chain(x, dy, dx, |x| {
                 let s = sigmoid(x);
                 s * (1.0 + x * (1.0 - s))
             }),
-            Activation::Mish => chain(x, dy, |x| {
+            Activation::Mish => chain(x, dy, dx, |x| {
                 let t = mish_gate(x);
                 t + x * sigmoid(x) * (1.0 - t * t)
             }),
-            Activation::Softplus => chain(x, dy, |x| if x > 20.0 { 1.0 } else { sigmoid(x) }),
-            Activation::Hardswish => chain(x, dy, |x| if x <= -3.0 { 0.0 } else if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 }),
-            Activation::Hardsigmoid => chain(x, dy, |x| if x > -3.0 && x < 3.0 { 1.0 / 6.0 } else { 0.0 }),
-            Activation::Sigmoid => chain(x, dy, |x| {
+            Activation::Softplus => chain(x, dy, dx, |x| if x > 20.0 { 1.0 } else { sigmoid(x) }),
+            Activation::Hardswish => chain(x, dy, dx, |x| if x <= -3.0 { 0.0 } else if x < 3.0 { x / 3.0 + 0.5 } else { 1.0 }),
+            Activation::Hardsigmoid => chain(x, dy, dx, |x| if x > -3.0 && x < 3.0 { 1.0 / 6.0 } else { 0.0 }),
+            Activation::Sigmoid => chain(x, dy, dx, |x| {
                 let s = sigmoid(x);
                 s * (1.0 - s)
             }),
-            Activation::Tanh => chain(x, dy, |x| {
+            Activation::Tanh => chain(x, dy, dx, |x| {
                 let t = tanh(x);
                 1.0 - t * t
             }),

@@ -14,8 +14,8 @@ use std::cell::RefCell;
 
 use candle_core::{Result, Tensor};
 
-use super::kernel::{Correlation, Packed, correlate, product};
-use super::{Shared, each, sum, tensor, with};
+use super::kernel::{Correlation, Outer, Packed, correlate, outer, product, transpose};
+use super::{Shared, blank, each, sum, tensor, wide, with};
 
 /// Images whose weight gradients are summed together before the sums of such chunks are added, in order.
 const CHUNK: usize = 16;
@@ -110,6 +110,14 @@ impl Geometry {
         (self.out_size[0] - 1) * self.plane[1] + self.out_size[1]
     }
 
+    /// Whether dw is summed with output channels side by side, rather than positions: where that wastes fewer lanes. Unaligned
+    /// runs cost the other form a third of its speed.
+    fn sums_across(&self) -> bool {
+        let channels = self.group_out() as f64 / self.group_out().next_multiple_of(16) as f64;
+        let positions = (self.out_size[0] * self.out_size[1]) as f64 / self.run().next_multiple_of(16) as f64;
+        !self.is_plain() && channels > 0.65 * positions
+    }
+
     /// Phase and offset inside its plane of a tap.
     fn tap(&self, tap: usize) -> (usize, usize) {
         let at = [tap / self.kernel[1] * self.spec.dilation[0], tap % self.kernel[1] * self.spec.dilation[1]];
@@ -156,9 +164,7 @@ impl Geometry {
                     }
                     let first = (column + stride_width - left % stride_width) % stride_width;
                     let target = (first + left) / stride_width;
-                    for (to, from) in plane[target..].iter_mut().zip(row.iter().skip(first).step_by(stride_width)) {
-                        *to = *from;
-                    }
+                    gather(&row[first.min(width)..], stride_width, &mut plane[target..]);
                 }
             }
         }
@@ -176,20 +182,59 @@ impl Geometry {
     }
 }
 
-thread_local! {
-    /// Buffers that live from call to call; one convolution runs at a time in a thread.
-    static BUFFERS: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+wide! {
+    /// `to[i] = from[i * step]`.
+    fn gather(from: &[f32], step: usize, to: &mut [f32]) {
+        if step == 2 {
+            let (pairs, rest) = from.as_chunks::<2>();
+            for (to, pair) in to.iter_mut().zip(pairs) {
+                *to = pair[0];
+            }
+            if let ([last], Some(to)) = (rest, to.get_mut(pairs.len())) {
+                *to = *last;
+            }
+        } else {
+            for (to, from) in to.iter_mut().zip(from.iter().step_by(step)) {
+                *to = *from;
+            }
+        }
+    }
 }
 
-/// Three zeroed buffers of the thread.
-fn with_buffers<R>(lengths: [usize; 3], body: impl FnOnce([&mut [f32]; 3]) -> R) -> R {
+wide! {
+    /// `to[i * step] = from[i]`.
+    fn scatter(from: &[f32], step: usize, to: &mut [f32]) {
+        if step == 2 {
+            let (pairs, rest) = to.as_chunks_mut::<2>();
+            let whole = pairs.len();
+            for (pair, from) in pairs.iter_mut().zip(from) {
+                pair[0] = *from;
+            }
+            if let ([last], Some(from)) = (rest, from.get(whole)) {
+                *last = *from;
+            }
+        } else {
+            for (to, from) in to.iter_mut().step_by(step).zip(from) {
+                *to = *from;
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// Buffers that live from call to call; one convolution runs at a time in a thread.
+    static BUFFERS: RefCell<[Vec<f32>; 4]> = const { RefCell::new([const { Vec::new() }; 4]) };
+}
+
+/// Zeroed buffers of the thread.
+fn with_buffers<R>(lengths: [usize; 4], body: impl FnOnce([&mut [f32]; 4]) -> R) -> R {
     BUFFERS.with_borrow_mut(|buffers| {
         for (buffer, length) in buffers.iter_mut().zip(lengths) {
             buffer.clear();
             buffer.resize(length, 0.0);
         }
-        let [a, b, c] = buffers;
-        body([a, b, c])
+        let [a, b, c, d] = buffers;
+        body([a, b, c, d])
     })
 }
 
@@ -199,12 +244,12 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -
     let bias = bias.map(|bias| with(bias, <[f32]>::to_vec)).transpose()?;
     let packed = pack(&with(weight, <[f32]>::to_vec)?, &g);
     let offsets = g.input_offsets();
-    let mut y = vec![0f32; g.batch * g.output_len()];
+    let mut y = blank(g.batch * g.output_len());
     with(x, |x| {
         super::each_chunk(&mut y, CHUNK.min(g.batch).max(1) * g.output_len(), |chunk, y| {
             let images = x[chunk * CHUNK * g.input_len()..].chunks_exact(g.input_len());
-            let lengths = if g.is_plain() { [0; 3] } else { [g.channels * g.channel_len(), g.group_out() * g.run(), 0] };
-            with_buffers(lengths, |[input, wide, _]| {
+            let lengths = if g.is_plain() { [0; 4] } else { [g.channels * g.channel_len(), g.group_out() * g.run(), 0, 0] };
+            with_buffers(lengths, |[input, wide, _, _]| {
                 for (image, y) in images.zip(y.chunks_exact_mut(g.output_len())) {
                     if !g.is_plain() {
                         g.spread(image, input);
@@ -295,7 +340,12 @@ pub fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, need
     let g = Geometry::new(x, weight, spec)?;
     let weights = with(weight, <[f32]>::to_vec)?;
     let phases = if needs.x { phases(&weights, &g) } else { Vec::new() };
-    let mut dx = if needs.x { vec![0f32; g.batch * g.input_len()] } else { Vec::new() };
+    let mut dx = match needs.x {
+        true if phases.len() == g.phases() => blank(g.batch * g.input_len()),
+        // Pixels of a phase without taps have no influence.
+        true => vec![0f32; g.batch * g.input_len()],
+        false => Vec::new(),
+    };
     let shared = Shared::new(&mut dx);
     let parts = with(x, |x| {
         with(gradient, |gradient| {
@@ -343,8 +393,15 @@ fn backward_chunk(g: &Geometry, phases: &[Phase], needs: Needs, x: &[f32], gradi
     let (input_len, gradient_len) = (g.channels * g.channel_len(), g.out * g.gradient_len());
     let together = (CACHE / (input_len + gradient_len)).clamp(1, CHUNK);
     let run = g.plane_len();
-    let lengths = if g.is_plain() { [0; 3] } else { [together * input_len, together * gradient_len, g.group_channels() * run] };
-    with_buffers(lengths, |[inputs, gradients, wide]| {
+    let across = needs.weight && g.sums_across();
+    let width = g.group_out().next_multiple_of(16);
+    let lengths = if g.is_plain() {
+        [0; 4]
+    } else {
+        let transposed = if across { together * maps * width } else { 0 };
+        [together * input_len, together * gradient_len, g.group_channels() * run, transposed]
+    };
+    with_buffers(lengths, |[inputs, gradients, wide, transposed]| {
         let images = x.len() / g.input_len();
         for first in (0..images).step_by(together) {
             let count = together.min(images - first);
@@ -365,19 +422,29 @@ fn backward_chunk(g: &Geometry, phases: &[Phase], needs: Needs, x: &[f32], gradi
             };
             for group in 0..g.spec.groups {
                 let from = &dy[group * g.group_out() * g.gradient_len()..];
-                if needs.weight {
+                let sums = if needs.weight { &mut dw[group * group_weights..][..group_weights] } else { &mut [] };
+                let b = &b[group * g.group_channels() * g.channel_len()..];
+                if across {
+                    for (image, to) in gradient.chunks_exact(g.output_len()).zip(transposed.chunks_exact_mut(maps * width)) {
+                        transpose(&image[group * g.group_out() * maps..][..g.group_out() * maps], maps, width, to);
+                    }
+                    let size = g.out_size;
+                    let factors =
+                        Outer { g: transposed, width, b, b_image: input_len, b_row: g.plane[1], offsets: &offsets, images: count, size };
+                    outer(&factors, sums);
+                } else if needs.weight {
                     let correlation = Correlation {
                         g: &from[g.lead()..],
                         g_image: gradient_len,
                         g_row: g.gradient_len(),
-                        b: &b[group * g.group_channels() * g.channel_len()..],
+                        b,
                         b_image: input_len,
                         offsets: &offsets,
                         images: count,
                         rows: g.group_out(),
                         len: g.run(),
                     };
-                    correlate(&correlation, &mut dw[group * group_weights..][..group_weights]);
+                    correlate(&correlation, sums);
                 }
                 if needs.x {
                     for image in 0..count {
@@ -416,9 +483,7 @@ fn input_gradient(g: &Geometry, phases: &[Phase], group: usize, dy: &[f32], wide
                 }
                 let first = (column_phase + stride_width - left % stride_width) % stride_width;
                 let source = (first + left) / stride_width;
-                for (to, from) in to.iter_mut().skip(first).step_by(stride_width).zip(&from[source..]) {
-                    *to = *from;
-                }
+                scatter(&from[source..], stride_width, &mut to[first.min(g.size[1])..]);
             }
         }
     }

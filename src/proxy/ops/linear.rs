@@ -2,27 +2,48 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{tensor, with};
+use super::{Shared, each, tensor, with};
 
 /// A matrix as its elements and the strides of rows and columns.
 #[derive(Clone, Copy)]
 struct Matrix<'a>(&'a [f32], usize, usize);
 
-/// `out (m, n) += a (m, k) b (k, n)`, row-major, on the calling thread alone.
+/// Fewest rows or columns of the result in a piece.
+const PIECE: usize = 64;
+
+/// `out (m, n) += a (m, k) b (k, n)`, row-major, cut along its longer side into pieces that only the shapes decide.
 fn gemm(m: usize, n: usize, k: usize, a: Matrix, b: Matrix, out: &mut [f32]) {
     if m * n * k == 0 {
         return;
     }
     assert!(out.len() == m * n && a.0.len() == m * k && b.0.len() == k * n);
-    // SAFETY: the lengths were just checked against the extents that the strides walk over.
+    let (longer, row) = (m.max(n), n);
+    let size = longer.div_ceil(8).max(PIECE);
+    let shared = Shared::new(out);
+    each(longer.div_ceil(size), |i| {
+        let (start, len) = (i * size, size.min(longer - i * size));
+        let (m, n, first, a, b) = if m == longer {
+            (len, n, start * n, Matrix(&a.0[start * a.1..], a.1, a.2), b)
+        } else {
+            (m, len, start, a, Matrix(&b.0[start * b.2..], b.1, b.2))
+        };
+        // SAFETY: the pieces do not overlap; their last elements are inside the matrices whose lengths were checked.
+        unsafe { piece([m, n, k], a, b, shared.pointer(first), row) };
+    });
+}
+
+/// # Safety
+/// `out` has `m` rows, `row` apart, of `n` elements that no one else uses; `a` and `b` reach as far as their strides.
+unsafe fn piece([m, n, k]: [usize; 3], a: Matrix, b: Matrix, out: *mut f32, row: usize) {
+    // SAFETY: the caller's promise.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out,
             1,
-            n as isize,
+            row as isize,
             true,
             a.0.as_ptr(),
             a.2 as isize,

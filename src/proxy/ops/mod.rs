@@ -12,6 +12,7 @@ pub mod linear;
 pub mod loss;
 pub mod norm;
 pub mod pool;
+pub mod sgd;
 
 use candle_core::{CpuStorage, Device, Result, Storage, Tensor};
 use rayon::prelude::*;
@@ -32,6 +33,30 @@ pub(super) fn with<R>(tensor: &Tensor, body: impl FnOnce(&[f32]) -> R) -> Result
 pub(super) fn tensor(values: Vec<f32>, shape: &[usize]) -> Result<Tensor> {
     Tensor::from_vec(values, shape, &Device::Cpu)
 }
+
+/// Room for values that the caller writes, each before it is read. Clearing it first would cost as much as a light kernel.
+#[allow(clippy::uninit_vec)]
+pub(super) fn blank(len: usize) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    // SAFETY: the capacity is there, every bit pattern is an f32, and kernels write each element before anyone reads it.
+    unsafe { values.set_len(len) };
+    values
+}
+
+/// `out[i] = f(i-th elements)` in chunks over the threads.
+pub(super) fn zip_map<const N: usize>(from: [&[f32]; N], body: impl Fn([&[f32]; N], &mut [f32]) + Sync + Send) -> Vec<f32> {
+    let len = from[0].len();
+    assert!(from.iter().all(|values| values.len() == len));
+    let mut out = blank(len);
+    each_chunk(&mut out, GRAIN, |i, out| {
+        let range = i * GRAIN..i * GRAIN + out.len();
+        body(from.map(|values| &values[range.clone()]), out);
+    });
+    out
+}
+
+/// Elements of a piece of elementwise work.
+pub(super) const GRAIN: usize = 32 * 1024;
 
 /// `body(i)` for every i below `count`, on the threads there are; with one thread, without the pool.
 pub(super) fn each<R: Send>(count: usize, body: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
@@ -59,6 +84,11 @@ unsafe impl Sync for Shared {}
 impl Shared {
     pub(super) fn new(values: &mut [f32]) -> Self {
         Self(values.as_mut_ptr())
+    }
+
+    /// Where element `start` is.
+    pub(super) fn pointer(self, start: usize) -> *mut f32 {
+        self.0.wrapping_add(start)
     }
 
     /// # Safety

@@ -5,7 +5,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{LANES, Shared, each, tensor, tree, wide, with};
+use super::{LANES, Shared, blank, each, tensor, tree, wide, with};
 
 /// What the backward needs of a forward in training, and the batch's statistics for the running ones.
 pub struct Saved {
@@ -56,7 +56,7 @@ fn affine(affine: &Affine, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
 pub fn forward(x: &Tensor, weights: &Affine, eps: f64, relu: bool) -> Result<(Tensor, Saved)> {
     let extents = Extents::of(x)?;
     let (weight, bias) = affine(weights, extents.channels)?;
-    let mut y = vec![0f32; x.elem_count()];
+    let mut y = blank(x.elem_count());
     let shared = Shared::new(&mut y);
     let count = extents.count() as f64;
     let statistics = with(x, |x| {
@@ -89,7 +89,7 @@ pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tens
     let extents = Extents::of(x)?;
     let (weight, bias) = affine(weights, extents.channels)?;
     let (mean, variance) = (with(mean, <[f32]>::to_vec)?, with(variance, <[f32]>::to_vec)?);
-    let mut y = vec![0f32; x.elem_count()];
+    let mut y = blank(x.elem_count());
     let shared = Shared::new(&mut y);
     with(x, |x| {
         each(extents.channels, |channel| {
@@ -108,7 +108,7 @@ pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tens
 pub fn backward(x: &Tensor, y: Option<&Tensor>, weights: &Affine, saved: &Saved, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     let extents = Extents::of(x)?;
     let (weight, _) = affine(weights, extents.channels)?;
-    let mut dx = vec![0f32; x.elem_count()];
+    let mut dx = blank(x.elem_count());
     let shared = Shared::new(&mut dx);
     let count = extents.count() as f64;
     let none: &[f32] = &[];

@@ -5,13 +5,25 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{Shared, each_chunk, tensor, with};
+use rayon::prelude::*;
+
+use super::{GRAIN, Shared, blank, each_chunk, tensor, with};
 
 /// Windows along one axis, each a range of input positions, and what a mean divides by along the axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
     pub windows: Vec<Window>,
     pub extent: usize,
+    grid: Option<Grid>,
+}
+
+/// Windows that all have the same extent once the map is padded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Grid {
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    dilation: usize,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +56,7 @@ impl Axis {
             let padded = (start + reach).min(extent + 2 * padding) - start;
             Window { start: start + skipped - padding, end: end.saturating_sub(padding), step: dilation, padded }
         });
-        Ok(Self { windows: windows.collect(), extent })
+        Ok(Self { windows: windows.collect(), extent, grid: Some(Grid { kernel, stride, padding, dilation }) })
     }
 
     /// Windows from `floor(i * extent / out)` to `ceil((i + 1) * extent / out)`.
@@ -53,7 +65,7 @@ impl Axis {
             let (start, end) = (i * extent / out, ((i + 1) * extent).div_ceil(out));
             Window { start, end, step: 1, padded: end - start }
         });
-        Self { windows: windows.collect(), extent }
+        Self { windows: windows.collect(), extent, grid: None }
     }
 }
 
@@ -72,22 +84,101 @@ fn maps(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Vec<usize>, usize, u
 pub fn max_forward(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Tensor, Vec<u32>)> {
     let (shape, map, out) = maps(x, rows, columns)?;
     let count = x.elem_count() / map;
-    let mut y = vec![0f32; count * out];
+    let mut y = blank(count * out);
     let mut places = vec![0u32; count * out];
     let halves = [rows, columns]
         .iter()
         .all(|axis| axis.windows.iter().enumerate().all(|(i, w)| w.step == 1 && w.start == 2 * i && w.end == 2 * i + 2));
+    let group = GRAIN.div_ceil(map).min(count.max(1));
     with(x, |x| {
-        let placed = y.chunks_mut(out).zip(places.chunks_mut(out)).zip(x.chunks_exact(map));
-        for ((y, places), x) in placed {
-            if halves {
-                max_halves(x, columns.extent, columns.windows.len(), y, places);
-            } else {
-                max_map(x, rows, columns, y, places);
+        let work = |first: usize, y: &mut [f32], places: &mut [u32]| {
+            let mut lines = Lines::new(rows, columns);
+            let placed = y.chunks_mut(out).zip(places.chunks_mut(out)).zip(x[first * map..].chunks_exact(map));
+            for ((y, places), x) in placed {
+                match (&mut lines, columns.grid) {
+                    _ if halves => max_halves(x, columns.extent, columns.windows.len(), y, places),
+                    (Some(lines), Some(grid)) => lines.max_map(x, rows, columns, grid, y, places),
+                    _ => max_map(x, rows, columns, y, places),
+                }
             }
-        }
+        };
+        let pieces = y.par_chunks_mut(group * out).zip(places.par_chunks_mut(group * out)).enumerate();
+        pieces.for_each(|(i, (y, places))| work(i * group, y, places));
     })?;
     Ok((tensor(y, &shape)?, places))
+}
+
+/// Buffers for maxima over windows that overlap: along the rows of the map first, then across these.
+struct Lines {
+    /// A row with its borders, which never win.
+    padded: Vec<f32>,
+    /// Maxima of each row of the map and their columns.
+    best: Vec<f32>,
+    places: Vec<u32>,
+}
+
+impl Lines {
+    /// `None` where the windows are not all alike.
+    fn new(rows: &Axis, columns: &Axis) -> Option<Self> {
+        let grid = columns.grid?;
+        let out = columns.windows.len();
+        let reach = (out - 1) * grid.stride + grid.dilation * (grid.kernel - 1) + 1;
+        let padded = vec![f32::NEG_INFINITY; reach.max(grid.padding + columns.extent)];
+        Some(Self { padded, best: vec![0.0; rows.extent * out], places: vec![0; rows.extent * out] })
+    }
+
+    fn max_map(&mut self, x: &[f32], rows: &Axis, columns: &Axis, grid: Grid, y: &mut [f32], places: &mut [u32]) {
+        let (width, out) = (columns.extent, columns.windows.len());
+        let lines = self.best.chunks_exact_mut(out).zip(self.places.chunks_exact_mut(out));
+        for (i, (row, (best, places))) in x.chunks_exact(width).zip(lines).enumerate() {
+            self.padded[grid.padding..grid.padding + width].copy_from_slice(row);
+            for ((best, place), window) in best.iter_mut().zip(&mut *places).zip(&columns.windows) {
+                (*best, *place) = (f32::NEG_INFINITY, (i * width + window.start) as u32);
+            }
+            for tap in 0..grid.kernel {
+                let shift = tap * grid.dilation;
+                // In borders, where this would be negative, nothing wins.
+                let first = (i * width + shift).wrapping_sub(grid.padding) as u32;
+                raise_strided(&self.padded[shift..], grid.stride, first, best, places);
+            }
+        }
+        let windows = rows.windows.iter().zip(y.chunks_exact_mut(out)).zip(places.chunks_exact_mut(out));
+        for ((window, y), places) in windows {
+            let mut lines = (window.start..window.end).step_by(window.step).map(|row| row * out);
+            let Some(first) = lines.next() else { continue };
+            y.copy_from_slice(&self.best[first..first + out]);
+            places.copy_from_slice(&self.places[first..first + out]);
+            for line in lines {
+                raise(&self.best[line..line + out], &self.places[line..line + out], y, places);
+            }
+        }
+    }
+}
+
+super::wide! {
+    /// Raises each maximum to `from[i * stride]`, whose place is `first + i * stride`.
+    fn raise_strided(from: &[f32], stride: usize, first: u32, best: &mut [f32], places: &mut [u32]) {
+        let outputs = best.iter_mut().zip(places).enumerate();
+        let put = |value: f32, i: usize, best: &mut f32, place: &mut u32| {
+            let wins = value > *best || value.is_nan();
+            *best = if wins { value } else { *best };
+            *place = if wins { first.wrapping_add((i * stride) as u32) } else { *place };
+        };
+        match stride {
+            1 => outputs.zip(from).for_each(|((i, (best, place)), value)| put(*value, i, best, place)),
+            _ => outputs.zip(from.iter().step_by(stride)).for_each(|((i, (best, place)), value)| put(*value, i, best, place)),
+        }
+    }
+}
+
+super::wide! {
+    fn raise(from: &[f32], from_places: &[u32], best: &mut [f32], places: &mut [u32]) {
+        for (((best, place), value), from) in best.iter_mut().zip(places).zip(from).zip(from_places) {
+            let wins = *value > *best || value.is_nan();
+            *best = if wins { *value } else { *best };
+            *place = if wins { *from } else { *place };
+        }
+    }
 }
 
 fn max_map(x: &[f32], rows: &Axis, columns: &Axis, y: &mut [f32], places: &mut [u32]) {
@@ -172,15 +263,15 @@ pub fn mean_forward(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -
                 y[0] = super::sum(x) / divisors[0];
                 return;
             }
-            let mut at = 0;
-            for row in &rows.windows {
-                for column in &columns.windows {
-                    let mut total = 0f32;
-                    for i in row.start..row.end {
-                        total += x[i * columns.extent..][column.start..column.end].iter().sum::<f32>();
-                    }
-                    y[at] = total / divisors[at];
-                    at += 1;
+            let mut line = vec![0f32; columns.extent];
+            let lines = y.chunks_exact_mut(columns.windows.len()).zip(divisors.chunks_exact(columns.windows.len()));
+            for (row, (y, divisors)) in rows.windows.iter().zip(lines) {
+                line.fill(0.0);
+                for row in x[row.start * columns.extent..row.end * columns.extent].chunks_exact(columns.extent) {
+                    line.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+                }
+                for ((y, divisor), column) in y.iter_mut().zip(divisors).zip(&columns.windows) {
+                    *y = line[column.start..column.end].iter().fold(0.0, |sum, x| sum + x) / divisor;
                 }
             }
         });
@@ -198,16 +289,17 @@ pub fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f
         super::each(maps, |i| {
             // SAFETY: map i belongs to this call alone, and `dx` outlives it.
             let dx = unsafe { shared.slice(i * map, map) };
-            let mut at = i * out;
-            for row in &rows.windows {
-                for column in &columns.windows {
-                    let share = dy[at] / divisors[at - i * out];
-                    for i in row.start..row.end {
-                        for value in &mut dx[i * columns.extent..][column.start..column.end] {
-                            *value += share;
-                        }
-                    }
-                    at += 1;
+            let mut line = vec![0f32; columns.extent];
+            let width = columns.windows.len();
+            let lines = dy[i * out..][..out].chunks_exact(width).zip(divisors.chunks_exact(width));
+            for (row, (dy, divisors)) in rows.windows.iter().zip(lines) {
+                line.fill(0.0);
+                for ((dy, divisor), column) in dy.iter().zip(divisors).zip(&columns.windows) {
+                    let share = dy / divisor;
+                    line[column.start..column.end].iter_mut().for_each(|sum| *sum += share);
+                }
+                for row in dx[row.start * columns.extent..row.end * columns.extent].chunks_exact_mut(columns.extent) {
+                    row.iter_mut().zip(&line).for_each(|(dx, share)| *dx += share);
                 }
             }
         });

@@ -1,0 +1,84 @@
+//! `eliteloop bench proxy`: training steps on ten networks that cover what candidates are made of.
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use eliteloop::config::ProxyConfig;
+use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::network::{TraceOptions, trace};
+use eliteloop::printer;
+use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::proxy::optimizer::Optimizer;
+use eliteloop::proxy::train::{Batch, step};
+use eliteloop::seed;
+use rand::Rng;
+use serde_json::json;
+
+macro_rules! networks {
+    ($($name:literal),*) => {
+        [$(($name, include_str!(concat!("../../scripts/bench/networks/", $name, ".py")))),*]
+    };
+}
+
+const NETWORKS: [(&str, &str); 10] =
+    networks!["plain", "depthwise", "grouped", "pointwise", "wide_kernels", "residual", "dense", "norms", "pools", "linear"];
+const CLASSES: usize = 10;
+/// Steps before the clock: caches and the allocator's blocks fill.
+const WARM: usize = 3;
+
+pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -> Result<()> {
+    let own;
+    let chosen: Vec<(&str, &str)> = match network {
+        None => NETWORKS.to_vec(),
+        Some(name) => match NETWORKS.iter().find(|(known, _)| *known == name) {
+            Some(&known) => vec![known],
+            None if name.ends_with(".py") => {
+                own = std::fs::read_to_string(name).at("read", std::path::Path::new(name))?;
+                vec![(name, &own)]
+            }
+            None => {
+                let names = NETWORKS.map(|(name, _)| name).join(", ");
+                return Err(Error::input(format!("no network '{name}'")).hint(format!("one of {names}, or a file NAME.py")));
+            }
+        },
+    };
+    let mut rows = Vec::new();
+    for (name, source) in chosen {
+        let times = times(source, batch, 10 * repeats).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        let middle = times[times.len() / 2];
+        if !as_json {
+            let (rate, most) = (batch as f64 / middle, batch as f64 / times[0]);
+            printer::data(format_args!("{name:14} {rate:8.0} images/s (at best {most:.0}; {:.1} ms a step)", middle * 1e3));
+        }
+        rows.push(json!({ "network": name, "seconds_per_step": middle, "images_per_second": batch as f64 / middle }));
+    }
+    if as_json {
+        let (threads, peak) = (rayon::current_num_threads(), eliteloop::progress::peak_memory_mib());
+        printer::data(json!({ "what": "proxy", "threads": threads, "batch": batch, "networks": rows, "peak_mib": peak }));
+    }
+    Ok(())
+}
+
+/// Sorted seconds of steps on one batch of noise; the recipe is the default one.
+fn times(source: &str, batch: usize, steps: usize) -> std::result::Result<Vec<f64>, String> {
+    let _kept = eliteloop::allocator::keep();
+    let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|e| e.to_string())?;
+    let mut network = Network::new(&graph, 0, &Device::Cpu, Kernels::Own).map_err(|e| e.to_string())?;
+    let config = ProxyConfig::default();
+    let mut optimizer = Optimizer::new(&config, graph.tensors.len());
+    let mut rng = seed::rng(0, "bench", &[]);
+    let pixels: Vec<f32> = (0..batch * 3 * 32 * 32).map(|_| rng.random_range(-1.7..1.7)).collect();
+    let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), &Device::Cpu).map_err(|e| e.to_string())?;
+    let labels: Vec<u8> = (0..batch).map(|i| (i % CLASSES) as u8).collect();
+    let batch = Batch { images, labels: &labels, classes: CLASSES };
+    let mut times = Vec::with_capacity(steps);
+    for i in 0..WARM + steps {
+        let start = Instant::now();
+        step(&mut network, &mut optimizer, &batch, 0.0, i as u64, 0.01).map_err(|e| e.to_string())?;
+        if i >= WARM {
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
