@@ -199,7 +199,7 @@ impl<'a> Branches<'a> {
             tail.len += 1;
         }
         let mut logits = decoder.logits_of(&x)?;
-        logits.truncate(count * config.vocab);
+        logits.truncate(count * decoder.outputs());
         Ok(logits)
     }
 

@@ -70,13 +70,13 @@ pub enum Mode {
 
 /// A model's weights, frozen.
 pub struct Decoder {
-    config: DecoderConfig,
+    pub(super) config: DecoderConfig,
     pub(super) embedding: Tensor,
     pub(super) layers: Vec<Arc<Layer>>,
     pub(super) norm: Tensor,
     /// (width, vocab)
     pub(super) head: Tensor,
-    stock: bool,
+    pub(super) stock: bool,
 }
 
 impl Decoder {
@@ -131,6 +131,11 @@ impl Decoder {
 
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
+    pub fn outputs(&self) -> usize {
+        self.head.dims()[1]
     }
 
     /// Computes with candle's own operations even where there is a kernel of ours: the reference in tests.
@@ -235,7 +240,7 @@ impl Decoder {
 
     /// Logits of hidden rows in plain memory: (m, vocab) flat.
     pub(super) fn logits_of(&self, hidden: &[f32]) -> Result<Vec<f32>> {
-        let (width, vocab) = (self.config.width, self.config.vocab);
+        let (width, vocab) = (self.config.width, self.outputs());
         let m = hidden.len() / width;
         let h = norm::forward(hidden, &floats(&self.norm)?, self.config.rms_eps);
         let mut logits = vec![0.0; m * vocab];

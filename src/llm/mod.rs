@@ -17,6 +17,7 @@ pub mod lora;
 pub mod model_file;
 pub mod ops;
 pub mod pack;
+pub mod restricted;
 pub mod sampling;
 pub mod score;
 pub mod stock;
