@@ -17,6 +17,7 @@ use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::ChatTemplate;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::lora::Lora;
+use eliteloop::hash::hex;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::{printer, seed};
@@ -182,7 +183,7 @@ fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
 }
 
 fn prompt_hash(format: Format) -> Result<String> {
-    Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+    Ok(hex(&Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
 }
 
 fn report(trials: &[Trial], seconds: f64) {

@@ -11,6 +11,7 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
+use crate::hash::hex;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
@@ -182,6 +183,6 @@ impl Lora {
         for layer in self.snapshot()? {
             hash.update(bytemuck::cast_slice::<f32, u8>(&layer));
         }
-        Ok(format!("{:x}", hash.finalize()))
+        Ok(hex(&hash.finalize()))
     }
 }
