@@ -61,25 +61,28 @@ fn next(logits: &[f32], words: &[u32; WORDS.len()]) -> [f64; WORDS.len()] {
 pub struct Distribution(Vec<f64>);
 
 impl Distribution {
-    /// From the probabilities of the cells, by index; what they leave is outside.
-    pub fn new(mut cells: Vec<f64>) -> Self {
+    /// With nothing outside but for rounding, which is taken out.
+    pub fn complete(cells: Vec<f64>) -> Self {
+        assert_eq!(cells.len(), CELLS);
+        let sum: f64 = cells.iter().sum();
+        Self(cells.into_iter().map(|p| p / sum).chain([0.0]).collect())
+    }
+
+    /// What the cells leave is outside.
+    pub fn partial(mut cells: Vec<f64>) -> Self {
         assert_eq!(cells.len(), CELLS);
         let outside = 1.0 - cells.iter().sum::<f64>();
         cells.push(outside.max(0.0));
         Self(cells)
     }
 
-    pub fn from_log(log_p: &[f64]) -> Self {
-        Self::new(log_p.iter().map(|l| l.exp()).collect())
-    }
-
     /// A cell's share of these, which may hold it several times.
     pub fn empirical(cells: &[Cell]) -> Self {
         let mut p = vec![0.0; CELLS];
         for cell in cells {
-            p[cell.index()] += 1.0 / cells.len() as f64;
+            p[cell.index()] += 1.0;
         }
-        Self::new(p)
+        Self::complete(p)
     }
 
     pub fn cells(&self) -> &[f64] {

@@ -6,7 +6,7 @@
 use rand::Rng;
 
 use super::exact::Distribution;
-use crate::oracle::cell::{CELLS, Cell, EDGES, WORDS};
+use crate::oracle::cell::{Cell, EDGES, WORDS};
 use crate::theory::table::{elite_frequencies, smooth};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -49,10 +49,7 @@ impl Product {
     }
 
     pub fn distribution(&self) -> Distribution {
-        let p: Vec<f64> = (0..CELLS).map(|i| self.probability(Cell::at(i))).collect();
-        // Rounding is no mass outside the space.
-        let sum: f64 = p.iter().sum();
-        Distribution::new(p.into_iter().map(|p| p / sum).collect())
+        Distribution::complete(Cell::all().map(|cell| self.probability(cell)).collect())
     }
 
     pub fn sample(&self, rng: &mut impl Rng) -> Cell {
@@ -108,7 +105,7 @@ mod tests {
             assert!((seen - p).abs() < 0.015, "{counts:?}");
         }
         let distribution = product.distribution();
-        assert!((distribution.cells().iter().sum::<f64>() - 1.0).abs() < 1e-12 && distribution.outside() < 1e-12);
+        assert!((distribution.cells().iter().sum::<f64>() - 1.0).abs() < 1e-12 && distribution.outside() == 0.0);
         for (found, right) in Product::marginals(&distribution).edges().iter().flatten().zip(product.edges().iter().flatten()) {
             assert!((found - right).abs() < 1e-12);
         }

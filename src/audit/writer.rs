@@ -124,7 +124,8 @@ impl Writer {
 
     /// The exact distribution over all cells.
     pub fn distribution(&self) -> Result<Distribution> {
-        Ok(Distribution::from_log(&self.enumerate(EDGES)?))
+        let p = self.enumerate(EDGES)?.into_iter().map(f64::exp).collect();
+        Ok(if self.masked.is_some() { Distribution::complete(p) } else { Distribution::partial(p) })
     }
 
     /// `log q` of each cell by itself, by teacher forcing.
