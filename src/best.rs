@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{AtPath, Result};
-use crate::record::folder::write_whole;
+use crate::files::write_whole;
 use crate::record::{NetworkId, Store};
 
 /// The network with the highest mean validation accuracy; the earlier one where two are equal.

@@ -68,7 +68,8 @@ pub enum Policy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmConfig {
-    /// A name of the catalogue (`eliteloop models list`) or a path to a GGUF file.
+    /// A name that `eliteloop models list` shows, a path to a GGUF file or a Hugging Face folder, or `hf:owner/name` in the local
+    /// Hugging Face cache.
     pub model: String,
     /// The adapter a run starts from: `warmup` (shipped, for the default model), `none`, or a PEFT folder.
     pub adapter: String,
@@ -192,6 +193,9 @@ pub struct ProxyConfig {
     pub augment: bool,
     /// Independent trainings of a candidate; quality is their mean.
     pub seeds: u64,
+    /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
+    /// quality (claim 6). It does not change the quality.
+    pub repeats: usize,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
     /// A training that takes longer fails alone.
@@ -216,6 +220,7 @@ impl Default for ProxyConfig {
             label_smoothing: 0.0,
             augment: true,
             seeds: 1,
+            repeats: 2,
             workers: 2,
             deadline_seconds: 120.0,
             memory_mib: 4096,

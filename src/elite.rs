@@ -72,12 +72,16 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleEl
     let selection = select(&scored, config.candidates, &config.elite, config.seed, cycle);
     let mut rows = Vec::new();
     for elite in selection.elites {
-        let candidate = candidates.iter().find(|c| c.id() == elite.network).ok_or_else(|| Error::machine("an elite is not in the store"))?;
+        let candidate =
+            candidates.iter().find(|c| c.id() == elite.network).ok_or_else(|| Error::machine("an elite is not in the store"))?;
         let example_hash = example_hash(candidate);
         rows.push(EliteRow { cycle, network: elite.network, quality: elite.quality, held_out: elite.held_out, example_hash });
     }
     if config.elite.source == EliteSource::Cumulative {
-        let earlier = store.elites()?.into_iter().filter(|e| e.cycle < cycle && matches!(e.network, NetworkId::Candidate { cycle: own, .. } if own == e.cycle));
+        let earlier = store
+            .elites()?
+            .into_iter()
+            .filter(|e| e.cycle < cycle && matches!(e.network, NetworkId::Candidate { cycle: own, .. } if own == e.cycle));
         rows.extend(earlier.map(|e| EliteRow { cycle, ..e }));
     }
     Ok(CycleElites { gamma: selection.gamma, rows })

@@ -9,7 +9,7 @@ pub mod cycle;
 pub mod delta;
 pub mod elite;
 pub mod error;
-pub mod hash;
+pub mod files;
 pub mod home;
 pub mod llm;
 pub mod network;

@@ -69,6 +69,7 @@ impl Run {
                 s.set_meta("model_name", &llm.identity.name)?;
                 s.set_meta("chat_template", llm.identity.chat_template.as_deref().unwrap_or("none"))?;
             }
+            s.stamp("started")?;
             s.set_starts(&starts)
         })?;
         let filter = Filter::new(&config.novelty, config.seed);
@@ -131,7 +132,9 @@ fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
         let source = String::from_utf8(bytes).map_err(|e| Error::input(format!("{} is not UTF-8", path.display())).caused_by(e))?;
         let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
         if sources.iter().any(|(other, _)| *other == name) {
-            return Err(Error::input(format!("two start networks are called '{name}'")).hint("a start network is named by its file; rename one"));
+            return Err(
+                Error::input(format!("two start networks are called '{name}'")).hint("a start network is named by its file; rename one")
+            );
         }
         sources.push((name, source));
     }

@@ -34,7 +34,13 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
 }
 
 /// Decides on unscreened candidates in order; gives each with its verdict, and its network where it was traced.
-pub fn decide(store: &Store, config: &RunConfig, images: &Format, filter: &mut Filter, waiting: Vec<Candidate>) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
+pub fn decide(
+    store: &Store,
+    config: &RunConfig,
+    images: &Format,
+    filter: &mut Filter,
+    waiting: Vec<Candidate>,
+) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
     let parents = waiting.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
     // Patching and tracing depend on one candidate alone, so they run side by side.
     let options = trace_options(config, images);
@@ -48,7 +54,16 @@ pub fn decide(store: &Store, config: &RunConfig, images: &Format, filter: &mut F
 
 /// The candidate as it was before the screen.
 pub fn unscreened(candidate: &Candidate) -> Candidate {
-    Candidate { stage: None, reason: None, detail: None, source: None, nearest: None, jaccard: None, parent_jaccard: None, ..candidate.clone() }
+    Candidate {
+        stage: None,
+        reason: None,
+        detail: None,
+        source: None,
+        nearest: None,
+        jaccard: None,
+        parent_jaccard: None,
+        ..candidate.clone()
+    }
 }
 
 /// What patching and tracing gave: the last gate passed, and why it went no further.
@@ -64,21 +79,29 @@ struct Refusal {
 }
 
 fn build(candidate: &Candidate, parent: &str, config: &RunConfig, options: &TraceOptions) -> Built {
-    let applied = if candidate.ended { delta::apply(config.delta.format, parent, &candidate.completion) } else { Err(delta::Failure::NotEnded) };
+    let applied =
+        if candidate.ended { delta::apply(config.delta.format, parent, &candidate.completion) } else { Err(delta::Failure::NotEnded) };
     match applied {
         Err(failure) => {
             let stage = if failure.is_of_format() { Stage::Parsed } else { Stage::Asked };
             Built { source: None, outcome: Err(Refusal { stage, reason: failure.reason().into(), detail: failure.to_string() }) }
         }
         Ok(source) => {
-            let outcome = trace(&source, options).map_err(|f| Refusal { stage: Stage::Applied, reason: f.word().into(), detail: f.to_string() });
+            let outcome =
+                trace(&source, options).map_err(|f| Refusal { stage: Stage::Applied, reason: f.word().into(), detail: f.to_string() });
             Built { source: Some(source), outcome }
         }
     }
 }
 
 /// Decides on a candidate; gives its network where it was traced.
-fn judge(candidate: &mut Candidate, parent: &NetworkRow, built: Built, config: &RunConfig, filter: &mut Filter) -> Result<Option<NetworkRow>> {
+fn judge(
+    candidate: &mut Candidate,
+    parent: &NetworkRow,
+    built: Built,
+    config: &RunConfig,
+    filter: &mut Filter,
+) -> Result<Option<NetworkRow>> {
     candidate.source.clone_from(&built.source);
     let graph = match built.outcome {
         Ok(graph) => graph,
@@ -149,7 +172,11 @@ fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<Strin
 }
 
 fn trace_options(config: &RunConfig, images: &Format) -> TraceOptions {
-    TraceOptions { seconds: config.screen.trace_seconds, memory_mib: config.screen.trace_memory_mib, ..TraceOptions::new(images.shape, images.classes) }
+    TraceOptions {
+        seconds: config.screen.trace_seconds,
+        memory_mib: config.screen.trace_memory_mib,
+        ..TraceOptions::new(images.shape, images.classes)
+    }
 }
 
 /// Traces the start networks and stores those that are not stored yet.

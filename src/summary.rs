@@ -1,5 +1,7 @@
 //! One line about a cycle: the funnel, the quality, the update.
 
+use std::fmt::Write as _;
+
 use crate::error::Result;
 use crate::record::Store;
 use crate::report::collect::funnel;
@@ -17,12 +19,12 @@ pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
     if !own.is_empty() {
         let mean = own.iter().sum::<f64>() / own.len() as f64;
         let best = own.iter().copied().fold(f64::MIN, f64::max);
-        line += &format!("; quality mean {mean:.3}, best {best:.3}");
+        let _ = write!(line, "; quality mean {mean:.3}, best {best:.3}");
     }
     if let Some(tuning) = store.cycles()?.into_iter().find(|c| c.cycle == cycle).and_then(|c| c.tuning) {
-        line += &format!("; elite NLL {:.2} -> {:.2}", tuning.before, tuning.after);
+        let _ = write!(line, "; elite NLL {:.2} -> {:.2}", tuning.before, tuning.after);
         if let (Some(before), Some(after)) = (tuning.held_out_before, tuning.held_out_after) {
-            line += &format!(" (held out {before:.2} -> {after:.2})");
+            let _ = write!(line, " (held out {before:.2} -> {after:.2})");
         }
     }
     Ok(line)

@@ -3,41 +3,47 @@
 
 use std::sync::atomic::Ordering;
 
+use rand::seq::IndexedRandom;
+
 use crate::error::Result;
 use crate::progress::Phase;
-use crate::proxy::{Failure, Outcome};
 use crate::proxy::pool::Event;
 use crate::proxy::worker::Job;
+use crate::proxy::{Failure, Outcome};
 use crate::record::{Candidate, NetworkId, Stage, Training};
 use crate::run::Run;
 use crate::seed;
 
+/// One training to be done.
+#[derive(Clone)]
+struct Place {
+    network: NetworkId,
+    seed_index: u64,
+    seed: u64,
+    /// Not part of the quality: it measures its noise.
+    repeat: bool,
+}
+
 /// Trains all networks of a cycle that wait for it; cycle 0 trains the start networks.
 pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
-    let waiting = waiting(run, cycle)?;
-    if waiting.is_empty() {
+    let places = places(run, cycle)?;
+    if places.is_empty() {
         return Ok(());
     }
-    let done: Vec<(NetworkId, u64)> = run.store.trainings()?.into_iter().map(|t| (t.network, t.seed_index)).collect();
-    let mut places = Vec::new();
     let mut jobs = Vec::new();
-    for id in &waiting {
-        for seed_index in (0..run.config.proxy.seeds).filter(|&k| !done.contains(&(id.clone(), k))) {
-            let seed = seed_of(run.config.seed, id, seed_index);
-            jobs.push(Job { id: jobs.len() as u64, graph: run.store.network(id)?.graph, seed, weights: None });
-            places.push((id.clone(), seed_index, seed));
-        }
+    for (id, place) in (0..).zip(&places) {
+        jobs.push(Job { id, graph: run.store.network(&place.network)?.graph, seed: place.seed, weights: None });
     }
     let phase = Phase::begin(cycle, "train", places.len() as u64);
     let mut stored = Ok(());
     run.proxies.pool.run(jobs, &run.stop, |event| {
         let Event::Done { id, result } = event else { return };
-        let (network, seed_index, seed) = places[id as usize].clone();
+        let place = &places[id as usize];
         phase.step();
         if let Ok(outcome) = &result {
-            phase.say(format!("{network}: {:.3}", outcome.accuracy));
+            phase.say(format!("{}: {:.3}", place.network, outcome.accuracy));
         }
-        let row = training(network, seed_index, seed, result).and_then(|row| run.store.put_training(&row));
+        let row = training(place.clone(), result).and_then(|row| run.store.put_training(&row));
         // A full disk must end the run, but only after the workers were told.
         if row.is_err() && stored.is_ok() {
             run.stop.store(true, Ordering::Relaxed);
@@ -51,7 +57,7 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let spent = phase.finish();
     run.store.transaction(|s| {
         let trainings = s.trainings()?;
-        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel)) {
+        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()) {
             settle(&mut candidate, &trainings);
             s.put_candidate(&candidate)?;
         }
@@ -59,23 +65,46 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     })
 }
 
-fn training(network: NetworkId, seed_index: u64, seed: u64, result: std::result::Result<Outcome, Failure>) -> Result<Training> {
+fn training(place: Place, result: std::result::Result<Outcome, Failure>) -> Result<Training> {
+    let Place { network, seed_index, seed, repeat } = place;
     Ok(match result {
         Ok(done) => {
             let curve = serde_json::to_string(&done.curve)?;
-            Training { network, seed_index, seed, accuracy: Some(done.accuracy), curve, failure: None, seconds: done.seconds }
+            Training { network, seed_index, seed, repeat, accuracy: Some(done.accuracy), curve, failure: None, seconds: done.seconds }
         }
-        Err(failure) => Training { network, seed_index, seed, accuracy: None, curve: "[]".into(), failure: Some(failure.to_string()), seconds: 0.0 },
+        Err(failure) => Training {
+            network,
+            seed_index,
+            seed,
+            repeat,
+            accuracy: None,
+            curve: "[]".into(),
+            failure: Some(failure.to_string()),
+            seconds: 0.0,
+        },
     })
 }
 
-fn waiting(run: &Run, cycle: u64) -> Result<Vec<NetworkId>> {
-    if cycle == 0 {
-        let trained: Vec<NetworkId> = run.store.trainings()?.into_iter().map(|t| t.network).collect();
-        let starts = run.store.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name));
-        return Ok(starts.filter(|id| !trained.contains(id)).collect());
+/// The trainings of a cycle that are not stored yet.
+fn places(run: &Run, cycle: u64) -> Result<Vec<Place>> {
+    let networks: Vec<NetworkId> = if cycle == 0 {
+        run.store.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name)).collect()
+    } else {
+        run.store.candidates_of(cycle)?.iter().filter(|c| c.stage >= Some(Stage::Novel)).map(Candidate::id).collect()
+    };
+    let seeds = run.config.proxy.seeds;
+    let place = |network: &NetworkId, seed_index| {
+        let seed = seed_of(run.config.seed, network, seed_index);
+        Place { network: network.clone(), seed_index, seed, repeat: seed_index >= seeds }
+    };
+    let mut places: Vec<Place> = networks.iter().flat_map(|n| (0..seeds).map(move |k| (n, k))).map(|(n, k)| place(n, k)).collect();
+    if cycle > 0 {
+        let mut rng = seed::rng(run.config.seed, "repeats", &[cycle]);
+        places.extend(networks.choose_multiple(&mut rng, run.config.proxy.repeats).map(|n| place(n, seeds)));
     }
-    Ok(run.store.candidates_of(cycle)?.iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()).map(Candidate::id).collect())
+    let done: Vec<(NetworkId, u64)> = run.store.trainings()?.into_iter().map(|t| (t.network, t.seed_index)).collect();
+    places.retain(|p| !done.contains(&(p.network.clone(), p.seed_index)));
+    Ok(places)
 }
 
 /// Seed of one training: by the network's place, never by when a worker gets to it.
@@ -88,8 +117,8 @@ pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.
 fn settle(candidate: &mut Candidate, trainings: &[Training]) {
-    let own = trainings.iter().filter(|t| t.network == candidate.id());
-    match own.filter_map(|t| t.failure.as_ref()).next() {
+    let mut own = trainings.iter().filter(|t| t.network == candidate.id() && !t.repeat);
+    match own.find_map(|t| t.failure.as_ref()) {
         None => candidate.stage = Some(Stage::Trained),
         Some(failure) => {
             candidate.reason = Some("training".into());

@@ -6,10 +6,10 @@
 use crate::config::Policy;
 use crate::elite::CycleElites;
 use crate::error::{Error, Result};
+use crate::files::replace_folder;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::progress::Phase;
-use crate::record::folder::replace_folder;
 use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Tuning, TuningStep};
 use crate::run::Run;
 use crate::seed;
@@ -80,7 +80,11 @@ fn example(run: &Run, llm: &Llm, candidates: &[Candidate], network: &NetworkId) 
     let missing = || Error::machine(format!("elite {network} is not in the store"));
     let candidate = candidates.iter().find(|c| c.id() == *network).ok_or_else(missing)?;
     let parent = run.store.network(&candidate.parent)?;
-    Ok(Example { prompt: llm.prompt(run.config.delta.format, &parent.source)?, completion: candidate.tokens.clone(), id: network.to_string() })
+    Ok(Example {
+        prompt: llm.prompt(run.config.delta.format, &parent.source)?,
+        completion: candidate.tokens.clone(),
+        id: network.to_string(),
+    })
 }
 
 /// Closes cycle 0: the LLM as it was before any update.

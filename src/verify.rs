@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
-use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
 use crate::proxy::dataset::Format;
+use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
 use crate::run::draw_split;
 use crate::{parents, propose, screen, train};
 
@@ -99,7 +99,11 @@ fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Ca
 fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
     let trainings = store.trainings()?;
     let odd = trainings.iter().find(|t| t.seed != train::seed_of(config.seed, &t.network, t.seed_index));
-    Ok(check("training seeds", odd.map(|t| format!("{} was trained with another seed", t.network)), format!("{} trainings", trainings.len())))
+    Ok(check(
+        "training seeds",
+        odd.map(|t| format!("{} was trained with another seed", t.network)),
+        format!("{} trainings", trainings.len()),
+    ))
 }
 
 fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
@@ -120,13 +124,19 @@ fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[E
 /// Every training example is an elite's prompt and completion, by hash.
 fn manifest(candidates: &[Candidate], elites: &[EliteRow]) -> Check {
     let foreign = elites.iter().find(|e| !candidates.iter().any(|c| c.id() == e.network && example_hash(c) == e.example_hash));
-    check("manifest", foreign.map(|e| format!("cycle {}: the example of {} is not its elite's", e.cycle, e.network)), format!("{} examples", elites.len()))
+    check(
+        "manifest",
+        foreign.map(|e| format!("cycle {}: the example of {} is not its elite's", e.cycle, e.network)),
+        format!("{} examples", elites.len()),
+    )
 }
 
 /// The loss at step 0 of tuning is the mean of the log-probabilities logged at sampling.
 fn identity(cycles: &[CycleRow]) -> Check {
-    let pairs: Vec<(u64, f64)> =
-        cycles.iter().filter_map(|c| c.tuning.as_ref().and_then(|t| Some((c.cycle, (t.before - t.logged?).abs() / t.logged?.abs().max(1e-9))))).collect();
+    let pairs: Vec<(u64, f64)> = cycles
+        .iter()
+        .filter_map(|c| c.tuning.as_ref().and_then(|t| Some((c.cycle, (t.before - t.logged?).abs() / t.logged?.abs().max(1e-9)))))
+        .collect();
     let worst = pairs.iter().map(|p| p.1).fold(0.0, f64::max);
     let wrong = pairs.iter().find(|p| p.1 > TOLERANCE).map(|(cycle, d)| format!("cycle {cycle}: relative difference {d:.1e}"));
     check("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
@@ -158,7 +168,10 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
             }
         }
     }
-    let off = worst.1.filter(|_| !(worst.0 <= TOLERANCE)).map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
+    let off = worst
+        .1
+        .filter(|_| worst.0 > TOLERANCE || worst.0.is_nan())
+        .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
     Ok(vec![
         check("model", other, "SHA-256 as in the store".into()),
         check("adapters", adapters, format!("{} checkpoints", cycles.len())),

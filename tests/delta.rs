@@ -209,8 +209,8 @@ fn hostile_text_is_bounded() {
     let blanks = "\n".repeat(MAX_BYTES);
     assert!(matches!(apply(Format::Diff, &blanks, &format!("@@\n{}", "\n".repeat(MAX_BYTES / 2))), Err(Failure::Ambiguous { .. })));
     assert_eq!(apply(Format::Edit, &blanks, &"9+\n".repeat(MAX_BYTES / 3)), Err(Failure::NoChange));
-    let many: String = (0..MAX_BYTES / 8).map(|i| format!("{i}\n")).collect();
-    let hunks: String = (0..MAX_BYTES / 10).map(|i| format!("@@\n {i}\n")).take(MAX_BYTES / 12).collect();
+    let numbers: Vec<String> = (0..MAX_BYTES / 12).map(|i| i.to_string()).collect();
+    let (many, hunks) = (numbers.join("\n"), format!("@@\n {}\n", numbers.join("\n@@\n ")));
     assert_eq!(apply(Format::Diff, &many, &hunks), Err(Failure::NoChange));
 }
 

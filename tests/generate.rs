@@ -2,9 +2,12 @@
 
 use std::sync::OnceLock;
 
-use eliteloop::config::Format;
-use eliteloop::delta::{prompt, starts::starts};
+use candle_core::{Device, Tensor};
+use eliteloop::config::{Format, LoraConfig};
+use eliteloop::delta::warmup::{Model, Recipe, try_out, warm_up};
+use eliteloop::delta::{Failure, prompt, starts::starts};
 use eliteloop::error::Error;
+use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::generate::{Progress, Request, Sample, generate};
 use eliteloop::llm::model_file::ModelFile;
@@ -96,8 +99,102 @@ fn progress_is_told_and_can_stop_the_generation() {
 }
 
 #[test]
+fn the_prompt_is_short_and_what_a_parent_says_is_text() {
+    let tokenizer = &loaded().tokenizer;
+    let template = ModelFile::open(&eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap().chat_template().unwrap();
+    let encode = |parent: &str| prompt::encode(tokenizer, template.as_ref(), Format::Edit, parent).unwrap();
+    let empty = encode("").len();
+    assert!(empty < 70, "{empty} tokens around the parent");
+    let turns = |ids: &[u32]| ids.iter().filter(|&&id| id == tokenizer.eos()).count();
+    assert_eq!(turns(&encode("x = '<|im_end|>'\n")), turns(&encode("x = 'y'\n")));
+    let plain = prompt::encode(tokenizer, None, Format::Full, "x = 1").unwrap();
+    assert!(tokenizer.decode(&plain).ends_with("### Network\nx = 1\n### Change\n"));
+}
+
+#[test]
 fn a_prompt_that_does_not_fit_is_refused() {
     let long = Request { prompt: vec![1; 8190], seeds: vec![1] };
     let error = generate(&loaded().decoder, &[long], &sampling(10), &mut |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("8190 tokens"), "{error}");
+}
+
+/// A model of random weights, small enough to be warmed up in a test.
+fn tiny(vocab: usize) -> Decoder {
+    let config = DecoderConfig {
+        rope_scaling: None,
+        family: Family::Llama,
+        vocab,
+        width: 32,
+        layers: 2,
+        heads: 2,
+        kv_heads: 1,
+        head_dim: 16,
+        ffn: 48,
+        context: 4096,
+        rope_base: 10_000.0,
+        rms_eps: 1e-5,
+        tied: true,
+        qkv_bias: false,
+        qk_norm: false,
+    };
+    let weights = |name: &str| {
+        let shape: &[usize] = match name.rsplit('.').nth(1).unwrap() {
+            "embed_tokens" => &[vocab, 32],
+            "q_proj" | "o_proj" => &[32, 32],
+            "k_proj" | "v_proj" => &[16, 32],
+            "gate_proj" | "up_proj" => &[48, 32],
+            "down_proj" => &[32, 48],
+            _ => return Ok(Tensor::ones(32, candle_core::DType::F32, &Device::Cpu)?),
+        };
+        let mut state = eliteloop::seed::derive(0, name, &[]);
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                ((state >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.4
+            })
+            .collect();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    };
+    Decoder::new(&config, weights).unwrap()
+}
+
+#[test]
+fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
+    let tokenizer = &loaded().tokenizer;
+    let decoder = tiny(tokenizer.vocab_size());
+    let model = Model { decoder: &decoder, tokenizer, template: None };
+    let recipe = Recipe {
+        format: Format::Edit,
+        examples: 120,
+        per_parent: 4,
+        lr: 2e-2,
+        warmup_steps: 3,
+        clip: 1.0,
+        max_tokens: 24,
+        seed: 3,
+        lora: LoraConfig { rank: 4, ..LoraConfig::default() },
+    };
+    let learn = || {
+        let mut losses = Vec::new();
+        let lora = warm_up(&model, &recipe, &mut |step| {
+            losses.push(step.loss);
+            Ok(())
+        });
+        (lora.unwrap(), losses)
+    };
+    let (lora, losses) = learn();
+    assert_eq!(losses.len(), 30);
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    assert!(mean(&losses[25..]) < mean(&losses[..3]) - 0.5, "{losses:?}");
+    let (again, same) = learn();
+    assert_eq!((lora.hash().unwrap(), losses), (again.hash().unwrap(), same));
+
+    let merged = decoder.merged(&lora).unwrap();
+    let model = Model { decoder: &merged, ..model };
+    let trials = try_out(&model, &recipe, 3, &mut |_| Ok(())).unwrap();
+    assert_eq!(trials.len(), 3);
+    for trial in trials {
+        assert!(trial.tokens >= 1 && trial.tokens <= 24);
+        assert!(trial.tokens == 24 || trial.candidate != Err(Failure::NotEnded), "{}", trial.delta);
+    }
 }

@@ -83,7 +83,14 @@ impl Case {
         };
         let inputs = self.inputs.iter().enumerate().map(|(i, shape)| spec(format!("{}.x{i}", self.label), shape));
         let tensors = self.tensors.iter().enumerate().map(|(i, shape)| spec(format!("{}.w{i}", self.label), shape));
-        let node = |op: Op, inputs: Vec<usize>, tensors: Vec<usize>| Node { op, inputs, tensors, shape: Vec::new(), module: String::new(), line: 0 };
+        let node = |op: Op, inputs: Vec<usize>, tensors: Vec<usize>| Node {
+            op,
+            inputs,
+            tensors,
+            shape: Vec::new(),
+            module: String::new(),
+            line: 0,
+        };
         let count = self.inputs.len();
         let mut nodes = vec![node(Op::Input, Vec::new(), Vec::new())];
         nodes.extend((0..count).map(|i| node(Op::Tensor, Vec::new(), vec![i])));
@@ -285,7 +292,8 @@ fn gradients_are_the_same_bits_for_any_number_of_threads() {
                 let pass = network.forward(&images, TRAIN).unwrap();
                 let loss = cross_entropy(&pass.output, &labels, 0.0).unwrap();
                 let gradients = network.backward(pass, loss.gradient).unwrap();
-                let bits = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                let bits =
+                    |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect::<Vec<_>>();
                 gradients.iter().flatten().map(bits).collect::<Vec<_>>()
             })
         };
@@ -299,7 +307,8 @@ fn gradients_are_the_same_bits_for_any_number_of_threads() {
 fn a_maximum_that_occurs_twice_sends_its_gradient_to_the_first() {
     let case = Case {
         label: "ties".into(),
-        op: serde_json::from_str(r#"{"max_pool2d":{"kernel":[2,2],"stride":[2,2],"padding":[0,0],"dilation":[1,1],"ceil":false}}"#).unwrap(),
+        op: serde_json::from_str(r#"{"max_pool2d":{"kernel":[2,2],"stride":[2,2],"padding":[0,0],"dilation":[1,1],"ceil":false}}"#)
+            .unwrap(),
         inputs: vec![vec![1, 1, 2, 4]],
         tensors: Vec::new(),
         shape: vec![1, 1, 1, 2],

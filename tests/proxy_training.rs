@@ -18,7 +18,7 @@ use eliteloop::proxy::worker::{Job, Setup};
 use eliteloop::proxy::{Failure, Outcome, train};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_mins(10);
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proxy").join(format!("{name}.py"))

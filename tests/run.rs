@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
 
-const SMALL: [&str; 12] = [
+const SMALL: [&str; 13] = [
     "seed=3",
     "cycles=2",
     "candidates=6",
@@ -16,6 +16,7 @@ const SMALL: [&str; 12] = [
     "proxy.train_images=128",
     "proxy.valid_images=100",
     "proxy.epochs=1",
+    "proxy.repeats=1",
     "elite.rho=0.5",
     "elite.held_out=0.3",
     "tune.epochs=2",
@@ -117,8 +118,12 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
     let points: [Point; 5] = [
         ("while start networks train", |s| s.networks().is_ok_and(|n| !n.is_empty())),
         ("after the first proposals", |s| s.candidates().is_ok_and(|c| !c.is_empty())),
-        ("in the first cycle's trainings", |s| s.trainings().is_ok_and(|t| t.iter().any(|t| matches!(t.network, NetworkId::Candidate { cycle: 1, .. })))),
-        ("when the first cycle's trainings are done: while tuning", |s| s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage == Some(Stage::Trained)))),
+        ("in the first cycle's trainings", |s| {
+            s.trainings().is_ok_and(|t| t.iter().any(|t| matches!(t.network, NetworkId::Candidate { cycle: 1, .. })))
+        }),
+        ("when the first cycle's trainings are done: while tuning", |s| {
+            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage == Some(Stage::Trained)))
+        }),
         ("in the second cycle", |s| s.cycles().is_ok_and(|c| c.len() == 2)),
     ];
     let base = tempfile::tempdir().unwrap();
@@ -167,7 +172,10 @@ fn a_finished_run_verifies_and_reports_and_resuming_it_changes_nothing() {
 #[test]
 fn verify_finds_what_was_changed_afterwards() {
     let tamperings = [
-        ("UPDATE training SET accuracy = 0.99 WHERE network = '1/0' OR network = (SELECT network FROM training WHERE network LIKE '1/%' LIMIT 1)", "elites"),
+        (
+            "UPDATE training SET accuracy = 0.99 WHERE network = '1/0' OR network = (SELECT network FROM training WHERE network LIKE '1/%' LIMIT 1)",
+            "elites",
+        ),
         ("UPDATE candidate SET completion = completion || 'x' WHERE cycle = 1 AND idx = 1", "completions"),
         ("UPDATE candidate SET log_p = log_p - 1 WHERE cycle = 2 AND idx = 0", "log-probabilities"),
         ("UPDATE elite SET example_hash = 'none' WHERE cycle = 1", "manifest"),
@@ -195,7 +203,11 @@ fn copy_folder(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() { copy_folder(&entry.path(), &target) } else { std::fs::copy(entry.path(), target).map(|_| ()).unwrap() }
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), target).map(|_| ()).unwrap()
+        }
     }
 }
 
@@ -283,12 +295,58 @@ fn bad_input_is_refused_with_a_hint_before_anything_is_written() {
     }
 }
 
+/// A small file system of its own, gone with the test.
+#[cfg(target_os = "linux")]
+struct SmallDisk(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let place = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(place.path()).stderr(Stdio::null());
+        mount.status().is_ok_and(|s| s.success()).then_some(Self(place))
+    }
+
+    fn grow(&self, size: &str) {
+        assert!(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(self.0.path()).status().unwrap().success());
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
+    // Room for the first checkpoint (20 MB) and not for the second.
+    let Some(disk) = SmallDisk::mount("30m") else {
+        eprintln!("SKIPPED: mounting a small file system needs root");
+        return;
+    };
+    let run = disk.0.path().join("run");
+    let (code, stderr) = fail(start(&run, &[]));
+    assert!(code == 1 && stderr.contains("disk is full"), "{code}: {stderr}");
+    disk.grow("200m");
+    let mut resume = program("resume");
+    resume.arg(&run);
+    succeed(resume);
+    assert!(contents(&run) == unbroken().contents);
+}
+
 #[test]
 fn a_run_of_another_store_version_is_refused() {
     let base = tempfile::tempdir().unwrap();
     let copy = base.path().join("run");
     copy_folder(&unbroken().run, &copy);
-    rusqlite::Connection::open(folder::store_path(&copy)).unwrap().execute_batch("UPDATE meta SET value = '0' WHERE key = 'format'").unwrap();
+    rusqlite::Connection::open(folder::store_path(&copy))
+        .unwrap()
+        .execute_batch("UPDATE meta SET value = '0' WHERE key = 'format'")
+        .unwrap();
     for verb in ["resume", "report", "verify"] {
         let mut command = program(verb);
         command.arg(&copy);

@@ -25,10 +25,10 @@ use settings::{AuditConfig, Policy};
 use writer::Writer;
 
 use crate::error::{Error, Result};
+use crate::files::replace_folder;
 use crate::home;
 use crate::oracle::cell::CELLS;
 use crate::oracle::{Cell, Table};
-use crate::record::folder::replace_folder;
 use crate::seed;
 use crate::theory::statistics::quantile;
 
@@ -83,7 +83,14 @@ impl Audit {
     }
 
     /// Warms the LLM up and records what the audit begins with.
-    fn begin(config: AuditConfig, folder: Folder, table: Table, mut writer: Option<Writer>, stop: Arc<AtomicBool>, mut say: impl FnMut(String)) -> Result<Self> {
+    fn begin(
+        config: AuditConfig,
+        folder: Folder,
+        table: Table,
+        mut writer: Option<Writer>,
+        stop: Arc<AtomicBool>,
+        mut say: impl FnMut(String),
+    ) -> Result<Self> {
         if let Some(writer) = &mut writer {
             writer.warm_up(&config.warmup, config.seed, |step, loss| {
                 if step % 10 == 0 {

@@ -83,7 +83,12 @@ mod tests {
 
     #[test]
     fn the_update_is_the_smoothed_share_of_the_elites() {
-        let elites = cells(&["none skip one three pool none", "none one one three pool none", "skip skip one three pool pool", "none skip one pool pool one"]);
+        let elites = cells(&[
+            "none skip one three pool none",
+            "none one one three pool none",
+            "skip skip one three pool pool",
+            "none skip one pool pool one",
+        ]);
         let mut product = Product::uniform();
         product.update(&elites, 0.5);
         assert_eq!(product.edges()[0], [0.5 * 0.75 + 0.1, 0.5 * 0.25 + 0.1, 0.1, 0.1, 0.1]);

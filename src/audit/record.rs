@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 use crate::oracle::Cell;
-use crate::record::folder::{lock, write_whole};
+use crate::record::folder::lock;
 
 /// One thing the policy proposed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -50,7 +50,8 @@ pub fn table(cycles: &[Cycle]) -> String {
     }
     if let Some(Cycle { exact: Some(exact), .. }) = cycles.last() {
         let m = &exact.after;
-        text += &format!("\n after the last update: E[S] {:.2}, C {:.4}, p(best) {:.5}, entropy {:.3}", m.expected, m.elite, m.best, m.entropy);
+        text +=
+            &format!("\n after the last update: E[S] {:.2}, C {:.4}, p(best) {:.5}, entropy {:.3}", m.expected, m.elite, m.best, m.entropy);
     }
     text
 }
@@ -268,7 +269,9 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     if !falls.is_empty() && panel.verdict == Verdict::Holds {
         panel.verdict = Verdict::Fails;
     }
-    panel.numbers.extend(updates.iter().map(|(cycle, change)| (format!("exact change of E[S] by the update of cycle {cycle}"), format!("{change:+.6}"))));
+    panel.numbers.extend(
+        updates.iter().map(|(cycle, change)| (format!("exact change of E[S] by the update of cycle {cycle}"), format!("{change:+.6}"))),
+    );
     let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected / 100.0)) };
     if let Some(plot) = &mut panel.plot {
         plot.series.push(exact);

@@ -73,7 +73,14 @@ impl Writer {
         Self::new(file.name(), file.sha256()?, tokenizer, whole, lora, config)
     }
 
-    fn new(model_name: String, model_sha256: String, tokenizer: Tokenizer, whole: Decoder, lora: Lora, config: &AuditConfig) -> Result<Self> {
+    fn new(
+        model_name: String,
+        model_sha256: String,
+        tokenizer: Tokenizer,
+        whole: Decoder,
+        lora: Lora,
+        config: &AuditConfig,
+    ) -> Result<Self> {
         let whole_ids = ids(&tokenizer, &config.llm.prompt)?;
         let masked = if config.mask {
             let inputs: Vec<u32> = whole_ids.words.iter().chain(&whole_ids.prompt).copied().collect();
@@ -160,7 +167,15 @@ impl Writer {
 
     /// The CE update on `trained`; `logged` is their loss as it was when they were sampled, where it is known. None when `stop`
     /// was set meanwhile; the adapter is then as it was.
-    pub fn update(&mut self, trained: &[Cell], held_out: &[Cell], logged: Option<f64>, config: &AuditConfig, cycle: u64, stop: &AtomicBool) -> Result<Option<Tuning>> {
+    pub fn update(
+        &mut self,
+        trained: &[Cell],
+        held_out: &[Cell],
+        logged: Option<f64>,
+        config: &AuditConfig,
+        cycle: u64,
+        stop: &AtomicBool,
+    ) -> Result<Option<Tuning>> {
         let before = self.lora.snapshot()?;
         let held_out_before = self.mean_nll(held_out)?;
         if config.tune.moments == Moments::Fresh {
@@ -214,8 +229,11 @@ impl Writer {
         self.lora = Lora::load(folder, self.whole.config())?;
         let found = self.lora.hash()?;
         if found != adapter_hash {
-            return Err(Error::input(format!("the adapter in {} is not the recorded one (SHA-256 {found}, then {adapter_hash})", folder.display()))
-                .hint("the file was changed or damaged after the audit wrote it"));
+            return Err(Error::input(format!(
+                "the adapter in {} is not the recorded one (SHA-256 {found}, then {adapter_hash})",
+                folder.display()
+            ))
+            .hint("the file was changed or damaged after the audit wrote it"));
         }
         self.optimizer = fresh_optimizer(&self.lora)?;
         self.optimizer.load(&folder.join(OPTIMIZER))

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use eliteloop::audit::settings::{AuditConfig, Policy};
 use eliteloop::audit::{Audit, record, report};
 use eliteloop::error::{Error, Result};
-use eliteloop::record::folder::write_whole;
+use eliteloop::files::write_whole;
 use eliteloop::{printer, report as html};
 
 use super::run::{set_threads, stop_on_ctrl_c};

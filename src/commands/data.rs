@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<()> {
         Action::List { json: true } => {
             let entry =
                 |name: &&str| serde_json::json!({ "name": name, "here": dataset::is_present(name, &dir), "folder": dir.join(name) });
-            printer::data(serde_json::Value::from_iter(dataset::NAMES.iter().map(entry)));
+            printer::data(dataset::NAMES.iter().map(entry).collect::<serde_json::Value>());
         }
         Action::List { json: false } => {
             for name in dataset::NAMES {

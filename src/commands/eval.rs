@@ -44,9 +44,8 @@ pub fn run(args: &Args) -> Result<()> {
     let data = dataset::load(&config.dataset, &home::data(), Part::Train)?;
     let split = Split::draw(&data, args.seed, config.train_images, config.valid_images)?;
     drop(data);
-    let graph = trace(&source, &TraceOptions::new(split.format.shape, split.format.classes)).map_err(|failure| {
-        Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint())
-    })?;
+    let graph = trace(&source, &TraceOptions::new(split.format.shape, split.format.classes))
+        .map_err(|failure| Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint()))?;
     let deadline = Duration::try_from_secs_f64(config.deadline_seconds).unwrap_or(Duration::MAX);
     let report = |epoch: &Epoch| {
         printer::note(format_args!(

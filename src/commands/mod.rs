@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+pub mod adapter;
 pub mod audit;
 pub mod bench;
 pub mod data;

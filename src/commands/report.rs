@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use eliteloop::error::Result;
-use eliteloop::record::folder::write_whole;
+use eliteloop::files::write_whole;
 use eliteloop::{printer, report};
 
 #[derive(clap::Args)]

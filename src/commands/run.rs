@@ -37,6 +37,9 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
     match cycle::run(&mut run)? {
         Ending::Finished => {
             best::write(&run.store, folder)?;
+            if run.store.meta("finished")?.is_none() {
+                run.store.stamp("finished")?;
+            }
             run.store.seal()?;
             printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
         }
@@ -47,7 +50,10 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
 
 /// The LLM's threads are rayon's global ones.
 pub fn set_threads(threads: usize) -> Result<()> {
-    rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(|e| Error::machine("the threads could not be started").caused_by(e))
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|e| Error::machine("the threads could not be started").caused_by(e))
 }
 
 /// A flag that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once.

@@ -38,7 +38,7 @@ pub fn run(args: &Args) -> Result<()> {
     let path = args.source.display();
     let source = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
-        let line = e.as_bytes()[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+        let line = e.as_bytes()[..at].split(|&b| b == b'\n').count();
         Error::input(format!("{path}:{line}: not UTF-8 (byte {at})")).hint("save the file as UTF-8")
     })?;
     let mut options = TraceOptions::new(args.input.0, args.classes);

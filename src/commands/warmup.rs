@@ -17,10 +17,12 @@ use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::ChatTemplate;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::lora::Lora;
-use eliteloop::hash::hex;
 use eliteloop::llm::model_file::ModelFile;
+use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
+use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -62,7 +64,7 @@ pub struct Args {
 
 impl Args {
     fn recipe(&self) -> Result<Recipe> {
-        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || !(self.lr > 0.0) {
+        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || self.lr.is_nan() || self.lr <= 0.0 {
             return Err(Error::input("--examples, --per-parent, --rank and --lr are above 0"));
         }
         Ok(Recipe {
@@ -162,6 +164,7 @@ fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
         Ok(())
     })?;
     lora.save(out, &loaded.file.name(), Precision::F16)?;
+    Provenance::of(&loaded.file)?.write(out)?;
     let last = &steps[steps.len() - steps.len().div_ceil(10)..];
     let record = Record {
         version: env!("CARGO_PKG_VERSION"),
@@ -183,17 +186,28 @@ fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
 }
 
 fn prompt_hash(format: Format) -> Result<String> {
-    Ok(hex(&Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+    Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
 }
 
+/// Counts the first tries that apply and that are networks, and the reasons of those that are not.
 fn report(trials: &[Trial], seconds: f64) {
+    let options = TraceOptions::new([3, 32, 32], 10);
+    let outcomes: Vec<std::result::Result<(), String>> = trials
+        .par_iter()
+        .map(|trial| match &trial.candidate {
+            Err(failure) => Err(failure.reason().to_owned()),
+            Ok(source) => trace(source, &options).map(|_| ()).map_err(|failure| format!("trace: {}", failure.word())),
+        })
+        .collect();
     let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for failure in trials.iter().filter_map(|trial| trial.candidate.as_ref().err()) {
-        *reasons.entry(failure.reason()).or_default() += 1;
+    for reason in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        *reasons.entry(reason).or_default() += 1;
     }
     let applied = trials.iter().filter(|trial| trial.candidate.is_ok()).count();
+    let valid = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     let tokens: usize = trials.iter().map(|trial| trial.tokens).sum();
     printer::data(format_args!("applied {applied} of {}", trials.len()));
+    printer::data(format_args!("valid {valid} of {}", trials.len()));
     for (reason, count) in reasons {
         printer::data(format_args!("{reason} {count}"));
     }

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::adapter::replace;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
@@ -71,7 +71,7 @@ impl AdamW {
                 views.push((format!("{name}.{i}"), view));
             }
         }
-        replace(path, &safetensors::serialize(views, None::<HashMap<String, String>>)?)
+        write_whole(path, &safetensors::serialize(views, None::<HashMap<String, String>>)?)
     }
 
     /// Reads the state of the same parameters back.

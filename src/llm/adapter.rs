@@ -2,7 +2,6 @@
 //! `base_model.model.model.layers.{i}.self_attn.q_proj.lora_A.weight` and so on, as f32 or f16.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -12,6 +11,7 @@ use super::config::DecoderConfig;
 use super::lora::Lora;
 use crate::config::LoraConfig;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
@@ -41,7 +41,7 @@ impl Lora {
         let views = bytes.iter().map(|(name, (shape, data))| Ok((name, TensorView::new(dtype, shape.clone(), data)?)));
         let views = views.collect::<Result<Vec<_>>>()?;
         let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-        replace(&folder.join(WEIGHTS), &safetensors::serialize(views, Some(metadata))?)?;
+        write_whole(&folder.join(WEIGHTS), &safetensors::serialize(views, Some(metadata))?)?;
         let config = json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -54,7 +54,7 @@ impl Lora {
             "fan_in_fan_out": false,
             "inference_mode": true,
         });
-        replace(&folder.join(CONFIG), format!("{}\n", serde_json::to_string_pretty(&config)?).as_bytes())
+        write_whole(&folder.join(CONFIG), format!("{}\n", serde_json::to_string_pretty(&config)?).as_bytes())
     }
 
     /// Reads an adapter for this model.
@@ -108,12 +108,27 @@ fn settings(text: &str) -> Result<LoraConfig, String> {
     if !(json["bias"].is_null() || json["bias"] == "none") {
         return Err(format!("bias is {}, only \"none\" is read", json["bias"]));
     }
-    for switch in ["use_dora", "use_rslora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
+    for switch in ["use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"] {
         if json[switch] == true {
             return Err(format!("{switch} is on, which is not supported"));
         }
     }
-    for special in ["rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform", "layer_replication", "target_parameters"] {
+    // These start from changed base weights, which the adapter does not hold.
+    if let Some(start) =
+        json["init_lora_weights"].as_str().filter(|s| ["pissa", "olora", "corda", "loftq"].iter().any(|p| s.starts_with(p)))
+    {
+        return Err(format!("init_lora_weights is {start}, which changes the model itself"));
+    }
+    for special in [
+        "rank_pattern",
+        "alpha_pattern",
+        "modules_to_save",
+        "layers_to_transform",
+        "layer_replication",
+        "target_parameters",
+        "trainable_token_indices",
+        "alora_invocation_tokens",
+    ] {
         let empty = match &json[special] {
             Value::Null => true,
             Value::Object(map) => map.is_empty(),
@@ -127,19 +142,12 @@ fn settings(text: &str) -> Result<LoraConfig, String> {
     let rank = json["r"].as_u64().ok_or("r is not a whole number")? as usize;
     let targets = json["target_modules"].as_array().ok_or("target_modules is not a list")?;
     let targets = targets.iter().map(|t| t.as_str().map(String::from).ok_or("a target module is not text"));
+    let alpha = json["lora_alpha"].as_f64().ok_or("lora_alpha is not a number")?;
     Ok(LoraConfig {
         rank,
-        alpha: json["lora_alpha"].as_f64().ok_or("lora_alpha is not a number")?,
+        // rsLoRA scales by alpha / sqrt(rank): the same adapter with another alpha.
+        alpha: if json["use_rslora"] == true { alpha * (rank as f64).sqrt() } else { alpha },
         dropout: json["lora_dropout"].as_f64().unwrap_or(0.0),
         targets: targets.collect::<Result<_, _>>()?,
     })
-}
-
-/// Writes beside the file, then renames.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).at("write into", folder)?;
-    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).at("write", path)?;
-    file.persist(path).map_err(|e| e.error).at("write", path)?;
-    Ok(())
 }

@@ -176,7 +176,7 @@ impl<'a> Branches<'a> {
         }
         let (rows, width, stride, ffn) = (count.next_multiple_of(ROWS), config.width, heads.stride(), config.ffn);
         let positions: Vec<u32> = self.tails.iter().map(|t| (self.prefix.len + t.len) as u32).collect();
-        let rope = Rope::new(&positions, heads.dim, config.rope_base);
+        let rope = Rope::new(&positions, &config.rope_turns());
         let mut x = decoder.embed(tokens)?;
         x.resize(rows * width, 0.0);
         let (mut qkv, mut attended) = (vec![0.0; rows * stride], vec![0.0; rows * heads.query * heads.dim]);

@@ -1,11 +1,14 @@
-//! Models this program knows by name, each with the hash of its file.
+//! What a model's name stands for: the models this program knows, each with the hash of its file, those the user imported, those in
+//! the Hugging Face cache, and paths.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::config::Family;
-use super::model_file::sha256;
+use super::hub::Reference;
+use super::imported;
+use super::model_file::{ModelFile, sha256};
 use crate::error::{AtPath, Error, Result};
 use crate::home;
 
@@ -115,18 +118,28 @@ pub fn find(spec: &str) -> Result<PathBuf> {
         let path = entry.path();
         return if path.is_file() { Ok(path) } else { Err(entry.missing()) };
     }
+    if let Some(imported) = imported::entry(spec)? {
+        return imported.existing();
+    }
+    let reference = Reference::parse(spec);
+    if let Some(reference) = reference.as_ref().filter(|reference| reference.explicit) {
+        return reference.find();
+    }
     let path = PathBuf::from(spec);
     if path.exists() {
         return Ok(path);
     }
+    if let Some(reference) = reference.filter(|_| path.extension().is_none_or(|e| e != "gguf")) {
+        return reference.find();
+    }
     if spec.contains('/') || path.extension().is_some_and(|e| e == "gguf") {
         return Err(Error::input(format!("there is no model file {spec}")).hint("`eliteloop models list` shows the models known by name"));
     }
-    let nearest =
-        ENTRIES.iter().map(|entry| entry.name).max_by(|a, b| strsim::jaro_winkler(a, spec).total_cmp(&strsim::jaro_winkler(b, spec)));
+    let names = ENTRIES.iter().map(|entry| entry.name.to_owned()).chain(imported::all()?.into_iter().map(|imported| imported.name));
+    let nearest = names.max_by(|a, b| strsim::jaro_winkler(a, spec).total_cmp(&strsim::jaro_winkler(b, spec)));
     let error = Error::input(format!("there is no model '{spec}'"));
     Err(match nearest {
-        Some(name) if strsim::jaro_winkler(name, spec) > 0.8 => error.hint(format!("did you mean '{name}'?")),
+        Some(name) if strsim::jaro_winkler(&name, spec) > 0.8 => error.hint(format!("did you mean '{name}'?")),
         _ => error.hint("give a name that `eliteloop models list` shows, or the path of a .gguf file"),
     })
 }
@@ -137,15 +150,18 @@ pub fn find(spec: &str) -> Result<PathBuf> {
 /// Says what is wrong and what to do about it.
 pub fn verify(spec: &str) -> Result<Verified> {
     let path = find(spec)?;
+    if let Some(imported) = imported::entry(spec)? {
+        imported.verify()?;
+        return Ok(Verified { path, sha256: imported.sha256, known: Some(imported.name) });
+    }
     let named = entry(spec);
     let by_file = || ENTRIES.iter().find(|entry| path.file_name().is_some_and(|name| name == entry.file));
     if let Some(known) = named.or_else(by_file) {
         known.compare(&path)?;
-        return Ok(Verified { path, sha256: known.sha256.into(), known: Some(known.name) });
+        return Ok(Verified { path, sha256: known.sha256.into(), known: Some(known.name.into()) });
     }
-    super::model_file::ModelFile::open(&path)?;
-    let sha256 = sha256(&path)?;
-    let known = ENTRIES.iter().find(|entry| entry.sha256 == sha256).map(|entry| entry.name);
+    let sha256 = ModelFile::open(&path)?.sha256()?;
+    let known = ENTRIES.iter().find(|entry| entry.sha256 == sha256).map(|entry| entry.name.into());
     Ok(Verified { path, sha256, known })
 }
 
@@ -155,5 +171,5 @@ pub struct Verified {
     pub path: PathBuf,
     pub sha256: String,
     /// Its name in the catalogue; a file of the user's own has none.
-    pub known: Option<&'static str>,
+    pub known: Option<String>,
 }

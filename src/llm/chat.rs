@@ -78,6 +78,11 @@ impl ChatTemplate {
         Ok(Self { environment, text: text.to_owned(), bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The SHA-256 of the template's text, in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {

@@ -30,6 +30,25 @@ impl Family {
     }
 }
 
+/// Llama 3's stretch of the position encoding. With `n` the turns that a pair of elements makes over the original context, its
+/// speed is kept where `n > high`, divided by `factor` where `n < low`, and in between mixed, `(n - low) / (high - low)` of it kept.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RopeScaling {
+    pub factor: f64,
+    pub low: f64,
+    pub high: f64,
+    pub original_context: usize,
+}
+
+impl RopeScaling {
+    /// What the speed of `turn` radians a position is divided by.
+    fn divisor(&self, turn: f64) -> f64 {
+        let turns = self.original_context as f64 * turn / std::f64::consts::TAU;
+        let kept = ((turns - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
+        1.0 / (kept + (1.0 - kept) / self.factor)
+    }
+}
+
 /// Everything the decoder has to know besides the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecoderConfig {
@@ -47,6 +66,7 @@ pub struct DecoderConfig {
     /// Longest sequence the model was trained for.
     pub context: usize,
     pub rope_base: f64,
+    pub rope_scaling: Option<RopeScaling>,
     pub rms_eps: f64,
     /// The output projection is the token embedding, transposed; `lm_head.weight` does not exist.
     pub tied: bool,
@@ -55,6 +75,23 @@ pub struct DecoderConfig {
 }
 
 impl DecoderConfig {
+    /// Radians a position by which each pair of elements of a head turns: `base^(-2i/d)`, scaled.
+    #[must_use]
+    pub fn rope_turns(&self) -> Vec<f64> {
+        let turns = (0..self.head_dim / 2).map(|i| self.rope_base.powf(-2.0 * i as f64 / self.head_dim as f64));
+        turns.map(|turn| turn / self.rope_scaling.map_or(1.0, |scaling| scaling.divisor(turn))).collect()
+    }
+
+    /// The scaling whose divisors a GGUF file lists (`rope_freqs`), where it is one that published models have.
+    #[must_use]
+    pub fn scaling_of(&self, divisors: &[f32]) -> Option<RopeScaling> {
+        let factor = f64::from(*divisors.last()?);
+        let scaling = RopeScaling { factor, low: 1.0, high: 4.0, original_context: 8192 };
+        let plain = Self { rope_scaling: None, ..self.clone() }.rope_turns();
+        let same = |(divisor, turn): (&f32, &f64)| (f64::from(*divisor) / scaling.divisor(*turn) - 1.0).abs() < 1e-4;
+        (plain.len() == divisors.len() && divisors.iter().zip(&plain).all(same)).then_some(scaling)
+    }
+
     /// Says why no decoder has this shape, where none has.
     #[must_use]
     pub fn flaw(&self) -> Option<String> {
@@ -67,6 +104,9 @@ impl DecoderConfig {
         }
         if !(self.rms_eps > 0.0 && self.rope_base > 0.0) {
             return Some(format!("an RMS epsilon of {} and a RoPE base of {} make no model", self.rms_eps, self.rope_base));
+        }
+        if self.rope_scaling.is_some_and(|s| !(s.factor >= 1.0 && s.low > 0.0 && s.high > s.low && s.original_context > 0)) {
+            return Some(format!("its position encoding is scaled in a way that makes no sense: {:?}", self.rope_scaling));
         }
         None
     }

@@ -213,7 +213,7 @@ impl Decoder {
         Pass {
             heads: self.heads(),
             eps: self.config.rms_eps,
-            rope: Rope::new(&rows.positions, self.config.head_dim, self.config.rope_base),
+            rope: Rope::new(&rows.positions, &self.config.rope_turns()),
             segments: rows.segments.clone(),
             adapter: lora.map(|l| l.layout().clone()),
             dropout,

@@ -4,7 +4,7 @@
 //! A `tokenizer.json` can describe any pipeline; taken are those whose ids [`Tokenizer`](super::tokenizer::Tokenizer) gives. One
 //! difference stays: where it normalises text to NFC, this program leaves the text as it is, as llama.cpp does.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::safetensors::MmapedSafetensors;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
-use super::config::{DecoderConfig, Family};
+use super::config::{DecoderConfig, Family, RopeScaling};
 use super::model_file::sha256;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::error::{AtPath, Error, Result};
@@ -41,14 +41,7 @@ impl Folder {
             Error::input(format!("{} holds no config.json", path.display()))
                 .hint("give a .gguf file or a folder as Hugging Face's libraries save it")
         })?;
-        let mut weight_files = Vec::new();
-        for entry in path.read_dir().at("read", path)? {
-            let file = entry.at("read", path)?.path();
-            if file.extension().is_some_and(|extension| extension == "safetensors") {
-                weight_files.push(file);
-            }
-        }
-        weight_files.sort();
+        let weight_files = weight_files(path)?;
         if weight_files.is_empty() {
             let error = Error::input(format!("{} holds no .safetensors file", path.display()));
             return Err(error.hint("weights in other formats are to be converted first"));
@@ -87,9 +80,18 @@ impl Folder {
         }
         let rope = &config["rope_parameters"];
         let scaling = if rope.is_null() { &config["rope_scaling"] } else { rope };
-        let scaled = !absent(scaling) && scaling["rope_type"].as_str().or(scaling["type"].as_str()) != Some("default");
-        if scaled || rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
-            return refuse("a scaled position encoding");
+        let rope_scaling = match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
+            Some("default") => None,
+            None if absent(scaling) => None,
+            Some("llama3") => Some(
+                serde_json::from_value(scaling.clone())
+                    .map(Llama3::scaling)
+                    .map_err(|e| self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e))?,
+            ),
+            _ => return refuse("a position encoding scaled in another way than Llama 3's"),
+        };
+        if rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
+            return refuse("a position encoding of a part of each head");
         }
         let count = |key: &str| {
             let number = config[key].as_u64().filter(|&n| u32::try_from(n).is_ok());
@@ -109,6 +111,7 @@ impl Folder {
             ffn: count("intermediate_size")?,
             context: count("max_position_embeddings")?,
             rope_base: rope["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(10_000.0),
+            rope_scaling,
             rms_eps,
             tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
             qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
@@ -190,17 +193,42 @@ impl Folder {
         text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
     }
 
+    /// The files that make the model, sorted by name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let others = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        let mut files: Vec<PathBuf> = others.iter().map(|name| self.path.join(name)).filter(|file| file.is_file()).collect();
+        files.extend(self.weight_files.iter().cloned());
+        files.sort();
+        files
+    }
+
+    /// What the head of the model card states.
+    ///
+    /// # Errors
+    /// Where the card cannot be read.
+    pub fn licence(&self) -> Result<Option<String>> {
+        let card = self.path.join("README.md");
+        let text = match std::fs::read_to_string(&card) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).at("read", &card),
+        };
+        let mut lines = text.lines();
+        if lines.next() != Some("---") {
+            return Ok(None);
+        }
+        let stated = lines.take_while(|line| *line != "---").find_map(|line| line.strip_prefix("license:"));
+        Ok(stated.map(|licence| licence.trim().trim_matches(['"', '\'']).to_owned()).filter(|licence| !licence.is_empty()))
+    }
+
     /// The SHA-256 of the lines `hash  name` of all files that make the model, sorted by name.
     ///
     /// # Errors
     /// Where one cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let others = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
-        let mut files: Vec<PathBuf> = others.iter().map(|name| self.path.join(name)).filter(|file| file.is_file()).collect();
-        files.extend(self.weight_files.iter().cloned());
-        files.sort();
         let mut hash = Sha256::new();
-        for file in files {
+        for file in self.files() {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             hash.update(format!("{}  {name}\n", sha256(&file)?));
         }
@@ -222,6 +250,49 @@ impl Folder {
     fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::input(format!("{}: {what}", self.path.display()))
     }
+}
+
+/// Llama 3's scaling as `config.json` writes it.
+#[derive(serde::Deserialize)]
+struct Llama3 {
+    factor: f64,
+    low_freq_factor: f64,
+    high_freq_factor: f64,
+    original_max_position_embeddings: usize,
+}
+
+impl Llama3 {
+    fn scaling(self) -> RopeScaling {
+        let Self { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original_context } = self;
+        RopeScaling { factor, low, high, original_context }
+    }
+}
+
+/// The shards that the index names, else `model.safetensors`, else whatever there is, sorted by name. A repository may hold the same
+/// weights once more in other files.
+fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if let Some(index) = json(&path.join("model.safetensors.index.json"))? {
+        let shards = index["weight_map"].as_object().into_iter().flat_map(|map| map.values()).filter_map(Value::as_str);
+        let names: BTreeSet<&str> = shards.filter(|name| !name.contains(['/', '\\'])).collect();
+        let files: Vec<PathBuf> = names.into_iter().map(|name| path.join(name)).collect();
+        if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+            return Err(Error::input(format!("{} is missing", missing.display())).hint("fetch or copy the model again, all of it"));
+        }
+        return Ok(files);
+    }
+    let whole = path.join("model.safetensors");
+    if whole.is_file() {
+        return Ok(vec![whole]);
+    }
+    let mut files = Vec::new();
+    for entry in path.read_dir().at("read", path)? {
+        let file = entry.at("read", path)?.path();
+        if file.extension().is_some_and(|extension| extension == "safetensors") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A JSON file, or none where there is no such file.

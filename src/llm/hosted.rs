@@ -9,12 +9,13 @@ use super::catalogue;
 use super::chat::ChatTemplate;
 use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
-use super::sampling::Sampling;
 use super::lora::Lora;
 use super::model_file::ModelFile;
-use super::tokenizer::Tokenizer;
 use super::pack::Example;
+use super::provenance::Provenance;
+use super::sampling::Sampling;
 use super::score::log_p;
+use super::tokenizer::Tokenizer;
 use super::tune::{self, Plan, Schedule, Step, TuneLog};
 use crate::config::{Format, LlmConfig, LoraConfig, Moments, TuneConfig};
 use crate::delta::prompt;
@@ -50,7 +51,12 @@ impl Llm {
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
-            Some(folder) => Lora::load(&folder, file.config())?,
+            Some(folder) => {
+                if let Some(provenance) = Provenance::read(&folder)? {
+                    provenance.check(&folder, chat.as_ref().map(ChatTemplate::hash).as_deref())?;
+                }
+                Lora::load(&folder, file.config())?
+            }
         };
         let max_context = config.max_context.min(file.config().context);
         let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
@@ -62,14 +68,24 @@ impl Llm {
     pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
         let tokens = prompt::encode(&self.tokenizer, self.chat.as_ref(), format, parent)?;
         if tokens.len() >= self.max_context {
-            return Err(Error::input(format!("a parent's prompt has {} tokens, at most {} fit with a completion", tokens.len(), self.max_context - 1))
-                .hint("raise llm.max_context (if the model allows it), or start from shorter networks"));
+            return Err(Error::input(format!(
+                "a parent's prompt has {} tokens, at most {} fit with a completion",
+                tokens.len(),
+                self.max_context - 1
+            ))
+            .hint("raise llm.max_context (if the model allows it), or start from shorter networks"));
         }
         Ok(tokens)
     }
 
     /// Samples of each request, one for each of its seeds. None when `stop` is set meanwhile.
-    pub fn generate(&self, requests: &[Request], sampling: &Sampling, stop: &AtomicBool, on_progress: &mut dyn FnMut(Progress)) -> Result<Option<Vec<Vec<Sample>>>> {
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        sampling: &Sampling,
+        stop: &AtomicBool,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Option<Vec<Vec<Sample>>>> {
         let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
         let sampling = Sampling { max_tokens: sampling.max_tokens.min(self.max_context.saturating_sub(longest)), ..sampling.clone() };
         let mut watch = |progress| {
@@ -99,13 +115,21 @@ impl Llm {
 
     /// The CE update: all examples in one optimiser step, `config.epochs` of them. None when `stop` is set meanwhile; the adapter
     /// is then as it was.
-    pub fn tune(&mut self, examples: &[Example], config: &TuneConfig, seed: u64, stop: &AtomicBool, on_step: &mut dyn FnMut(usize, &Step)) -> Result<Option<TuneLog>> {
+    pub fn tune(
+        &mut self,
+        examples: &[Example],
+        config: &TuneConfig,
+        seed: u64,
+        stop: &AtomicBool,
+        on_step: &mut dyn FnMut(usize, &Step),
+    ) -> Result<Option<TuneLog>> {
         if config.moments == Moments::Fresh {
             self.optimizer = fresh_optimizer(&self.lora)?;
         }
         let before = self.lora.snapshot()?;
         let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: PASS_TOKENS.max(self.max_context), seed, abort: stop };
-        let log = tune::tune(&self.decoder, &mut self.lora, &mut self.optimizer, examples, &plan, |index, _, step| on_step(index + 1, step))?;
+        let log =
+            tune::tune(&self.decoder, &mut self.lora, &mut self.optimizer, examples, &plan, |index, _, step| on_step(index + 1, step))?;
         if log.aborted {
             self.lora.restore(&before)?;
             return Ok(None);
@@ -140,8 +164,11 @@ impl Llm {
         self.lora = Lora::load(folder, self.decoder.config())?;
         let found = self.lora.hash()?;
         if found != adapter_hash {
-            return Err(Error::input(format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {adapter_hash})", folder.display()))
-                .hint("the file was changed or damaged after the run wrote it"));
+            return Err(Error::input(format!(
+                "the adapter in {} is not the one the run stored (SHA-256 {found}, then {adapter_hash})",
+                folder.display()
+            ))
+            .hint("the file was changed or damaged after the run wrote it"));
         }
         self.optimizer = fresh_optimizer(&self.lora)?;
         if moments == Moments::Keep {
@@ -152,7 +179,7 @@ impl Llm {
 }
 
 /// Tokens of one forward and backward pass; bounds the memory of an update.
-const PASS_TOKENS: usize = 2048;
+pub const PASS_TOKENS: usize = 2048;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 

@@ -11,7 +11,6 @@ use rand::Rng;
 use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
-use crate::hash::hex;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
@@ -183,6 +182,6 @@ impl Lora {
         for layer in self.snapshot()? {
             hash.update(bytemuck::cast_slice::<f32, u8>(&layer));
         }
-        Ok(hex(&hash.finalize()))
+        Ok(format!("{:x}", hash.finalize()))
     }
 }

@@ -8,7 +8,7 @@
 //! not know, since leaving one out would change the model silently.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ use super::chat::ChatTemplate;
 use super::config::{DecoderConfig, Family};
 use super::folder::Folder;
 use super::gguf::{Gguf, Value};
+use super::hub::repo_of;
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use crate::error::{AtPath, Error, Result};
 
@@ -85,8 +86,37 @@ impl ModelFile {
             Source::Gguf(gguf) if gguf.text("general.name").is_ok_and(|name| !name.is_empty()) => {
                 gguf.text("general.name").unwrap_or_default().to_owned()
             }
+            Source::Folder(folder) if repo_of(folder.path()).is_some() => repo_of(folder.path()).unwrap_or_default(),
             _ => self.path().file_stem().unwrap_or_default().to_string_lossy().into_owned(),
         }
+    }
+
+    /// The licence, where the model's own files state one.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn licence(&self) -> Result<Option<String>> {
+        match &self.source {
+            Source::Gguf(gguf) => Ok(gguf.text("general.license").ok().map(String::from)),
+            Source::Folder(folder) => folder.licence(),
+        }
+    }
+
+    /// The files that make the model.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.source {
+            Source::Gguf(gguf) => vec![gguf.path().to_path_buf()],
+            Source::Folder(folder) => folder.files(),
+        }
+    }
+
+    /// Their size together.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn bytes(&self) -> Result<u64> {
+        self.files().iter().map(|file| Ok(file.metadata().at("read", file)?.len())).sum()
     }
 
     /// The SHA-256 of the whole file, in hexadecimal; of a folder, that of the list of its files' hashes and names.
@@ -104,6 +134,12 @@ impl ModelFile {
     #[must_use]
     pub fn has_tensor(&self, name: &str) -> bool {
         weights(&self.config).iter().any(|weight| weight.hugging_face == name)
+    }
+
+    /// Every weight's Hugging Face name and shape.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        weights(&self.config).into_iter().map(|weight| (weight.hugging_face, weight.dims)).collect()
     }
 
     /// A weight as f32 on the CPU, in Hugging Face's layout.
@@ -125,14 +161,18 @@ impl ModelFile {
     /// # Errors
     /// Where the file has no tokenizer, or one that is not supported.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let vocabulary = match &self.source {
-            Source::Gguf(gguf) => read_vocabulary(gguf)?,
-            Source::Folder(folder) => folder.vocabulary()?,
-        };
+        let vocabulary = self.vocabulary()?;
         if vocabulary.tokens.len() > self.config.vocab {
             return Err(self.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
         Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))
+    }
+
+    pub(super) fn vocabulary(&self) -> Result<Vocabulary> {
+        match &self.source {
+            Source::Gguf(gguf) => read_vocabulary(gguf),
+            Source::Folder(folder) => folder.vocabulary(),
+        }
     }
 
     /// The chat template, where the model has one.
@@ -171,7 +211,8 @@ impl ModelFile {
                 return Err(self.error(format!("the tensor {name} has the shape {dims:?}, not {:?}", weight.dims)));
             }
         }
-        let known: HashSet<String> = weights.iter().map(ours).collect();
+        let scaled = (self.config.rope_scaling.is_some() && matches!(self.source, Source::Gguf(_))).then(|| ROPE_DIVISORS.to_owned());
+        let known: HashSet<String> = weights.iter().map(ours).chain(scaled).collect();
         match found.keys().filter(|name| !known.contains(*name)).min() {
             None => Ok(()),
             Some(name) => Err(self
@@ -221,13 +262,12 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
         return Err(gguf.error("mixtures of experts are not supported"));
     }
     let scaling = gguf.get(&key("rope.scaling.type"));
-    let scaled = scaling.is_some_and(|kind| *kind != Value::Text("none".into()));
-    if scaled || gguf.tensors().contains_key("rope_freqs.weight") {
-        return Err(gguf.error("its position encoding is scaled, which is not supported"));
+    if scaling.is_some_and(|kind| *kind != Value::Text("none".into())) {
+        return Err(gguf.error("its position encoding is scaled in another way than Llama 3's, which is not supported"));
     }
     let rows = |name: &str| gguf.tensors().get(name).map(|info| info.dims[0]);
     let vocab = rows("token_embd.weight").ok_or_else(|| gguf.error("the tensor token_embd.weight is missing"))?;
-    Ok(DecoderConfig {
+    let mut config = DecoderConfig {
         family,
         vocab,
         width,
@@ -241,12 +281,24 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
             None => 10_000.0,
             Some(_) => gguf.number(&key("rope.freq_base"))?,
         },
+        rope_scaling: None,
         rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         tied: rows("output.weight").is_none(),
         qkv_bias: rows("blk.0.attn_q.bias").is_some(),
         qk_norm: family == Family::Qwen3,
-    })
+    };
+    if gguf.tensors().contains_key(ROPE_DIVISORS) {
+        let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
+        config.rope_scaling = config.scaling_of(&divisors);
+        if config.rope_scaling.is_none() {
+            return Err(gguf.error("its position encoding is scaled in a way no published Llama 3 has, which is not supported"));
+        }
+    }
+    Ok(config)
 }
+
+/// A tensor of Llama 3's files: what each pair's speed is divided by.
+const ROPE_DIVISORS: &str = "rope_freqs.weight";
 
 /// The id of the token that plays this part, where the file names one.
 fn token_id(gguf: &Gguf, part: &str) -> Result<Option<u32>> {

@@ -49,6 +49,15 @@ impl Pre {
         [(QWEN2, Self::Qwen2), (LLAMA3, Self::Llama3)].into_iter().find(|(known, _)| *known == long).map(|(_, pre)| pre)
     }
 
+    /// The pattern that cuts; none where digits and GPT-2's pattern do.
+    pub(super) fn pattern(self) -> Option<&'static str> {
+        match self {
+            Self::Smollm => None,
+            Self::Qwen2 => Some(QWEN2),
+            Self::Llama3 => Some(LLAMA3),
+        }
+    }
+
     fn build(self) -> Result<PreTokenizerWrapper, String> {
         let split = |pattern: &str| {
             Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false).map_err(|e| e.to_string())

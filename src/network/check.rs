@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use super::infer::{infer, show};
+use super::infer::{infer, is_too_large, show};
 
 /// What a graph may be at most; nets beyond it are refused before anything is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,40 @@ pub struct Limits {
     pub values: usize,
 }
 
+/// Why a graph is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Beyond the limits, and possibly honest.
+    TooLarge(String),
+    /// It contradicts itself.
+    Wrong(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLarge(what) => write!(f, "too large: {what}"),
+            Self::Wrong(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        if is_too_large(&reason) { Self::TooLarge(reason) } else { Self::Wrong(reason) }
+    }
+}
+
+fn wrong<T>(reason: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::Wrong(reason.into()))
+}
+
+fn too_large<T>(what: String) -> Result<T, Refusal> {
+    Err(Refusal::TooLarge(what))
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { nodes: 20_000, tensors: 20_000, tensor_elements: 1 << 30, node_elements: 1 << 31, values: 1 << 20 }
@@ -32,40 +66,40 @@ impl Graph {
     ///
     /// # Errors
     /// The first contradiction, in one line.
-    pub fn check(&self, input: [usize; 3], limits: Limits) -> Result<(), String> {
+    pub fn check(&self, input: [usize; 3], limits: Limits) -> Result<(), Refusal> {
         self.check_tensors(limits)?;
         if self.nodes.len() > limits.nodes {
-            return Err(format!("{} operations, at most {}", self.nodes.len(), limits.nodes));
+            return too_large(format!("{} operations, at most {}", self.nodes.len(), limits.nodes));
         }
         let image = [Dim::Batch(1), Dim::Fixed(input[0]), Dim::Fixed(input[1]), Dim::Fixed(input[2])];
-        let Some(first) = self.nodes.first() else { return Err("no operations".to_owned()) };
+        let Some(first) = self.nodes.first() else { return wrong("no operations") };
         if first.op != Op::Input || first.shape != image || !first.inputs.is_empty() || !first.tensors.is_empty() {
-            return Err("the first node is not the input".to_owned());
+            return wrong("the first node is not the input");
         }
         if self.output >= self.nodes.len() {
-            return Err(format!("output {} of {} nodes", self.output, self.nodes.len()));
+            return wrong(format!("output {} of {} nodes", self.output, self.nodes.len()));
         }
         let (mut elements, mut values) = (0_usize, 0_usize);
         for (id, node) in self.nodes.iter().enumerate().skip(1) {
             let at = |message: String| format!("node {id} (line {}): {message}", node.line);
             let shape = self.infer_node(id, node).map_err(at)?;
             if shape != node.shape {
-                return Err(at(format!("claims shape {}, has {}", show(&node.shape), show(&shape))));
+                return wrong(at(format!("claims shape {}, has {}", show(&node.shape), show(&shape))));
             }
             elements =
                 shape.iter().try_fold(1_usize, |n, d| n.checked_mul(d.at(1))).and_then(|n| elements.checked_add(n)).unwrap_or(usize::MAX);
             if elements > limits.node_elements {
-                return Err(format!("more than {} activations an image", limits.node_elements));
+                return too_large(format!("more than {} activations an image", limits.node_elements));
             }
             if let Op::Constant { values: numbers, .. } = &node.op {
                 values += numbers.len();
                 if numbers.iter().any(|v| !v.is_finite()) {
-                    return Err(at("a constant is not finite".to_owned()));
+                    return wrong(at("a constant is not finite".to_owned()));
                 }
             }
         }
         if values > limits.values {
-            return Err(format!("{values} constants, at most {}", limits.values));
+            return too_large(format!("{values} constants, at most {}", limits.values));
         }
         Ok(())
     }
@@ -85,27 +119,27 @@ impl Graph {
         infer(&node.op, &inputs, &tensors)
     }
 
-    fn check_tensors(&self, limits: Limits) -> Result<(), String> {
+    fn check_tensors(&self, limits: Limits) -> Result<(), Refusal> {
         if self.tensors.len() > limits.tensors {
-            return Err(format!("{} tensors, at most {}", self.tensors.len(), limits.tensors));
+            return too_large(format!("{} tensors, at most {}", self.tensors.len(), limits.tensors));
         }
         let mut names = HashSet::new();
         let (mut total, mut values) = (0_usize, 0_usize);
         for tensor in &self.tensors {
             let at = |message: String| format!("tensor {:?}: {message}", tensor.name);
             if tensor.name.is_empty() || tensor.name.len() > 512 || tensor.name.chars().any(char::is_control) {
-                return Err(at("not a state-dict name".to_owned()));
+                return wrong(at("not a state-dict name".to_owned()));
             }
             if !names.insert(&tensor.name) {
-                return Err(at("named twice".to_owned()));
+                return wrong(at("named twice".to_owned()));
             }
             let elements = tensor.shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
             total = elements.and_then(|n| total.checked_add(n)).unwrap_or(usize::MAX);
             if total > limits.tensor_elements {
-                return Err(format!("more than {} elements in the state dict", limits.tensor_elements));
+                return too_large(format!("more than {} elements in the state dict", limits.tensor_elements));
             }
             if tensor.role == Role::Counter && !tensor.shape.is_empty() {
-                return Err(at("a counter with a shape".to_owned()));
+                return wrong(at("a counter with a shape".to_owned()));
             }
             check_init(tensor).map_err(at)?;
             if let Init::Values(numbers) = &tensor.init {
@@ -113,7 +147,7 @@ impl Graph {
             }
         }
         if values > limits.values {
-            return Err(format!("{values} computed initial values, at most {}", limits.values));
+            return too_large(format!("{values} computed initial values, at most {}", limits.values));
         }
         Ok(())
     }

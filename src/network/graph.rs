@@ -326,7 +326,7 @@ pub enum Op {
         align: bool,
     },
     /// One layer and direction of `nn.LSTM`, batch first, zero initial state, all outputs.
-    /// Owns weight_ih (4h, in), weight_hh (4h, h), and where `bias` bias_ih (4h), bias_hh (4h); gate order i f g o.
+    /// Owns `weight_ih` (4h, in), `weight_hh` (4h, h), and where `bias` `bias_ih` (4h), `bias_hh` (4h); gate order i f g o.
     Lstm {
         hidden: usize,
         bias: bool,

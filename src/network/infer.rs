@@ -8,6 +8,14 @@ use super::graph::{Dim, Op, TensorSpec};
 /// More elements than this in one tensor is never a network we can train.
 pub const MOST_ELEMENTS: usize = 1 << 31;
 
+const TOO_LARGE: &str = "is too large";
+
+/// Whether [`infer`]'s error is about size alone.
+#[must_use]
+pub fn is_too_large(error: &str) -> bool {
+    error.ends_with(TOO_LARGE)
+}
+
 /// The shape of what `op` gives, or why it cannot be. `tensors` are the ones it owns, in the order [`Op`] documents.
 pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<Dim>, String> {
     let shape = match op {
@@ -326,7 +334,7 @@ fn half(padding: [usize; 2], kernel: [usize; 2]) -> Result<(), String> {
 }
 
 fn too_large() -> String {
-    "a shape is too large".to_owned()
+    format!("a shape {TOO_LARGE}")
 }
 
 fn sum(terms: &[usize]) -> Result<usize, String> {
@@ -350,7 +358,7 @@ fn bounded(shape: Vec<Dim>) -> Result<Vec<Dim>, String> {
         return Err(format!("{} dimensions", shape.len()));
     }
     let (n, _) = volume(&shape)?;
-    if n > MOST_ELEMENTS { Err(format!("a tensor of shape {} is too large", show(&shape))) } else { Ok(shape) }
+    if n > MOST_ELEMENTS { Err(format!("a tensor of shape {} {TOO_LARGE}", show(&shape))) } else { Ok(shape) }
 }
 
 /// Extent after a sliding window; `ceil` keeps a last partial window that starts inside the input or its leading padding.

@@ -54,11 +54,31 @@ pub fn merge(a: &Trace, b: &Trace, tensors: Vec<TensorSpec>, position: impl Fn(u
         }
         nodes.push(Node { op, inputs: first.inputs.clone(), tensors: owned, shape, module: first.module.clone(), line: first.line });
     }
-    if a.nodes.len() != b.nodes.len() || a.output != b.output {
+    if a.nodes.len() != b.nodes.len() || a.output != b.output || a.output >= nodes.len() {
         let longer = if a.nodes.len() > b.nodes.len() { a } else { b };
         return Err(changed(longer.nodes.get(nodes.len()).map_or(0, |n| n.line)));
     }
-    Ok(Graph { nodes, output: a.output, tensors })
+    Ok(prune(nodes, a.output, tensors))
+}
+
+/// Leaves out what the output does not need (the state dict stays whole); the input stays node 0.
+fn prune(nodes: Vec<Node>, output: NodeId, tensors: Vec<TensorSpec>) -> Graph {
+    let mut needed = vec![false; nodes.len()];
+    needed[output] = true;
+    for (id, node) in nodes.iter().enumerate().rev() {
+        if needed[id] {
+            node.inputs.iter().for_each(|&i| needed[i] = true);
+        }
+    }
+    needed[0] = true;
+    let mut position = vec![0; nodes.len()];
+    let mut kept = Vec::with_capacity(nodes.len());
+    for (id, mut node) in nodes.into_iter().enumerate().filter(|(id, _)| needed[*id]) {
+        node.inputs.iter_mut().for_each(|i| *i = position[*i]);
+        position[id] = kept.len();
+        kept.push(node);
+    }
+    Graph { nodes: kept, output: position[output], tensors }
 }
 
 fn merge_op(a: &Op, b: &Op, batch_a: usize, batch_b: usize) -> Option<Op> {

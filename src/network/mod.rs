@@ -1,4 +1,4 @@
-//! From a PyTorch source to a graph that Rust owns.
+//! From a `PyTorch` source to a graph that Rust owns.
 //!
 //! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
 //! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
@@ -15,7 +15,7 @@ pub mod sandbox;
 pub mod summary;
 pub mod trace;
 
-pub use check::Limits;
+pub use check::{Limits, Refusal};
 pub use failure::TraceFailure;
 pub use infer::infer;
 pub use trace::{TraceOptions, trace};

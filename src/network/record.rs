@@ -2,6 +2,9 @@
 //!
 //! State lives in a thread-local, since the interpreter calls plain functions on the one thread it runs on.
 
+// Native functions of the interpreter take their arguments by value.
+#![allow(clippy::needless_pass_by_value)]
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -12,7 +15,7 @@ use serde_json::Value;
 
 use super::failure::TraceFailure;
 use super::graph::{Dim, Graph, Init, Op, Role, TensorSpec};
-use super::infer::infer;
+use super::infer::{infer, is_too_large};
 use super::merge::{Recorded, Trace, merge};
 
 /// File name of the candidate inside the sandbox: lines are reported of frames that run it.
@@ -28,7 +31,7 @@ struct Recorder {
     finished: Vec<Trace>,
     state: Vec<TensorSpec>,
     position: HashMap<usize, usize>,
-    overflow: bool,
+    too_large: bool,
 }
 
 thread_local! {
@@ -46,9 +49,9 @@ pub fn finish() -> Result<Graph, TraceFailure> {
     })
 }
 
-/// Whether the source ran into the bound on operations.
-pub fn overflowed() -> bool {
-    RECORDER.with_borrow(|r| r.overflow)
+/// Whether the source ran into the bound on operations or on a tensor's size.
+pub fn too_large() -> bool {
+    RECORDER.with_borrow(|r| r.too_large)
 }
 
 pub fn module(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
@@ -81,13 +84,15 @@ fn node(op: PyObjectRef, inputs: PyObjectRef, tensors: PyObjectRef, module: PyOb
     let line = line(vm);
     let given = RECORDER.with_borrow_mut(|r| {
         if r.nodes.len() >= MOST_NODES {
-            r.overflow = true;
+            r.too_large = true;
             return Err(format!("more than {MOST_NODES} operations"));
         }
         let shapes =
             inputs.iter().map(|&i| r.nodes.get(i).map(|n| n.shape.as_slice()).ok_or("no such operation")).collect::<Result<Vec<_>, _>>()?;
         let specs: Vec<TensorSpec> = tensors.iter().map(|(_, shape)| placeholder(shape.clone())).collect();
-        let shape = infer(&op, &shapes, &specs.iter().collect::<Vec<_>>())?;
+        let shape = infer(&op, &shapes, &specs.iter().collect::<Vec<_>>());
+        r.too_large |= shape.as_ref().is_err_and(|e| is_too_large(e));
+        let shape = shape?;
         let tensors = tensors.into_iter().map(|(number, _)| number).collect();
         r.nodes.push(Recorded { op, inputs, tensors, shape: shape.clone(), module, line });
         Ok((r.nodes.len() - 1, shape))
@@ -175,9 +180,10 @@ fn json(object: &PyObject, depth: usize, vm: &VirtualMachine) -> PyResult<Value>
 
 /// The native half of `math`.
 pub fn math(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
+    type Function = fn(f64) -> f64;
     let module = vm.new_module("_math", vm.ctx.new_dict(), None);
     let dict = module.dict();
-    let functions: [(&'static str, fn(f64) -> f64); 17] = [
+    let functions: [(&'static str, Function); 17] = [
         ("exp", f64::exp),
         ("log", f64::ln),
         ("log2", f64::log2),

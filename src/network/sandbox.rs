@@ -48,6 +48,7 @@ const MODULES: &[(&str, &str)] = &[
     ("shims", include_str!("torch/shims.py")),
     ("torch", include_str!("torch/torch.py")),
     ("torch._tensor", include_str!("torch/tensor.py")),
+    ("torch._ops", include_str!("torch/ops.py")),
     ("torch.nn", include_str!("torch/nn.py")),
     ("torch.nn.init", include_str!("torch/init.py")),
     ("torch.nn.functional", include_str!("torch/functional.py")),
@@ -161,12 +162,13 @@ fn failure(vm: &VirtualMachine, exception: &PyBaseExceptionRef) -> TraceFailure 
         if entry.frame.code.source_path().as_str() == record::CANDIDATE {
             line = Some(entry.lineno.get() as u32);
         }
-        traceback = entry.next.lock().clone();
+        let next = entry.next.lock().clone();
+        traceback = next;
     }
     let argument = |i: usize| exception.get_arg(i).and_then(|o| text(vm, &o)).unwrap_or_default();
     let kind = exception.class().name().to_string();
     let own = exception.class().as_object().get_attr("__module__", vm).ok().and_then(|o| text(vm, &o)).is_some_and(|m| m == "_import");
-    if record::overflowed() {
+    if record::too_large() {
         return TraceFailure::TooLarge { what: argument(0) };
     }
     match (own, kind.as_str()) {

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::check::Limits;
+use super::check::{Limits, Refusal};
 use super::failure::TraceFailure;
 use super::graph::{Dim, Graph};
 use super::infer::show;
@@ -65,7 +65,10 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
         Ok(Answer::Failure(failure)) => return Err(failure),
         Err(error) => return Err(TraceFailure::Crash { reason: format!("an answer that cannot be read ({error})") }),
     };
-    graph.check(options.input, options.limits).map_err(|reason| TraceFailure::Tampered { reason })?;
+    graph.check(options.input, options.limits).map_err(|refusal| match refusal {
+        Refusal::TooLarge(what) => TraceFailure::TooLarge { what },
+        Refusal::Wrong(reason) => TraceFailure::Tampered { reason },
+    })?;
     let expected = [Dim::Batch(1), Dim::Fixed(options.classes)];
     let found = &graph.nodes[graph.output].shape;
     if *found != expected {

@@ -64,7 +64,9 @@ impl Table {
     pub fn load(dataset: &str, data: &Path) -> Result<Self> {
         let Some((_, expected)) = DATASETS.iter().find(|(name, _)| *name == dataset) else {
             let names: Vec<_> = DATASETS.iter().map(|(name, _)| *name).collect();
-            return Err(Error::input(format!("NAS-Bench-201 has no image set '{dataset}'")).hint(format!("image sets: {}", names.join(", "))));
+            return Err(
+                Error::input(format!("NAS-Bench-201 has no image set '{dataset}'")).hint(format!("image sets: {}", names.join(", ")))
+            );
         };
         let path = path(dataset, data);
         let bring = "bring the tables with: scripts/fetch nasbench201";
@@ -139,7 +141,8 @@ impl Table {
 fn entry(key: &str, stored: Stored) -> Result<Entry> {
     let Stored { val_acc, train_time, latency, model_size } = stored;
     let finite = |values: &[f64]| !values.is_empty() && values.iter().all(|v| v.is_finite());
-    if ![&val_acc, &train_time, &latency, &model_size].into_iter().all(|v| finite(v)) || val_acc.iter().any(|a| !(0.0..=100.0).contains(a)) {
+    if ![&val_acc, &train_time, &latency, &model_size].into_iter().all(|v| finite(v)) || val_acc.iter().any(|a| !(0.0..=100.0).contains(a))
+    {
         return Err(Error::input(format!("cell '{key}' has no accuracies, or numbers that make no sense")));
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;

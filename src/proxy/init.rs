@@ -74,7 +74,9 @@ fn orthogonal(shape: &[usize], gain: f64, rng: &mut ChaCha8Rng) -> Result<Vec<f3
         }
         let norm = v.iter().map(|x| x * x).sum::<f64>().sqrt();
         if norm > 1e-6 {
-            v.iter_mut().for_each(|x| *x /= norm);
+            for x in &mut v {
+                *x /= norm;
+            }
             basis.push(v);
         }
     }

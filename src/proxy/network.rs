@@ -40,7 +40,7 @@ pub struct Network {
     tensors: Vec<Tensor>,
     device: Device,
     kernels: Kernels,
-    /// For a batch normalisation that a ReLU alone reads: that ReLU, which it computes too.
+    /// For a batch normalisation that a `ReLU` alone reads: that `ReLU`, which it computes too.
     fused: Vec<Option<NodeId>>,
     /// Whether a trained tensor is at or above the node.
     differentiable: Vec<bool>,

@@ -100,6 +100,8 @@ impl Process {
         let mut child = Command::new(&pool.program)
             .arg("worker")
             .env("RAYON_NUM_THREADS", "1")
+            // The same buffers come back every step: to give their pages back in between costs 5% of the time.
+            .env("MIMALLOC_PURGE_DELAY", "-1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -73,9 +73,8 @@ pub fn train(
         }
         training += epoch_start.elapsed();
         let left = deadline.saturating_sub(start.elapsed());
-        let (valid_loss, valid_accuracy) = match evaluate(&mut network, &split.valid, &split.format, left)? {
-            Some(found) => found,
-            None => return Err(Failure::Deadline { seconds: deadline.as_secs_f64() }),
+        let Some((valid_loss, valid_accuracy)) = evaluate(&mut network, &split.valid, &split.format, left)? else {
+            return Err(Failure::Deadline { seconds: deadline.as_secs_f64() });
         };
         if !valid_loss.is_finite() {
             return Err(Failure::Diverged { step: (epoch + 1) * steps });

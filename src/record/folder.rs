@@ -1,11 +1,11 @@
 //! The folder of a run: its paths, its lock, and how files get there whole or not at all.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
 
 /// A run's folder, locked against a second writer for as long as this lives.
 pub struct Folder {
@@ -83,24 +83,6 @@ pub(crate) fn lock(run: &Path) -> Result<File> {
             .hint("wait for it, or stop it with Ctrl-C: it saves and says how to go on")
     })?;
     Ok(file)
-}
-
-/// Writes a file beside its place and renames it: a reader sees the old one or the new one.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).at("write in", folder)?;
-    file.write_all(bytes).at("write", path)?;
-    file.as_file().sync_all().at("write", path)?;
-    file.persist(path).map_err(|e| e.error).at("write", path)?;
-    Ok(())
-}
-
-/// Replaces `to` by the folder `from` (on the same disk). A kill in between leaves `to` absent, never half-written.
-pub fn replace_folder(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
-        fs::remove_dir_all(to).at("remove", to)?;
-    }
-    fs::rename(from, to).at("rename to", to)
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub struct Training {
     pub network: NetworkId,
     pub seed_index: u64,
     pub seed: u64,
+    /// Trained again to measure the noise of the quality, not part of it.
+    pub repeat: bool,
     /// On the validation split; None where it failed.
     pub accuracy: Option<f64>,
     /// JSON, one entry an epoch.

@@ -37,6 +37,7 @@ CREATE TABLE training (               -- one seed of one network
     network TEXT NOT NULL,
     seed_index INTEGER NOT NULL,
     seed INTEGER NOT NULL,
+    repeat INTEGER NOT NULL,          -- 1: trained again to measure the noise of the quality, not part of it
     accuracy REAL,                    -- on the validation split; NULL where it failed
     curve TEXT NOT NULL,              -- JSON, one entry an epoch
     failure TEXT,

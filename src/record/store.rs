@@ -106,6 +106,12 @@ impl Store {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
     }
 
+    /// Notes under `key` what time it is.
+    pub fn stamp(&self, key: &str) -> Result<()> {
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?1, strftime('%Y-%m-%d %H:%M UTC', 'now'))", [key])?;
+        Ok(())
+    }
+
     pub fn set_starts(&self, starts: &[(String, String)]) -> Result<()> {
         self.set_meta("starts", &serde_json::to_string(starts)?)
     }
@@ -141,14 +147,16 @@ impl Store {
     pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
         let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
         let mut rows = statement.query([wanted.to_string()])?;
-        let row = rows.next()?.ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
+        let row = rows
+            .next()?
+            .ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
         network(row)
     }
 
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for training in self.trainings()? {
+        for training in self.trainings()?.into_iter().filter(|t| !t.repeat) {
             seeds.entry(training.network).or_default().push(training.accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
@@ -192,8 +200,8 @@ impl Store {
 
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.accuracy, t.curve, t.failure, t.seconds],
+            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.repeat, t.accuracy, t.curve, t.failure, t.seconds],
         )?;
         Ok(())
     }
@@ -204,10 +212,11 @@ impl Store {
                 network: id(r, 0)?,
                 seed_index: r.get(1)?,
                 seed: r.get::<_, i64>(2)?.cast_unsigned(),
-                accuracy: r.get(3)?,
-                curve: r.get(4)?,
-                failure: r.get(5)?,
-                seconds: r.get(6)?,
+                repeat: r.get(3)?,
+                accuracy: r.get(4)?,
+                curve: r.get(5)?,
+                failure: r.get(6)?,
+                seconds: r.get(7)?,
             })
         })
     }

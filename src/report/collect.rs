@@ -35,7 +35,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         candidates: show_candidates(&store, &candidates, &quality, &elites)?,
         lineage: lineage(&store, &candidates, &quality)?,
         best,
-        theory: Vec::new(),
+        theory: super::claims::panels(&store, &config, &candidates)?,
     };
     Ok(data)
 }
@@ -50,7 +50,12 @@ fn policy_name(policy: Policy) -> &'static str {
 
 fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>> {
     let mut rows = vec![("seed".to_owned(), config.seed.to_string()), ("threads".into(), config.threads.to_string())];
-    for (key, label) in [("model", "model file, SHA-256"), ("chat_template", "chat template, SHA-256"), ("dataset", "data split, SHA-256"), ("machine", "machine")] {
+    for (key, label) in [
+        ("model", "model file, SHA-256"),
+        ("chat_template", "chat template, SHA-256"),
+        ("dataset", "data split, SHA-256"),
+        ("machine", "machine"),
+    ] {
         if let Some(value) = store.meta(key)? {
             rows.push((label.into(), value));
         }
@@ -124,7 +129,12 @@ fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate]
     })
 }
 
-fn show_candidates(store: &Store, candidates: &[record::Candidate], quality: &BTreeMap<NetworkId, f64>, elites: &[EliteRow]) -> Result<Vec<Candidate>> {
+fn show_candidates(
+    store: &Store,
+    candidates: &[record::Candidate],
+    quality: &BTreeMap<NetworkId, f64>,
+    elites: &[EliteRow],
+) -> Result<Vec<Candidate>> {
     let networks: BTreeMap<NetworkId, (u64, u64)> = store.networks()?.into_iter().map(|n| (n.id, (n.parameters, n.macs))).collect();
     let shown = candidates.iter().map(|c| {
         let id = c.id();
@@ -165,7 +175,7 @@ fn best(store: &Store, candidates: &[record::Candidate]) -> Result<Option<Best>>
     // A run whose start network is still the best has no best candidate to show.
     let (Some((id, Some(candidate))), Some((start, _))) = (chain.first(), chain.last()) else { return Ok(None) };
     let network = store.network(id)?;
-    let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id).collect();
+    let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id && !t.repeat).collect();
     let curve: Vec<proxy::Epoch> = trainings.first().map(|t| serde_json::from_str(&t.curve)).transpose()?.unwrap_or_default();
     let quality_per_seed: Vec<f64> = trainings.iter().filter_map(|t| t.accuracy).collect();
     Ok(Some(Best {

@@ -1,6 +1,7 @@
 //! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
 
 mod chart;
+mod claims;
 pub mod collect;
 pub mod data;
 mod funnel;

@@ -4,6 +4,7 @@ mod built;
 mod catalogue;
 mod chats;
 mod folders;
+mod imports;
 mod malformed;
 mod tokens;
 mod weights;

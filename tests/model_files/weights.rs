@@ -21,6 +21,7 @@ fn the_real_model_has_the_shape_it_should() {
         ffn: 1536,
         context: 8192,
         rope_base: 100_000.0,
+        rope_scaling: None,
         rms_eps: 1e-5,
         tied: true,
         qkv_bias: false,

@@ -34,6 +34,7 @@ pub fn tiny_config(family: Family) -> DecoderConfig {
         ffn: 40,
         context: 256,
         rope_base: 1000.0,
+        rope_scaling: None,
         rms_eps: 1e-5,
         tied: family == Family::Llama,
         qkv_bias: family == Family::Qwen2,

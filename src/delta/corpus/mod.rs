@@ -4,21 +4,23 @@
 //! both run and the delta between their sources is right. The sources use `PyTorch`'s lazy modules, under which a local change stays
 //! local. [`mutate_source`] does what it can with any text, for parents that are nobody's structure.
 
-mod mutate;
-mod network;
-mod render;
-mod source;
-
-pub use mutate::mutate;
-pub use network::{Cost, Network, random_network};
-pub use render::render;
-pub use source::mutate_source;
-
 use std::collections::HashSet;
 
 use rand::Rng;
 
 use crate::config::Format;
+
+mod draft;
+mod mutate;
+mod network;
+mod render;
+mod source;
+
+pub use draft::random_network;
+pub use mutate::mutate;
+pub use network::{Cost, Network};
+pub use render::render;
+pub use source::mutate_source;
 
 /// A parent with several different changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]

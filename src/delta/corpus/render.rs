@@ -90,6 +90,8 @@ fn name(style: &Style, part: &str) -> &'static str {
         "residual" => ["res", "residual", "inner", "skip"],
         "branch" => ["branch", "path", "branch", "arm"],
         "norm" => ["bn", "norm", "bn", "norm"],
+        "skip" => ["Residual", "Skip", "Residual", "Res"],
+        "branches" => ["Branches", "Parallel", "Concat", "Branches"],
         _ => ["conv_block", "unit", "conv", "block"],
     };
     names[style.names]
@@ -199,7 +201,14 @@ fn block_layers(style: &Style, kind: &Kind, map: Map) -> Vec<String> {
         }
         Kind::Pool(kind) => vec![pool(*kind).to_owned()],
         Kind::Dropout(p) => vec![format!("nn.Dropout({})", percent(*p))],
-        Kind::Residual { .. } if style.layout == Layout::Helper => vec![format!("Residual({})", map.channels)],
+        Kind::Residual { units, .. } if style.layout == Layout::Helper => {
+            let calls: Vec<String> = units.iter().map(|unit| helper_call(style, unit)).collect();
+            vec![format!("{}({})", name(style, "skip"), calls.join(", "))]
+        }
+        Kind::Concat(branches) if style.layout == Layout::Helper => {
+            let calls: Vec<String> = branches.iter().flatten().map(|unit| helper_call(style, unit)).collect();
+            vec![format!("{}({})", name(style, "branches"), calls.join(", "))]
+        }
         Kind::Residual { units, .. } => units.iter().flat_map(|unit| unit_layers(style, unit)).collect(),
         Kind::Concat(branches) => branches.iter().flatten().flat_map(|unit| unit_layers(style, unit)).collect(),
         Kind::Gate { reduction, activation: inner } => vec![
@@ -240,17 +249,24 @@ fn helpers(page: &mut Page, network: &Network) {
     }
     page.line(1, ")");
     page.gap(style);
-    if network.blocks.iter().any(|block| matches!(block.kind, Kind::Residual { .. })) {
-        page.line(0, "class Residual(nn.Module):");
-        page.line(1, "def __init__(self, width):");
-        page.line(2, "super().__init__()");
-        page.line(2, &format!("self.first = {helper}(width)"));
-        page.line(2, &format!("self.second = nn.LazyConv2d(width, {}, padding={})", shared.kernel, shared.kernel / 2));
-        page.line(0, "");
-        page.line(1, "def forward(self, x):");
-        page.line(2, &format!("return {}", activated(shared.activation, "x + self.second(self.first(x))")));
-        page.gap(style);
-    }
+    let (skip, branches) = (name(style, "skip"), name(style, "branches"));
+    page.line(0, &format!("class {skip}(nn.Module):"));
+    page.line(1, "def __init__(self, *layers):");
+    page.line(2, "super().__init__()");
+    page.line(2, "self.body = nn.Sequential(*layers)");
+    page.line(0, "");
+    page.line(1, "def forward(self, x):");
+    page.line(2, "y = self.body(x)");
+    page.line(2, "return x + y if x.shape == y.shape else y");
+    page.gap(style);
+    page.line(0, &format!("class {branches}(nn.Module):"));
+    page.line(1, "def __init__(self, *branches):");
+    page.line(2, "super().__init__()");
+    page.line(2, "self.branches = nn.ModuleList(branches)");
+    page.line(0, "");
+    page.line(1, "def forward(self, x):");
+    page.line(2, "return torch.cat([branch(x) for branch in self.branches], 1)");
+    page.gap(style);
 }
 
 fn sequence_of_all(page: &mut Page, forward: &mut Vec<String>, network: &Network) {

@@ -7,7 +7,8 @@
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
-use super::network::{WIDTHS, pick};
+use super::draft::pick;
+use super::network::WIDTHS;
 
 const ACTIVATIONS: [&str; 10] = ["ReLU", "GELU", "SiLU", "Hardswish", "ELU", "LeakyReLU", "Tanh", "ReLU6", "Mish", "Sigmoid"];
 const FUNCTIONAL: [&str; 5] = ["relu", "gelu", "silu", "hardswish", "elu"];

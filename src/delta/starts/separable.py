@@ -2,6 +2,16 @@ import torch
 import torch.nn as nn
 
 
+def block(width, kernel=3, stride=1):
+    return nn.Sequential(
+        nn.LazyConv2d(width, 1),
+        nn.LazyBatchNorm2d(),
+        nn.Hardswish(),
+        nn.LazyConv2d(width, kernel, stride=stride, padding=kernel // 2, groups=width),
+        nn.LazyBatchNorm2d(),
+    )
+
+
 class Net(nn.Module):
     def __init__(self, num_classes=10):
         super().__init__()
@@ -9,19 +19,10 @@ class Net(nn.Module):
             nn.LazyConv2d(48, 3, stride=2, padding=1),
             nn.LazyBatchNorm2d(),
             nn.Hardswish(),
-            nn.LazyConv2d(48, 3, padding=1, groups=48),
-            nn.LazyConv2d(128, 1),
-            nn.LazyBatchNorm2d(),
-            nn.Hardswish(),
-            nn.LazyConv2d(128, 3, padding=1, groups=128),
-            nn.LazyConv2d(128, 1),
-            nn.LazyBatchNorm2d(),
-            nn.Hardswish(),
+            block(96),
             nn.MaxPool2d(2),
-            nn.LazyConv2d(128, 5, padding=2, groups=128),
-            nn.LazyConv2d(192, 1),
-            nn.LazyBatchNorm2d(),
-            nn.Hardswish(),
+            block(128, kernel=5),
+            block(192),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
             nn.LazyLinear(num_classes),

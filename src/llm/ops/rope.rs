@@ -1,4 +1,5 @@
-//! Rotary positions, rotate-half form: elements `i` and `i + d/2` of a head of size `d` turn by `position * base^(-2i/d)`.
+//! Rotary positions, rotate-half form: elements `i` and `i + d/2` of a head of size `d` turn by `position * turns[i]`
+//! radians, `turns[i] = base^(-2i/d)` where nothing is scaled.
 
 use rayon::prelude::*;
 
@@ -29,11 +30,9 @@ vectorised! {
 }
 
 impl Rope {
-    pub fn new(positions: &[u32], head_dim: usize, base: f64) -> Self {
-        let half = head_dim / 2;
-        let turns: Vec<f64> = (0..half).map(|i| base.powf(-2.0 * i as f64 / head_dim as f64)).collect();
+    pub fn new(positions: &[u32], turns: &[f64]) -> Self {
         let angles = || positions.iter().flat_map(|p| turns.iter().map(move |t| f64::from(*p) * t));
-        Self { half, cos: angles().map(|a| a.cos() as f32).collect(), sin: angles().map(|a| a.sin() as f32).collect() }
+        Self { half: turns.len(), cos: angles().map(|a| a.cos() as f32).collect(), sin: angles().map(|a| a.sin() as f32).collect() }
     }
 
     pub fn cos(&self) -> &[f32] {

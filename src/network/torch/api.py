@@ -1,9 +1,9 @@
 # The functions of `torch`.
 import torch
 from _import import Unsupported, module
-from torch import _tensor as T
+from torch import _ops as T
 from torch import nn
-from torch._tensor import Tensor, _data, _sizes, full
+from torch._tensor import State, Tensor, _data, _sizes, as_tensor, full, tensor
 from torch.nn import functional as F
 
 
@@ -32,22 +32,24 @@ def arange(start, end=None, step=1, **kwargs):
     if end is None:
         start, end = 0, start
     values, n = [], 0
+    if step == 0 or (end - start) / step > 1 << 20:
+        raise Unsupported("torch.arange of more than a million numbers")
     while (start + n * step < end) if step > 0 else (start + n * step > end):
         values.append(float(start + n * step))
         n += 1
-    return T.tensor(values)
+    return tensor(values)
 
 
 def linspace(start, end, steps, **kwargs):
     start, end = float(start), float(end)
     if steps == 1:
-        return T.tensor([start])
-    return T.tensor([start + (end - start) * i / (steps - 1) for i in range(steps)])
+        return tensor([start])
+    return tensor([start + (end - start) * i / (steps - 1) for i in range(steps)])
 
 
 def eye(n, m=None, **kwargs):
     m = n if m is None else m
-    return T.tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)])
+    return tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)])
 
 
 def is_tensor(item):
@@ -73,13 +75,13 @@ def _functions():
         "transpose movedim cat stack narrow select split chunk unbind roll mean amax amin var std norm matmul bmm mm full tensor as_tensor sin cos"
     )
     for name in same.split():
-        space[name] = getattr(T, name)
+        space[name] = getattr(T, name) if hasattr(T, name) else globals()[name]
     space.update(
         Tensor=Tensor, FloatTensor=Tensor, nn=nn, concat=T.cat, concatenate=T.cat, abs=T.abs_, sum=T.sum_, max=T.max_, min=T.min_, pow=T.power,
-        clip=T.clamp, t=T.t_, swapaxes=T.transpose, multiply=T.mul, divide=T.div, true_divide=T.div, subtract=T.sub, from_numpy=T.as_tensor,
+        clip=T.clamp, t=T.t_, swapaxes=T.transpose, multiply=T.mul, divide=T.div, true_divide=T.div, subtract=T.sub, from_numpy=as_tensor,
         zeros=zeros, ones=ones, rand=rand, randn=randn, empty=zeros, zeros_like=_like(zeros), ones_like=_like(ones), empty_like=_like(zeros),
         randn_like=_like(randn), rand_like=_like(rand), full_like=lambda input, value, **kwargs: full(input._shape, value), arange=arange,
-        linspace=linspace, eye=eye, is_tensor=is_tensor, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
+        linspace=linspace, eye=eye, is_tensor=is_tensor, clone=Tensor.clone, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
         relu=F.relu, relu_=F.relu_, sigmoid=F.sigmoid, tanh=F.tanh, softmax=F.softmax, log_softmax=F.log_softmax, dropout=F.dropout, prelu=F.prelu,
         conv2d=F.conv2d, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
     )
@@ -100,7 +102,7 @@ module("torch.autograd").update(Variable=lambda tensor, **kwargs: tensor)
 
 def _chance(name):
     def function(*args, **kwargs):
-        if T.State.number:
+        if State.number:
             raise Unsupported("random." + name + " in forward")
         return getattr(_generator, name)(*args, **kwargs)
 

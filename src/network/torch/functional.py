@@ -1,6 +1,7 @@
 # `torch.nn.functional`: each function records one operation, or a few.
 from _import import Unsupported, missing, public
-from torch._tensor import Tensor, _become, _count, _dim, _lift, add, binary, clamp, emit, exp, log, mean, norm, permute, reshape, square, sum_, transpose
+from torch._ops import add, binary, clamp, mean, norm, permute, reshape, square, transpose
+from torch._tensor import _become, _count, _dim, emit
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")
@@ -295,6 +296,8 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
     if size == (height, width) and mode == "nearest":
         return input
     if mode == "nearest":
+        if 0 not in size and height % size[0] == 0 and width % size[1] == 0:
+            return input[:, :, :: height // size[0], :: width // size[1]]
         if 0 in (height, width) or size[0] % height or size[1] % width:
             raise Unsupported("nearest resizing by other than whole factors")
         return emit({"upsample_nearest": {"factor": (size[0] // height, size[1] // width)}}, [input])
@@ -340,7 +343,8 @@ def pad(input, pad, mode="constant", value=None):
 
 
 def _pad_by_cat(input, pad, value):
-    from torch._tensor import cat, full
+    from torch._ops import cat
+    from torch._tensor import full
 
     rank = len(input._shape)
     for i in range(len(pad) // 2):

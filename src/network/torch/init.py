@@ -1,7 +1,6 @@
 # `torch.nn.init`: how a tensor starts, not its values.
-import _math
 from _import import missing, public
-from torch._tensor import Tensor, _count, _data, _become
+from torch._tensor import Tensor, _become, _count, _data
 
 public.add("torch.nn.init")
 __getattr__ = missing("torch.nn.init")

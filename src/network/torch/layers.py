@@ -2,7 +2,8 @@
 import torch
 from _import import Unsupported
 from torch import nn
-from torch._tensor import Tensor, _count, _data, flatten, unflatten
+from torch._ops import flatten, unflatten
+from torch._tensor import _count, _data
 from torch.nn import functional as F
 from torch.nn import modules as base
 from torch.nn.functional import pair
@@ -301,12 +302,8 @@ _inplace = ("inplace", False)
 _pool = (("kernel_size",), ("stride", None), ("padding", 0))
 
 
-def _ignore_inplace(function):
-    return lambda input, inplace: function(input)
-
-
 def _tensor_layers():
-    made = dict(
+    return dict(
         ReLU=_layer("ReLU", F.relu, _inplace),
         ReLU6=_layer("ReLU6", F.relu6, _inplace),
         LeakyReLU=_layer("LeakyReLU", F.leaky_relu, ("negative_slope", 0.01), _inplace),
@@ -353,7 +350,6 @@ def _tensor_layers():
         ReplicationPad2d=_layer("ReplicationPad2d", lambda x, p: F.pad(x, _border(p), "replicate"), ("padding",)),
         CircularPad2d=_layer("CircularPad2d", lambda x, p: F.pad(x, _border(p), "circular"), ("padding",)),
     )
-    return made
 
 
 def _border(padding):

@@ -1,6 +1,5 @@
 # nn.Module, nn.Parameter and the containers.
 from _import import Unsupported, missing, public
-from torch import Size
 from torch._tensor import State, Tensor, _own, _setup
 
 public.add("torch.nn.modules")

@@ -81,7 +81,6 @@ pub fn verify(dir: &Path) -> Result<()> {
             return Err(missing("cifar10", &path));
         }
         let digest = Sha256::digest(std::fs::read(&path).at("read", &path)?);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        if hex == *expected { Ok(()) } else { Err(damaged("cifar10", &path, "its SHA-256 is not the published file's")) }
+        if super::hex(&digest) == *expected { Ok(()) } else { Err(damaged("cifar10", &path, "its SHA-256 is not the published file's")) }
     })
 }

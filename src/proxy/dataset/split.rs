@@ -72,7 +72,7 @@ impl Split {
             hash.update(&images.labels);
             hash.update(&images.pixels);
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        super::hex(&hash.finalize())
     }
 
     /// Writes the split for worker processes.

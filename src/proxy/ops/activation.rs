@@ -1,4 +1,4 @@
-//! Elementwise activations and their derivatives, in the conventions of `PyTorch` (ReLU has derivative 0 at 0).
+//! Elementwise activations and their derivatives, in the conventions of `PyTorch` (`ReLU` has derivative 0 at 0).
 
 use candle_core::{Result, Tensor};
 
@@ -30,7 +30,7 @@ wide! {
     fn values(x: &[f32], kind: Activation) -> Vec<f32> {
         match kind {
             Activation::Relu => map(x, |x| if x < 0.0 { 0.0 } else { x }),
-            Activation::Relu6 => map(x, |x| if x < 0.0 { 0.0 } else if x > 6.0 { 6.0 } else { x }),
+            Activation::Relu6 => map(x, |x| x.clamp(0.0, 6.0)),
             Activation::LeakyRelu { slope } => map(x, |x| if x > 0.0 { x } else { x * slope as f32 }),
             Activation::Elu { alpha } => map(x, |x| if x > 0.0 { x } else { alpha as f32 * exp_m1(x) }),
             Activation::Gelu => map(x, |x| x * normal_cdf(x)),

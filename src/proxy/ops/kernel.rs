@@ -7,6 +7,8 @@
 //! - [`correlate`]: `sums[m][k] += sum_i sum_p g[i][m][p] * b[i][offsets[k] + p]`
 //!
 //! Both keep a tile of the result in registers. The order of each sum is fixed by the shapes alone.
+// Loops over constant extents are unrolled; written with indices they read like the formulas.
+#![allow(clippy::needless_range_loop)]
 
 /// The left factor of [`product`], packed so that the rows of a tile lie side by side.
 pub struct Packed {

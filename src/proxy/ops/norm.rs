@@ -1,4 +1,4 @@
-//! Batch normalisation over dimension 1 of (n, c, ..), with a ReLU behind it where the network has one.
+//! Batch normalisation over dimension 1 of (n, c, ..), with a `ReLU` behind it where the network has one.
 //!
 //! `y = weight * (x - mean) * inverse + bias`, `inverse = 1 / sqrt(variance + eps)`; in training mean and (biased) variance are
 //! the batch's, and `dx = weight * inverse * (dy - mean(dy) - xhat * mean(dy * xhat))`.
@@ -104,7 +104,7 @@ pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tens
     tensor(y, x.dims())
 }
 
-/// dx, dweight and dbias in training. `y` is the value behind the ReLU, if one is fused.
+/// dx, dweight and dbias in training. `y` is the value behind the `ReLU`, if one is fused.
 pub fn backward(x: &Tensor, y: Option<&Tensor>, weights: &Affine, saved: &Saved, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
     let extents = Extents::of(x)?;
     let (weight, _) = affine(weights, extents.channels)?;
@@ -184,40 +184,55 @@ wide! {
     }
 }
 
-wide! {
-    /// Sums of dy and of dy * (x - mean); where `y` is not empty, dy counts only where y is above 0.
-    fn gradient_sums(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
-        let (mut sums, mut dots) = ([0f32; LANES], [0f32; LANES]);
-        let (x_whole, x_rest) = x.as_chunks::<LANES>();
-        let (dy_whole, dy_rest) = dy.as_chunks::<LANES>();
-        if y.is_empty() {
-            for (x, dy) in x_whole.iter().zip(dy_whole) {
-                for i in 0..LANES {
-                    sums[i] += dy[i];
-                    dots[i] += dy[i] * (x[i] - mean);
-                }
-            }
-            for (i, (x, dy)) in x_rest.iter().zip(dy_rest).enumerate() {
-                sums[i] += dy;
-                dots[i] += dy * (x - mean);
-            }
-        } else {
-            let (y_whole, y_rest) = y.as_chunks::<LANES>();
-            for ((x, dy), y) in x_whole.iter().zip(dy_whole).zip(y_whole) {
-                for i in 0..LANES {
-                    let open = if y[i] > 0.0 { dy[i] } else { 0.0 };
-                    sums[i] += open;
-                    dots[i] += open * (x[i] - mean);
-                }
-            }
-            for (i, ((x, dy), y)) in x_rest.iter().zip(dy_rest).zip(y_rest).enumerate() {
-                let open = if *y > 0.0 { *dy } else { 0.0 };
-                sums[i] += open;
-                dots[i] += open * (x - mean);
-            }
-        }
-        (tree(sums), tree(dots))
+/// Sums of dy and of dy * (x - mean); where `y` is not empty, dy counts only where y is above 0.
+fn gradient_sums(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
+    assert!(x.len() == dy.len() && (y.is_empty() || y.len() == x.len()));
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") {
+        // SAFETY: the feature was just found and the lengths were checked.
+        return unsafe { gradient_sums_avx512(x, dy, y, mean) };
     }
+    let (mut sums, mut dots) = ([0f32; LANES], [0f32; LANES]);
+    for (i, (x, dy)) in x.iter().zip(dy).enumerate() {
+        let open = if y.get(i).is_none_or(|&y| y > 0.0) { *dy } else { 0.0 };
+        sums[i % LANES] += open;
+        dots[i % LANES] += open * (x - mean);
+    }
+    (tree(sums), tree(dots))
+}
+
+/// By hand, because the compiler makes branches of the selection and scalars of the lanes.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+unsafe fn gradient_sums_avx512(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
+    use std::arch::x86_64::{
+        _CMP_GT_OQ, _mm512_add_ps, _mm512_cmp_ps_mask, _mm512_maskz_loadu_ps, _mm512_mul_ps, _mm512_set1_ps, _mm512_setzero_ps,
+        _mm512_storeu_ps, _mm512_sub_ps,
+    };
+    let (mut sums, mut dots) = (_mm512_setzero_ps(), _mm512_setzero_ps());
+    let (centre, zero) = (_mm512_set1_ps(mean), _mm512_setzero_ps());
+    for start in (0..x.len()).step_by(LANES) {
+        let mask = (0xffff_u32 >> (LANES - LANES.min(x.len() - start))) as u16;
+        // SAFETY: the mask stops at the end of the slices, which are of one length.
+        unsafe {
+            let open = if y.is_empty() {
+                mask
+            } else {
+                _mm512_cmp_ps_mask::<_CMP_GT_OQ>(_mm512_maskz_loadu_ps(mask, y.as_ptr().add(start)), zero)
+            };
+            let dy = _mm512_maskz_loadu_ps(open, dy.as_ptr().add(start));
+            let x = _mm512_maskz_loadu_ps(mask, x.as_ptr().add(start));
+            sums = _mm512_add_ps(sums, dy);
+            dots = _mm512_add_ps(dots, _mm512_mul_ps(dy, _mm512_sub_ps(x, centre)));
+        }
+    }
+    let mut lanes = [[0f32; LANES]; 2];
+    // SAFETY: each array has room for 16 values.
+    unsafe {
+        _mm512_storeu_ps(lanes[0].as_mut_ptr(), sums);
+        _mm512_storeu_ps(lanes[1].as_mut_ptr(), dots);
+    }
+    (tree(lanes[0]), tree(lanes[1]))
 }
 
 wide! {

@@ -1,0 +1,221 @@
+//! `eliteloop adapter`: adapters as PEFT has them, out of a run, into a run, and merged into their model.
+
+use std::path::{Path, PathBuf};
+
+use eliteloop::error::{Error, Result};
+use eliteloop::llm::adapter::Precision;
+use eliteloop::llm::catalogue;
+use eliteloop::llm::chat::ChatTemplate;
+use eliteloop::llm::hf_writer::Stored;
+use eliteloop::llm::lora::Lora;
+use eliteloop::llm::merge::merge;
+use eliteloop::llm::model_file::ModelFile;
+use eliteloop::llm::provenance::{Origin, Provenance};
+use eliteloop::printer;
+use eliteloop::record::{CycleRow, Store, folder};
+use serde_json::json;
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Write the adapter of a run's cycle as a PEFT folder
+    Export {
+        #[command(flatten)]
+        source: Source,
+        /// As f16, in half the space
+        #[arg(long)]
+        half: bool,
+    },
+    /// Check that a PEFT folder fits a model, and show what it is; a run then starts from it by llm.adapter = DIR
+    Import {
+        adapter: PathBuf,
+        /// A name of the catalogue or a path
+        #[arg(long, default_value = "smollm2-135m-instruct")]
+        model: String,
+        /// Accept that it was tuned for another chat template
+        #[arg(long)]
+        force: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the model of a run with the adapter of a cycle merged into its weights, as a Hugging Face folder
+    Merge {
+        #[command(flatten)]
+        source: Source,
+        /// How the weights are stored
+        #[arg(long, value_enum, default_value = "f32")]
+        dtype: Stored,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+struct Source {
+    /// Folder of the run
+    run: PathBuf,
+    /// The cycle whose update made the adapter [default: the last one]
+    #[arg(long, value_name = "K")]
+    cycle: Option<u64>,
+    /// New folder
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match &args.verb {
+        Verb::Export { source, half } => export(source, *half),
+        Verb::Import { adapter, model, force, json } => import(adapter, model, *force, *json),
+        Verb::Merge { source, dtype, json } => merged(source, *dtype, *json),
+    }
+}
+
+/// An adapter of a run, checked against the run's record.
+struct Checkpoint {
+    model: ModelFile,
+    lora: Lora,
+    provenance: Provenance,
+}
+
+impl Source {
+    fn open(&self) -> Result<Checkpoint> {
+        let settings = folder::settings(&self.run)?;
+        super::run::set_threads(settings.threads)?;
+        let store = Store::read(&folder::store_path(&self.run))?;
+        let row = self.row(store.cycles()?)?;
+        if row.adapter_hash == "none" {
+            return Err(Error::input(format!("{} has no adapters: nothing in it was tuned", self.run.display())));
+        }
+        let model = ModelFile::open(&catalogue::find(&settings.llm.model)?)?;
+        let mut provenance = Provenance::of(&model)?;
+        let used = store.meta("model")?.unwrap_or_default();
+        if provenance.model_sha256 != used {
+            let message =
+                format!("{} is not the model the run used (SHA-256 {}, then {used})", model.path().display(), provenance.model_sha256);
+            return Err(Error::input(message).hint("put the original back"));
+        }
+        let place = folder::checkpoint(&self.run, row.cycle);
+        let lora = Lora::load(&place, model.config())?;
+        let found = lora.hash()?;
+        if found != row.adapter_hash {
+            let message =
+                format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {})", place.display(), row.adapter_hash);
+            return Err(Error::input(message).hint("the file was changed or damaged after the run wrote it"));
+        }
+        let update = row.tuning.as_ref();
+        provenance.run = Some(Origin {
+            run: self.run.canonicalize()?.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            cycle: row.cycle,
+            seed: settings.seed,
+            adapter_sha256: found,
+            examples: update.map(|u| u.examples),
+            loss_before: update.map(|u| u.before),
+            loss_after: update.map(|u| u.after),
+        });
+        Ok(Checkpoint { model, lora, provenance })
+    }
+
+    fn row(&self, cycles: Vec<CycleRow>) -> Result<CycleRow> {
+        let last = cycles.last().map(|row| row.cycle);
+        let Some(last) = last else {
+            return Err(Error::input(format!("{} has no closed cycle yet", self.run.display())));
+        };
+        let wanted = self.cycle.unwrap_or(last);
+        let row = cycles.into_iter().find(|row| row.cycle == wanted);
+        row.ok_or_else(|| {
+            Error::input(format!("{} has no closed cycle {wanted}", self.run.display())).hint(format!("its cycles are 0 to {last}"))
+        })
+    }
+}
+
+fn export(source: &Source, half: bool) -> Result<()> {
+    if source.out.exists() {
+        return Err(Error::input(format!("{} exists already", source.out.display())).hint("give --out a new folder"));
+    }
+    let Checkpoint { lora, provenance, .. } = source.open()?;
+    lora.save(&source.out, &provenance.model, if half { Precision::F16 } else { Precision::F32 })?;
+    provenance.write(&source.out)?;
+    printer::data(source.out.display());
+    Ok(())
+}
+
+fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()> {
+    let model = ModelFile::open(&catalogue::find(model)?)?;
+    let lora = Lora::load(adapter, model.config())?;
+    let here = Provenance::of(&model)?;
+    let template = model.chat_template()?.as_ref().map(ChatTemplate::hash);
+    let stated = Provenance::read(adapter)?;
+    let known = stated.clone().unwrap_or(here.clone());
+    let mut adopted = known.clone();
+    if force {
+        adopted.accept(template.as_deref());
+    } else {
+        adopted.check(adapter, template.as_deref())?;
+    }
+    if stated.as_ref() != Some(&adopted) {
+        adopted.write(adapter)?;
+    }
+    let same_model = known.model_sha256 == here.model_sha256;
+    if as_json {
+        let shown = json!({
+            "adapter": adapter,
+            "lora": lora.config,
+            "parameters": lora.parameters(),
+            "sha256": lora.hash()?,
+            "provenance": adopted,
+            "provenance_stated": stated.is_some(),
+            "same_model": same_model,
+            "same_chat_template": known.fits(template.as_deref()),
+        });
+        printer::data(serde_json::to_string_pretty(&shown)?);
+        return Ok(());
+    }
+    let config = &lora.config;
+    printer::data(format_args!(
+        "LoRA of rank {}, alpha {}, {} parameters, on {}",
+        config.rank,
+        config.alpha,
+        lora.parameters(),
+        config.targets.join(" ")
+    ));
+    printer::data(format_args!("SHA-256 {}", lora.hash()?));
+    match (&known.run, &stated) {
+        (Some(origin), _) => printer::data(format_args!("from cycle {} of the run {}", origin.cycle, origin.run)),
+        (None, Some(_)) => printer::data(format_args!("tuned for {}", known.model)),
+        (None, None) => {
+            printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model))
+        }
+    }
+    if !same_model {
+        printer::note(format_args!(
+            "tuned for the file with SHA-256 {}, this is {}: the same shapes, other weights",
+            known.model_sha256, here.model_sha256
+        ));
+    }
+    printer::data(format_args!("start a run from it: --set llm.adapter={}", adapter.display()));
+    Ok(())
+}
+
+fn merged(source: &Source, stored: Stored, as_json: bool) -> Result<()> {
+    let Checkpoint { model, lora, provenance } = source.open()?;
+    let likeness = merge(&model, &lora, &source.out, stored)?;
+    provenance.write(&source.out)?;
+    if as_json {
+        printer::data(serde_json::to_string_pretty(&json!({"out": source.out, "likeness": likeness, "provenance": provenance}))?);
+        return Ok(());
+    }
+    printer::data(source.out.display());
+    printer::note(format_args!(
+        "its logits differ by {:.2e} from those of the model with the adapter beside it (at most {:.2e} is let through; the adapter changes \
+         them by {:.2e})",
+        likeness.difference,
+        likeness.tolerance * likeness.spread,
+        likeness.effect
+    ));
+    Ok(())
+}

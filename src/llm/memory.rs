@@ -1,0 +1,60 @@
+//! What a model takes in a run, from its shape alone: an estimate before anything is loaded.
+
+use serde::Serialize;
+
+use super::config::DecoderConfig;
+use crate::config::LoraConfig;
+
+/// In bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Memory {
+    /// The frozen weights in f32.
+    pub weights: u64,
+    /// The adapter, its gradient and AdamW's two moments.
+    pub adapter: u64,
+    /// Generation: the layers with the adapter merged in, and keys and values of a prompt and its samples.
+    pub generation: u64,
+    /// Tuning: what one forward pass leaves for its backward pass, and the logits.
+    pub tuning: u64,
+}
+
+/// Samples decoded side by side.
+const BRANCHES: u64 = 16;
+/// Logits that exist at one time.
+const LOGIT_ROWS: u64 = 96;
+
+impl Memory {
+    /// `context` is the longest prompt and completion together; `pass` the tokens of a forward and backward pass.
+    #[must_use]
+    pub fn of(model: &DecoderConfig, lora: &LoraConfig, context: usize, pass: usize) -> Self {
+        let n = |x: usize| x as u64;
+        let (width, ffn, layers, vocab) = (n(model.width), n(model.ffn), n(model.layers), n(model.vocab));
+        let (query, kv) = (n(model.heads * model.head_dim), n(model.kv_heads * model.head_dim));
+        let projections = width * (2 * query + 2 * kv) + 3 * width * ffn;
+        let rank = n(lora.rank);
+        let sides = |target: &str| match target {
+            "q_proj" | "o_proj" => width + query,
+            "k_proj" | "v_proj" => width + kv,
+            _ => width + ffn,
+        };
+        let adapter = layers * lora.targets.iter().map(|target| rank * sides(target)).sum::<u64>();
+        // Input, qkv, attention's output and log-sums, the middle, gate and up, the adapter's inner products.
+        let qkv = (query + 2 * kv) * if model.qk_norm { 2 } else { 1 };
+        let kept = 2 * width + qkv + query + n(model.heads) + 2 * ffn + rank * n(lora.targets.len());
+        // The gradients of the widest part of the layer in progress.
+        let passing = 2 * width + 5 * ffn;
+        Self {
+            // The embedding, and the output layer laid out for products.
+            weights: 4 * (layers * projections + 2 * vocab * width),
+            adapter: 4 * 4 * adapter,
+            generation: 4 * layers * (projections + 2 * kv * n(context) * (BRANCHES + 2)),
+            tuning: 4 * (n(pass) * (layers * kept + passing) + LOGIT_ROWS * vocab),
+        }
+    }
+
+    /// Generation and tuning take turns.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.weights + self.adapter + self.generation.max(self.tuning)
+    }
+}

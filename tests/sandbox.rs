@@ -1,0 +1,208 @@
+//! Hostile and broken sources: each gives a reason in time, none reaches a file, none disturbs the parent.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use eliteloop::network::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
+use eliteloop::network::{Limits, Refusal, TraceFailure, TraceOptions, trace};
+use proptest::prelude::*;
+
+/// Every hostile source that tries to write aims at this file.
+const ESCAPED: &str = "/tmp/eliteloop-escaped";
+
+fn options(seconds: f64) -> TraceOptions {
+    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), seconds, ..TraceOptions::new([3, 32, 32], 10) }
+}
+
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder);
+    let mut sources: Vec<(String, String)> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "py"))
+        .map(|p| (p.file_stem().unwrap().to_string_lossy().into_owned(), std::fs::read_to_string(&p).unwrap()))
+        .collect();
+    sources.sort();
+    sources
+}
+
+/// The first line of a hostile source says what may come of it.
+#[test]
+fn every_hostile_source_ends_in_time_with_its_reason() {
+    let _ = std::fs::remove_file(ESCAPED);
+    let all = sources("hostile");
+    assert!(all.len() >= 50, "{} sources", all.len());
+    let queue = Mutex::new(VecDeque::from(all));
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let Some((name, source)) = queue.lock().unwrap().pop_front() else { return };
+                    let expected = source.lines().next().and_then(|l| l.strip_prefix("# expected: ")).expect("an expectation").to_owned();
+                    // What cannot end by itself is waited for briefly; the others have time even on a busy machine.
+                    let seconds = if expected.contains("deadline") { 1.5 } else { 60.0 };
+                    let start = Instant::now();
+                    let found = trace(&source, &options(seconds)).map_or_else(|f| f.word(), |_| "ok");
+                    let late = start.elapsed() > Duration::from_secs_f64(seconds + 20.0);
+                    if late || !expected.split(' ').any(|word| word == found) {
+                        wrong.lock().unwrap().push(format!("{name}: {found} after {:?}, not {expected}", start.elapsed()));
+                    }
+                }
+            });
+        }
+    });
+    assert!(wrong.lock().unwrap().is_empty(), "{:#?}", wrong.lock().unwrap());
+    assert!(!Path::new(ESCAPED).exists(), "a source wrote {ESCAPED}");
+}
+
+#[test]
+fn a_program_that_is_no_sandbox_is_a_crash() {
+    let source = "class Net: pass";
+    for program in ["/bin/true", "/bin/cat", "/nowhere/eliteloop"] {
+        let failure = trace(source, &TraceOptions { program: program.into(), ..options(5.0) }).unwrap_err();
+        assert!(matches!(failure, TraceFailure::Crash { .. }), "{program}: {failure}");
+    }
+    let failure = trace(source, &TraceOptions { program: "/usr/bin/yes".into(), ..options(30.0) }).unwrap_err();
+    assert!(matches!(failure, TraceFailure::TooLarge { .. }), "{failure}");
+}
+
+#[test]
+fn a_very_long_source_is_not_even_started() {
+    let failure = trace(&"x = 1\n".repeat(400_000), &options(5.0)).unwrap_err();
+    assert!(matches!(failure, TraceFailure::TooLarge { .. }), "{failure}");
+}
+
+#[test]
+fn the_sandbox_gets_no_environment_and_runs_in_the_root() {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/surroundings.sh");
+    let failure = trace("class Net: pass", &TraceOptions { program, ..options(60.0) }).unwrap_err();
+    assert_eq!(failure, TraceFailure::Crash { reason: "exit code 3: 0 bytes in /".into() });
+}
+
+fn image(batch: Dim) -> Vec<Dim> {
+    vec![batch, Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(4)]
+}
+
+type Forgery = (&'static str, &'static dyn Fn(&mut Graph));
+
+/// An honest graph: input, flatten, linear.
+fn honest() -> Graph {
+    let node = |op, inputs: &[usize], tensors: &[usize], shape| Node {
+        op,
+        inputs: inputs.to_vec(),
+        tensors: tensors.to_vec(),
+        shape,
+        module: String::new(),
+        line: 1,
+    };
+    let flat = vec![Dim::Batch(1), Dim::Fixed(48)];
+    let tensor = |name: &str, shape: &[usize]| TensorSpec {
+        name: name.to_owned(),
+        shape: shape.to_vec(),
+        role: Role::Parameter,
+        init: Init::Uniform { low: -0.1, high: 0.1 },
+    };
+    Graph {
+        nodes: vec![
+            node(Op::Input, &[], &[], image(Dim::Batch(1))),
+            node(Op::Reshape { shape: flat.clone() }, &[0], &[], flat),
+            node(Op::Linear { out: 10, bias: true }, &[1], &[0, 1], vec![Dim::Batch(1), Dim::Fixed(10)]),
+        ],
+        output: 2,
+        tensors: vec![tensor("fc.weight", &[10, 48]), tensor("fc.bias", &[10])],
+    }
+}
+
+#[test]
+fn a_forged_graph_is_refused_for_what_is_wrong_with_it() {
+    let check = |change: &dyn Fn(&mut Graph)| {
+        let mut graph = honest();
+        change(&mut graph);
+        graph.check([3, 4, 4], Limits::default())
+    };
+    assert_eq!(check(&|_| {}), Ok(()));
+    let forgeries: [Forgery; 20] = [
+        ("claims shape", &|g| g.nodes[2].shape[1] = Dim::Fixed(11)),
+        ("claims shape", &|g| g.nodes[2].shape[0] = Dim::Fixed(2)),
+        ("comes later", &|g| g.nodes[1].inputs[0] = 2),
+        ("comes later", &|g| g.nodes[1].inputs[0] = 99),
+        ("owns tensor 7", &|g| g.nodes[2].tensors[0] = 7),
+        ("owns 2 tensors", &|g| g.nodes[2].tensors.truncate(1)),
+        ("needs a tensor of shape", &|g| g.nodes[2].tensors.swap(0, 1)),
+        ("needs a tensor of shape", &|g| g.tensors[0].shape = vec![10, 47]),
+        ("named twice", &|g| g.tensors[1].name = "fc.weight".into()),
+        ("not a state-dict name", &|g| g.tensors[1].name = "a\nb".into()),
+        ("not a state-dict name", &|g| g.tensors[1].name = String::new()),
+        ("output 3", &|g| g.output = 3),
+        ("not the input", &|g| g.nodes[0].shape = image(Dim::Fixed(1))),
+        ("only the first node", &|g| g.nodes[1].op = Op::Input),
+        ("cannot start", &|g| g.tensors[1].init = Init::Constant(f64::NAN)),
+        ("cannot start", &|g| g.tensors[1].init = Init::Uniform { low: 1.0, high: -1.0 }),
+        ("cannot start", &|g| g.tensors[1].init = Init::Values(vec![0.0; 9])),
+        ("cannot start", &|g| g.tensors[1].init = Init::TruncatedNormal { mean: 0.0, std: 1.0, low: 50.0, high: 60.0 }),
+        ("cannot be a Counter", &|g| {
+            g.tensors.push(TensorSpec { name: "n".into(), shape: vec![], role: Role::Counter, init: Init::Constant(0.0) });
+            g.nodes[2].tensors[1] = 2;
+        }),
+        ("is invalid for input", &|g| g.nodes[1].op = Op::Reshape { shape: vec![Dim::Batch(2), Dim::Fixed(48)] }),
+    ];
+    for (reason, forgery) in forgeries {
+        let refusal = check(forgery).expect_err(reason);
+        assert!(matches!(&refusal, Refusal::Wrong(text) if text.contains(reason)), "{refusal:?} does not say {reason:?}");
+    }
+    let large: [&dyn Fn(&mut Graph); 3] = [
+        &|g| g.tensors[0].shape = vec![usize::MAX, 2],
+        &|g| g.nodes[1].op = Op::Reshape { shape: vec![Dim::Fixed(usize::MAX), Dim::Fixed(usize::MAX)] },
+        &|g| g.nodes = vec![g.nodes[0].clone(); 30_000],
+    ];
+    for change in large {
+        let refusal = check(change).unwrap_err();
+        assert!(matches!(refusal, Refusal::TooLarge(_)), "{refusal:?}");
+    }
+}
+
+/// One random edit of a text: a line dropped, doubled, swapped or cut, or a character replaced.
+fn mutate(source: &str, kind: usize, at: usize, with: char) -> String {
+    let mut lines: Vec<String> = source.lines().map(str::to_owned).collect();
+    let (i, n) = (at % lines.len(), lines.len());
+    match kind {
+        0 => drop(lines.remove(i)),
+        1 => lines.insert(i, lines[i].clone()),
+        2 => lines.swap(i, (i + 1) % n),
+        3 => {
+            let kept = lines[i].chars().take(at % 40).collect();
+            lines[i] = kept;
+        }
+        _ => {
+            let mut characters: Vec<char> = lines[i].chars().collect();
+            if let Some(c) = characters.len().checked_sub(1).map(|last| at % (last + 1)) {
+                characters[c] = with;
+            }
+            lines[i] = characters.into_iter().collect();
+        }
+    }
+    lines.join("\n")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_mutated_source_gives_a_checked_graph_or_a_reason(
+        which in 0_usize..1000,
+        edits in prop::collection::vec((0_usize..5, 0_usize..10_000, prop::char::any()), 1..4),
+    ) {
+        let all = sources("networks");
+        let mut source = all[which % all.len()].1.clone();
+        for (kind, at, with) in edits {
+            source = mutate(&source, kind, at, with);
+        }
+        match trace(&source, &options(10.0)) {
+            Ok(graph) => prop_assert_eq!(graph.check([3, 32, 32], Limits::default()), Ok(())),
+            Err(failure) => prop_assert!(!failure.to_string().is_empty() && !matches!(failure, TraceFailure::Tampered { .. }), "{}", failure),
+        }
+    }
+}

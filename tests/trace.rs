@@ -1,0 +1,251 @@
+//! From a source to a graph: equal to PyTorch's state dicts, and clear about what it refuses.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use eliteloop::network::graph::{Dim, Graph, Init, Op, Role};
+use eliteloop::network::{TraceFailure, TraceOptions, cost, trace};
+use predicates::prelude::*;
+use serde_json::Value;
+
+fn options() -> TraceOptions {
+    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), seconds: 60.0, ..TraceOptions::new([3, 32, 32], 10) }
+}
+
+fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks").join(name).with_extension("py");
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A network around one `forward`, with `fc` to finish with.
+fn network(init: &str, forward: &str) -> String {
+    let indent = |text: &str| text.lines().fold(String::new(), |all, line| all + "        " + line + "\n");
+    format!(
+        "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n\nclass Net(nn.Module):\n    def __init__(self, num_classes=10):\n        \
+         super().__init__()\n{}\n    def forward(self, x):\n{}",
+        indent(init),
+        indent(forward)
+    )
+}
+
+fn traced(init: &str, forward: &str) -> Graph {
+    trace(&network(init, forward), &options()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn refused(init: &str, forward: &str) -> TraceFailure {
+    trace(&network(init, forward), &options()).expect_err("a refusal")
+}
+
+#[test]
+fn state_dicts_parameters_and_outputs_are_those_of_pytorch() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/networks.json");
+    let goldens: serde_json::Map<String, Value> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(goldens.len() >= 20);
+    for (name, golden) in &goldens {
+        let graph = trace(&fixture(name), &options()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let state: Vec<(&str, Vec<usize>)> = graph.tensors.iter().map(|t| (t.name.as_str(), t.shape.clone())).collect();
+        let expected: Vec<(&str, Vec<usize>)> = serde::Deserialize::deserialize(&golden["state_dict"]).unwrap();
+        assert_eq!(state, expected, "{name}");
+        assert_eq!(graph.parameters() as u64, golden["parameters"].as_u64().unwrap(), "{name}");
+        let output: Vec<u64> = graph.nodes[graph.output].shape[1..].iter().map(|d| d.at(1) as u64).collect();
+        assert_eq!(Value::from(output), golden["output"], "{name}");
+        assert_eq!(graph.nodes[graph.output].shape[0], Dim::Batch(1), "{name}");
+    }
+}
+
+#[test]
+fn a_graph_survives_its_json() {
+    let graph = trace(&fixture("attention"), &options()).unwrap();
+    let text = serde_json::to_string(&graph).unwrap();
+    assert_eq!(serde_json::from_str::<Graph>(&text).unwrap(), graph);
+}
+
+#[test]
+fn tracing_twice_gives_the_same_graph() {
+    assert_eq!(trace(&fixture("recursive"), &options()), trace(&fixture("recursive"), &options()));
+}
+
+#[test]
+fn tensors_start_from_the_distributions_of_pytorch() {
+    let graph = traced(
+        "self.conv = nn.Conv2d(3, 8, 3, groups=1)\n\
+         self.norm = nn.BatchNorm2d(8)\n\
+         self.fc = nn.LazyLinear(num_classes)\n\
+         self.a = nn.Parameter(torch.randn(8, 1, 1) * 0.5 + 2)\n\
+         self.b = nn.Parameter(torch.rand(8, 1, 1) - 0.5, requires_grad=False)\n\
+         self.c = nn.Parameter(torch.tensor([1.0, 2.0]))\n\
+         self.w = nn.Linear(4, 6, bias=False)\n\
+         nn.init.kaiming_normal_(self.w.weight, mode='fan_out', nonlinearity='relu')",
+        "return self.fc((self.norm(self.conv(x)) * self.a + self.b).mean((2, 3)))",
+    );
+    let of = |name: &str| graph.tensors.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("{name}"));
+    let near = |init: &Init, numbers: [f64; 2]| {
+        let found = match init {
+            Init::Uniform { low, high } => [*low, *high],
+            Init::Normal { mean, std } => [*mean, *std],
+            other => panic!("{other:?}"),
+        };
+        assert!(found.iter().zip(numbers).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?} {numbers:?}");
+    };
+    let bound = (1.0_f64 / 27.0).sqrt();
+    near(&of("conv.weight").init, [-bound, bound]);
+    near(&of("conv.bias").init, [-bound, bound]);
+    let bound = (1.0_f64 / 8.0).sqrt();
+    near(&of("fc.weight").init, [-bound, bound]);
+    near(&of("a").init, [2.0, 0.5]);
+    near(&of("b").init, [-0.5, 0.5]);
+    near(&of("w.weight").init, [0.0, (2.0_f64 / 6.0).sqrt()]);
+    assert_eq!(of("norm.weight").init, Init::Constant(1.0));
+    assert_eq!(of("c").init, Init::Values(vec![1.0, 2.0]));
+    let roles =
+        [("a", Role::Parameter), ("b", Role::Frozen), ("norm.running_var", Role::Buffer), ("norm.num_batches_tracked", Role::Counter)];
+    for (name, role) in roles {
+        assert_eq!(of(name).role, role, "{name}");
+    }
+}
+
+#[test]
+fn in_place_operations_change_what_others_hold() {
+    let forward = |change: &str| {
+        let graph =
+            traced("self.fc = nn.LazyLinear(num_classes)", &format!("x = x * 2\ny = x\n{change}\nreturn self.fc((y + x).flatten(1))"));
+        let add = graph.nodes.iter().find(|n| matches!(n.op, Op::Binary(_))).unwrap();
+        (add.inputs[0] == add.inputs[1], graph.nodes.len())
+    };
+    assert_eq!(forward("F.relu(x, inplace=True)"), (true, 6));
+    assert_eq!(forward("x = F.relu(x)"), (false, 6));
+    assert_eq!(forward("y = x.clone()\nx.relu_()"), (false, 6));
+    // A view of a tensor that was changed through another view is refused rather than got wrong.
+    let failure = refused("self.fc = nn.LazyLinear(num_classes)", "y = x.flatten(1)\nx.mul_(2)\nreturn self.fc(y)");
+    assert!(matches!(failure, TraceFailure::Unsupported { .. }), "{failure}");
+}
+
+#[test]
+fn unused_operations_are_left_out_but_not_their_tensors() {
+    let graph =
+        traced("self.fc = nn.LazyLinear(num_classes)\nself.spare = nn.Conv2d(3, 4, 1)", "self.spare(x)\nreturn self.fc(x.flatten(1))");
+    assert_eq!(graph.nodes.len(), 3);
+    assert!(graph.tensors.iter().any(|t| t.name == "spare.weight"));
+}
+
+#[test]
+fn classes_and_channels_reach_the_constructor_by_name() {
+    let source = |arguments: &str, classes: &str| {
+        format!(
+            "import torch.nn as nn\n\n\nclass Net(nn.Module):\n    def __init__(self{arguments}):\n        super().__init__()\n        \
+             self.fc = nn.LazyLinear({classes})\n\n    def forward(self, x):\n        return self.fc(x.flatten(1))\n"
+        )
+    };
+    let options = TraceOptions { classes: 7, input: [1, 8, 8], ..options() };
+    for (arguments, classes) in [
+        ("", "7"),
+        (", num_classes", "num_classes"),
+        (", num_classes=10", "num_classes"),
+        (", in_channels, num_classes", "num_classes + in_channels - 1"),
+        (", num_classes: int = 100, in_channels=3", "num_classes * in_channels"),
+        (", *, n_classes", "n_classes"),
+        (", outputs", "outputs"),
+        (", width=64, *args, **kwargs", "7"),
+    ] {
+        trace(&source(arguments, classes), &options).unwrap_or_else(|e| panic!("({arguments}): {e}"));
+    }
+    let failure = trace(&source(", depth, teacher", "7"), &options).unwrap_err();
+    assert!(matches!(&failure, TraceFailure::Unsupported { name, .. } if name.contains("depth")), "{failure}");
+    let failure = trace(&source("", "10"), &options).unwrap_err();
+    assert_eq!(failure, TraceFailure::WrongOutput { found: "[N, 10]".into(), expected: "[N, 7]".into() });
+}
+
+#[test]
+fn another_entry_is_a_class_or_a_function() {
+    let source = format!(
+        "{}\n\n\ndef small():\n    return Net()\n\n\nclass Other(Net):\n    pass\n",
+        network("self.fc = nn.LazyLinear(10)", "return self.fc(x.flatten(1))")
+    );
+    for entry in ["Net", "Other", "small"] {
+        trace(&source, &TraceOptions { entry: Some(entry.into()), ..options() }).unwrap_or_else(|e| panic!("{entry}: {e}"));
+    }
+    let failure = trace(&source, &TraceOptions { entry: Some("large".into()), ..options() }).unwrap_err();
+    assert_eq!(failure, TraceFailure::NoNetwork { wanted: Some("large".into()) });
+}
+
+#[test]
+fn what_is_not_supported_is_named_with_its_line() {
+    for (init, forward, name, line) in [
+        ("self.c = nn.Conv3d(3, 4, 3)", "return x", "torch.nn.Conv3d", 9),
+        ("", "return torch.fft.fft(x)", "torch.fft.fft", 11),
+        ("", "return x.cumsum(1)", "Tensor.cumsum", 11),
+        ("", "import numpy as np\nreturn np.zeros(3)", "numpy.zeros", 12),
+    ] {
+        let failure = refused(init, forward);
+        assert_eq!(failure, TraceFailure::Unsupported { name: name.into(), line: Some(line) });
+    }
+    // Unknown imports and annotations are harmless until they are used.
+    let source = network("self.fc = nn.LazyLinear(num_classes)", "return self.fc(x.flatten(1))");
+    let source = format!(
+        "import numpy as np\nfrom torchvision.models import resnet18, ResNet\nimport torchvision.transforms as T\n{source}\n\n\ndef unused(a: np.ndarray) -> T.Compose:\n    return resnet18(a)\n"
+    );
+    trace(&source, &options()).unwrap();
+}
+
+#[test]
+fn mistakes_are_pytorchs_mistakes_with_their_line() {
+    for (init, forward, part, line) in [
+        ("self.c = nn.Conv2d(4, 8, 3)", "return self.c(x)", "to have 4 channels, but got 3 channels", 12),
+        ("self.fc = nn.Linear(100, 10)", "return self.fc(x.flatten(1))", "cannot be multiplied", 12),
+        ("self.c = nn.Conv2d(3, 8, 3, groups=2)", "return x", "in_channels must be divisible by groups", 9),
+        ("", "return x.view(-1, 7)", "is invalid for input of size", 11),
+        ("", "return self.missing(x)", "'Net' object has no attribute 'missing'", 11),
+        ("", "return torch.cat([x, x[:, :, 1:]], 1)", "concatenation", 11),
+        ("", "return x + x[:, :2]", "do not broadcast", 11),
+    ] {
+        let failure = refused(init, forward);
+        assert!(failure.to_string().contains(part), "{failure}");
+        assert_eq!(failure.line(), Some(line), "{failure}");
+        assert!(matches!(failure, TraceFailure::Python { .. }), "{failure}");
+    }
+}
+
+#[test]
+fn costs_count_by_hand() {
+    let graph = traced(
+        "self.conv = nn.Conv2d(3, 8, 3, padding=1, stride=2)\nself.fc = nn.Linear(8, num_classes)",
+        "return self.fc(self.conv(x).mean((2, 3)))",
+    );
+    let cost = cost::cost(&graph);
+    assert_eq!(cost.parameters, 8 * 27 + 8 + 80 + 10);
+    assert_eq!(cost.macs, 16 * 16 * 8 * 27 + 80);
+    assert_eq!(cost.activation_bytes, 4 * (3 * 32 * 32 + 8 * 16 * 16 + 8 + 10));
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_eliteloop"))
+}
+
+fn file(text: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+#[test]
+fn the_verb_prints_a_table_or_json() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks/plain.py");
+    let table = predicate::str::contains("features.0.weight").and(predicate::str::contains("5,482 parameters"));
+    program().arg("trace").arg(&path).assert().success().stdout(table);
+    let output = program().arg("trace").arg(&path).args(["--input", "3x32x32", "--json"]).output().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["parameters"], 5482);
+    assert_eq!(value["state_dict"][0]["name"], "features.0.weight");
+    serde_json::from_value::<Graph>(value["graph"].clone()).unwrap();
+}
+
+#[test]
+fn the_verb_says_where_a_source_is_wrong() {
+    let broken = file(b"import torch\nclass Net(:\n");
+    let located = predicate::str::contains(format!("{}:2: syntax error", broken.path().display())).and(predicate::str::contains("hint:"));
+    program().arg("trace").arg(broken.path()).assert().code(2).stderr(located);
+    let latin = file(b"# caf\xe9\nimport torch\n");
+    program().arg("trace").arg(latin.path()).assert().code(2).stderr(predicate::str::contains(":1: not UTF-8"));
+    program().args(["trace", "/nowhere/net.py"]).assert().code(2).stderr(predicate::str::contains("cannot read /nowhere/net.py"));
+    program().args(["trace", "x.py", "--input", "3x0x32"]).assert().code(2);
+}
