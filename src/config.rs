@@ -75,11 +75,24 @@ pub struct LlmConfig {
     pub adapter: String,
     /// Longest prompt plus completion, in tokens; a longer prompt is refused with its length.
     pub max_context: usize,
+    /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
+    /// twice instead of keeping them: much less memory, more time.
+    pub dtype: Dtype,
+}
+
+/// The type the frozen weights are kept in. Everything is computed in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dtype {
+    F32,
+    Bf16,
+    /// As the GGUF file has them.
+    Quantized,
 }
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536 }
+        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536, dtype: Dtype::F32 }
     }
 }
 
@@ -87,6 +100,8 @@ impl Default for LlmConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct DeltaConfig {
     pub format: Format,
+    /// What the sampler may write; anything but `none` draws from q, which is p cut to what is allowed.
+    pub mask: Masking,
     /// 1 with `top_p` 1 samples from the model itself (q = p), which claims 1-3 need.
     pub temperature: f64,
     pub top_p: f64,
@@ -96,7 +111,7 @@ pub struct DeltaConfig {
 
 impl Default for DeltaConfig {
     fn default() -> Self {
-        Self { format: Format::Edit, temperature: 1.0, top_p: 1.0, max_tokens: 160 }
+        Self { format: Format::Edit, mask: Masking::None, temperature: 1.0, top_p: 1.0, max_tokens: 160 }
     }
 }
 
@@ -110,6 +125,19 @@ pub enum Format {
     Diff,
     /// The whole new source.
     Full,
+}
+
+/// What the sampler may write; see [`crate::delta::grammar`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Masking {
+    /// Anything.
+    #[default]
+    None,
+    /// Deltas that apply to their parent.
+    Patch,
+    /// The same, and the lines they give are Python as it occurs in networks, with layers that there are.
+    Layers,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -54,7 +54,7 @@ pub fn line(text: impl std::fmt::Display) {
 }
 
 /// Highest resident memory of this process since the phase began, in MiB; 0 where the system does not tell.
-fn peak_memory_mib() -> f64 {
+pub fn peak_memory_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
     kib.unwrap_or(0.0) / 1024.0

@@ -52,19 +52,21 @@ fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId],
         max_tokens: config.delta.max_tokens,
         end: llm.tokenizer.eos(),
     };
-    let mut requests = Vec::new();
+    let (mut requests, mut masks) = (Vec::new(), Vec::new());
     let mut places = Vec::new();
     for parent in parents {
         let indices: Vec<u64> = (0..config.candidates).filter(|&i| parent_of[i as usize] == *parent).collect();
         let seeds = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
-        requests.push(Request { prompt: llm.prompt(config.delta.format, &run.store.network(parent)?.source)?, seeds });
+        let source = run.store.network(parent)?.source;
+        requests.push(Request { prompt: llm.prompt(config.delta.format, &source)?, seeds });
+        masks.extend(llm.mask(config.delta.format, &source, config.delta.mask));
         places.push((parent, indices));
     }
     let on_progress = &mut |progress: Progress| {
         phase.at(progress.samples as u64);
         phase.say(format!("{} tokens", progress.tokens));
     };
-    let Some(samples) = llm.generate(&requests, &sampling, &run.stop, on_progress)? else { return Ok(None) };
+    let Some(samples) = llm.generate(&requests, &masks, &sampling, &run.stop, on_progress)? else { return Ok(None) };
     let mut candidates = Vec::new();
     for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
         for (index, sample) in indices.into_iter().zip(samples) {

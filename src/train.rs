@@ -24,17 +24,34 @@ struct Place {
     repeat: bool,
 }
 
-/// Trains all networks of a cycle that wait for it; cycle 0 trains the start networks.
+/// Trains all networks of a cycle that wait for it, and settles what became of them; cycle 0 trains the start networks.
 pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let places = places(run, cycle)?;
-    if places.is_empty() {
-        return Ok(());
+    if !places.is_empty() {
+        let phase = Phase::begin(cycle, "train", places.len() as u64);
+        work_off(run, &places, &phase)?;
+        if run.stopped() {
+            return Ok(());
+        }
+        run.store.put_phase(&phase.finish())?;
     }
+    // Also where nothing was left to train: a kill may fall between the last training and this.
+    run.store.transaction(|s| {
+        let trainings = s.trainings()?;
+        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()) {
+            settle(&mut candidate, &trainings);
+            s.put_candidate(&candidate)?;
+        }
+        Ok(())
+    })
+}
+
+/// Trains in the worker processes, and stores each training as it is done.
+fn work_off(run: &Run, places: &[Place], phase: &Phase) -> Result<()> {
     let mut jobs = Vec::new();
-    for (id, place) in (0..).zip(&places) {
+    for (id, place) in (0..).zip(places) {
         jobs.push(Job { id, graph: run.store.network(&place.network)?.graph, seed: place.seed, weights: None });
     }
-    let phase = Phase::begin(cycle, "train", places.len() as u64);
     let mut stored = Ok(());
     run.proxies.pool.run(jobs, &run.stop, |event| {
         let Event::Done { id, result } = event else { return };
@@ -50,19 +67,7 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
             stored = row;
         }
     })?;
-    stored?;
-    if run.stopped() {
-        return Ok(());
-    }
-    let spent = phase.finish();
-    run.store.transaction(|s| {
-        let trainings = s.trainings()?;
-        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()) {
-            settle(&mut candidate, &trainings);
-            s.put_candidate(&candidate)?;
-        }
-        s.put_phase(&spent)
-    })
+    stored
 }
 
 fn training(place: Place, result: std::result::Result<Outcome, Failure>) -> Result<Training> {

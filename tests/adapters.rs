@@ -286,7 +286,7 @@ fn the_commands_carry_an_adapter_from_one_run_to_the_next() {
     let shown: Value = serde_json::from_slice(&shown).unwrap();
     assert_eq!((&shown["lora"]["rank"], &shown["same_chat_template"], &shown["same_model"]), (&4.into(), &true.into(), &true.into()));
     assert_eq!(shown["sha256"], tuned.hash().unwrap());
-    let llm = LlmConfig { model: model.into(), adapter: out.into(), max_context: 128 };
+    let llm = LlmConfig { model: model.into(), adapter: out.into(), max_context: 128, ..LlmConfig::default() };
     assert_eq!(Llm::open(&llm, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), tuned.hash().unwrap());
 
     eliteloop(&["merge", run, "--out", merged]).assert().success();
@@ -305,7 +305,7 @@ fn an_adapter_of_another_chat_template_is_refused_unless_forced() {
     let model = fixture("tiny-llama3");
     let folder = changed(|_| ());
     let (adapter, model) = (folder.path().to_str().unwrap(), model.to_str().unwrap());
-    let llm = LlmConfig { model: model.into(), adapter: adapter.into(), max_context: 128 };
+    let llm = LlmConfig { model: model.into(), adapter: adapter.into(), max_context: 128, ..LlmConfig::default() };
     let starts = || Llm::open(&llm, &LoraConfig::default(), 0);
     assert!(starts().is_ok(), "nothing is known of its template");
 

@@ -325,3 +325,9 @@ fn line() -> impl Strategy<Value = String> {
 fn line_list() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(line(), 1..14)
 }
+
+#[test]
+fn a_line_of_a_diff_that_starts_outside_ascii_is_malformed() {
+    let delta = "@@\n     def forward(self, x):\n+        x = x + 1\n\u{e9}\n";
+    assert_eq!(apply(Format::Diff, PARENT, delta), Err(Failure::Malformed { line: 4 }));
+}

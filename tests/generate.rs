@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::{Format, LoraConfig};
+use eliteloop::config::{Format, LoraConfig, Masking};
 use eliteloop::delta::warmup::{Model, Recipe, try_out, warm_up};
 use eliteloop::delta::{Failure, prompt, starts::starts};
 use eliteloop::error::Error;
@@ -191,7 +191,7 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
 
     let merged = decoder.merged(&lora).unwrap();
     let model = Model { decoder: &merged, ..model };
-    let trials = try_out(&model, &recipe, 3, &mut |_| Ok(())).unwrap();
+    let trials = try_out(&model, &recipe, 3, (1.0, 1.0), Masking::None, &mut |_| Ok(())).unwrap().0;
     assert_eq!(trials.len(), 3);
     for trial in trials {
         assert!(trial.tokens >= 1 && trial.tokens <= 24);

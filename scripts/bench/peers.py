@@ -82,7 +82,8 @@ def generate():
 def llama():
     import llama_cpp as L
 
-    L.llama_log_set(L.llama_log_callback(lambda *_: None), None)
+    quiet = L.llama_log_callback(lambda *_: None)  # kept: llama.cpp calls it as long as the process lives
+    L.llama_log_set(quiet, None)
     L.llama_backend_init()
     model = L.llama_model_load_from_file(args.target.encode(), L.llama_model_default_params())
     settings = L.llama_context_default_params()

@@ -11,7 +11,7 @@ use super::product::Product;
 use crate::error::{Error, Result};
 use crate::llm::cache::{Branches, Prefix};
 use crate::llm::decoder::Decoder;
-use crate::oracle::cell::{CELLS, Cell, WORDS};
+use crate::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use crate::oracle::nasbench201::Table;
 use crate::theory::table::{entropy, expected, kl, realised, tail};
 
@@ -49,8 +49,20 @@ fn subtree(decoder: &Decoder, node: &Prefix, log_p: f64, words: &[u32; WORDS.len
     Ok(level)
 }
 
-/// `log p` of each operation as the next token.
-fn next(logits: &[f32], words: &[u32; WORDS.len()]) -> [f64; WORDS.len()] {
+/// `log p` of every delta after `prompt`, by edge and operation.
+pub fn deltas(decoder: &Decoder, prompt: &[u32], edges: &[u32; EDGES], words: &[u32; WORDS.len()]) -> Result<[[f64; WORDS.len()]; EDGES]> {
+    let root = decoder.prefill(prompt, None)?;
+    let first = next(root.logits().ok_or_else(|| Error::machine("the prompt gave no logits"))?, edges);
+    let logits = Branches::new(decoder, &root, EDGES, 1).step(edges)?;
+    let mut rows = logits.chunks(decoder.outputs()).zip(first);
+    Ok(std::array::from_fn(|_| {
+        let (row, log_p) = rows.next().expect("a row an edge");
+        next(row, words).map(|step| log_p + step)
+    }))
+}
+
+/// `log p` of each of these as the next token.
+fn next<const N: usize>(logits: &[f32], words: &[u32; N]) -> [f64; N] {
     let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     let log_sum = logits.iter().map(|&z| (f64::from(z) - most).exp()).sum::<f64>().ln();
     words.map(|word| f64::from(logits[word as usize]) - most - log_sum)
@@ -76,6 +88,19 @@ impl Distribution {
         Self(cells)
     }
 
+    /// A mixture: of each parent its weight and `log p` of each delta on it. What changes nothing is outside.
+    pub fn of_deltas(parents: &[(Cell, f64, [[f64; WORDS.len()]; EDGES])]) -> Self {
+        let mut p = vec![0.0; CELLS];
+        for (parent, weight, log_p) in parents {
+            for (edge, own) in parent.operations().into_iter().enumerate() {
+                for operation in (0..WORDS.len()).filter(|o| *o != own) {
+                    p[parent.with(edge, operation).index()] += weight * log_p[edge][operation].exp();
+                }
+            }
+        }
+        Self::partial(p)
+    }
+
     /// A cell's share of these, which may hold it several times.
     pub fn empirical(cells: &[Cell]) -> Self {
         let mut p = vec![0.0; CELLS];
@@ -87,6 +112,12 @@ impl Distribution {
 
     pub fn cells(&self) -> &[f64] {
         &self.0[..CELLS]
+    }
+
+    /// Given that it is a cell.
+    pub fn inside(&self) -> Vec<f64> {
+        let sum: f64 = self.cells().iter().sum();
+        self.cells().iter().map(|p| p / sum).collect()
     }
 
     pub fn outside(&self) -> f64 {
@@ -113,8 +144,7 @@ pub struct Measures {
 
 impl Measures {
     pub fn of(p: &Distribution, table: &Table, gamma_star: f64) -> Self {
-        let inside: f64 = p.cells().iter().sum();
-        let cells: Vec<f64> = p.cells().iter().map(|p| p / inside).collect();
+        let cells = p.inside();
         Self {
             outside: p.outside(),
             expected: expected(&cells, table.means()),
@@ -137,7 +167,7 @@ pub struct Update {
     /// The alpha whose mixture (1 - alpha) p + alpha e is nearest to the new p, and KL(new p || mixture).
     pub alpha: f64,
     pub distance: Option<f64>,
-    /// KL(p || q) after the update, q being the table policy that had the same elites.
+    /// KL(p || q) after the update over the cells, q being the table policy that had the same elites.
     pub to_table: Option<f64>,
 }
 
@@ -151,7 +181,7 @@ impl Update {
             share: finite(realised.share),
             alpha: realised.alpha,
             distance: finite(realised.distance),
-            to_table: finite(kl(new.cells(), table.cells())),
+            to_table: finite(kl(&new.inside(), table.cells())),
         }
     }
 }

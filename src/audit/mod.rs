@@ -4,6 +4,8 @@
 //! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
+pub mod codec;
+pub mod compare;
 pub mod exact;
 pub mod product;
 pub mod record;
@@ -12,17 +14,19 @@ pub mod search;
 pub mod settings;
 pub mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use codec::Proposal;
 use exact::{Distribution, Measures, Update};
 use product::Product;
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
 use settings::{AuditConfig, Policy};
-use writer::Writer;
+use writer::{Parents, Writer};
 
 use crate::error::{Error, Result};
 use crate::files::replace_folder;
@@ -43,8 +47,8 @@ pub struct Audit {
     pub writer: Option<Writer>,
     /// The table policy, or beside an LLM what it would be with the same elites.
     product: Product,
-    /// The exact distribution that the next cycle samples from, where it was computed.
-    now: Option<Distribution>,
+    /// The exact distribution of the policy as it is with these parents, where it was computed.
+    now: Option<(Parents, Distribution)>,
     stop: Arc<AtomicBool>,
 }
 
@@ -75,7 +79,7 @@ impl Audit {
         }
         let mut product = Product::uniform();
         for cycle in &cycles {
-            let trained = cycle.elites.iter().filter(|e| !e.held_out).map(record::Elite::cell).collect::<Result<Vec<_>>>()?;
+            let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
             product.update(&trained, config.table_smoothing);
         }
         let seconds = record::seconds(path)?.into_iter().take(cycles.len()).collect();
@@ -92,7 +96,7 @@ impl Audit {
         mut say: impl FnMut(String),
     ) -> Result<Self> {
         if let Some(writer) = &mut writer {
-            writer.warm_up(&config.warmup, config.seed, |step, loss| {
+            writer.warm_up(&config.warmup, config.format, config.seed, |step, loss| {
                 if step % 10 == 0 {
                     say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
                 }
@@ -115,6 +119,10 @@ impl Audit {
     /// Runs the cycles that are not closed yet; false where it was stopped before the last.
     pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
         for cycle in self.cycles.len() as u64 + 1..=self.config.cycles {
+            let distinct = self.cycles.last().map_or(0, |c| c.search.distinct);
+            if self.config.budget.is_some_and(|budget| distinct >= budget) {
+                break;
+            }
             if !self.cycle(cycle)? {
                 return Ok(false);
             }
@@ -131,24 +139,28 @@ impl Audit {
     fn cycle(&mut self, cycle: u64) -> Result<bool> {
         let mut seconds = Seconds { cycle, ..Seconds::default() };
         let clock = Instant::now();
-        let samples = self.propose(cycle)?;
+        let parents = search::parents(&self.cycles, &self.config, cycle);
+        let samples = self.propose(&parents, cycle)?;
         let chosen = search::elites(&self.cycles, &samples, &self.config, cycle);
         seconds.sample = clock.elapsed().as_secs_f64();
 
         let due = self.config.audit_every > 0 && cycle.is_multiple_of(self.config.audit_every);
         let clock = Instant::now();
-        let before = if due { self.distribution()? } else { None };
+        let before = if due { self.distribution(&parents)? } else { None };
         seconds.audit = clock.elapsed().as_secs_f64();
         if self.stopped() {
             return Ok(false);
         }
 
         let clock = Instant::now();
-        let Some(tuning) = self.update(&chosen, cycle)? else { return Ok(false) };
+        let tuning = self.update(&chosen, cycle)?;
         seconds.tune = clock.elapsed().as_secs_f64();
+        if self.stopped() {
+            return Ok(false);
+        }
 
         let clock = Instant::now();
-        let exact = before.map(|before| self.measure(&before, &chosen)).transpose()?;
+        let exact = before.map(|before| self.measure(&parents, &before, &chosen)).transpose()?;
         seconds.audit += clock.elapsed().as_secs_f64();
         if self.stopped() {
             return Ok(false);
@@ -175,79 +187,79 @@ impl Audit {
     }
 
     /// The samples of a cycle with their qualities.
-    fn propose(&self, cycle: u64) -> Result<Vec<Sample>> {
+    fn propose(&self, parents: &Parents, cycle: u64) -> Result<Vec<Sample>> {
         let (seed, n) = (self.config.seed, self.config.samples as u64);
-        let query = |cell: Cell| self.table.query(cell, seed);
-        let sample = |cell: Cell, log_p: Option<f64>| Sample { text: cell.to_string(), log_p, log_q: log_p, quality: Some(query(cell)) };
+        let mut seen: HashSet<Cell> = self.cycles.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
+        let mut query = |cell: Cell| {
+            let is_new = seen.insert(cell);
+            (is_new || !self.config.novelty).then(|| self.table.query(cell, seed))
+        };
         let rng = |i| seed::rng(seed, "sample", &[cycle, i]);
-        Ok(match (&self.writer, self.config.policy) {
-            (Some(writer), _) => {
-                let mut samples = writer.sample((0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect())?;
-                for sample in &mut samples {
-                    sample.quality = sample.cell().map(query);
-                }
-                samples
+        if let Some(writer) = &self.writer {
+            let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
+            let mut samples = writer.sample(parents, &seeds)?;
+            for sample in &mut samples {
+                sample.quality = sample.cell().and_then(&mut query);
             }
-            (None, Policy::TableCe) => (0..n)
-                .map(|i| {
+            return Ok(samples);
+        }
+        let mut history: Vec<(Cell, f64)> =
+            self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let sample = |i| {
+            let (cell, log_p) = match self.config.policy {
+                Policy::TableCe => {
                     let cell = self.product.sample(&mut rng(i));
-                    sample(cell, Some(self.product.probability(cell).ln()))
-                })
-                .collect(),
-            (None, Policy::Evolution) => {
-                let mut history: Vec<(Cell, f64)> =
-                    self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
-                let mut samples = Vec::new();
-                for i in 0..n {
-                    let cell = search::evolve(&history, &mut rng(i));
-                    history.push((cell, query(cell)));
-                    samples.push(sample(cell, None));
+                    (cell, Some(self.product.probability(cell).ln()))
                 }
-                samples
-            }
-            (None, _) => (0..n).map(|i| sample(Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln()))).collect(),
-        })
+                Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
+                _ => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+            };
+            let quality = query(cell);
+            history.extend(quality.map(|quality| (cell, quality)));
+            Sample { parent: None, text: cell.to_string(), log_p, log_q: log_p, quality }
+        };
+        Ok((0..n).map(sample).collect())
     }
 
-    /// Tunes the policy on the elites that are not held out. None where it was stopped.
-    fn update(&mut self, chosen: &[Chosen], cycle: u64) -> Result<Option<Option<Tuning>>> {
-        let cells = |held_out: bool| -> Result<Vec<Cell>> {
-            chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.cell()).collect()
+    /// Tunes the policy on the elites that are not held out.
+    fn update(&mut self, chosen: &[Chosen], cycle: u64) -> Result<Option<Tuning>> {
+        let of = |held_out: bool| -> Vec<Proposal> {
+            chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
         };
-        let (trained, held_out) = (cells(false)?, cells(true)?);
+        let (trained, held_out) = (of(false), of(true));
         if trained.is_empty() || !self.config.policy.is_tuned() {
-            return Ok(Some(None));
+            return Ok(None);
         }
-        self.product.update(&trained, self.config.table_smoothing);
-        let Some(writer) = &mut self.writer else { return Ok(Some(None)) };
+        self.product.update(&trained.iter().map(|p| p.cell).collect::<Vec<_>>(), self.config.table_smoothing);
+        let Some(writer) = &mut self.writer else { return Ok(None) };
         self.now = None;
         let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
         let logged = logged.map(|sum| -sum / trained.len() as f64);
-        Ok(writer.update(&trained, &held_out, logged, &self.config, cycle, &self.stop)?.map(Some))
+        writer.update(&trained, &held_out, logged, &self.config, cycle, &self.stop)
     }
 
     /// The exact distribution of the policy as it is; None where it has none in closed form.
-    fn distribution(&mut self) -> Result<Option<Distribution>> {
-        Ok(match (&self.writer, self.config.policy) {
-            (Some(writer), _) => {
-                let now = match self.now.take() {
-                    Some(now) => now,
-                    None => writer.distribution()?,
-                };
-                self.now = Some(now.clone());
-                Some(now)
-            }
-            (None, Policy::TableCe) => Some(self.product.distribution()),
-            (None, Policy::Random) => Some(Product::uniform().distribution()),
-            (None, _) => None,
+    fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
+        if let Some(writer) = &self.writer {
+            let now = match self.now.take() {
+                Some((of, now)) if of == *parents => now,
+                _ => writer.distribution(parents)?,
+            };
+            self.now = Some((parents.clone(), now.clone()));
+            return Ok(Some(now));
+        }
+        Ok(match self.config.policy {
+            Policy::TableCe => Some(self.product.distribution()),
+            Policy::Random => Some(Product::uniform().distribution()),
+            _ => None,
         })
     }
 
-    /// What the update did, from the distribution before it.
-    fn measure(&mut self, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
-        let after = self.distribution()?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
+    /// What the update did, from the distribution before it; the parents stay those of the cycle.
+    fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
+        let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
         let gamma_star = self.inputs.gamma_star;
-        let trained = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell()).collect::<Result<Vec<_>>>()?;
+        let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
         let update = (self.config.policy.is_tuned() && !trained.is_empty())
             .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
         Ok(Exact { before: Measures::of(before, &self.table, gamma_star), after: Measures::of(&after, &self.table, gamma_star), update })

@@ -20,10 +20,9 @@ impl Product {
     /// The independent distribution nearest to `p` (least KL(p || product)): its marginals.
     pub fn marginals(p: &Distribution) -> Self {
         let mut product = Self(std::array::from_fn(|_| vec![0.0; WORDS.len()]));
-        let inside: f64 = p.cells().iter().sum();
-        for (cell, p) in Cell::all().zip(p.cells()) {
+        for (cell, p) in Cell::all().zip(p.inside()) {
             for (edge, operation) in product.0.iter_mut().zip(cell.operations()) {
-                edge[operation] += p / inside;
+                edge[operation] += p;
             }
         }
         product

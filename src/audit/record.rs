@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::codec::Proposal;
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
 use crate::error::{AtPath, Error, Result};
@@ -19,13 +20,16 @@ use crate::record::folder::lock;
 /// One thing the policy proposed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
+    /// Of a delta.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Cell>,
     /// A cell, or what was written instead.
     pub text: String,
     /// Under the model as it is; None where the policy has no probabilities.
     pub log_p: Option<f64>,
     /// Under what it was drawn from: the model under its mask.
     pub log_q: Option<f64>,
-    /// In percent, from one training seed; None for what is no cell.
+    /// In percent, from one training seed; None for what is no cell, or is refused because it was queried before.
     pub quality: Option<f64>,
 }
 
@@ -33,18 +37,25 @@ impl Sample {
     pub fn cell(&self) -> Option<Cell> {
         self.text.parse().ok()
     }
+
+    pub fn proposal(&self) -> Option<Proposal> {
+        Some(Proposal { parent: self.parent, cell: self.cell()? })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Elite {
-    pub cell: String,
+    /// Of a delta.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Cell>,
+    pub cell: Cell,
     pub quality: f64,
     pub held_out: bool,
 }
 
 impl Elite {
-    pub fn cell(&self) -> Result<Cell> {
-        self.cell.parse()
+    pub fn proposal(&self) -> Proposal {
+        Proposal { parent: self.parent, cell: self.cell }
     }
 }
 
@@ -84,7 +95,7 @@ pub struct Search {
     pub highest: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cycle {
     /// From 1.
     pub cycle: u64,
@@ -168,15 +179,20 @@ const INPUTS: &str = "inputs.json";
 const CYCLES: &str = "cycles.jsonl";
 const SECONDS: &str = "seconds.jsonl";
 
-fn no_audit(path: &Path) -> Error {
+/// Whether an audit lies in this folder.
+pub fn is_audit(folder: &Path) -> bool {
+    folder.join(SETTINGS).is_file()
+}
+
+pub fn no_audit(path: &Path) -> Error {
     Error::input(format!("there is no audit in {}", path.display())).hint("give the folder that `eliteloop audit --out DIR` made")
 }
 
 pub fn settings(audit: &Path) -> Result<AuditConfig> {
-    let path = audit.join(SETTINGS);
-    if !path.is_file() {
+    if !is_audit(audit) {
         return Err(no_audit(audit));
     }
+    let path = audit.join(SETTINGS);
     AuditConfig::from_toml(&std::fs::read_to_string(&path).at("read the settings", &path)?, &path.display().to_string())
 }
 

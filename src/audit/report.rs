@@ -1,7 +1,10 @@
 //! An audit as a table of text, and as the data of the HTML report with its panels of claims 1, 2, 3 and 5.
 
+use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::path::Path;
 
+use super::codec::Proposal;
 use super::record::{self, Cycle, Inputs};
 use super::search;
 use super::settings::AuditConfig;
@@ -25,7 +28,8 @@ pub fn table(cycles: &[Cycle]) -> String {
     for cycle in cycles {
         let qualities: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let found = cycle.search.best_found_at.map_or("-".into(), |n| n.to_string());
-        text += &format!(
+        let _ = write!(
+            text,
             "\n{:>5}  {:>6.2}  {:>8}  {:>7}  {:>9.2}",
             cycle.cycle,
             if qualities.is_empty() { f64::NAN } else { mean(&qualities) },
@@ -35,10 +39,11 @@ pub fn table(cycles: &[Cycle]) -> String {
         );
         let Some(exact) = &cycle.exact else { continue };
         let m = &exact.before;
-        text += &format!(" | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
+        let _ = write!(text, " | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
         let Some(u) = &exact.update else { continue };
         let show = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.3}"));
-        text += &format!(
+        let _ = write!(
+            text,
             " | {:>7}    {:>6}  {:>5}  {:>5.3}  {:>5}  {:>6}",
             show(u.to_elites_before),
             show(u.to_elites_after),
@@ -50,8 +55,11 @@ pub fn table(cycles: &[Cycle]) -> String {
     }
     if let Some(Cycle { exact: Some(exact), .. }) = cycles.last() {
         let m = &exact.after;
-        text +=
-            &format!("\n after the last update: E[S] {:.2}, C {:.4}, p(best) {:.5}, entropy {:.3}", m.expected, m.elite, m.best, m.entropy);
+        let _ = write!(
+            text,
+            "\n after the last update: E[S] {:.2}, C {:.4}, p(best) {:.5}, entropy {:.3}",
+            m.expected, m.elite, m.best, m.entropy
+        );
     }
     text
 }
@@ -104,27 +112,33 @@ fn provenance(config: &AuditConfig, inputs: &Inputs) -> Vec<(String, String)> {
     rows
 }
 
+/// The stage at which a sample ended, and why.
+fn ending(sample: &record::Sample) -> (&'static str, &'static str) {
+    match (sample.quality, sample.cell()) {
+        (Some(_), _) => ("trained", ""),
+        (None, Some(_)) => ("novelty", "queried before"),
+        (None, None) => ("parse", "not a cell"),
+    }
+}
+
 fn show_cycle(cycle: &Cycle, seconds: Option<&record::Seconds>) -> data::Cycle {
+    let count = |stage: &str| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
     let asked = cycle.samples.len() as u64;
-    let valid = cycle.samples.iter().filter(|s| s.quality.is_some()).count() as u64;
-    let invalid = asked - valid;
+    let (cells, trained) = (asked - count("parse"), count("trained"));
+    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter().filter(|(_, reason)| !reason.is_empty());
     data::Cycle {
         cycle: cycle.cycle,
         funnel: data::Funnel {
             asked,
-            parsed: valid,
-            applied: valid,
-            traced: valid,
-            within_budget: valid,
-            novel: valid,
-            trained: valid,
+            parsed: cells,
+            applied: cells,
+            traced: cells,
+            within_budget: cells,
+            novel: trained,
+            trained,
             elite: cycle.elites.len() as u64,
         },
-        reasons: if invalid > 0 {
-            vec![data::Reason { stage: "parse".into(), reason: "not a cell".into(), count: invalid }]
-        } else {
-            Vec::new()
-        },
+        reasons: reasons.map(|(stage, reason)| data::Reason { stage: stage.into(), reason: reason.into(), count: count(stage) }).collect(),
         gamma: cycle.gamma.map(|g| g / 100.0),
         tuning: cycle.tuning.as_ref().map(|t| data::Tuning {
             examples: t.examples as u64,
@@ -142,12 +156,13 @@ fn show_cycle(cycle: &Cycle, seconds: Option<&record::Seconds>) -> data::Cycle {
 
 fn show_candidates(cycle: &Cycle) -> Vec<data::Candidate> {
     let show = |(index, sample): (usize, &record::Sample)| {
-        let elite = cycle.elites.iter().find(|e| e.cell == sample.text);
+        let elite = cycle.elites.iter().find(|e| sample.quality.is_some() && sample.proposal() == Some(e.proposal()));
+        let (stage, reason) = ending(sample);
         data::Candidate {
             cycle: cycle.cycle,
             index: index as u64,
-            stage: if sample.quality.is_some() { "trained" } else { "parse" }.into(),
-            reason: if sample.quality.is_some() { String::new() } else { "not a cell".into() },
+            stage: stage.into(),
+            reason: reason.into(),
             quality: sample.quality.map(|q| q / 100.0),
             elite: elite.is_some(),
             held_out: elite.is_some_and(|e| e.held_out),
@@ -171,7 +186,7 @@ pub fn panels(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Vec<Pa
     panels.push(improvement_panel(config, cycles));
     panels.push(convergence_panel(inputs, cycles));
     if cycles.iter().any(|c| c.exact.is_some()) {
-        panels.push(entropy_panel(cycles));
+        panels.push(entropy_panel(config, cycles));
     }
     panels
 }
@@ -180,18 +195,18 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let tunings = cycles.iter().enumerate().filter_map(|(i, cycle)| {
         let tuning = cycle.tuning.as_ref()?;
         let trained: Vec<&record::Elite> = cycle.elites.iter().filter(|e| !e.held_out).collect();
-        let log_q = |cell: &str| cycle.samples.iter().find(|s| s.text == cell).and_then(|s| s.log_q);
+        let log_q = |proposal: Proposal| cycle.samples.iter().find(|s| s.proposal() == Some(proposal)).and_then(|s| s.log_q);
         let elites = search::elites(&cycles[..i], &cycle.samples, config, cycle.cycle);
         Some(Tuning {
             cycle: cycle.cycle,
             summed: config.tune.objective == Objective::Sum,
             // An elite of an earlier cycle has no log q of this one.
-            logged: if tuning.logged.is_some() { trained.iter().filter_map(|e| log_q(&e.cell)).collect() } else { Vec::new() },
+            logged: if tuning.logged.is_some() { trained.iter().filter_map(|e| log_q(e.proposal())).collect() } else { Vec::new() },
             loss_before: tuning.loss_before,
             loss_after: tuning.loss_after,
             held_out: tuning.held_out_before.zip(tuning.held_out_after),
-            trained: trained.iter().map(|e| e.cell.clone()).collect(),
-            elites: elites.into_iter().map(|c| c.elite.cell).collect(),
+            trained: trained.iter().map(|e| e.proposal().to_string()).collect(),
+            elites: elites.into_iter().map(|c| c.elite.proposal().to_string()).collect(),
         })
     });
     let mut panel = ce_update::judge(&tunings.collect::<Vec<_>>()).panel();
@@ -201,14 +216,15 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let alphas: Vec<f64> = updates.iter().map(|(_, u)| u.alpha).collect();
     let distances: Vec<f64> = updates.iter().filter_map(|(_, u)| u.distance).collect();
     let median = |values: &[f64]| if values.is_empty() { f64::NAN } else { quantile(values, 0.5) };
-    panel.sentence += &format!(
+    let _ = write!(
+        panel.sentence,
         " Exactly: a cycle's tuning closed a median {:.0}% of the divergence from its elites; it was nearest to an update with alpha {:.2}, {:.2} nats off.",
         100.0 * median(&shares),
         median(&alphas),
         median(&distances)
     );
     if let Some(to_table) = last.to_table {
-        panel.sentence += &format!(" At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
+        let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
     let show = |value: Option<f64>| value.map_or("infinite".into(), |v| format!("{v:.4}"));
     for (cycle, u) in &updates {
@@ -259,7 +275,8 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     }
     let falls: Vec<&(u64, f64)> = updates.iter().filter(|(_, change)| *change < 0.0).collect();
     let largest = falls.iter().map(|(_, change)| -change).fold(0.0, f64::max);
-    panel.sentence += &format!(
+    let _ = write!(
+        panel.sentence,
         " Exactly, E[S] fell in {} of {} updates{}.",
         falls.len(),
         updates.len(),
@@ -292,12 +309,13 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
     panel.numbers.insert(0, ("gamma*".into(), format!("{:.4}%", inputs.gamma_star)));
     let exact = series(cycles, |e| Some(e.before.elite));
     let (Some(first), Some(last)) = (exact.first(), exact.last()) else { return panel };
-    panel.sentence += &format!(" Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
+    let _ = write!(panel.sentence, " Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
     let (x, y): (Vec<f64>, Vec<f64>) = exact.iter().filter(|p| p.y < 1.0 - ROUNDING).map(|p| (p.x, (1.0 - p.y).ln())).unzip();
-    panel.sentence += &match line(&x, &y) {
+    let fit = match line(&x, &y) {
         Some(fit) => format!("; log(1-C) against the cycle is a line of slope {:.3} with R2 {:.2}.", fit.slope.value, fit.r_squared),
         None => ".".into(),
     };
+    panel.sentence.push_str(&fit);
     panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), format!("{:.6}", p.y))));
     if let Some(plot) = &mut panel.plot {
         plot.series.push(Series { name: "exact C".into(), mark: Mark::Line, points: exact });
@@ -305,10 +323,11 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
     panel
 }
 
-fn entropy_panel(cycles: &[Cycle]) -> Panel {
+fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let entropy = series(cycles, |e| Some(e.before.entropy));
     let (first, last) = (entropy.first().map_or(f64::NAN, |p| p.y), entropy.last().map_or(f64::NAN, |p| p.y));
     let last_cells = last.exp();
+    let filter = if config.novelty { "Cells queried before were refused" } else { "No cell was refused for having been queried before" };
     let mut numbers = Vec::new();
     for cycle in cycles {
         let Some(exact) = &cycle.exact else { continue };
@@ -323,7 +342,7 @@ fn entropy_panel(cycles: &[Cycle]) -> Panel {
         title: "The MinHash-Jaccard filter prevents mode collapse".into(),
         verdict: Verdict::AssumptionNotMet,
         sentence: format!(
-            "The audit has no novelty filter; what it shows is the collapse itself: the exact entropy went from {first:.2} to {last:.2} nats (as of {last_cells:.0} equal cells)."
+            "{filter}; what one audit shows is the collapse itself: the exact entropy went from {first:.2} to {last:.2} nats (as of {last_cells:.0} equal cells)."
         ),
         numbers,
         plot: Some(Plot {

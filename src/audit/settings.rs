@@ -1,9 +1,11 @@
 //! The settings of an audit, stored with it as `audit.toml`.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, LoraConfig, Moments, TuneConfig};
-use crate::error::{Error, Result};
+use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig};
+use crate::error::{AtPath, Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,9 +19,18 @@ pub struct AuditConfig {
     pub policy: Policy,
     /// Whose accuracies the table has: `cifar10`, `cifar100` or `imagenet`.
     pub dataset: String,
-    /// Sampling, scoring and tuning over the five operations only; without it the LLM may write anything, and what is no cell
-    /// has no quality.
+    /// Sampling, scoring and tuning over the words of the format only; without it the LLM may write anything. What is no cell has
+    /// no quality.
     pub mask: bool,
+    /// What the LLM writes: whole cells, or deltas on parents.
+    pub format: Format,
+    /// Parents of a cycle in the delta format: the best cells queried so far, each with as many samples; before there are any, a
+    /// random one a sample.
+    pub parents: usize,
+    /// Whether a cell is refused that was queried before: it has then no quality and is no elite.
+    pub novelty: bool,
+    /// No cycle begins once so many distinct cells were queried.
+    pub budget: Option<usize>,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
     /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
@@ -43,6 +54,10 @@ impl Default for AuditConfig {
             policy: Policy::Llm,
             dataset: "cifar10".into(),
             mask: true,
+            format: Format::Full,
+            parents: 10,
+            novelty: false,
+            budget: None,
             audit_every: 1,
             gamma_star: None,
             table_smoothing: 0.5,
@@ -51,6 +66,24 @@ impl Default for AuditConfig {
             warmup: WarmupConfig::default(),
             lora: LoraConfig::default(),
             tune: TuneConfig { lr: 2e-4, epochs: 3, warmup_steps: 0, moments: Moments::Keep, ..TuneConfig::default() },
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// Six operations.
+    Full,
+    /// One edge and its new operation.
+    Delta,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Delta => "delta",
         }
     }
 }
@@ -126,11 +159,13 @@ pub struct LlmConfig {
     pub prompt: String,
     /// `none`, or the PEFT folder of the adapter that the audit starts from.
     pub adapter: String,
+    /// How the frozen weights are kept.
+    pub dtype: Dtype,
 }
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), prompt: "Cell:".into(), adapter: "none".into() }
+        Self { model: "smollm2-135m-instruct".into(), prompt: "Cell:".into(), adapter: "none".into(), dtype: Dtype::F32 }
     }
 }
 
@@ -151,12 +186,17 @@ impl Default for WarmupConfig {
 }
 
 impl AuditConfig {
-    /// The defaults with `key=value` overrides, each over the one before.
+    /// The defaults, then a file, then `key=value` overrides, each over the one before.
     ///
     /// # Errors
     /// Names the key that is unknown and the nearest right one, or the value that makes no sense.
-    pub fn resolve(overrides: &[String]) -> Result<Self> {
+    pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
         let mut table: toml::Table = Self::default().to_toml().parse().expect("settings are plain TOML");
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).at("read the settings", path)?;
+            Self::from_toml(&text, &path.display().to_string())?;
+            config::merge(&mut table, text.parse().expect("it parsed a line ago"));
+        }
         for assignment in overrides {
             config::merge(&mut table, config::override_table(assignment)?);
         }
@@ -206,6 +246,12 @@ impl AuditConfig {
         if [self.tune.smoothing, self.table_smoothing].iter().any(|&alpha| !(alpha > 0.0 && alpha <= 1.0)) {
             return wrong("tune.smoothing, table_smoothing", "above 0 and at most 1");
         }
+        if self.parents == 0 || self.budget == Some(0) {
+            return wrong("parents, budget", "at least 1");
+        }
+        if self.format == Format::Delta && !self.policy.is_llm() {
+            return wrong("format", "only the policies llm and frozen write deltas");
+        }
         if self.warmup.steps > 0 && self.warmup.batch == 0 {
             return wrong("warmup.batch", "at least 1");
         }
@@ -219,11 +265,11 @@ mod tests {
 
     #[test]
     fn settings_come_back_and_typos_are_named() {
-        let config = AuditConfig::resolve(&["elite.rho=0.1".into(), "policy=table-ce".into(), "gamma_star=90".into()]).unwrap();
+        let config = AuditConfig::resolve(None, &["elite.rho=0.1".into(), "policy=table-ce".into(), "gamma_star=90".into()]).unwrap();
         assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(90.0), 5));
         assert_eq!(AuditConfig::from_toml(&config.to_toml(), "audit.toml").unwrap(), config);
-        let error = AuditConfig::resolve(&["elite.roh=0.1".into()]).unwrap_err();
+        let error = AuditConfig::resolve(None, &["elite.roh=0.1".into()]).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean 'rho'?"));
-        assert!(AuditConfig::resolve(&["elite.rho=0".into()]).is_err());
+        assert!(AuditConfig::resolve(None, &["elite.rho=0".into()]).is_err());
     }
 }

@@ -1,14 +1,15 @@
-//! The LLM as a policy over cells: it writes six words after the prompt.
+//! The LLM as a policy over cells.
 //!
-//! Under the mask it is a decoder over those five words (`Decoder::restricted`): sampling, log-probabilities and tuning all
-//! use that same distribution q. Without it they use the whole vocabulary, and six tokens that are no cell are an invalid sample.
+//! Under the mask it is a decoder over the words of the format (`Decoder::restricted`): sampling, log-probabilities and tuning
+//! all use that same distribution q. Without it they use the whole vocabulary. Tokens that are no cell are an invalid sample.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use super::codec::{Codec, Proposal};
 use super::exact::{self, Distribution};
 use super::record::{Sample, Tuning};
-use super::settings::{AuditConfig, WarmupConfig};
+use super::settings::{AuditConfig, Format, WarmupConfig};
 use crate::config::Moments;
 use crate::error::{Error, Result};
 use crate::llm::adamw::{AdamW, clip};
@@ -23,28 +24,22 @@ use crate::llm::sampling::Sampling;
 use crate::llm::score::log_p;
 use crate::llm::tokenizer::Tokenizer;
 use crate::llm::tune::{Plan, Schedule, add_gradient, tune};
-use crate::oracle::cell::{Cell, EDGES, WORDS};
+use crate::oracle::cell::{Cell, EDGES};
 use crate::seed;
 
 /// Tokens of one forward and backward pass.
 const PASS_TOKENS: usize = 2048;
 const OPTIMIZER: &str = "optimizer.safetensors";
 
-/// The ids of the prompt and of the operations' words, as one decoder knows them.
-struct Ids {
-    prompt: Vec<u32>,
-    words: [u32; WORDS.len()],
-}
+/// The parents of a cycle and how many samples each gets; whole cells have none.
+pub type Parents = Vec<(Option<Cell>, usize)>;
 
-impl Ids {
-    fn example(&self, cell: Cell) -> Example {
-        Example { id: cell.to_string(), prompt: self.prompt.clone(), completion: cell.operations().map(|o| self.words[o]).to_vec() }
-    }
-
-    fn cell(&self, tokens: &[u32]) -> Option<Cell> {
-        let operations: Option<Vec<usize>> = tokens.iter().map(|t| self.words.iter().position(|w| w == t)).collect();
-        Cell::new(&operations?).ok()
-    }
+/// A decoder that can say the words of the format only.
+struct Masked {
+    decoder: Decoder,
+    codec: Codec,
+    /// Its tokens, in the numbers of the whole decoder.
+    tokens: Vec<u32>,
 }
 
 pub struct Writer {
@@ -53,9 +48,9 @@ pub struct Writer {
     pub model_sha256: String,
     tokenizer: Tokenizer,
     whole: Decoder,
-    whole_ids: Ids,
-    /// With its own ids; None without a mask.
-    masked: Option<(Decoder, Ids)>,
+    codec: Codec,
+    /// None without a mask.
+    masked: Option<Masked>,
     lora: Lora,
     optimizer: AdamW,
 }
@@ -64,92 +59,113 @@ impl Writer {
     /// Loads the model and the adapter that the audit starts from.
     pub fn open(config: &AuditConfig) -> Result<Self> {
         let file = ModelFile::open(&catalogue::find(&config.llm.model)?)?;
-        let whole = Decoder::new(file.config(), |name| file.tensor(name))?;
+        let whole = Decoder::open(&file, config.llm.dtype)?;
         let tokenizer = file.tokenizer()?;
         let lora = match config.llm.adapter.as_str() {
             "none" => Lora::new(file.config(), &config.lora, config.seed)?,
             folder => Lora::load(Path::new(folder), file.config())?,
         };
-        Self::new(file.name(), file.sha256()?, tokenizer, whole, lora, config)
-    }
-
-    fn new(
-        model_name: String,
-        model_sha256: String,
-        tokenizer: Tokenizer,
-        whole: Decoder,
-        lora: Lora,
-        config: &AuditConfig,
-    ) -> Result<Self> {
-        let whole_ids = ids(&tokenizer, &config.llm.prompt)?;
+        let codec = Codec::new(&tokenizer, &config.llm.prompt, config.format)?;
         let masked = if config.mask {
-            let inputs: Vec<u32> = whole_ids.words.iter().chain(&whole_ids.prompt).copied().collect();
-            let prompt = (WORDS.len() as u32..inputs.len() as u32).collect();
-            Some((whole.restricted(&inputs, WORDS.len())?, Ids { prompt, words: std::array::from_fn(|i| i as u32) }))
+            let (tokens, outputs, codec) = codec.restricted();
+            Some(Masked { decoder: whole.restricted(&tokens, outputs)?, codec, tokens })
         } else {
             None
         };
         let optimizer = fresh_optimizer(&lora)?;
-        Ok(Self { model_name, model_sha256, tokenizer, whole, whole_ids, masked, lora, optimizer })
+        Ok(Self { model_name: file.name(), model_sha256: file.sha256()?, tokenizer, whole, codec, masked, lora, optimizer })
     }
 
     /// The decoder that samples and is tuned, without the adapter.
-    fn policy(&self) -> (&Decoder, &Ids) {
-        self.masked.as_ref().map_or((&self.whole, &self.whole_ids), |(decoder, ids)| (decoder, ids))
+    fn policy(&self) -> (&Decoder, &Codec) {
+        self.masked.as_ref().map_or((&self.whole, &self.codec), |masked| (&masked.decoder, &masked.codec))
     }
 
-    /// One sample a seed, at temperature 1.
-    pub fn sample(&self, seeds: Vec<u64>) -> Result<Vec<Sample>> {
-        let (decoder, ids) = self.policy();
-        // The length is fixed, so no token ends a cell early.
-        let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: EDGES, end: u32::MAX };
-        let request = Request { prompt: ids.prompt.clone(), seeds };
-        let samples = generate(&decoder.merged(&self.lora)?, &[request], &sampling, &mut |_| Ok(()))?.concat();
-        let cells: Vec<Option<Cell>> = samples.iter().map(|s| ids.cell(&s.tokens)).collect();
+    /// Samples at temperature 1, one a seed: each parent's share of the seeds, in order.
+    pub fn sample(&self, parents: &Parents, seeds: &[u64]) -> Result<Vec<Sample>> {
+        let (decoder, codec) = self.policy();
+        // The length is fixed, so no token ends a proposal early.
+        let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: codec.length(), end: u32::MAX };
+        let mut rest = seeds;
+        let mut requests = Vec::new();
+        let mut parent_of = Vec::new();
+        for &(parent, share) in parents {
+            let (own, others) = rest.split_at(share);
+            rest = others;
+            requests.push(Request { prompt: codec.prompt(parent), seeds: own.to_vec() });
+            parent_of.extend(vec![parent; share]);
+        }
+        let drawn = generate(&decoder.merged(&self.lora)?, &requests, &sampling, &mut |_| Ok(()))?.concat();
         // Under the mask log p, the model's own, is not what was drawn from.
-        let log_p = match &self.masked {
-            None => samples.iter().map(|s| s.log_p).collect(),
-            Some(_) => {
-                let examples: Vec<Example> = cells.iter().flatten().map(|c| self.whole_ids.example(*c)).collect();
-                log_p(&self.whole, Some(&self.lora), &examples, PASS_TOKENS)?
-            }
+        let log_p = if let Some(masked) = &self.masked {
+            let whole = |(sample, parent): (&crate::llm::generate::Sample, &Option<Cell>)| Example {
+                id: "sample".into(),
+                prompt: self.codec.prompt(*parent),
+                completion: sample.tokens.iter().map(|t| masked.tokens[*t as usize]).collect(),
+            };
+            log_p(&self.whole, Some(&self.lora), &drawn.iter().zip(&parent_of).map(whole).collect::<Vec<_>>(), PASS_TOKENS)?
+        } else {
+            drawn.iter().map(|s| s.log_p).collect()
         };
-        let row = |((sample, cell), log_p): ((&crate::llm::generate::Sample, &Option<Cell>), f64)| Sample {
-            text: cell.map_or_else(|| self.tokenizer.decode(&sample.tokens), |c| c.to_string()),
+        let text = |tokens: &[u32]| match &self.masked {
+            Some(masked) => self.tokenizer.decode(&tokens.iter().map(|t| masked.tokens[*t as usize]).collect::<Vec<_>>()),
+            None => self.tokenizer.decode(tokens),
+        };
+        let samples = drawn.iter().zip(parent_of).zip(log_p).map(|((sample, parent), log_p)| Sample {
+            parent,
+            text: codec.read(parent, &sample.tokens).map_or_else(|| text(&sample.tokens), |c| c.to_string()),
             log_p: Some(log_p),
             log_q: Some(sample.log_q),
             quality: None,
-        };
-        Ok(samples.iter().zip(&cells).zip(log_p).map(row).collect())
+        });
+        Ok(samples.collect())
     }
 
     /// `log q` of every sequence of the first `edges` operations, in lexicographic order.
     pub fn enumerate(&self, edges: usize) -> Result<Vec<f64>> {
-        let (decoder, ids) = self.policy();
-        exact::enumerate(&decoder.merged(&self.lora)?, &ids.prompt, &ids.words, edges)
+        let (decoder, codec) = self.policy();
+        exact::enumerate(&decoder.merged(&self.lora)?, &codec.prompt(None), codec.words(), edges)
     }
 
-    /// The exact distribution over all cells.
-    pub fn distribution(&self) -> Result<Distribution> {
-        let p = self.enumerate(EDGES)?.into_iter().map(f64::exp).collect();
-        Ok(if self.masked.is_some() { Distribution::complete(p) } else { Distribution::partial(p) })
+    /// The exact distribution over all cells: with deltas, parents drawn in proportion to their samples.
+    pub fn distribution(&self, parents: &Parents) -> Result<Distribution> {
+        let (decoder, codec) = self.policy();
+        let Some(edges) = codec.edges() else {
+            let p = self.enumerate(EDGES)?.into_iter().map(f64::exp).collect();
+            return Ok(if self.masked.is_some() { Distribution::complete(p) } else { Distribution::partial(p) });
+        };
+        let decoder = decoder.merged(&self.lora)?;
+        let total: usize = parents.iter().map(|(_, share)| share).sum();
+        let mut deltas = Vec::new();
+        for (parent, share) in parents {
+            let parent = parent.ok_or_else(|| Error::machine("a delta has no parent"))?;
+            let log_p = exact::deltas(&decoder, &codec.prompt(Some(parent)), edges, codec.words())?;
+            deltas.push((parent, *share as f64 / total as f64, log_p));
+        }
+        Ok(Distribution::of_deltas(&deltas))
     }
 
-    /// `log q` of each cell by itself, by teacher forcing.
-    pub fn log_q(&self, cells: &[Cell]) -> Result<Vec<f64>> {
-        let (decoder, ids) = self.policy();
-        let examples: Vec<Example> = cells.iter().map(|c| ids.example(*c)).collect();
-        log_p(decoder, Some(&self.lora), &examples, PASS_TOKENS)
+    /// `log q` of each proposal by itself, by teacher forcing.
+    pub fn log_q(&self, proposals: &[Proposal]) -> Result<Vec<f64>> {
+        let (decoder, codec) = self.policy();
+        log_p(decoder, Some(&self.lora), &examples(codec, proposals)?, PASS_TOKENS)
     }
 
-    /// Tunes on uniform cells, see [`WarmupConfig`]; gives the loss of each step.
-    pub fn warm_up(&mut self, config: &WarmupConfig, run_seed: u64, mut on_step: impl FnMut(usize, f64)) -> Result<()> {
-        let (decoder, ids) = self.masked.as_ref().map_or((&self.whole, &self.whole_ids), |(d, i)| (d, i));
+    /// Tunes on uniform cells, or uniform deltas on uniform parents, see [`WarmupConfig`]; gives the loss of each step.
+    pub fn warm_up(&mut self, config: &WarmupConfig, format: Format, run_seed: u64, mut on_step: impl FnMut(usize, f64)) -> Result<()> {
+        let (decoder, codec) = self.masked.as_ref().map_or((&self.whole, &self.codec), |m| (&m.decoder, &m.codec));
         let mut optimizer = fresh_optimizer(&self.lora)?;
         let mut parameters = self.lora.snapshot()?;
         for step in 0..config.steps {
             let mut rng = seed::rng(run_seed, "warm-up", &[step as u64]);
-            let examples: Vec<Example> = (0..config.batch).map(|_| ids.example(Cell::random(&mut rng))).collect();
+            let random = |_| {
+                let cell = Cell::random(&mut rng);
+                match format {
+                    Format::Full => Proposal { parent: None, cell },
+                    Format::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },
+                }
+            };
+            let examples = examples(codec, &(0..config.batch).map(random).collect::<Vec<_>>())?;
             let all: Vec<usize> = (0..examples.len()).collect();
             let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.len()]).collect();
             let mut sum = 0.0;
@@ -169,8 +185,8 @@ impl Writer {
     /// was set meanwhile; the adapter is then as it was.
     pub fn update(
         &mut self,
-        trained: &[Cell],
-        held_out: &[Cell],
+        trained: &[Proposal],
+        held_out: &[Proposal],
         logged: Option<f64>,
         config: &AuditConfig,
         cycle: u64,
@@ -181,8 +197,8 @@ impl Writer {
         if config.tune.moments == Moments::Fresh {
             self.optimizer = fresh_optimizer(&self.lora)?;
         }
-        let (decoder, ids) = self.masked.as_ref().map_or((&self.whole, &self.whole_ids), |(d, i)| (d, i));
-        let examples: Vec<Example> = trained.iter().map(|c| ids.example(*c)).collect();
+        let (decoder, codec) = self.masked.as_ref().map_or((&self.whole, &self.codec), |m| (&m.decoder, &m.codec));
+        let examples = examples(codec, trained)?;
         let seed = seed::derive(config.seed, "tune", &[cycle]);
         let plan = Plan { config: &config.tune, batch: None, schedule: Schedule::Constant, budget: PASS_TOKENS, seed, abort: stop };
         let log = tune(decoder, &mut self.lora, &mut self.optimizer, &examples, &plan, |_, _, _| ())?;
@@ -206,12 +222,12 @@ impl Writer {
         }))
     }
 
-    /// Mean over the cells of `-log q`; None of no cells.
-    fn mean_nll(&self, cells: &[Cell]) -> Result<Option<f64>> {
-        if cells.is_empty() {
+    /// Mean over the proposals of `-log q`; None of none.
+    fn mean_nll(&self, proposals: &[Proposal]) -> Result<Option<f64>> {
+        if proposals.is_empty() {
             return Ok(None);
         }
-        Ok(Some(-self.log_q(cells)?.iter().sum::<f64>() / cells.len() as f64))
+        Ok(Some(-self.log_q(proposals)?.iter().sum::<f64>() / proposals.len() as f64))
     }
 
     pub fn adapter_hash(&self) -> Result<String> {
@@ -244,18 +260,6 @@ fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
     Ok(AdamW::new(lora.snapshot()?.iter().map(Vec::len)))
 }
 
-fn ids(tokenizer: &Tokenizer, prompt: &str) -> Result<Ids> {
-    let prompt_ids = tokenizer.encode_plain(prompt);
-    if prompt_ids.is_empty() {
-        return Err(Error::input("setting llm.prompt: a cell needs something before it"));
-    }
-    let mut words = [0; WORDS.len()];
-    for (id, word) in words.iter_mut().zip(WORDS) {
-        let [one] = tokenizer.encode_plain(&format!(" {word}"))[..] else {
-            return Err(Error::input(format!("this model's tokenizer cuts the operation '{word}' into several tokens"))
-                .hint("the exact audit needs a model that has each operation as one token"));
-        };
-        *id = one;
-    }
-    Ok(Ids { prompt: prompt_ids, words })
+fn examples(codec: &Codec, proposals: &[Proposal]) -> Result<Vec<Example>> {
+    proposals.iter().map(|proposal| codec.example(proposal)).collect()
 }

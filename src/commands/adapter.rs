@@ -188,7 +188,7 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
         (Some(origin), _) => printer::data(format_args!("from cycle {} of the run {}", origin.cycle, origin.run)),
         (None, Some(_)) => printer::data(format_args!("tuned for {}", known.model)),
         (None, None) => {
-            printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model))
+            printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model));
         }
     }
     if !same_model {

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use eliteloop::config::{LoraConfig, TuneConfig};
+use eliteloop::config::{Dtype, LoraConfig, TuneConfig};
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::cache::Branches;
@@ -25,6 +25,9 @@ pub struct Args {
     /// A name of the catalogue or a path to a model file
     #[arg(long, default_value = "smollm2-135m-instruct")]
     model: String,
+    /// How its weights are kept
+    #[arg(long, value_enum, default_value = "f32")]
+    dtype: Dtype,
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Tokens of the prompt
@@ -65,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 fn measure(args: &Args) -> Result<()> {
     let file = ModelFile::open(&catalogue::find(&args.model)?)?;
-    let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+    let decoder = Decoder::open(&file, args.dtype)?;
     let examples = examples(args, decoder.config().vocab as u32);
     // What plain rows would have processed: the prompt once for each completion.
     let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
@@ -97,6 +100,7 @@ fn measure(args: &Args) -> Result<()> {
         printer::data(json!({
             "what": what, "model": args.model, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
             "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+            "peak_mib": eliteloop::progress::peak_memory_mib(),
         }));
     } else {
         let rows = row_rate.map(|r| format!("; {r:.0} tokens/s of plain rows")).unwrap_or_default();

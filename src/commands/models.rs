@@ -1,6 +1,6 @@
 //! `eliteloop models`: which models are here, whether they are what they should be, and how others get here.
 
-use eliteloop::config::{LlmConfig, LoraConfig};
+use eliteloop::config::{Dtype, LlmConfig, LoraConfig};
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::catalogue::{self, ENTRIES, Entry};
 use eliteloop::llm::hosted::PASS_TOKENS;
@@ -46,6 +46,9 @@ enum Verb {
         /// Longest prompt and completion that the memory is estimated for
         #[arg(long, value_name = "TOKENS", default_value_t = LlmConfig::default().max_context)]
         context: usize,
+        /// How the weights are to be kept (llm.dtype), for that estimate
+        #[arg(long, value_enum, default_value = "f32")]
+        dtype: Dtype,
         #[arg(long)]
         json: bool,
     },
@@ -60,8 +63,9 @@ pub fn run(args: &Args) -> Result<()> {
     match &args.verb {
         Verb::List { json } => list(*json),
         Verb::Verify { model, json } => verify(model.as_deref(), *json),
-        Verb::Import { path, name, copy, context, json, .. } => {
-            import(path, name.as_deref(), if *copy { Place::Copy } else { Place::Link }, *context, *json)
+        Verb::Import { path, name, copy, link: _, context, dtype, json } => {
+            let model = imported::import(path, name.as_deref(), if *copy { Place::Copy } else { Place::Link })?;
+            show(&model, *context, *dtype, *json)
         }
         Verb::Pull { repo } => {
             let path = hub::pull(repo)?;
@@ -115,12 +119,11 @@ fn list(as_json: bool) -> Result<()> {
 const NOT_STATED: &str = "licence not stated";
 
 fn verify(model: Option<&str>, as_json: bool) -> Result<()> {
-    let specs: Vec<String> = match model {
-        Some(spec) => vec![spec.to_owned()],
-        None => {
-            let here = ENTRIES.iter().filter(|entry| entry.path().is_file()).map(|entry| entry.name.to_owned());
-            here.chain(imported::all()?.into_iter().map(|imported| imported.name)).collect()
-        }
+    let specs: Vec<String> = if let Some(spec) = model {
+        vec![spec.to_owned()]
+    } else {
+        let here = ENTRIES.iter().filter(|entry| entry.path().is_file()).map(|entry| entry.name.to_owned());
+        here.chain(imported::all()?.into_iter().map(|imported| imported.name)).collect()
     };
     if specs.is_empty() {
         return Err(Error::input("there is no model here to check").hint(ENTRIES[0].remedy()));
@@ -140,10 +143,9 @@ fn verify(model: Option<&str>, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-fn import(path: &str, name: Option<&str>, place: Place, context: usize, as_json: bool) -> Result<()> {
-    let model = imported::import(path, name, place)?;
+fn show(model: &Imported, context: usize, dtype: Dtype, as_json: bool) -> Result<()> {
     let file = ModelFile::open(&model.existing()?)?;
-    let memory = Memory::of(file.config(), &LoraConfig::default(), context, PASS_TOKENS.max(context));
+    let memory = Memory::of(file.config(), &LoraConfig::default(), dtype, model.bytes, context, PASS_TOKENS.max(context));
     if as_json {
         let mut row = json!(model);
         row["path"] = json!(model.path());
@@ -153,7 +155,7 @@ fn import(path: &str, name: Option<&str>, place: Place, context: usize, as_json:
         printer::data(serde_json::to_string_pretty(&row)?);
         return Ok(());
     }
-    let Imported { name, family, parameters, licence, sha256, .. } = &model;
+    let Imported { name, family, parameters, licence, sha256, .. } = model;
     let licence = licence.as_deref().unwrap_or(NOT_STATED);
     printer::data(format_args!("{name}: {}, {:.0} M parameters, {licence}", family.name(), *parameters as f64 / 1e6));
     printer::data(format_args!("SHA-256 {sha256}  {}", model.path().display()));

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use eliteloop::config::{Format, LoraConfig, Objective};
+use eliteloop::config::{Format, LoraConfig, Masking, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
@@ -54,6 +54,15 @@ pub struct Args {
     /// Sample one delta for each of N unseen parents and count the valid ones
     #[arg(long, value_name = "N", default_value_t = 0)]
     check: usize,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    /// Of the samples of --check
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Of the samples of --check
+    #[arg(long, value_enum, default_value = "none")]
+    mask: Masking,
     /// Check this adapter instead of making one
     #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
     adapter: Option<PathBuf>,
@@ -141,8 +150,12 @@ pub fn run(args: &Args) -> Result<()> {
     let loaded = Loaded::open(&args.model)?;
     let merged = loaded.decoder.merged(&Lora::load(folder, loaded.file.config())?)?;
     let start = Instant::now();
-    let trials = try_out(&loaded.model(&merged), &recipe, args.check, &mut |_| Ok(()))?;
+    let drawn_with = (args.temperature, args.top_p);
+    let (trials, masking) = try_out(&loaded.model(&merged), &recipe, args.check, drawn_with, args.mask, &mut |_| Ok(()))?;
     report(&trials, start.elapsed().as_secs_f64());
+    if args.mask != Masking::None {
+        printer::note(format_args!("{:.2} s of that for masks", masking.as_secs_f64()));
+    }
     match &args.dump {
         Some(folder) => dump_trials(folder, &trials),
         None => Ok(()),

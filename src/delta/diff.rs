@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::DiffOp;
 
 use super::Failure;
-use super::text::{Text, delta_lines};
+use super::text::{Text, changes, delta_lines};
 
 #[derive(Default)]
 struct Hunk<'a> {
@@ -53,18 +53,15 @@ fn parse(delta: &str) -> Result<Vec<Hunk<'_>>, Failure> {
             }
             return Err(Failure::Malformed { line: i + 1 });
         };
-        match line.split_at_checked(1) {
+        let text = line.get(1..).unwrap_or_default();
+        match line.as_bytes().first() {
             // An empty line is an empty context line whose blank got lost.
-            None => {
-                hunk.old.push("");
-                hunk.new.push("");
+            None | Some(b' ') => {
+                hunk.old.push(text);
+                hunk.new.push(text);
             }
-            Some((" ", context)) => {
-                hunk.old.push(context);
-                hunk.new.push(context);
-            }
-            Some(("-", removed)) => hunk.old.push(removed),
-            Some(("+", added)) => hunk.new.push(added),
+            Some(b'-') => hunk.old.push(text),
+            Some(b'+') => hunk.new.push(text),
             Some(_) => return Err(Failure::Malformed { line: i + 1 }),
         }
     }
@@ -97,7 +94,7 @@ fn places(lines: &[usize], from: usize, old: &[usize]) -> (usize, usize) {
 pub(super) fn write(parent: &str, child: &str) -> Option<String> {
     let (old, new) = (Text::new(parent), Text::new(child));
     let lines = Names::default().of(&old.lines);
-    let ops = capture_diff_slices(Algorithm::Myers, &old.lines, &new.lines);
+    let ops = changes(&old.lines, &new.lines);
     let changes: Vec<Range<usize>> = ops.iter().filter(|op| !matches!(op, DiffOp::Equal { .. })).map(DiffOp::old_range).collect();
     if changes.is_empty() {
         return None;

@@ -16,9 +16,9 @@
 
 use std::fmt::Write as _;
 
-use similar::{Algorithm, DiffOp, capture_diff_slices};
+use similar::DiffOp;
 
-use super::text::{Text, delta_lines, indentation, is_blank};
+use super::text::{Text, changes, delta_lines, indentation, is_blank};
 use super::{Failure, MAX_BYTES};
 
 /// The parent's lines `start..end` (from 0) make way for `given`.
@@ -115,7 +115,7 @@ fn place(line: &str, first: &str, base: &str) -> Option<String> {
 }
 
 /// Indentation of the parent's lines and of their neighbours.
-struct Levels<'a> {
+pub(super) struct Levels<'a> {
     lines: &'a [&'a str],
     /// For each position, the nearest line before it that is not blank, and at or after it.
     before: Vec<Option<usize>>,
@@ -123,7 +123,7 @@ struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    fn new(lines: &'a [&'a str]) -> Self {
+    pub(super) fn new(lines: &'a [&'a str]) -> Self {
         let n = lines.len();
         let (mut before, mut after) = (vec![None; n + 1], vec![None; n + 1]);
         for i in 0..n {
@@ -135,7 +135,7 @@ impl<'a> Levels<'a> {
     }
 
     /// Where the first line given stands when lines `start..end` are replaced (none of them: an insertion).
-    fn base(&self, start: usize, end: usize) -> &'a str {
+    pub(super) fn base(&self, start: usize, end: usize) -> &'a str {
         let level = |line: Option<usize>| line.map_or("", |i| indentation(self.lines[i]));
         match self.after[start] {
             Some(first) if first < end => indentation(self.lines[first]),
@@ -152,7 +152,7 @@ pub(super) fn write(parent: &str, child: &str) -> Option<String> {
     let levels = Levels::new(&old.lines);
     let mut delta = String::new();
     let mut done = 0;
-    for op in capture_diff_slices(Algorithm::Myers, &old.lines, &new.lines) {
+    for op in changes(&old.lines, &new.lines) {
         let (_, range, given) = op.as_tag_tuple();
         if matches!(op, DiffOp::Equal { .. }) {
             continue;

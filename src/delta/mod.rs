@@ -12,6 +12,7 @@ pub mod corpus;
 pub mod diff;
 pub mod edit;
 pub mod full;
+pub mod grammar;
 pub mod prompt;
 pub mod starts;
 mod text;

@@ -1,5 +1,8 @@
 //! A source as lines that join to the same bytes again, whatever its line ends.
 
+use similar::DiffOp;
+use similar::algorithms::{Capture, Replace};
+
 /// Lines without their ends. A text whose every line ends in CR LF keeps CR LF, any other LF; a missing last line end stays missing.
 pub(super) struct Text<'a> {
     pub lines: Vec<&'a str>,
@@ -46,4 +49,12 @@ pub(super) fn is_blank(line: &str) -> bool {
 /// Leading white space.
 pub(super) fn indentation(line: &str) -> &str {
     &line[..line.len() - line.trim_start().len()]
+}
+
+/// The steps from `old` to `new` (Myers). Taken without `similar`'s compaction, which may move an insertion of repeated
+/// lines to where it no longer gives `new`.
+pub fn changes(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
+    let mut steps = Replace::new(Capture::new());
+    let Ok(()) = similar::algorithms::myers::diff(&mut steps, old, 0..old.len(), new, 0..new.len());
+    steps.into_inner().into_ops()
 }

@@ -1,8 +1,10 @@
 //! `AdamW` (Loshchilov and Hutter 2019) over flat parameter vectors, with a state that is saved and loaded.
 //!
-//!     p <- p (1 - lr wd)
-//!     m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
-//!     p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+//! ```text
+//! p <- p (1 - lr wd)
+//! m <- b1 m + (1 - b1) g,   v <- b2 v + (1 - b2) g^2
+//! p <- p - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+//! ```
 
 use std::collections::HashMap;
 use std::path::Path;

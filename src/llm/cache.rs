@@ -7,15 +7,13 @@ use rayon::prelude::*;
 
 use super::attention::{Heads, Past};
 use super::decoder::{Decoder, Rows};
-use super::layer::{Kept, norm_heads};
+use super::layer::{Kept, ROWS, norm_heads};
 use super::lora::Lora;
 use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, swiglu, vector};
 use crate::error::{Error, Result};
 
-/// Rows of a matrix product are padded to a multiple of this.
-const ROWS: usize = 6;
 /// Branches whose scores against the prefix are one matrix product.
 const TOGETHER: usize = 8;
 /// Prefix keys are padded to a multiple of this, so that the product reads them where they lie.

@@ -10,8 +10,9 @@ use candle_core::{Device, Tensor, Var};
 
 use super::attention::{Heads, Past, Segment};
 use super::config::DecoderConfig;
-use super::layer::{Adapter, Kept, Layer, LayerOp, Pass, Projection};
+use super::layer::{Adapter, Beside, Kept, Layer, LayerOp, Pass, Projection};
 use super::lora::Lora;
+use super::model_file::ModelFile;
 use super::ops::cross_entropy::{nll, nll_stock};
 use super::ops::floats;
 use super::ops::low_rank::Dropout;
@@ -19,6 +20,8 @@ use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::norm;
 use super::ops::rope::Rope;
 use super::stock::{self, StockPass};
+use super::weight::{self, Part, Weight};
+use crate::config::Dtype;
 use crate::error::{Error, Result};
 
 /// Several sequences laid out flat.
@@ -68,15 +71,30 @@ pub enum Mode {
     },
 }
 
+/// Gives a matrix in its narrow type, by its Hugging Face name.
+type Narrow<'a> = &'a mut dyn FnMut(&str) -> Result<Part>;
+
+fn rows(parts: Vec<Part>) -> Result<weight::Rows> {
+    weight::Rows::new(parts).ok_or_else(|| Error::machine("projections of one input that are of different widths"))
+}
+
 /// A model's weights, frozen.
 pub struct Decoder {
     pub(super) config: DecoderConfig,
-    pub(super) embedding: Tensor,
+    pub(super) embedding: Embedding,
     pub(super) layers: Vec<Arc<Layer>>,
     pub(super) norm: Tensor,
-    /// (width, vocab)
-    pub(super) head: Tensor,
+    pub(super) head: Weight,
     pub(super) stock: bool,
+    pub(super) recompute: bool,
+    pub(super) device: Device,
+}
+
+/// A row a token.
+#[derive(Clone)]
+pub(super) enum Embedding {
+    F32(Tensor),
+    Narrow(Arc<weight::Rows>),
 }
 
 impl Decoder {
@@ -84,7 +102,25 @@ impl Decoder {
     ///
     /// # Errors
     /// When a tensor is missing or of another shape than the settings say.
-    pub fn new(config: &DecoderConfig, mut get: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+    pub fn new(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+        Self::build(config, get, None)
+    }
+
+    /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always. Narrow types are for little memory, so
+    /// tuning then keeps only the input of each layer.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or `dtype` wants blocks and it has none.
+    pub fn open(file: &ModelFile, dtype: Dtype) -> Result<Self> {
+        let mut part = |name: &str| file.narrow(name, dtype);
+        if dtype == Dtype::F32 {
+            return Self::new(file.config(), |name| file.tensor(name));
+        }
+        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part))?;
+        Ok(Self { recompute: true, ..narrow })
+    }
+
+    fn build(config: &DecoderConfig, mut get: impl FnMut(&str) -> Result<Tensor>, mut narrow: Option<Narrow>) -> Result<Self> {
         if !config.heads.is_multiple_of(config.kv_heads) || !config.head_dim.is_multiple_of(2) {
             let shape = format!("{} heads over {} key heads of {} elements", config.heads, config.kv_heads, config.head_dim);
             return Err(Error::input(format!("the model has {shape}, which is not a Llama-like attention")));
@@ -97,18 +133,25 @@ impl Decoder {
             }
             Ok(tensor)
         };
-        let embedding = tensor("model.embed_tokens.weight", &[config.vocab, config.width])?.contiguous()?;
+        let embedding = match &mut narrow {
+            None => Embedding::F32(tensor("model.embed_tokens.weight", &[config.vocab, config.width])?.contiguous()?),
+            Some(narrow) => Embedding::Narrow(Arc::new(rows(vec![narrow("model.embed_tokens.weight")?])?)),
+        };
         let mut layers = Vec::with_capacity(config.layers);
         for i in 0..config.layers {
             let mut joined = |module: &str, parts: &[(&str, usize)], input: usize, bias: bool| -> Result<Projection> {
                 let name = |part: &str, kind: &str| format!("model.layers.{i}.{module}.{part}.{kind}");
-                let weights = parts.iter().map(|(part, out)| tensor(&name(part, "weight"), &[*out, input])).collect::<Result<Vec<_>>>()?;
+                let weight = if let Some(narrow) = &mut narrow {
+                    let parts = parts.iter().map(|(part, _)| narrow(&name(part, "weight"))).collect::<Result<Vec<_>>>()?;
+                    Weight::Narrow(Arc::new(rows(parts)?))
+                } else {
+                    let weights =
+                        parts.iter().map(|(part, out)| tensor(&name(part, "weight"), &[*out, input])).collect::<Result<Vec<_>>>()?;
+                    Weight::F32(Tensor::cat(&weights, 0)?.t()?.contiguous()?)
+                };
                 let biases = if bias { parts } else { &[] };
                 let biases = biases.iter().map(|(part, out)| tensor(&name(part, "bias"), &[*out])).collect::<Result<Vec<_>>>()?;
-                Ok(Projection {
-                    weight: Tensor::cat(&weights, 0)?.t()?.contiguous()?,
-                    bias: if bias { Some(Tensor::cat(&biases, 0)?) } else { None },
-                })
+                Ok(Projection { weight, bias: if bias { Some(Tensor::cat(&biases, 0)?) } else { None }, beside: None })
             };
             let qkv = joined("self_attn", &[("q_proj", query), ("k_proj", kv), ("v_proj", kv)], config.width, config.qkv_bias)?;
             let o = joined("self_attn", &[("o_proj", config.width)], query, false)?;
@@ -124,9 +167,14 @@ impl Decoder {
             layers.push(Arc::new(Layer { input_norm, qkv, head_norms, o, mlp_norm, gate_up, down }));
         }
         let norm = tensor("model.norm.weight", &[config.width])?;
-        let head = if config.tied { embedding.clone() } else { tensor("lm_head.weight", &[config.vocab, config.width])? };
-        let head = head.t()?.contiguous()?;
-        Ok(Self { config: config.clone(), embedding, layers, norm, head, stock: false })
+        let device = norm.device().clone();
+        let head = match (&embedding, &mut narrow) {
+            (Embedding::Narrow(rows), _) if config.tied => Weight::Narrow(rows.clone()),
+            (Embedding::F32(table), _) if config.tied => Weight::F32(table.t()?.contiguous()?),
+            (_, Some(narrow)) => Weight::Narrow(Arc::new(rows(vec![narrow("lm_head.weight")?])?)),
+            (_, None) => Weight::F32(tensor("lm_head.weight", &[config.vocab, config.width])?.t()?.contiguous()?),
+        };
+        Ok(Self { config: config.clone(), embedding, layers, norm, head, stock: false, recompute: false, device })
     }
 
     pub fn config(&self) -> &DecoderConfig {
@@ -135,7 +183,10 @@ impl Decoder {
 
     /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
     pub fn outputs(&self) -> usize {
-        self.head.dims()[1]
+        match &self.head {
+            Weight::F32(head) => head.dims()[1],
+            Weight::Narrow(rows) => rows.count(),
+        }
     }
 
     /// Computes with candle's own operations even where there is a kernel of ours: the reference in tests.
@@ -146,7 +197,7 @@ impl Decoder {
     }
 
     fn uses_stock_ops(&self) -> bool {
-        self.stock || !matches!(self.embedding.device(), Device::Cpu)
+        self.stock || !matches!(self.device, Device::Cpu)
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -157,7 +208,7 @@ impl Decoder {
     pub fn hidden(&self, rows: &Rows, lora: Option<&Lora>, mode: Mode) -> Result<Tensor> {
         self.check(&rows.tokens)?;
         let (n, width) = (rows.len(), self.config.width);
-        let device = self.embedding.device();
+        let device = &self.device;
         let dropout = match (mode, lora) {
             (Mode::Train { dropout_seed }, Some(lora)) if lora.config.dropout > 0.0 => {
                 Some(Dropout { p: lora.config.dropout, seed: dropout_seed })
@@ -167,7 +218,10 @@ impl Decoder {
         let pass = Arc::new(self.pass(rows, lora, dropout));
         if self.uses_stock_ops() {
             let shared = StockPass::new(&pass, n, device)?;
-            let mut x = self.embedding.index_select(&Tensor::new(rows.tokens.as_slice(), device)?, 0)?;
+            let mut x = match &self.embedding {
+                Embedding::F32(table) => table.index_select(&Tensor::new(rows.tokens.as_slice(), device)?, 0)?,
+                Embedding::Narrow(_) => Tensor::from_vec(self.embed(&rows.tokens)?, (n, width), device)?,
+            };
             for (i, layer) in self.layers.iter().enumerate() {
                 let parameters = lora.map(|l| l.layers()[i].as_tensor());
                 x = shared.layer(layer, &x, parameters, pass.dropout_of(i))?;
@@ -217,12 +271,23 @@ impl Decoder {
             segments: rows.segments.clone(),
             adapter: lora.map(|l| l.layout().clone()),
             dropout,
+            recompute: self.recompute,
         }
     }
 
     pub(super) fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let (table, width) = (floats(&self.embedding)?, self.config.width);
-        Ok(tokens.iter().flat_map(|t| &table[*t as usize * width..][..width]).copied().collect())
+        let width = self.config.width;
+        match &self.embedding {
+            Embedding::F32(table) => {
+                let table = floats(table)?;
+                Ok(tokens.iter().flat_map(|t| &table[*t as usize * width..][..width]).copied().collect())
+            }
+            Embedding::Narrow(rows) => {
+                let mut out = vec![0.0; tokens.len() * width];
+                tokens.iter().zip(out.chunks_mut(width)).for_each(|(t, out)| rows.widen_row(*t as usize, out));
+                Ok(out)
+            }
+        }
     }
 
     pub(super) fn check(&self, tokens: &[u32]) -> Result<()> {
@@ -235,7 +300,7 @@ impl Decoder {
 
     /// `hidden (m, width)` from [`Decoder::hidden`], all rows or some; gives (m, vocab).
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(stock::rms_norm(hidden, &self.norm, self.config.rms_eps)?.matmul(&self.head)?)
+        Ok(stock::rms_norm(hidden, &self.norm, self.config.rms_eps)?.matmul(&self.head.tensor()?)?)
     }
 
     /// Logits of hidden rows in plain memory: (m, vocab) flat.
@@ -244,15 +309,7 @@ impl Decoder {
         let m = hidden.len() / width;
         let h = norm::forward(hidden, &floats(&self.norm)?, self.config.rms_eps);
         let mut logits = vec![0.0; m * vocab];
-        matmul(
-            &mut logits,
-            vocab,
-            Into::Overwrite,
-            1.0,
-            View::new(&h, m, width),
-            View::new(&floats(&self.head)?, width, vocab),
-            Threads::All,
-        );
+        matmul(&mut logits, vocab, Into::Overwrite, 1.0, View::new(&h, m, width), self.head.dense()?.view(), Threads::All);
         Ok(logits)
     }
 
@@ -260,25 +317,31 @@ impl Decoder {
     pub fn nll(&self, hidden: &Tensor, at: &[u32], targets: &[u32]) -> Result<Tensor> {
         let chosen = hidden.index_select(&Tensor::new(at, hidden.device())?, 0)?;
         let h = stock::rms_norm(&chosen, &self.norm, self.config.rms_eps)?;
-        Ok(if self.uses_stock_ops() { nll_stock(&h, &self.head, targets)? } else { nll(&h, &self.head, targets)? })
+        Ok(if self.uses_stock_ops() { nll_stock(&h, &self.head.tensor()?, targets)? } else { nll(&h, &self.head, targets)? })
     }
 
-    /// A decoder with the adapter added to its weights, for generation; embedding and output projection are shared.
+    /// A decoder with the adapter added to its weights, for generation; embedding and output projection are shared. Weights of
+    /// narrow types stay as they are, with the adapter beside them.
     pub fn merged(&self, lora: &Lora) -> Result<Self> {
         let layout = lora.layout();
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, parameters) in self.layers.iter().zip(lora.layers()) {
-            let parameters = floats(parameters)?;
+            let parameters = Arc::new(floats(parameters)?.to_vec());
             let merge = |projection: &Projection, low_rank: &Option<super::ops::low_rank::LowRank>| -> Result<Projection> {
                 let Some(low_rank) = low_rank else { return Ok(projection.clone()) };
-                let mut weight = floats(&projection.weight)?.to_vec();
+                let bias = projection.bias.clone();
+                let Weight::F32(base) = &projection.weight else {
+                    let beside = Beside { low_rank: low_rank.clone(), parameters: parameters.clone(), scale: layout.scale };
+                    return Ok(Projection { weight: projection.weight.clone(), bias, beside: Some(beside) });
+                };
+                let mut weight = floats(base)?.to_vec();
                 for (i, part) in low_rank.parts.iter().enumerate() {
                     let a = View::new(&parameters[low_rank.a_of(i)..], low_rank.rank, low_rank.input);
                     let b = View::new(&parameters[part.b..], part.width, low_rank.rank);
                     matmul(&mut weight[part.column..], low_rank.output, Into::Add, layout.scale, a.t(), b.t(), Threads::All);
                 }
-                let weight = Tensor::from_vec(weight, projection.weight.shape(), projection.weight.device())?;
-                Ok(Projection { weight, bias: projection.bias.clone() })
+                let weight = Weight::F32(Tensor::from_vec(weight, base.shape(), base.device())?);
+                Ok(Projection { weight, bias, beside: None })
             };
             layers.push(Arc::new(Layer {
                 qkv: merge(&layer.qkv, &layout.qkv)?,
@@ -289,6 +352,15 @@ impl Decoder {
             }));
         }
         let (embedding, norm, head) = (self.embedding.clone(), self.norm.clone(), self.head.clone());
-        Ok(Self { config: self.config.clone(), embedding, layers, norm, head, stock: self.stock })
+        Ok(Self {
+            config: self.config.clone(),
+            embedding,
+            layers,
+            norm,
+            head,
+            stock: self.stock,
+            recompute: self.recompute,
+            device: self.device.clone(),
+        })
     }
 }

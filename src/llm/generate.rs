@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::cache::Branches;
 use super::decoder::Decoder;
+use super::mask::{Cursor, Mask};
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
 
@@ -53,6 +54,23 @@ pub fn generate(
     sampling: &Sampling,
     watch: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<Vec<Sample>>> {
+    generate_masked(decoder, requests, &[], sampling, watch)
+}
+
+/// [`generate`] with a mask for each request, or none at all. A completion whose mask allows no token more has not ended.
+///
+/// # Errors
+/// See [`generate`].
+pub fn generate_masked(
+    decoder: &Decoder,
+    requests: &[Request],
+    masks: &[Mask],
+    sampling: &Sampling,
+    watch: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Vec<Vec<Sample>>> {
+    if !masks.is_empty() && masks.len() != requests.len() {
+        return Err(Error::machine("there are masks for some requests only"));
+    }
     let context = decoder.config().context;
     for Request { prompt, .. } in requests {
         if prompt.is_empty() || prompt.len() + sampling.max_tokens > context {
@@ -61,7 +79,8 @@ pub fn generate(
         }
     }
     let mut progress = Progress { of: requests.iter().map(|request| request.seeds.len()).sum(), ..Progress::default() };
-    requests.iter().map(|request| answer(decoder, request, sampling, &mut progress, watch)).collect()
+    let each = requests.iter().enumerate();
+    each.map(|(i, request)| answer(decoder, request, masks.get(i), sampling, &mut progress, watch)).collect()
 }
 
 /// A sample that is being written.
@@ -70,11 +89,25 @@ struct Row {
     index: usize,
     rng: ChaCha8Rng,
     sample: Sample,
+    /// Where its mask is.
+    cursor: Option<Cursor>,
+    /// Whether its mask allowed nothing more.
+    is_stuck: bool,
 }
 
 impl Row {
-    fn extend(&mut self, logits: &[f32], sampling: &Sampling) -> Result<()> {
-        let draw = sampling.draw(logits, &mut self.rng)?;
+    fn extend(&mut self, logits: &[f32], sampling: &Sampling, mask: Option<&Mask>) -> Result<()> {
+        let draw = match (mask, &mut self.cursor) {
+            (Some(mask), Some(cursor)) => {
+                let Some(draw) = sampling.draw_allowed(logits, &mask.allowed(cursor), &mut self.rng)? else {
+                    self.is_stuck = true;
+                    return Ok(());
+                };
+                mask.advance(cursor, draw.token);
+                draw
+            }
+            _ => sampling.draw(logits, &mut self.rng)?,
+        };
         self.sample.tokens.push(draw.token);
         self.sample.log_p += draw.log_p;
         self.sample.log_q += draw.log_q;
@@ -83,13 +116,14 @@ impl Row {
     }
 
     fn is_done(&self, sampling: &Sampling) -> bool {
-        self.sample.ended || self.sample.tokens.len() >= sampling.max_tokens
+        self.sample.ended || self.is_stuck || self.sample.tokens.len() >= sampling.max_tokens
     }
 }
 
 fn answer(
     decoder: &Decoder,
     request: &Request,
+    mask: Option<&Mask>,
     sampling: &Sampling,
     progress: &mut Progress,
     watch: &mut dyn FnMut(Progress) -> Result<()>,
@@ -103,10 +137,17 @@ fn answer(
     for start in (0..request.seeds.len()).step_by(BATCH) {
         let end = (start + BATCH).min(request.seeds.len());
         let empty = Sample { tokens: Vec::new(), log_p: 0.0, log_q: 0.0, ended: false };
-        let mut rows: Vec<Row> =
-            (start..end).map(|index| Row { index, rng: ChaCha8Rng::seed_from_u64(request.seeds[index]), sample: empty.clone() }).collect();
+        let mut rows: Vec<Row> = (start..end)
+            .map(|index| Row {
+                index,
+                rng: ChaCha8Rng::seed_from_u64(request.seeds[index]),
+                sample: empty.clone(),
+                cursor: mask.map(Mask::start),
+                is_stuck: false,
+            })
+            .collect();
         let mut branches = Branches::new(decoder, &prefix, rows.len(), sampling.max_tokens);
-        rows.iter_mut().try_for_each(|row| row.extend(first, sampling))?;
+        rows.iter_mut().try_for_each(|row| row.extend(first, sampling, mask))?;
         loop {
             progress.tokens += rows.len();
             let live: Vec<usize> = (0..rows.len()).filter(|&i| !rows[i].is_done(sampling)).collect();
@@ -127,7 +168,7 @@ fn answer(
             let logits = branches.step(&newest)?;
             rows.par_iter_mut()
                 .zip(logits.par_chunks(decoder.outputs()))
-                .map(|(row, logits)| row.extend(logits, sampling))
+                .map(|(row, logits)| row.extend(logits, sampling, mask))
                 .collect::<Result<()>>()?;
         }
     }

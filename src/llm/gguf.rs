@@ -91,10 +91,20 @@ impl Gguf {
     /// # Errors
     /// Where there is no such tensor or it cannot be read.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let (dtype, raw) = self.raw(name)?;
+        let dims = self.tensors[name].dims.clone();
+        Ok(qtensor_from_ggml(dtype, &raw, dims, &Device::Cpu)?.dequantize(&Device::Cpu)?)
+    }
+
+    /// Reads one tensor as it lies in the file.
+    ///
+    /// # Errors
+    /// Where there is no such tensor or it cannot be read.
+    pub fn raw(&self, name: &str) -> Result<(GgmlDType, Vec<u8>)> {
         let info = self.tensors.get(name).ok_or_else(|| self.error(format!("there is no tensor '{name}'")))?;
         let mut raw = vec![0; info.bytes];
         self.file.read_exact_at(&mut raw, info.start).at("read", &self.path)?;
-        Ok(qtensor_from_ggml(info.dtype, &raw, info.dims.clone(), &Device::Cpu)?.dequantize(&Device::Cpu)?)
+        Ok((info.dtype, raw))
     }
 
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::adamw::AdamW;
 use super::adapter::Precision;
@@ -10,6 +11,7 @@ use super::chat::ChatTemplate;
 use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
 use super::lora::Lora;
+use super::mask::{Mask, TokenTrie};
 use super::model_file::ModelFile;
 use super::pack::Example;
 use super::provenance::Provenance;
@@ -17,7 +19,8 @@ use super::sampling::Sampling;
 use super::score::log_p;
 use super::tokenizer::Tokenizer;
 use super::tune::{self, Plan, Schedule, Step, TuneLog};
-use crate::config::{Format, LlmConfig, LoraConfig, Moments, TuneConfig};
+use crate::config::{Format, LlmConfig, LoraConfig, Masking, Moments, TuneConfig};
+use crate::delta::grammar;
 use crate::delta::prompt;
 use crate::error::{Error, Result};
 use crate::home;
@@ -40,6 +43,8 @@ pub struct Llm {
     optimizer: AdamW,
     /// Longest prompt and completion together, in tokens.
     max_context: usize,
+    /// The vocabulary for masks, made when first asked for.
+    trie: OnceLock<Arc<TokenTrie>>,
 }
 
 impl Llm {
@@ -47,7 +52,7 @@ impl Llm {
     pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
         let path = catalogue::find(&config.model)?;
         let file = ModelFile::open(&path)?;
-        let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+        let decoder = Decoder::open(&file, config.dtype)?;
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
@@ -61,7 +66,7 @@ impl Llm {
         let max_context = config.max_context.min(file.config().context);
         let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
         let optimizer = fresh_optimizer(&lora)?;
-        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context })
+        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context, trie: OnceLock::new() })
     }
 
     /// The token ids that ask for a change of `parent`.
@@ -78,10 +83,23 @@ impl Llm {
         Ok(tokens)
     }
 
-    /// Samples of each request, one for each of its seeds. None when `stop` is set meanwhile.
+    /// What may be written of `parent`; None where anything may.
+    pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<Mask> {
+        let trie = || self.trie.get_or_init(|| Arc::new(TokenTrie::new(&self.tokenizer)));
+        if masking == Masking::None { None } else { Mask::of(masking, trie(), format, parent) }
+    }
+
+    /// Which tokens of a completion are valid: see [`grammar::label`].
+    pub fn labels(&self, format: Format, parent: &str, tokens: &[u32]) -> Vec<bool> {
+        let pieces: Vec<Vec<u8>> = tokens.iter().map(|&token| self.tokenizer.token_bytes(token)).collect();
+        grammar::label(format, parent, &pieces, tokens.last() == Some(&self.tokenizer.eos()))
+    }
+
+    /// Samples of each request, one for each of its seeds, under a mask each or none at all. None when `stop` is set meanwhile.
     pub fn generate(
         &self,
         requests: &[Request],
+        masks: &[Mask],
         sampling: &Sampling,
         stop: &AtomicBool,
         on_progress: &mut dyn FnMut(Progress),
@@ -92,7 +110,7 @@ impl Llm {
             on_progress(progress);
             if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
         };
-        match generate::generate(&self.decoder.merged(&self.lora)?, requests, &sampling, &mut watch) {
+        match generate::generate_masked(&self.decoder.merged(&self.lora)?, requests, masks, &sampling, &mut watch) {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
             samples => samples.map(Some),
         }

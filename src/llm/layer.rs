@@ -1,7 +1,9 @@
 //! One decoder layer, forward and backward, as a single node of the graph:
 //!
-//!     h = x + O attention(rope(QKV norm(x)))
-//!     y = h + Down(silu(Gate norm(h)) * Up norm(h))
+//! ```text
+//! h = x + O attention(rope(QKV norm(x)))
+//! y = h + Down(silu(Gate norm(h)) * Up norm(h))
+//! ```
 //!
 //! The weights are frozen: backward gives the gradients of `x (n, width)` and of the layer's adapter parameters only. Of the
 //! forward pass it keeps qkv, the attention's output, h and gate-up; norms and products are computed again.
@@ -16,13 +18,26 @@ use super::ops::low_rank::{Dropout, LowRank};
 use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, slice_of, swiglu};
+use super::weight::Weight;
 
-/// A frozen linear. The weight lies as (in, out), the order both passes are fastest in; several projections of the same input
-/// are one matrix.
+/// Rows of a product in decoding are padded to a multiple of this.
+pub(super) const ROWS: usize = 6;
+
+/// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
 pub struct Projection {
-    pub weight: Tensor,
+    pub weight: Weight,
     pub bias: Option<Tensor>,
+    /// An adapter for good, where the weight's type cannot take it in.
+    pub beside: Option<Beside>,
+}
+
+/// The part of an adapter that belongs to one projection, with the parameters of its layer.
+#[derive(Clone)]
+pub struct Beside {
+    pub low_rank: LowRank,
+    pub parameters: Arc<Vec<f32>>,
+    pub scale: f32,
 }
 
 #[derive(Clone)]
@@ -45,6 +60,8 @@ pub struct Pass {
     pub segments: Vec<Segment>,
     pub adapter: Option<Arc<Layout>>,
     pub dropout: Option<Dropout>,
+    /// Nothing is kept for backward but each layer's input; backward runs its layer forward once more.
+    pub recompute: bool,
 }
 
 /// The adapter of one layer.
@@ -91,7 +108,7 @@ impl Projection {
     }
 
     pub(super) fn frozen(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
-        let (input, output) = self.weight.dims2()?;
+        let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let mut into = into;
         if let Some(bias) = &self.bias {
@@ -104,7 +121,13 @@ impl Projection {
             }
             into = Into::Add;
         }
-        matmul(out, output, into, 1.0, View::new(x, n, input), View::new(&floats(&self.weight)?, input, output), Threads::All);
+        matmul(out, output, into, 1.0, View::new(x, n, input), self.weight.dense()?.view(), Threads::All);
+        if let Some(beside) = &self.beside {
+            // Blocks of one size, so that a row's sums do not depend on how many rows there are.
+            for (x, out) in x.chunks(ROWS * input).zip(out.chunks_mut(ROWS * output)) {
+                beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
+            }
+        }
         Ok(())
     }
 
@@ -118,11 +141,10 @@ impl Projection {
         dp: &mut [f32],
         which: usize,
     ) -> candle_core::Result<Vec<f32>> {
-        let (input, output) = self.weight.dims2()?;
+        let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let mut dx = vec![0.0; x.len()];
-        let weight = floats(&self.weight)?;
-        matmul(&mut dx, input, Into::Overwrite, 1.0, View::new(g, n, output), View::new(&weight, input, output).t(), Threads::All);
+        matmul(&mut dx, input, Into::Overwrite, 1.0, View::new(g, n, output), self.weight.dense()?.view().t(), Threads::All);
         if let Some((part, dropout)) = adapter.parts()[which] {
             part.backward(adapter.parameters, adapter.layout.scale, x, inner, g, &mut dx, dp, dropout);
         }
@@ -134,7 +156,7 @@ impl Layer {
     /// `x (n, width)`; gives `y` and what backward needs.
     pub fn forward(&self, pass: &Pass, x: &[f32], adapter: Option<Adapter>, past: Option<Past>) -> candle_core::Result<(Vec<f32>, Kept)> {
         let heads = pass.heads;
-        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.dim(0)?);
+        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.input()?);
         let n = x.len() / width;
 
         let h = norm::forward(x, &floats(&self.input_norm)?, pass.eps);
@@ -167,7 +189,7 @@ impl Layer {
 
     /// The gradients of `x` and of the adapter's parameters, from `g`, that of `y`.
     pub fn backward(&self, pass: &Pass, x: &[f32], adapter: Adapter, kept: Kept, g: &[f32]) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
-        let (heads, ffn) = (pass.heads, self.down.weight.dim(0)?);
+        let (heads, ffn) = (pass.heads, self.down.weight.input()?);
         let mut dp = vec![0.0; adapter.parameters.len()];
         let Kept { qkv, before_norms, attended, middle, gate_up, inner } = kept;
 
@@ -257,16 +279,22 @@ impl CustomOp2 for LayerOp {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &TensorLayout, s2: &CpuStorage, l2: &TensorLayout) -> candle_core::Result<(CpuStorage, Shape)> {
         let (x, parameters) = (slice_of(s1, l1)?, slice_of(s2, l2)?);
         let (y, kept) = self.layer.forward(&self.pass, x, Some(self.adapter(parameters)?), None)?;
-        *self.kept.lock().expect("no panic holds this lock") = Some(kept);
+        if !self.pass.recompute {
+            *self.kept.lock().expect("no panic holds this lock") = Some(kept);
+        }
         Ok((CpuStorage::F32(y), l1.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, parameters: &Tensor, _y: &Tensor, g: &Tensor) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let Some(kept) = self.kept.lock().expect("no panic holds this lock").take() else {
-            candle_core::bail!("backward of a decoder layer runs once: its activations are freed as it goes")
-        };
         let g = g.contiguous()?;
         let (x_floats, parameters_floats, g) = (floats(x)?, floats(parameters)?, floats(&g)?);
+        let kept = if self.pass.recompute {
+            self.layer.forward(&self.pass, &x_floats, Some(self.adapter(&parameters_floats)?), None)?.1
+        } else if let Some(kept) = self.kept.lock().expect("no panic holds this lock").take() {
+            kept
+        } else {
+            candle_core::bail!("backward of a decoder layer runs once: its activations are freed as it goes")
+        };
         let (dx, dp) = self.layer.backward(&self.pass, &x_floats, self.adapter(&parameters_floats)?, kept, &g)?;
         let dx = Tensor::from_vec(dx, x.shape(), x.device())?;
         Ok((Some(dx), Some(Tensor::from_vec(dp, parameters.shape(), parameters.device())?)))

@@ -3,16 +3,16 @@
 use serde::Serialize;
 
 use super::config::DecoderConfig;
-use crate::config::LoraConfig;
+use crate::config::{Dtype, LoraConfig};
 
 /// In bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// The frozen weights in f32.
+    /// The frozen weights, as they are kept.
     pub weights: u64,
     /// The adapter, its gradient and AdamW's two moments.
     pub adapter: u64,
-    /// Generation: the layers with the adapter merged in, and keys and values of a prompt and its samples.
+    /// Generation: the layers with the adapter merged in (of f32 weights), and keys and values of a prompt and its samples.
     pub generation: u64,
     /// Tuning: what one forward pass leaves for its backward pass, and the logits.
     pub tuning: u64,
@@ -24,9 +24,9 @@ const BRANCHES: u64 = 16;
 const LOGIT_ROWS: u64 = 96;
 
 impl Memory {
-    /// `context` is the longest prompt and completion together; `pass` the tokens of a forward and backward pass.
+    /// `stored` is the size of the weights on disk, `context` the longest prompt and completion together; `pass` the tokens of a forward and backward pass.
     #[must_use]
-    pub fn of(model: &DecoderConfig, lora: &LoraConfig, context: usize, pass: usize) -> Self {
+    pub fn of(model: &DecoderConfig, lora: &LoraConfig, dtype: Dtype, stored: u64, context: usize, pass: usize) -> Self {
         let n = |x: usize| x as u64;
         let (width, ffn, layers, vocab) = (n(model.width), n(model.ffn), n(model.layers), n(model.vocab));
         let (query, kv) = (n(model.heads * model.head_dim), n(model.kv_heads * model.head_dim));
@@ -43,12 +43,25 @@ impl Memory {
         let kept = 2 * width + qkv + query + n(model.heads) + 2 * ffn + rank * n(lora.targets.len());
         // The gradients of the widest part of the layer in progress.
         let passing = 2 * width + 5 * ffn;
-        Self {
+        let tables = if model.tied { 1 } else { 2 };
+        let weights = match dtype {
             // The embedding, and the output layer laid out for products.
-            weights: 4 * (layers * projections + 2 * vocab * width),
+            Dtype::F32 => 4 * (layers * projections + 2 * vocab * width),
+            Dtype::Bf16 => 2 * (layers * projections + tables * vocab * width),
+            Dtype::Quantized => stored,
+        };
+        // The layers with the adapter merged in; or the largest matrix as f32.
+        let (merged, widened) = match dtype {
+            Dtype::F32 => (layers * projections, 0),
+            _ => (0, (vocab * width).max(2 * width * ffn)),
+        };
+        // With narrow weights the layers' inputs, and one layer at a time.
+        let activations = if dtype == Dtype::F32 { layers * kept } else { layers * width + kept };
+        Self {
+            weights,
             adapter: 4 * 4 * adapter,
-            generation: 4 * layers * (projections + 2 * kv * n(context) * (BRANCHES + 2)),
-            tuning: 4 * (n(pass) * (layers * kept + passing) + LOGIT_ROWS * vocab),
+            generation: 4 * (merged + widened + layers * 2 * kv * n(context) * (BRANCHES + 2)),
+            tuning: 4 * (n(pass) * (activations + passing) + LOGIT_ROWS * vocab + widened),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod hub;
 pub mod imported;
 pub mod layer;
 pub mod lora;
+pub mod mask;
 pub mod memory;
 pub mod merge;
 pub mod model_file;
@@ -29,5 +30,6 @@ pub mod score;
 pub mod stock;
 pub mod tokenizer;
 pub mod tune;
+pub mod weight;
 
 pub use hosted::Llm;

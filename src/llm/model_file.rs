@@ -19,6 +19,8 @@ use super::folder::Folder;
 use super::gguf::{Gguf, Value};
 use super::hub::repo_of;
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
+use super::weight::Part;
+use crate::config::Dtype;
 use crate::error::{AtPath, Error, Result};
 
 /// An open model; weights are read when asked for.
@@ -147,8 +149,7 @@ impl ModelFile {
     /// # Errors
     /// Where the model has no such weight or the file cannot be read.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let weight = weights(&self.config).into_iter().find(|weight| weight.hugging_face == name);
-        let weight = weight.ok_or_else(|| Error::machine(format!("{} has no weight {name}", self.path().display())))?;
+        let weight = self.weight(name)?;
         match &self.source {
             Source::Folder(folder) => folder.tensor(name),
             Source::Gguf(gguf) => match weight.interleaved {
@@ -156,6 +157,34 @@ impl ModelFile {
                 Some(heads) => rotate_halves(&gguf.tensor(&weight.gguf)?, heads),
             },
         }
+    }
+
+    /// A matrix in a narrow type, its rows in Hugging Face's order.
+    ///
+    /// # Errors
+    /// Where the model has no such matrix, the file cannot be read, or its blocks are wanted and it has none.
+    pub fn narrow(&self, name: &str, dtype: Dtype) -> Result<Part> {
+        if dtype != Dtype::Quantized {
+            return Ok(Part::bf16(&self.tensor(name)?)?);
+        }
+        let Source::Gguf(gguf) = &self.source else {
+            return Err(self.error("its weights are not quantised").hint("set llm.dtype to bf16 or f32, or use a GGUF file of the model"));
+        };
+        let weight = self.weight(name)?;
+        let (dtype, bytes) = gguf.raw(&weight.gguf)?;
+        let part = match weight.dims[..] {
+            [rows, columns] => Part::new(dtype, rows, columns, &bytes),
+            _ => None,
+        };
+        let part = part.ok_or_else(|| self.error(format!("the tensor {} is no matrix of whole blocks", weight.gguf)))?;
+        Ok(match weight.interleaved {
+            None => part,
+            Some(heads) => {
+                // From rows in the order (head, j, s) to (head, s, j).
+                let (head, half) = (part.rows / heads, part.rows / heads / 2);
+                part.reordered(|row| row / head * head + row % half * 2 + row % head / half)
+            }
+        })
     }
 
     /// # Errors
@@ -192,6 +221,11 @@ impl ModelFile {
                 ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
             }
         }
+    }
+
+    fn weight(&self, name: &str) -> Result<Weight> {
+        let weight = weights(&self.config).into_iter().find(|weight| weight.hugging_face == name);
+        weight.ok_or_else(|| Error::machine(format!("{} has no weight {name}", self.path().display())))
     }
 
     fn check_weights(&self) -> Result<()> {

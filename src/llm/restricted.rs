@@ -3,26 +3,41 @@
 
 use candle_core::Tensor;
 
-use super::decoder::Decoder;
-use crate::error::Result;
+use super::decoder::{Decoder, Embedding};
+use super::weight::Weight;
+use crate::error::{Error, Result};
 
 impl Decoder {
-    /// Tokens are renamed: `inputs[i]` becomes `i`, and only `0..outputs` can be said. The layers are shared.
+    /// Tokens are renamed: `inputs[i]` becomes `i`, and only `0..outputs` can be said. The layers are shared; what is left of
+    /// embedding and output projection is kept as f32 whatever the type of the rest.
     ///
     /// # Errors
-    /// When a token is outside the vocabulary.
+    /// When a token is outside the vocabulary, or more outputs than inputs are asked for.
     pub fn restricted(&self, inputs: &[u32], outputs: usize) -> Result<Self> {
         self.check(inputs)?;
-        let ids = Tensor::new(inputs, self.embedding.device())?;
-        let mut config = self.config().clone();
+        let Some(said) = inputs.get(..outputs) else {
+            return Err(Error::machine(format!("{outputs} outputs of {} tokens", inputs.len())));
+        };
+        let mut config = self.config.clone();
         config.vocab = inputs.len();
+        let embedding = Tensor::from_vec(self.embed(inputs)?, (inputs.len(), config.width), &self.device)?;
+        let head = match &self.head {
+            Weight::F32(head) => head.index_select(&Tensor::new(said, &self.device)?, 1)?.contiguous()?,
+            Weight::Narrow(rows) => {
+                let mut columns = vec![0.0; outputs * config.width];
+                said.iter().zip(columns.chunks_mut(config.width)).for_each(|(t, column)| rows.widen_row(*t as usize, column));
+                Tensor::from_vec(columns, (outputs, config.width), &self.device)?.t()?.contiguous()?
+            }
+        };
         Ok(Self {
-            config,
-            embedding: self.embedding.index_select(&ids, 0)?,
+            embedding: Embedding::F32(embedding),
             layers: self.layers.clone(),
             norm: self.norm.clone(),
-            head: self.head.index_select(&ids.narrow(0, 0, outputs)?, 1)?.contiguous()?,
+            head: Weight::F32(head),
             stock: self.stock,
+            recompute: self.recompute,
+            device: self.device.clone(),
+            config,
         })
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! The model is `p = softmax(l)`. The sampling distribution is `q = softmax(l / temperature)` cut to the fewest most likely tokens
 //! whose mass reaches `top_p`, scaled to sum to 1. With temperature 1 and `top_p` 1 both are the same, to the last bit.
+//! Under a mask, q is the same over the tokens that are allowed; p stays the model's.
 
 use rand::Rng;
 
+use super::mask::Allowed;
 use crate::error::{Error, Result};
 
 /// How completions are drawn and when they end.
@@ -32,29 +34,101 @@ impl Sampling {
     /// # Errors
     /// Where a logit is not a finite number.
     pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> Result<Draw> {
+        let model = Model::new(logits)?;
+        let u: f64 = rng.random();
+        if self.is_the_model() {
+            let token = inverse(&model.weights, u * model.total);
+            let log_p = model.log_p(logits[token]);
+            return Ok(Draw { token: token as u32, log_p, log_q: log_p });
+        }
+        let q = self.weights(logits, model.most, None);
+        let total: f64 = q.iter().sum();
+        let token = inverse(&q, u * total);
+        Ok(Draw { token: token as u32, log_p: model.log_p(logits[token]), log_q: self.log_q(logits[token], model.most, total) })
+    }
+
+    /// Draws one of the tokens that are allowed, or none where none is; takes one number from `rng`.
+    ///
+    /// # Errors
+    /// See [`Sampling::draw`].
+    pub fn draw_allowed(&self, logits: &[f32], allowed: &Allowed, rng: &mut impl Rng) -> Result<Option<Draw>> {
+        let model = Model::new(logits)?;
+        let u: f64 = rng.random();
+        let Some(most) = most_allowed(logits, allowed) else { return Ok(None) };
+        let q = self.weights(logits, most, Some(allowed));
+        let total: f64 = q.iter().sum();
+        let token = inverse(&q, u * total);
+        Ok(Some(Draw { token: token as u32, log_p: model.log_p(logits[token]), log_q: self.log_q(logits[token], most, total) }))
+    }
+
+    /// `(log p, log q)` of a token; log q is minus infinity of one that would not be drawn.
+    ///
+    /// # Errors
+    /// See [`Sampling::draw`].
+    pub fn log_probabilities(&self, logits: &[f32], allowed: &Allowed, token: u32) -> Result<(f64, f64)> {
+        let log_p = Model::new(logits)?.log_p(logits[token as usize]);
+        let Some(most) = most_allowed(logits, allowed).filter(|_| allowed.contains(token)) else { return Ok((log_p, f64::NEG_INFINITY)) };
+        let q = self.weights(logits, most, Some(allowed));
+        let log_q = if q[token as usize] > 0.0 { self.log_q(logits[token as usize], most, q.iter().sum()) } else { f64::NEG_INFINITY };
+        Ok((log_p, log_q))
+    }
+
+    fn is_the_model(&self) -> bool {
+        self.temperature == 1.0 && self.top_p >= 1.0
+    }
+
+    /// `exp((l - most) / temperature)` of the tokens that may be drawn, 0 of the others.
+    fn weights(&self, logits: &[f32], most: f64, allowed: Option<&Allowed>) -> Vec<f64> {
+        let weight = |logit: f32| ((f64::from(logit) - most) / self.temperature).exp();
+        let mut weights: Vec<f64> = match allowed {
+            None => logits.iter().map(|&logit| weight(logit)).collect(),
+            Some(allowed) => {
+                let mut weights = vec![0.0; logits.len()];
+                for token in allowed.tokens(logits.len()) {
+                    weights[token] = weight(logits[token]);
+                }
+                weights
+            }
+        };
+        if self.top_p < 1.0 {
+            nucleus(&mut weights, self.top_p);
+        }
+        weights
+    }
+
+    fn log_q(&self, logit: f32, most: f64, total: f64) -> f64 {
+        (f64::from(logit) - most) / self.temperature - total.ln()
+    }
+}
+
+/// softmax of the logits.
+struct Model {
+    most: f64,
+    weights: Vec<f64>,
+    total: f64,
+}
+
+impl Model {
+    fn new(logits: &[f32]) -> Result<Self> {
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         if !most.is_finite() || logits.iter().any(|logit| logit.is_nan()) {
             return Err(Error::machine("the model's logits are not finite"));
         }
         let most = f64::from(most);
-        let weights = |temperature: f64| -> Vec<f64> { logits.iter().map(|&l| ((f64::from(l) - most) / temperature).exp()).collect() };
-        let p = weights(1.0);
-        let p_total: f64 = p.iter().sum();
-        let u: f64 = rng.random();
-        if self.temperature == 1.0 && self.top_p >= 1.0 {
-            let token = inverse(&p, u * p_total);
-            let log_p = f64::from(logits[token]) - most - p_total.ln();
-            return Ok(Draw { token: token as u32, log_p, log_q: log_p });
-        }
-        let mut q = weights(self.temperature);
-        if self.top_p < 1.0 {
-            nucleus(&mut q, self.top_p);
-        }
-        let q_total: f64 = q.iter().sum();
-        let token = inverse(&q, u * q_total);
-        let shifted = f64::from(logits[token]) - most;
-        Ok(Draw { token: token as u32, log_p: shifted - p_total.ln(), log_q: shifted / self.temperature - q_total.ln() })
+        let weights: Vec<f64> = logits.iter().map(|&logit| (f64::from(logit) - most).exp()).collect();
+        let total = weights.iter().sum();
+        Ok(Self { most, weights, total })
     }
+
+    fn log_p(&self, logit: f32) -> f64 {
+        f64::from(logit) - self.most - self.total.ln()
+    }
+}
+
+/// The largest finite logit that is allowed.
+fn most_allowed(logits: &[f32], allowed: &Allowed) -> Option<f64> {
+    let most = allowed.tokens(logits.len()).map(|token| logits[token]).fold(f32::NEG_INFINITY, f32::max);
+    most.is_finite().then_some(f64::from(most))
 }
 
 /// The first index at which the running sum exceeds `target`; rounding at the very end gives the last weight that is not zero.

@@ -6,6 +6,7 @@ use candle_core::{D, Device, Result, Tensor};
 use super::attention::Segment;
 use super::layer::{Layer, Pass, Projection};
 use super::lora::Layout;
+use super::ops::floats;
 use super::ops::low_rank::{Dropout, LowRank};
 
 /// What all layers of one pass share, as tensors.
@@ -79,9 +80,14 @@ fn linear(
     dropout: Option<Dropout>,
     stream: u64,
 ) -> Result<Tensor> {
-    let mut y = x.matmul(&projection.weight)?;
+    let mut y = x.matmul(&projection.weight.tensor()?)?;
     if let Some(bias) = &projection.bias {
         y = y.broadcast_add(bias)?;
+    }
+    if let Some(beside) = &projection.beside {
+        let (x, mut add) = (x.contiguous()?, vec![0.0; y.elem_count()]);
+        beside.low_rank.forward(&beside.parameters, beside.scale, &floats(&x)?, &mut add, None);
+        y = (&y + Tensor::from_vec(add, y.shape(), y.device())?)?;
     }
     let Some((layout, parameters)) = adapter else { return Ok(y) };
     let Some(low_rank) = part(layout) else { return Ok(y) };

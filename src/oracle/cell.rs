@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use rand::Rng;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -18,8 +19,9 @@ pub const WORDS: [&str; 5] = ["none", "skip", "one", "three", "pool"];
 /// How many cells there are: 5^6.
 pub const CELLS: usize = WORDS.len().pow(EDGES as u32);
 
-/// The operation of each edge, as an index into [`WORDS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// The operation of each edge, as an index into [`WORDS`]. Stored as its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Cell([u8; EDGES]);
 
 impl Cell {
@@ -65,19 +67,40 @@ impl Cell {
         Self::at(rng.random_range(0..CELLS))
     }
 
+    /// The cell with another operation on one edge.
+    #[must_use]
+    pub fn with(mut self, edge: usize, operation: usize) -> Self {
+        assert!(operation < WORDS.len(), "there are {} operations", WORDS.len());
+        self.0[edge] = operation as u8;
+        self
+    }
+
     /// A uniform cell among those that differ in one edge.
+    #[must_use]
     pub fn mutated(self, rng: &mut impl Rng) -> Self {
-        let mut mutant = self;
         let edge = rng.random_range(0..EDGES);
-        let other = rng.random_range(0..WORDS.len() as u8 - 1);
-        mutant.0[edge] = other + u8::from(other >= self.0[edge]);
-        mutant
+        let other = rng.random_range(0..WORDS.len() - 1);
+        self.with(edge, other + usize::from(other >= usize::from(self.0[edge])))
     }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.map(|operation| WORDS[usize::from(operation)]).join(" "))
+    }
+}
+
+impl From<Cell> for String {
+    fn from(cell: Cell) -> Self {
+        cell.to_string()
+    }
+}
+
+impl TryFrom<String> for Cell {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 

@@ -136,6 +136,15 @@ impl Process {
             return Some(Err(self.post_mortem()));
         }
         loop {
+            // A network of very short epochs never leaves a tick without a line, so these do not wait for one.
+            if abort.load(Ordering::Relaxed) {
+                self.end();
+                return None;
+            }
+            if start.elapsed() > deadline.saturating_add(GRACE) {
+                self.end();
+                return Some(Err(Failure::Deadline { seconds }));
+            }
             match self.lines.recv_timeout(TICK) {
                 Ok(line) => match serde_json::from_str(&line) {
                     Ok(Reply::Epoch { id, epoch }) => {
@@ -149,16 +158,7 @@ impl Process {
                     }
                 },
                 Err(RecvTimeoutError::Disconnected) => return Some(Err(self.post_mortem())),
-                Err(RecvTimeoutError::Timeout) if abort.load(Ordering::Relaxed) => {
-                    self.end();
-                    return None;
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if start.elapsed() > deadline.saturating_add(GRACE) {
-                        self.end();
-                        return Some(Err(Failure::Deadline { seconds }));
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, ReportData, StartNetwork, Tuning};
-use crate::best;
 use crate::config::{Policy, RunConfig};
 use crate::error::Result;
 use crate::proxy;
@@ -159,7 +158,11 @@ fn show_candidates(
 
 /// The best candidate and its parents up to its start network, youngest first.
 fn ancestors(store: &Store, candidates: &[record::Candidate]) -> Result<Vec<(NetworkId, Option<record::Candidate>)>> {
-    let Some((id, _)) = best::of(store)? else { return Ok(Vec::new()) };
+    let quality = store.qualities()?;
+    let ranked = candidates.iter().filter_map(|c| Some((c.id(), *quality.get(&c.id())?)));
+    // The earliest of equal ones: `max_by` gives the last, so they come in reverse.
+    let best = ranked.rev().max_by(|a, b| a.1.total_cmp(&b.1));
+    let Some((id, _)) = best else { return Ok(Vec::new()) };
     let mut chain = Vec::new();
     let mut next = Some(id);
     while let Some(id) = next {
@@ -172,7 +175,6 @@ fn ancestors(store: &Store, candidates: &[record::Candidate]) -> Result<Vec<(Net
 
 fn best(store: &Store, candidates: &[record::Candidate]) -> Result<Option<Best>> {
     let chain = ancestors(store, candidates)?;
-    // A run whose start network is still the best has no best candidate to show.
     let (Some((id, Some(candidate))), Some((start, _))) = (chain.first(), chain.last()) else { return Ok(None) };
     let network = store.network(id)?;
     let trainings: Vec<_> = store.trainings()?.into_iter().filter(|t| t.network == *id && !t.repeat).collect();

@@ -6,6 +6,8 @@ mod chats;
 mod folders;
 mod imports;
 mod malformed;
+#[cfg(feature = "hub")]
+mod pull;
 mod tokens;
 mod weights;
 

@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::gguf::Gguf;
+use eliteloop::llm::weight::{Part, Rows};
 
 use crate::built::Built;
 use crate::{golden, real};
@@ -68,6 +69,16 @@ fn every_type_is_dequantised_as_by_the_gguf_package() {
     assert_eq!(cases.len(), 11);
     for case in cases {
         let ours = gguf.tensor(case["type"].as_str().unwrap()).unwrap().to_vec1::<f32>().unwrap();
+        // The same blocks as rows, the way frozen weights are kept.
+        let (dtype, raw) = gguf.raw(case["type"].as_str().unwrap()).unwrap();
+        let count = ours.len() / dtype.block_size().max(32);
+        let columns = ours.len() / count;
+        let rows = Rows::new(vec![Part::new(dtype, count, columns, &raw).unwrap()]).unwrap();
+        assert_eq!(rows.widen(), ours, "{dtype:?}");
+        let mut last = vec![0.0; columns];
+        rows.widen_row(count - 1, &mut last);
+        assert_eq!(last, ours[(count - 1) * columns..], "{dtype:?}");
+        assert!(Part::new(dtype, count + 1, columns, &raw).is_none());
         for (ours, theirs) in ours.iter().zip(case["values"].as_array().unwrap()) {
             let theirs = theirs.as_f64().unwrap() as f32;
             assert!((ours - theirs).abs() <= 1e-6 * theirs.abs().max(0.1), "{}: {ours} is not {theirs}", case["type"]);

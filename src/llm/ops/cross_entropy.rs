@@ -5,18 +5,19 @@
 
 use std::sync::Mutex;
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 use super::matmul::{Into, Threads, View, matmul};
-use super::{floats, slice_of, vector};
+use super::{slice_of, vector};
+use crate::llm::weight::Weight;
 
 /// Rows whose logits exist at one time.
 const ROWS: usize = 96;
 
 /// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`.
-pub fn nll(h: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    let (m, vocab) = (h.dim(0)?, head.dim(1)?);
+pub fn nll(h: &Tensor, head: &Weight, targets: &[u32]) -> Result<Tensor> {
+    let (m, vocab) = (h.dim(0)?, head.output()?);
     if m != targets.len() || targets.iter().any(|t| *t as usize >= vocab) {
         bail!("{m} rows of logits over {vocab} entries do not fit {} targets", targets.len());
     }
@@ -34,7 +35,7 @@ pub fn nll_stock(h: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
 }
 
 struct CrossEntropy {
-    head: Tensor,
+    head: Weight,
     targets: Vec<u32>,
     wanted: bool,
     /// `d nll_i / d h_i`, row by row.
@@ -47,9 +48,9 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (h, (m, width), vocab) = (slice_of(storage, layout)?, layout.shape().dims2()?, self.head.dim(1)?);
-        let head = floats(&self.head)?;
-        let head = View::new(&head, width, vocab);
+        let (h, (m, width), vocab) = (slice_of(storage, layout)?, layout.shape().dims2()?, self.head.output()?);
+        let head = self.head.dense()?;
+        let head = head.view();
         let mut nll = vec![0.0; m];
         let mut gradient = vec![0.0; if self.wanted { m * width } else { 0 }];
         let mut logits = vec![0.0; ROWS.min(m) * vocab];
@@ -74,7 +75,7 @@ impl CustomOp1 for CrossEntropy {
             }
         }
         if self.wanted {
-            *self.gradient.lock().expect("no panic holds this lock") = Some(Tensor::from_vec(gradient, (m, width), self.head.device())?);
+            *self.gradient.lock().expect("no panic holds this lock") = Some(Tensor::from_vec(gradient, (m, width), &Device::Cpu)?);
         }
         Ok((CpuStorage::F32(nll), m.into()))
     }

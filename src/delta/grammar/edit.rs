@@ -1,0 +1,239 @@
+//! The numbered edits that apply to a parent.
+//!
+//! A line that starts with a digit is a header whose numbers are in range and not before the edits above; any other line is given,
+//! at an indentation that can be moved to where the edit stands.
+
+use super::Grammar;
+use super::given::Given;
+
+/// Blanks and tabs, at most 64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Indent {
+    len: u8,
+    /// Bit i: the i-th character is a tab.
+    tabs: u64,
+}
+
+const LONGEST: u8 = 64;
+
+impl Indent {
+    /// The end of `indentation` that is blanks and tabs: only the end is ever taken off.
+    pub fn of(indentation: &str) -> Self {
+        let end = indentation.bytes().rev().take(usize::from(LONGEST)).take_while(|b| matches!(b, b' ' | b'\t')).count();
+        indentation.bytes().skip(indentation.len() - end).fold(Self::default(), |indent, byte| indent.with(byte).unwrap_or(indent))
+    }
+
+    fn with(self, byte: u8) -> Option<Self> {
+        (self.len < LONGEST).then(|| Self { len: self.len + 1, tabs: self.tabs | u64::from(byte == b'\t') << self.len })
+    }
+
+    fn starts_with(self, first: Self) -> bool {
+        self.len >= first.len && (self.tabs ^ first.tabs) & low(first.len) == 0
+    }
+
+    /// What `self` has after `first`, which it starts with.
+    fn after(self, first: Self) -> Self {
+        Self { len: self.len - first.len, tabs: self.tabs.checked_shr(u32::from(first.len)).unwrap_or(0) }
+    }
+
+    fn ends_with(self, end: Self) -> bool {
+        self.len >= end.len && self.after(Self { len: self.len - end.len, tabs: 0 }).tabs == end.tabs
+    }
+
+    /// Whether a line at this indentation can be given where the first one is at `first` and is moved to `base`.
+    fn fits(self, first: Self, base: Self) -> bool {
+        self.starts_with(first) || (first.starts_with(self) && base.ends_with(first.after(self)))
+    }
+}
+
+/// The lowest `n` bits.
+fn low(n: u8) -> u64 {
+    1_u64.checked_shl(u32::from(n)).map_or(u64::MAX, |bit| bit - 1)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Lines of the parent that edits have dealt with.
+    done: u16,
+    edit: Option<Edit>,
+    line: Line,
+}
+
+/// The edit whose lines are being given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Edit {
+    base: Indent,
+    /// Of the first line given that is not blank.
+    first: Option<Indent>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Line {
+    Start,
+    /// `5`, or `5-8` with its first number known.
+    Number {
+        first: Option<u16>,
+        value: u16,
+    },
+    Dash {
+        first: u16,
+    },
+    Plus {
+        after: u16,
+    },
+    /// A carriage return after a header.
+    Closed {
+        start: u16,
+        end: u16,
+    },
+    /// White space so far.
+    Indentation(Indent),
+    /// A carriage return after white space.
+    Blank,
+    Code(Given),
+}
+
+impl State {
+    pub fn new() -> Self {
+        Self { done: 0, edit: None, line: Line::Start }
+    }
+
+    pub fn within_line(self) -> Self {
+        match self.line {
+            Line::Code(_) => Self { done: 0, edit: None, line: self.line },
+            _ => self,
+        }
+    }
+
+    pub fn is_complete(self, grammar: &Grammar) -> bool {
+        match self.line {
+            Line::Code(given) => given.is_complete(),
+            Line::Start | Line::Indentation(_) | Line::Blank => self.edit.is_some(),
+            line => grammar.header(self.done, line).is_some(),
+        }
+    }
+}
+
+impl Grammar {
+    pub(super) fn step_edit(&self, state: State, byte: u8) -> Option<State> {
+        let last = self.lines.len() as u16;
+        let at = |line: Line| Some(State { line, ..state });
+        match (state.line, byte) {
+            (Line::Start, b'0'..=b'9') => {
+                let value = u16::from(byte - b'0');
+                starts_a_number(value, state.done, last).then_some(State { line: Line::Number { first: None, value }, ..state })
+            }
+            (Line::Number { first, value }, b'0'..=b'9') => {
+                // A number that goes on is far below the limit: it starts one that is at most the number of lines.
+                let value = (value > 0).then(|| u32::from(value) * 10 + u32::from(byte - b'0'))?;
+                let value = u16::try_from(value).ok()?;
+                let from = first.unwrap_or(state.done);
+                starts_a_number(value, from, last).then_some(State { line: Line::Number { first, value }, ..state })
+            }
+            (Line::Number { first: None, value }, b'+') if value >= state.done => at(Line::Plus { after: value }),
+            (Line::Number { first: None, value }, b'-') if value > state.done => at(Line::Dash { first: value }),
+            (Line::Dash { first }, b'1'..=b'9') => {
+                let value = u16::from(byte - b'0');
+                starts_a_number(value, first, last).then_some(State { line: Line::Number { first: Some(first), value }, ..state })
+            }
+            (Line::Number { .. } | Line::Plus { .. } | Line::Closed { .. }, b'\n') => {
+                let (start, end) = self.header(state.done, state.line)?;
+                Some(State { done: end, edit: Some(Edit { base: self.base(start, end), first: None }), line: Line::Start })
+            }
+            (Line::Number { .. } | Line::Plus { .. }, b'\r') => {
+                let (start, end) = self.header(state.done, state.line)?;
+                at(Line::Closed { start, end })
+            }
+            (Line::Number { .. } | Line::Plus { .. } | Line::Closed { .. } | Line::Dash { .. }, _) => None,
+            (Line::Code(given), b'\n') => given.is_complete().then_some(State { line: Line::Start, ..state }),
+            (Line::Code(given), _) => at(Line::Code(given.step(byte)?)),
+            (Line::Start | Line::Indentation(_) | Line::Blank, _) => {
+                let edit = state.edit?;
+                let indent = match state.line {
+                    Line::Indentation(indent) => indent,
+                    _ => Indent::default(),
+                };
+                match (state.line, byte) {
+                    (_, b'\n') => at(Line::Start),
+                    (Line::Blank, _) => None,
+                    (_, b'\r') => at(Line::Blank),
+                    (_, b' ' | b'\t') => at(Line::Indentation(indent.with(byte)?)),
+                    (_, 0x21..=0x7E) => {
+                        let first = edit.first.unwrap_or(indent);
+                        let line = Line::Code(Given::new(self.lines_given).step(byte)?);
+                        indent.fits(first, edit.base).then_some(State { edit: Some(Edit { first: Some(first), ..edit }), line, ..state })
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// The lines `start..end` (from 0) that the header speaks of; none where it is not whole or goes back.
+    fn header(&self, done: u16, line: Line) -> Option<(u16, u16)> {
+        match line {
+            Line::Number { first, value } => {
+                let first = first.unwrap_or(value);
+                (first > done && value >= first && usize::from(value) <= self.lines.len()).then(|| (first - 1, value))
+            }
+            Line::Plus { after } => Some((after, after)),
+            Line::Closed { start, end } => Some((start, end)),
+            _ => None,
+        }
+    }
+
+    fn base(&self, start: u16, end: u16) -> Indent {
+        let replaced = &self.indents[usize::from(start)..usize::from(end)];
+        replaced.iter().find_map(|indent| *indent).unwrap_or(self.insertions[usize::from(start)])
+    }
+}
+
+/// Whether `value` is, or starts, a number from `from` to `last`.
+fn starts_a_number(value: u16, from: u16, last: u16) -> bool {
+    let (mut low, mut high) = (u32::from(value), u32::from(value));
+    while low <= u32::from(last) {
+        if low.max(u32::from(from)) <= high.min(u32::from(last)) {
+            return true;
+        }
+        if value == 0 {
+            return false;
+        }
+        (low, high) = (low * 10, high * 10 + 9);
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_start_as_their_digits_say() {
+        for (from, last) in [(0, 0), (0, 7), (12, 345), (7, 12), (98, 103), (5, 5)] {
+            for value in 0..1500_u16 {
+                let text = value.to_string();
+                let expected = (from..=last).any(|n: u16| n.to_string().starts_with(&text));
+                assert_eq!(starts_a_number(value, from, last), expected, "{value} for {from} to {last}");
+            }
+        }
+    }
+
+    #[test]
+    fn indentation_fits_where_strings_say_so() {
+        let all: Vec<String> = (0..5)
+            .flat_map(|n| (0..1 << n).map(move |bits| (0..n).map(|i| if bits >> i & 1 == 1 { '\t' } else { ' ' }).collect()))
+            .collect();
+        for own in &all {
+            for first in &all {
+                for base in &all {
+                    let expected =
+                        own.starts_with(first.as_str()) || first.strip_prefix(own.as_str()).is_some_and(|more| base.ends_with(more));
+                    assert_eq!(Indent::of(own).fits(Indent::of(first), Indent::of(base)), expected, "{own:?} {first:?} {base:?}");
+                }
+            }
+        }
+        let long = "\t".repeat(70);
+        assert_eq!(Indent::of(&long).len, LONGEST);
+        assert!(Indent::of(&long).ends_with(Indent::of(&long)) && Indent::of(&long).fits(Indent::of(&long), Indent::default()));
+    }
+}

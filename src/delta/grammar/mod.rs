@@ -1,0 +1,145 @@
+//! The grammar of all deltas of a format that apply to one parent, byte by byte.
+//!
+//! A [`Grammar`] is an automaton over bytes whose states are small values, so a walk over a trie of tokens says which tokens may
+//! come next. That a context stands at one place only, or that a line's indentation fits the edit's, is not context-free:
+//! the state carries it. What no state can say in advance (that the result differs from the parent) is checked where the delta would
+//! end, by applying it. So a delta that the grammar lets end applies.
+//!
+//! The grammar leaves out a few deltas that would apply too, because no model writes them and they would lead a sampler astray:
+//!
+//! - numbered edits: given lines that start with a digit (they start as a header does) or with a character outside ASCII,
+//!   headers with leading zeros, indentation of more than 64 or other characters than blanks and tabs;
+//! - full code: three backticks after nothing but characters outside ASCII.
+//!
+//! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]).
+
+// The arms of an automaton are its table: one a case, in the order in which cases are told apart.
+#![allow(clippy::match_same_arms)]
+
+mod diff;
+mod edit;
+mod full;
+mod given;
+mod label;
+mod names;
+mod python;
+
+pub use label::label;
+
+use super::edit::Levels;
+use super::text::Text;
+use crate::config::Format;
+use edit::Indent;
+
+/// What the lines that a delta gives may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lines {
+    /// Any UTF-8.
+    Free,
+    /// Statements, or parts of them, as they occur in networks; a full source is Python as a whole.
+    Python,
+}
+
+/// All deltas of one format that apply to one parent.
+pub struct Grammar {
+    format: Format,
+    lines_given: Lines,
+    parent: String,
+    /// The parent's lines without their ends.
+    lines: Vec<Vec<u8>>,
+    /// Equal lines have equal numbers.
+    same: Vec<u16>,
+    /// Indentation of each line; none of a blank one.
+    indents: Vec<Option<Indent>>,
+    /// Indentation implied for an insertion after each number of lines.
+    insertions: Vec<Indent>,
+}
+
+/// Where in a delta the grammar is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    Diff(diff::State),
+    Edit(edit::State),
+    Full(full::State),
+}
+
+impl Grammar {
+    /// The parent is a prompt's, so it has far fewer than 65,536 lines; those beyond are never named.
+    #[must_use]
+    pub fn new(format: Format, parent: &str, given: Lines) -> Self {
+        let text = Text::new(parent);
+        let kept = &text.lines[..text.lines.len().min(usize::from(u16::MAX) - 1)];
+        let levels = Levels::new(kept);
+        let lines: Vec<Vec<u8>> = kept.iter().map(|line| line.as_bytes().to_vec()).collect();
+        let first_of = |line: &Vec<u8>| lines.iter().position(|other| other == line).unwrap_or(0) as u16;
+        Self {
+            format,
+            lines_given: given,
+            same: lines.iter().map(first_of).collect(),
+            indents: kept.iter().map(|line| (!super::text::is_blank(line)).then(|| Indent::of(super::text::indentation(line)))).collect(),
+            insertions: (0..=kept.len()).map(|at| Indent::of(levels.base(at, at))).collect(),
+            parent: parent.to_owned(),
+            lines,
+        }
+    }
+
+    #[must_use]
+    pub fn start(&self) -> State {
+        match self.format {
+            Format::Diff => State::Diff(diff::State::new()),
+            Format::Edit => State::Edit(edit::State::new()),
+            Format::Full => State::Full(full::State::new(self.lines_given)),
+        }
+    }
+
+    /// The state after one more byte; none where no delta goes on so.
+    #[must_use]
+    pub fn step(&self, state: State, byte: u8) -> Option<State> {
+        match state {
+            State::Diff(state) => self.step_diff(state, byte).map(State::Diff),
+            State::Edit(state) => self.step_edit(state, byte).map(State::Edit),
+            State::Full(state) => state.step(byte).map(State::Full),
+        }
+    }
+
+    /// The state after more bytes.
+    #[must_use]
+    pub fn advance(&self, state: State, bytes: &[u8]) -> Option<State> {
+        bytes.iter().try_fold(state, |state, &byte| self.step(state, byte))
+    }
+
+    /// Whether `text`, which led from the start to `state`, is a whole delta that applies and changes something.
+    #[must_use]
+    pub fn ends(&self, state: State, text: &[u8]) -> bool {
+        self.is_complete(state) && super::apply_completion(self.format, &self.parent, text, true).is_ok()
+    }
+
+    /// Whether the form allows an end here. Then the delta applies, though it may change nothing.
+    #[must_use]
+    pub fn is_complete(&self, state: State) -> bool {
+        match state {
+            State::Diff(state) => self.diff_is_complete(state),
+            State::Edit(state) => state.is_complete(self),
+            State::Full(state) => state.is_complete(),
+        }
+    }
+
+    /// The same place inside a given line, without what came before it: all that bytes other than the line's end depend on.
+    #[must_use]
+    pub fn within_line(&self, state: State) -> State {
+        match state {
+            State::Diff(state) => State::Diff(state.within_line()),
+            State::Edit(state) => State::Edit(state.within_line()),
+            State::Full(_) => state,
+        }
+    }
+
+    /// Where a reader goes on at the next line after a line that the grammar does not allow; `start` is where that line started.
+    fn resume(start: State) -> State {
+        match start {
+            State::Diff(state) => State::Diff(state.resume()),
+            State::Edit(_) => start,
+            State::Full(state) => State::Full(state.resume()),
+        }
+    }
+}

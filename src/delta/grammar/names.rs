@@ -1,0 +1,187 @@
+//! The names that `nn.` and `F.` may be followed by: what the sandbox's PyTorch has.
+
+/// A module whose names are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Module {
+    Layers,
+    Functions,
+}
+
+/// What `nn.` may be followed by; sorted by bytes.
+pub const LAYERS: [&str; 65] = [
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "ChannelShuffle",
+    "CircularPad2d",
+    "ConstantPad2d",
+    "Conv2d",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "ELU",
+    "Flatten",
+    "GELU",
+    "GLU",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "Identity",
+    "InstanceNorm2d",
+    "LayerNorm",
+    "LazyBatchNorm1d",
+    "LazyBatchNorm2d",
+    "LazyConv2d",
+    "LazyLinear",
+    "LeakyReLU",
+    "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Mish",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "PReLU",
+    "Parameter",
+    "ParameterDict",
+    "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
+    "RMSNorm",
+    "ReLU",
+    "ReLU6",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "Unflatten",
+    "UninitializedParameter",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
+    "ZeroPad2d",
+    "functional",
+    "init",
+    "utils",
+];
+
+/// The same of `F.`, which is `torch.nn.functional`.
+pub const FUNCTIONS: [&str; 45] = [
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool2d",
+    "avg_pool2d",
+    "batch_norm",
+    "channel_shuffle",
+    "conv2d",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "elu",
+    "gelu",
+    "glu",
+    "group_norm",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "instance_norm",
+    "interpolate",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "lp_pool2d",
+    "max_pool2d",
+    "mish",
+    "normalize",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "prelu",
+    "relu",
+    "relu6",
+    "relu_",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "upsample",
+];
+
+impl Module {
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::Layers => &LAYERS,
+            Self::Functions => &FUNCTIONS,
+        }
+    }
+}
+
+/// The names of a module that start with what has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Prefix {
+    module: Module,
+    first: u8,
+    /// One past the last.
+    end: u8,
+    len: u8,
+}
+
+impl Prefix {
+    pub fn new(module: Module) -> Self {
+        Self { module, first: 0, end: module.names().len() as u8, len: 0 }
+    }
+
+    fn range(self) -> std::ops::Range<usize> {
+        usize::from(self.first)..usize::from(self.end)
+    }
+
+    pub fn with(self, byte: u8) -> Option<Self> {
+        let names = &self.module.names()[self.range()];
+        let next = |name: &&str| name.as_bytes().get(usize::from(self.len)).copied();
+        let first = self.first + names.iter().position(|name| next(name) == Some(byte))? as u8;
+        let end = first + names.iter().filter(|name| next(name) == Some(byte)).count() as u8;
+        Some(Self { first, end, len: self.len + 1, ..self })
+    }
+
+    /// The name, where it is whole.
+    pub fn whole(self) -> Option<&'static str> {
+        self.module.names()[self.range()].first().copied().filter(|name| name.len() == usize::from(self.len))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_holds_what_starts_with_it() {
+        for module in [Module::Layers, Module::Functions] {
+            assert!(module.names().is_sorted());
+            for name in module.names() {
+                let read = name.bytes().try_fold(Prefix::new(module), Prefix::with);
+                assert_eq!(read.and_then(Prefix::whole), Some(*name));
+            }
+        }
+        let read = |text: &str| text.bytes().try_fold(Prefix::new(Module::Layers), Prefix::with);
+        assert!(read("Conv2").is_some_and(|prefix| prefix.whole().is_none()));
+        assert!(read("Conv3").is_none() && read("ReLU7").is_none() && read("relu").is_none());
+    }
+}

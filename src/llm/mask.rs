@@ -1,0 +1,182 @@
+//! Which tokens a grammar of bytes allows next: a walk over the trie of the vocabulary.
+//!
+//! Of a state inside a given line, what tokens without a line feed may follow does not depend on what came before the line, so it is
+//! kept and shared; the few tokens with a line feed are walked for each state. The end token is allowed where the delta
+//! would apply.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use toktrie::{Recognizer, SimpleVob, TokRxInfo, TokTrie};
+
+use super::tokenizer::Tokenizer;
+use crate::config::{Format, Masking};
+use crate::delta::grammar::{Grammar, Lines, State};
+
+/// Sets of tokens kept for one parent; each has a bit for each token.
+const KEPT: usize = 2048;
+
+/// The vocabulary as two tries: tokens with a line feed and those without. Special tokens are in neither.
+pub struct TokenTrie {
+    within: TokTrie,
+    across: TokTrie,
+    bytes: Vec<Vec<u8>>,
+    end: u32,
+}
+
+impl TokenTrie {
+    #[must_use]
+    pub fn new(tokenizer: &Tokenizer) -> Self {
+        let bytes: Vec<Vec<u8>> = (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.token_bytes(id)).collect();
+        let info = TokRxInfo::new(bytes.len() as u32, tokenizer.eos());
+        let trie = |feed: bool| {
+            let chosen: Vec<Vec<u8>> = bytes.iter().map(|b| if b.contains(&b'\n') == feed { b.clone() } else { Vec::new() }).collect();
+            TokTrie::from(&info, &chosen)
+        };
+        Self { within: trie(false), across: trie(true), end: tokenizer.eos(), bytes }
+    }
+}
+
+/// A grammar over tokens.
+pub struct Mask {
+    tokens: Arc<TokenTrie>,
+    grammar: Grammar,
+    /// Tokens without a line feed, by [`Grammar::within_line`].
+    within: Mutex<HashMap<State, Arc<SimpleVob>>>,
+    all: Mutex<HashMap<State, Arc<SimpleVob>>>,
+    nanoseconds: AtomicU64,
+}
+
+/// A completion as far as it goes.
+#[derive(Clone, Debug)]
+pub struct Cursor {
+    /// None after a token that the grammar does not allow.
+    state: Option<State>,
+    text: Vec<u8>,
+}
+
+/// The tokens that may come next.
+#[derive(Clone)]
+pub struct Allowed {
+    tokens: Arc<SimpleVob>,
+    end: Option<u32>,
+}
+
+impl Allowed {
+    #[must_use]
+    pub fn contains(&self, token: u32) -> bool {
+        self.end == Some(token) || self.tokens.get(token as usize)
+    }
+
+    /// All of them that are below `vocab`.
+    pub fn tokens(&self, vocab: usize) -> impl Iterator<Item = usize> + '_ {
+        self.tokens.iter().chain(self.end).map(|token| token as usize).filter(move |&token| token < vocab)
+    }
+}
+
+/// The states of the bytes from a token's start to where the walk is.
+struct Walk<'a> {
+    grammar: &'a Grammar,
+    states: Vec<State>,
+}
+
+impl Recognizer for Walk<'_> {
+    fn pop_bytes(&mut self, num: usize) {
+        self.states.truncate(self.states.len() - num);
+    }
+
+    fn collapse(&mut self) {
+        self.states.drain(..self.states.len() - 1);
+    }
+
+    fn trie_finished(&mut self) {
+        self.states.truncate(1);
+    }
+
+    fn try_push_byte(&mut self, byte: u8) -> bool {
+        let next = self.states.last().and_then(|state| self.grammar.step(*state, byte));
+        self.states.extend(next);
+        next.is_some()
+    }
+}
+
+impl Mask {
+    #[must_use]
+    pub fn new(tokens: Arc<TokenTrie>, grammar: Grammar) -> Self {
+        Self { tokens, grammar, within: Mutex::default(), all: Mutex::default(), nanoseconds: AtomicU64::new(0) }
+    }
+
+    /// The mask that a setting asks for, if any.
+    #[must_use]
+    pub fn of(masking: Masking, tokens: &Arc<TokenTrie>, format: Format, parent: &str) -> Option<Self> {
+        let lines = match masking {
+            Masking::None => return None,
+            Masking::Patch => Lines::Free,
+            Masking::Layers => Lines::Python,
+        };
+        Some(Self::new(tokens.clone(), Grammar::new(format, parent, lines)))
+    }
+
+    /// Time spent on [`Mask::allowed`] so far, over all threads.
+    #[must_use]
+    pub fn spent(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
+    }
+
+    /// At the start of a completion.
+    #[must_use]
+    pub fn start(&self) -> Cursor {
+        Cursor { state: Some(self.grammar.start()), text: Vec::new() }
+    }
+
+    /// What may follow; no token where nothing does.
+    #[must_use]
+    pub fn allowed(&self, cursor: &Cursor) -> Allowed {
+        let Some(state) = cursor.state else {
+            return Allowed { tokens: Arc::new(self.tokens.within.alloc_token_set()), end: None };
+        };
+        let begun = Instant::now();
+        let end = self.grammar.ends(state, &cursor.text).then_some(self.tokens.end);
+        let tokens = kept(&self.all, state, || {
+            let inside = self.grammar.within_line(state);
+            let within = kept(&self.within, inside, || self.walk(&self.tokens.within, inside));
+            let mut tokens = self.walk(&self.tokens.across, state);
+            tokens.or(&within);
+            tokens
+        });
+        self.nanoseconds.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        Allowed { tokens, end }
+    }
+
+    /// Appends a token, allowed or not.
+    pub fn advance(&self, cursor: &mut Cursor, token: u32) {
+        let bytes = self.tokens.bytes.get(token as usize).map_or(&[][..], Vec::as_slice);
+        // A token without text is the end, or one that no grammar allows.
+        let stays = token == self.tokens.end;
+        cursor.state = cursor.state.filter(|_| stays || !bytes.is_empty()).and_then(|state| self.grammar.advance(state, bytes));
+        cursor.text.extend(bytes);
+    }
+
+    fn walk(&self, trie: &TokTrie, state: State) -> SimpleVob {
+        let mut tokens = trie.alloc_token_set();
+        trie.add_bias(&mut Walk { grammar: &self.grammar, states: vec![state] }, &mut tokens, &[]);
+        tokens
+    }
+}
+
+/// The set kept for `state`; two threads may both make it, to the same bits.
+fn kept(sets: &Mutex<HashMap<State, Arc<SimpleVob>>>, state: State, make: impl FnOnce() -> SimpleVob) -> Arc<SimpleVob> {
+    let lock = || sets.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = lock().get(&state).cloned();
+    found.unwrap_or_else(|| {
+        let made = Arc::new(make());
+        let mut sets = lock();
+        if sets.len() >= KEPT {
+            sets.clear();
+        }
+        sets.insert(state, made.clone());
+        made
+    })
+}
