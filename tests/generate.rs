@@ -10,6 +10,7 @@ use eliteloop::error::Error;
 use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::generate::{Progress, Request, Sample, generate};
+use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::tokenizer::Tokenizer;
@@ -176,11 +177,13 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     };
     let learn = || {
         let mut losses = Vec::new();
-        let lora = warm_up(&model, &recipe, &mut |step| {
+        let mut lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
+        warm_up(&model, &mut lora, &recipe, &mut |step| {
             losses.push(step.loss);
             Ok(())
-        });
-        (lora.unwrap(), losses)
+        })
+        .unwrap();
+        (lora, losses)
     };
     let (lora, losses) = learn();
     assert_eq!(losses.len(), 30);

@@ -54,7 +54,7 @@ fn one_pack(examples: &[Example]) -> Pack {
 /// The summed NLL of all examples and its gradient, by PEFT name.
 fn gradient(decoder: &Decoder, lora: &Lora, examples: &[Example], seed: u64) -> (f64, BTreeMap<String, Vec<f32>>) {
     let mut flat: Vec<Vec<f32>> = lora.snapshot().unwrap().iter().map(|l| vec![0.0; l.len()]).collect();
-    let sum = add_gradient(decoder, lora, &one_pack(examples), 1.0, seed, &mut flat).unwrap();
+    let sum = add_gradient(decoder, lora, &one_pack(examples), |_| 1.0, seed, &mut flat).unwrap();
     let layers: Vec<Tensor> = flat.iter().map(|l| Tensor::new(l.as_slice(), &candle_core::Device::Cpu).unwrap()).collect();
     let named = lora.named(&layers).unwrap();
     (sum, named.into_iter().map(|(name, g)| (name, g.flatten_all().unwrap().to_vec1().unwrap())).collect())
@@ -128,19 +128,22 @@ fn gradients_equal_finite_differences_in_every_family() {
         let mut lora = by_formula(&config, &LoraConfig { rank: 3, ..LoraConfig::default() }, 1.0);
         let examples = examples();
         let mut flat: Vec<Vec<f32>> = lora.snapshot().unwrap().iter().map(|l| vec![0.0; l.len()]).collect();
-        add_gradient(&decoder, &lora, &one_pack(&examples), 1.0, 0, &mut flat).unwrap();
+        // Unequal weights, one below zero, as practice has them.
+        let weights = [1.0, -0.75, 0.5];
+        add_gradient(&decoder, &lora, &one_pack(&examples), |i| weights[i], 0, &mut flat).unwrap();
         let start = lora.snapshot().unwrap();
-        let mut sum_nll = |layer: usize, at: usize, by: f32| {
+        let mut loss = |layer: usize, at: usize, by: f32| {
             let mut moved = start.clone();
             moved[layer][at] += by;
             lora.restore(&moved).unwrap();
             let items: Vec<_> = examples.iter().map(|e| (e.prompt.clone(), vec![e.completion.clone()])).collect();
-            -score(&decoder, Some(&lora), &items, 1000).unwrap().concat().iter().sum::<f64>()
+            let log_p = score(&decoder, Some(&lora), &items, 1000).unwrap().concat();
+            -log_p.iter().zip(weights).map(|(log_p, weight)| weight * log_p).sum::<f64>()
         };
         let typical = norm(&flat.concat()) / (flat.concat().len() as f64).sqrt();
         for layer in 0..config.layers {
             for at in (0..start[layer].len()).step_by(101) {
-                let numeric = (sum_nll(layer, at, 5e-4) - sum_nll(layer, at, -5e-4)) / 1e-3;
+                let numeric = (loss(layer, at, 5e-4) - loss(layer, at, -5e-4)) / 1e-3;
                 let ours = f64::from(flat[layer][at]);
                 assert!((numeric - ours).abs() < 0.01 * ours.abs() + 0.03 * typical, "{family:?} {layer}/{at}: {ours} against {numeric}");
             }

@@ -49,7 +49,7 @@ fn gradient(decoder: &Decoder, lora: &Lora) -> (f64, Vec<f32>) {
     let examples = [example(5, 6), example(11, 9)];
     let packs = pack(&examples, &[0, 1], 1000);
     let mut flat: Vec<Vec<f32>> = lora.snapshot().unwrap().iter().map(|l| vec![0.0; l.len()]).collect();
-    (add_gradient(decoder, lora, &packs[0], 1.0, 0, &mut flat).unwrap(), flat.concat())
+    (add_gradient(decoder, lora, &packs[0], |_| 1.0, 0, &mut flat).unwrap(), flat.concat())
 }
 
 fn norm(values: impl Iterator<Item = f32>) -> f64 {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use eliteloop::config::{Format, LoraConfig, Masking, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
+use eliteloop::delta::practice::{Practice, practise};
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
 use eliteloop::delta::{self, prompt};
@@ -48,6 +49,14 @@ pub struct Args {
     max_tokens: Option<usize>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Rounds of practice after the examples: the model learns from which deltas of its own are networks
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    practice: usize,
+    #[arg(long, default_value_t = 3e-4)]
+    practice_lr: f64,
+    /// Go on from this adapter instead of a fresh one; --examples 0 goes straight to the practice
+    #[arg(long, value_name = "DIR", requires = "out")]
+    from: Option<PathBuf>,
     /// Folder of the adapter that is made
     #[arg(long, required_unless_present_any = ["adapter", "dump"])]
     out: Option<PathBuf>,
@@ -73,8 +82,12 @@ pub struct Args {
 
 impl Args {
     fn recipe(&self) -> Result<Recipe> {
-        if self.per_parent == 0 || self.examples == 0 || self.rank == 0 || self.lr.is_nan() || self.lr <= 0.0 {
-            return Err(Error::input("--examples, --per-parent, --rank and --lr are above 0"));
+        let is_rate = |lr: f64| lr.is_finite() && lr > 0.0;
+        if self.per_parent == 0 || self.rank == 0 || !is_rate(self.lr) || !is_rate(self.practice_lr) {
+            return Err(Error::input("--per-parent, --rank, --lr and --practice-lr are above 0"));
+        }
+        if self.examples == 0 && self.practice == 0 && self.out.is_some() {
+            return Err(Error::input("nothing to learn from").hint("give --examples or --practice"));
         }
         Ok(Recipe {
             format: self.format,
@@ -92,6 +105,17 @@ impl Args {
             lora: LoraConfig { rank: self.rank, alpha: 2.0 * self.rank as f64, ..LoraConfig::default() },
         })
     }
+
+    fn practice(&self) -> Option<Practice> {
+        (self.practice > 0).then_some(Practice {
+            rounds: self.practice,
+            parents: 2,
+            samples: 12,
+            corpus: 6,
+            lr: self.practice_lr,
+            warmup_steps: 10,
+        })
+    }
 }
 
 /// What `warmup.toml` says of an adapter.
@@ -104,11 +128,14 @@ struct Record<'a> {
     /// Of the conversation around an empty parent; another prompt is another conditional distribution.
     prompt_sha256: String,
     objective: Objective,
+    /// Hash of the adapter that this one goes on from.
+    from: Option<String>,
     seconds: f64,
-    tokens: usize,
-    /// Mean over the last tenth of the steps.
-    final_loss: f64,
+    /// Means over the last tenth of the steps.
+    final_loss: Option<f64>,
+    final_valid: Option<f64>,
     recipe: &'a Recipe,
+    practice: Option<Practice>,
 }
 
 struct Loaded {
@@ -136,7 +163,7 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = match (&args.out, &args.adapter, &args.dump) {
         (Some(out), ..) => {
             let loaded = Loaded::open(&args.model)?;
-            make(&loaded, &recipe, out)?;
+            make(&loaded, &recipe, args, out)?;
             out
         }
         (None, Some(adapter), _) => adapter,
@@ -162,40 +189,92 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-fn make(loaded: &Loaded, recipe: &Recipe, out: &Path) -> Result<()> {
+fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()> {
+    let config = loaded.file.config();
+    let mut lora = match &args.from {
+        None => Lora::new(config, &recipe.lora, recipe.seed)?,
+        Some(from) => Lora::load(from, config)?,
+    };
     std::fs::create_dir_all(out).at("make the folder", out)?;
-    let log = out.join("warmup.jsonl");
-    let mut lines = std::fs::File::create(&log).at("write", &log)?;
-    let mut steps = Vec::new();
-    let lora = warm_up(&loaded.model(&loaded.decoder), recipe, &mut |step| {
-        writeln!(lines, "{}", serde_json::to_string(step)?).at("write", &log)?;
-        if step.step.is_power_of_two() || step.step % 25 == 0 || step.step == step.of {
-            let rate = step.tokens as f64 / step.seconds;
-            printer::note(format_args!("step {}/{}: loss {:.3}, {rate:.0} tokens/s", step.step, step.of, step.loss));
-        }
-        steps.push(step.clone());
-        Ok(())
-    })?;
-    lora.save(out, &loaded.file.name(), Precision::F16)?;
-    Provenance::of(&loaded.file)?.write(out)?;
-    let last = &steps[steps.len() - steps.len().div_ceil(10)..];
-    let record = Record {
+    let mut record = Record {
         version: env!("CARGO_PKG_VERSION"),
         model: loaded.file.name(),
         model_sha256: loaded.file.sha256()?,
         chat_template_sha256: loaded.template.as_ref().map(ChatTemplate::hash),
         prompt_sha256: prompt_hash(recipe.format)?,
         objective: OBJECTIVE,
-        seconds: steps.last().map_or(0.0, |step| step.seconds),
-        tokens: steps.last().map_or(0, |step| step.tokens),
-        final_loss: last.iter().map(|step| step.loss).sum::<f64>() / last.len() as f64,
+        from: args.from.as_ref().map(|_| lora.hash()).transpose()?,
+        seconds: 0.0,
+        final_loss: None,
+        final_valid: None,
         recipe,
+        practice: args.practice(),
     };
+    let model = loaded.model(&loaded.decoder);
+    if recipe.examples > 0 {
+        let mut log = Log::new(out, "warmup.jsonl")?;
+        let mut losses = Vec::new();
+        warm_up(&model, &mut lora, recipe, &mut |step| {
+            let rate = step.tokens as f64 / step.seconds;
+            log.line(step, step.step, step.of, || format!("loss {:.3}, {rate:.0} tokens/s", step.loss))?;
+            losses.push(step.loss);
+            record.seconds = step.seconds;
+            Ok(())
+        })?;
+        record.final_loss = Some(end_mean(&losses));
+        save(loaded, &lora, out)?;
+    }
+    if let Some(practice) = &record.practice {
+        let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
+        let mut log = Log::new(out, "practice.jsonl")?;
+        let mut valid = Vec::new();
+        practise(&model, &mut lora, recipe, practice, &|source| trace(source, &options).is_ok(), &mut |round| {
+            log.line(round, round.round, round.of, || format!("{:.2} valid, {:.2} good", round.valid, round.good))?;
+            valid.push(round.valid);
+            record.seconds = before + round.seconds;
+            Ok(())
+        })?;
+        record.final_valid = Some(end_mean(&valid));
+        save(loaded, &lora, out)?;
+    }
     let path = out.join("warmup.toml");
     let text = toml::to_string(&record).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
     std::fs::write(&path, text).at("write", &path)?;
     printer::data(out.display());
     Ok(())
+}
+
+/// Mean over the last tenth.
+fn end_mean(values: &[f64]) -> f64 {
+    let last = &values[values.len() - values.len().div_ceil(10)..];
+    last.iter().sum::<f64>() / last.len() as f64
+}
+
+fn save(loaded: &Loaded, lora: &Lora, out: &Path) -> Result<()> {
+    lora.save(out, &loaded.file.name(), Precision::F16)?;
+    Provenance::of(&loaded.file)?.write(out)
+}
+
+/// A line a step in a file, some of them shown.
+struct Log {
+    path: PathBuf,
+    file: std::fs::File,
+}
+
+impl Log {
+    fn new(folder: &Path, name: &str) -> Result<Self> {
+        let path = folder.join(name);
+        let file = std::fs::File::create(&path).at("write", &path)?;
+        Ok(Self { path, file })
+    }
+
+    fn line(&mut self, record: &impl Serialize, step: usize, of: usize, shown: impl FnOnce() -> String) -> Result<()> {
+        writeln!(self.file, "{}", serde_json::to_string(record)?).at("write", &self.path)?;
+        if step.is_power_of_two() || step.is_multiple_of(25) || step == of {
+            printer::note(format_args!("step {step}/{of}: {}", shown()));
+        }
+        Ok(())
+    }
 }
 
 fn prompt_hash(format: Format) -> Result<String> {

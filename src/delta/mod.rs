@@ -13,6 +13,7 @@ pub mod diff;
 pub mod edit;
 pub mod full;
 pub mod grammar;
+pub mod practice;
 pub mod prompt;
 pub mod starts;
 mod text;

@@ -25,9 +25,9 @@ use crate::llm::tune::add_gradient;
 use crate::seed;
 
 /// Tokens of one pass; bounds the memory.
-const PASS: usize = 2048;
+pub(super) const PASS: usize = 2048;
 /// Longest prompt of the corpus.
-const LONGEST_PROMPT: usize = 1024;
+pub(super) const LONGEST_PROMPT: usize = 1024;
 
 /// How an adapter is warmed up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,30 +69,29 @@ pub struct Step {
     pub seconds: f64,
 }
 
-/// Tunes a fresh adapter; `watch` sees each step, and its error ends the warm-up.
+/// Tunes an adapter; `watch` sees each step, and its error ends the warm-up.
 ///
 /// # Errors
 /// Where the loss is no number any more, and what `watch` gives.
-pub fn warm_up(model: &Model, recipe: &Recipe, watch: &mut dyn FnMut(&Step) -> Result<()>) -> Result<Lora> {
+pub fn warm_up(model: &Model, lora: &mut Lora, recipe: &Recipe, watch: &mut dyn FnMut(&Step) -> Result<()>) -> Result<()> {
     let start = Instant::now();
-    let mut lora = Lora::new(model.decoder.config(), &recipe.lora, recipe.seed)?;
     let mut parameters = lora.snapshot()?;
     let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
     let steps = recipe.examples.div_ceil(recipe.per_parent);
     let mut tokens = 0;
     for step in 0..steps {
-        let examples = lesson(model, recipe, step as u64)?;
+        let examples = lesson(model, recipe, recipe.per_parent, step as u64)?;
         let chosen: Vec<usize> = (0..examples.len()).collect();
         let predicted: usize = examples.iter().map(|example| example.completion.len()).sum();
         let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|layer| vec![0.0; layer.len()]).collect();
         let mut nll = 0.0;
         for (part, pack) in pack(&examples, &chosen, PASS).iter().enumerate() {
             let dropout = seed::derive(recipe.seed, "warmup dropout", &[step as u64, part as u64]);
-            nll += add_gradient(model.decoder, &lora, pack, 1.0 / predicted as f64, dropout, &mut gradients)?;
+            nll += add_gradient(model.decoder, lora, pack, |_| 1.0 / predicted as f64, dropout, &mut gradients)?;
             tokens += pack.rows.len();
         }
         let gradient_norm = clip(&mut gradients, recipe.clip);
-        let (loss, lr) = (nll / predicted as f64, learning_rate(recipe, step, steps));
+        let (loss, lr) = (nll / predicted as f64, recipe.lr * ramp(recipe.warmup_steps, step, steps));
         if !loss.is_finite() || !gradient_norm.is_finite() {
             return Err(Error::machine(format!("the warm-up diverged at step {step}")).hint("use a smaller --lr"));
         }
@@ -100,24 +99,25 @@ pub fn warm_up(model: &Model, recipe: &Recipe, watch: &mut dyn FnMut(&Step) -> R
         lora.restore(&parameters)?;
         watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() })?;
     }
-    Ok(lora)
+    Ok(())
 }
 
 /// The objective that the loss of a step is.
 pub const OBJECTIVE: Objective = Objective::TokenMean;
 
-fn learning_rate(recipe: &Recipe, step: usize, steps: usize) -> f64 {
-    let rise = (step + 1) as f64 / recipe.warmup_steps.max(1) as f64;
-    let fall = (steps - step) as f64 / steps.saturating_sub(recipe.warmup_steps).max(1) as f64;
-    recipe.lr * rise.min(fall).min(1.0)
+/// The share of the peak learning rate at a step: it rises over `rising` steps, then falls to zero in a straight line.
+pub(super) fn ramp(rising: usize, step: usize, steps: usize) -> f64 {
+    let rise = (step + 1) as f64 / rising.max(1) as f64;
+    let fall = (steps - step) as f64 / steps.saturating_sub(rising).max(1) as f64;
+    rise.min(fall).min(1.0)
 }
 
-/// The examples of one step.
-fn lesson(model: &Model, recipe: &Recipe, step: u64) -> Result<Vec<Example>> {
+/// One parent with `size` deltas of the corpus.
+pub(super) fn lesson(model: &Model, recipe: &Recipe, size: usize, step: u64) -> Result<Vec<Example>> {
     let mut rng = seed::rng(recipe.seed, "warmup", &[step]);
     let tokens = |delta: &str| completion(model.tokenizer, delta);
     loop {
-        let family = random_family(&mut rng, recipe.format, recipe.per_parent, |delta| tokens(delta).len() <= recipe.max_tokens);
+        let family = random_family(&mut rng, recipe.format, size, |delta| tokens(delta).len() <= recipe.max_tokens);
         let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &family.parent)?;
         if prompt.len() <= LONGEST_PROMPT {
             let example =
@@ -187,24 +187,13 @@ pub fn try_out(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::ramp;
 
     #[test]
     fn the_learning_rate_rises_and_falls_to_zero() {
-        let recipe = Recipe {
-            format: Format::Edit,
-            examples: 800,
-            per_parent: 8,
-            lr: 1e-3,
-            warmup_steps: 10,
-            clip: 1.0,
-            max_tokens: 160,
-            seed: 0,
-            lora: LoraConfig::default(),
-        };
-        let rates: Vec<f64> = (0..100).map(|step| learning_rate(&recipe, step, 100)).collect();
-        assert!((rates[0] - 1e-4).abs() < 1e-12 && (rates[10] - 1e-3).abs() < 1e-12);
-        assert!(rates[99] > 0.0 && rates[99] < 2e-5);
+        let rates: Vec<f64> = (0..100).map(|step| ramp(10, step, 100)).collect();
+        assert!((rates[0] - 0.1).abs() < 1e-12 && (rates[10] - 1.0).abs() < 1e-12);
+        assert!(rates[99] > 0.0 && rates[99] < 2e-2);
         assert!(rates[..10].is_sorted() && rates[10..].iter().rev().is_sorted());
     }
 }

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use candle_core::Tensor;
 use rand::seq::SliceRandom;
 
 use super::adamw::{AdamW, clip};
@@ -72,12 +73,22 @@ fn weight<'a>(objective: Objective, examples: impl Iterator<Item = &'a Example>)
     }
 }
 
-/// The gradient of `scale * sum nll` of one pass in the adapter's parameters, added to `into`; gives that sum unscaled.
-pub fn add_gradient(decoder: &Decoder, lora: &Lora, pack: &Pack, scale: f64, dropout_seed: u64, into: &mut [Vec<f32>]) -> Result<f64> {
+/// The gradient of `sum_i weight(i) nll_i` over the examples (by index) of one pass in the adapter's parameters, added to `into`;
+/// gives `sum_i nll_i`.
+pub fn add_gradient(
+    decoder: &Decoder,
+    lora: &Lora,
+    pack: &Pack,
+    weight: impl Fn(usize) -> f64,
+    dropout_seed: u64,
+    into: &mut [Vec<f32>],
+) -> Result<f64> {
     let hidden = decoder.hidden(&pack.rows, Some(lora), Mode::Train { dropout_seed })?;
     let nll = decoder.nll(&hidden, &pack.at, &pack.targets)?;
     let sum: f64 = nll.to_vec1::<f32>()?.iter().map(|v| f64::from(*v)).sum();
-    let gradients = (nll.sum_all()? * scale)?.backward()?;
+    let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
+    let weights = Tensor::new(weights, nll.device())?;
+    let gradients = (nll * weights)?.sum_all()?.backward()?;
     for (layer, into) in lora.layers().iter().zip(into) {
         let Some(gradient) = gradients.get(layer) else { return Err(Error::machine("a layer of the adapter got no gradient")) };
         vector::axpy(into, 1.0, &floats(gradient)?);
@@ -126,7 +137,7 @@ pub fn tune(
             let mut sum = 0.0;
             for (part, pack) in pack(examples, chosen, plan.budget).iter().enumerate() {
                 let dropout_seed = seed::derive(plan.seed, "dropout", &[index as u64, part as u64]);
-                sum += add_gradient(decoder, lora, pack, 1.0 / divisor, dropout_seed, &mut gradients)?;
+                sum += add_gradient(decoder, lora, pack, |_| 1.0 / divisor, dropout_seed, &mut gradients)?;
                 log.tokens += pack.rows.len() as u64;
             }
             let gradient_norm = clip(&mut gradients, config.clip);
