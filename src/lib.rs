@@ -2,6 +2,7 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
+pub mod audit;
 pub mod best;
 pub mod config;
 pub mod cycle;
@@ -13,6 +14,7 @@ pub mod home;
 pub mod llm;
 pub mod network;
 pub mod novelty;
+pub mod oracle;
 pub mod parents;
 pub mod printer;
 pub mod progress;

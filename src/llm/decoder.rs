@@ -82,20 +82,20 @@ fn rows(parts: Vec<Part>) -> Result<weight::Rows> {
 
 /// A model's weights, frozen.
 pub struct Decoder {
-    config: DecoderConfig,
-    embedding: Embedding,
+    pub(super) config: DecoderConfig,
+    pub(super) embedding: Embedding,
     pub(super) layers: Vec<Arc<Layer>>,
     pub(super) norm: Tensor,
     pub(super) head: Weight,
-    head_panels: Arc<Vec<Panels>>,
-    stock: bool,
-    recompute: bool,
-    device: Device,
+    pub(super) head_panels: Arc<Vec<Panels>>,
+    pub(super) stock: bool,
+    pub(super) recompute: bool,
+    pub(super) device: Device,
 }
 
 /// A row a token.
 #[derive(Clone)]
-enum Embedding {
+pub(super) enum Embedding {
     F32(Tensor),
     Narrow(Arc<weight::Rows>),
 }
@@ -216,6 +216,14 @@ impl Decoder {
         &self.config
     }
 
+    /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
+    pub fn outputs(&self) -> usize {
+        match &self.head {
+            Weight::F32(head) => head.dims()[1],
+            Weight::Narrow(rows) => rows.count(),
+        }
+    }
+
     /// Computes with candle's own operations even where there is a kernel of ours: the reference in tests.
     #[must_use]
     pub fn with_stock_ops(mut self) -> Self {
@@ -332,7 +340,7 @@ impl Decoder {
 
     /// Logits of hidden rows in plain memory: (m, vocab) flat.
     pub(super) fn logits_of(&self, hidden: &[f32]) -> Result<Vec<f32>> {
-        let (width, vocab) = (self.config.width, self.config.vocab);
+        let (width, vocab) = (self.config.width, self.outputs());
         let m = hidden.len() / width;
         let h = norm::forward(hidden, &floats(&self.norm)?, self.config.rms_eps);
         let mut logits = vec![0.0; m * vocab];
@@ -380,7 +388,7 @@ impl Decoder {
     }
 }
 
-fn repack_tensor(weight: &Tensor) -> Result<Panels> {
+pub(super) fn repack_tensor(weight: &Tensor) -> Result<Panels> {
     let (output, input) = weight.dims2()?;
     let weight = weight.contiguous()?;
     let values = floats(&weight)?;

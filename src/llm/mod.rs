@@ -26,6 +26,7 @@ pub mod ops;
 pub mod pack;
 pub mod provenance;
 pub mod repack;
+pub mod restricted;
 pub mod sampling;
 pub mod score;
 pub mod stock;
