@@ -316,6 +316,8 @@ pub struct TuneConfig {
     pub lr: f64,
     /// Passes over the elites.
     pub epochs: usize,
+    /// Tuning ends early once a step's loss is below this, so that the policy stays able to explore; 0 is never.
+    pub stop_below: f64,
     /// Optimiser steps over which the learning rate rises.
     pub warmup_steps: usize,
     pub weight_decay: f64,
@@ -333,6 +335,7 @@ impl Default for TuneConfig {
             objective: Objective::Sum,
             lr: 3e-4,
             epochs: 4,
+            stop_below: 0.0,
             warmup_steps: 2,
             weight_decay: 0.0,
             clip: 1.0,
@@ -463,13 +466,13 @@ fn parse(text: &str, origin: &str) -> Result<RunConfig> {
 }
 
 /// The expected key nearest to the unknown one, out of serde's message: "unknown field `x`, expected one of `a`, `b`".
-fn nearest_key(message: &str) -> Option<&str> {
+pub(crate) fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = message.starts_with("unknown ").then(|| quoted.next())??;
     quoted.min_by_key(|key| strsim::damerau_levenshtein(unknown, key))
 }
 
-fn merge(into: &mut toml::Table, from: toml::Table) {
+pub(crate) fn merge(into: &mut toml::Table, from: toml::Table) {
     for (key, value) in from {
         match (into.get_mut(&key), value) {
             (Some(toml::Value::Table(old)), toml::Value::Table(new)) => merge(old, new),
@@ -481,7 +484,7 @@ fn merge(into: &mut toml::Table, from: toml::Table) {
 }
 
 /// `elite.rho=0.2` as a table; a value that is not TOML is taken as a string.
-fn override_table(assignment: &str) -> Result<toml::Table> {
+pub(crate) fn override_table(assignment: &str) -> Result<toml::Table> {
     let (key, value) = assignment
         .split_once('=')
         .ok_or_else(|| Error::input(format!("--set {assignment}: there is no '='")).hint("write --set elite.rho=0.2"))?;

@@ -98,7 +98,7 @@ pub fn example_hash(candidate: &Candidate) -> String {
 }
 
 /// How many of `n` elites are held out: the share rounded, at least one of three or more, and never all.
-fn held_out(n: usize, share: f64) -> usize {
+pub(crate) fn held_out(n: usize, share: f64) -> usize {
     if share == 0.0 || n < 3 {
         return 0;
     }

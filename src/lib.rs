@@ -3,6 +3,7 @@
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
 pub mod allocator;
+pub mod audit;
 pub mod best;
 pub mod config;
 pub mod cycle;
@@ -14,6 +15,7 @@ pub mod home;
 pub mod llm;
 pub mod network;
 pub mod novelty;
+pub mod oracle;
 pub mod parents;
 pub mod printer;
 pub mod progress;

@@ -75,7 +75,8 @@ fn training(place: Place, result: std::result::Result<Outcome, Failure>) -> Resu
     Ok(match result {
         Ok(done) => {
             let curve = serde_json::to_string(&done.curve)?;
-            Training { network, seed_index, seed, repeat, accuracy: Some(done.accuracy), curve, failure: None, seconds: done.seconds }
+            let (accuracy, estimates) = (Some(done.accuracy), Some(serde_json::to_string(&done.estimates)?));
+            Training { network, seed_index, seed, repeat, accuracy, curve, failure: None, seconds: done.seconds, estimates }
         }
         Err(failure) => Training {
             network,
@@ -86,6 +87,7 @@ fn training(place: Place, result: std::result::Result<Outcome, Failure>) -> Resu
             curve: "[]".into(),
             failure: Some(failure.to_string()),
             seconds: 0.0,
+            estimates: None,
         },
     })
 }

@@ -32,7 +32,7 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -
         None => NETWORKS.to_vec(),
         Some(name) => match NETWORKS.iter().find(|(known, _)| *known == name) {
             Some(&known) => vec![known],
-            None if name.ends_with(".py") => {
+            None if std::path::Path::new(name).is_file() => {
                 own = std::fs::read_to_string(name).at("read", std::path::Path::new(name))?;
                 vec![(name, &own)]
             }

@@ -1,6 +1,7 @@
 //! One verb, one file.
 
 pub mod adapter;
+pub mod audit;
 pub mod bench;
 mod bench_proxy;
 pub mod data;

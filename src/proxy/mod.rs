@@ -5,6 +5,7 @@
 
 pub mod augment;
 pub mod dataset;
+pub mod estimate;
 pub mod init;
 pub mod network;
 pub mod ops;

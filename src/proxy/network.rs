@@ -54,6 +54,13 @@ pub struct Pass {
     pub output: Tensor,
 }
 
+impl Pass {
+    /// The value of a node; `None` where a normalisation computed it together with the rectifier behind it.
+    pub fn value(&self, node: NodeId) -> Option<&Tensor> {
+        self.values[node].as_ref()
+    }
+}
+
 enum Saved {
     Nothing,
     Norm(norm::Saved),

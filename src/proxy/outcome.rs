@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::estimate::Estimates;
+
 /// A training that went through.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
@@ -9,6 +11,8 @@ pub struct Outcome {
     pub accuracy: f64,
     pub valid_loss: f64,
     pub curve: Vec<Epoch>,
+    /// Of the fresh parameters.
+    pub estimates: Estimates,
     pub images_per_second: f64,
     pub seconds: f64,
 }

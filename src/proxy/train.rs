@@ -11,7 +11,7 @@ use super::dataset::{Format, Images, Split};
 use super::network::{Kernels, Mode, Network};
 use super::ops::loss::{Loss, cross_entropy};
 use super::optimizer::Optimizer;
-use super::{Epoch, Failure, Outcome, schedule};
+use super::{Epoch, Failure, Outcome, estimate, schedule};
 use crate::allocator;
 use crate::config::ProxyConfig;
 use crate::network::graph::Graph;
@@ -36,6 +36,7 @@ pub fn train(
     let _kept = allocator::keep();
     let device = Device::Cpu;
     let normal = Normal::new(&split.format);
+    let estimates = estimate::estimate(graph, split, seed)?;
     let mut network = Network::new(graph, seed, &device, Kernels::Own)?;
     let mut optimizer = Optimizer::new(config, graph.tensors.len());
     let batch = config.batch.min(split.train.len()).max(1);
@@ -95,6 +96,7 @@ pub fn train(
         images_per_second: (total * batch) as f64 / training.as_secs_f64(),
         seconds: start.elapsed().as_secs_f64(),
         curve,
+        estimates,
     };
     Ok((outcome, network))
 }

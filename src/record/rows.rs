@@ -65,6 +65,8 @@ pub struct Training {
     pub curve: String,
     pub failure: Option<String>,
     pub seconds: f64,
+    /// JSON of [`crate::proxy::estimate::Estimates`]; None where it failed.
+    pub estimates: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -42,6 +42,7 @@ CREATE TABLE training (               -- one seed of one network
     curve TEXT NOT NULL,              -- JSON, one entry an epoch
     failure TEXT,
     seconds REAL NOT NULL,
+    estimates TEXT,                   -- JSON, scores of the fresh parameters; NULL where it failed
     PRIMARY KEY (network, seed_index)
 ) STRICT;
 

@@ -9,7 +9,7 @@ use super::{Candidate, CycleRow, EliteRow, NetworkId, NetworkRow, PhaseRow, Stag
 use crate::error::{Error, Result};
 
 /// Raised whenever the schema or the meaning of a column changes.
-pub const FORMAT: &str = "1";
+pub const FORMAT: &str = "2";
 
 pub struct Store {
     db: Connection,
@@ -200,8 +200,18 @@ impl Store {
 
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![t.network.to_string(), t.seed_index, t.seed.cast_signed(), t.repeat, t.accuracy, t.curve, t.failure, t.seconds],
+            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                t.network.to_string(),
+                t.seed_index,
+                t.seed.cast_signed(),
+                t.repeat,
+                t.accuracy,
+                t.curve,
+                t.failure,
+                t.seconds,
+                t.estimates
+            ],
         )?;
         Ok(())
     }
@@ -217,6 +227,7 @@ impl Store {
                 curve: r.get(5)?,
                 failure: r.get(6)?,
                 seconds: r.get(7)?,
+                estimates: r.get(8)?,
             })
         })
     }
