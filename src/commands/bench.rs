@@ -52,6 +52,9 @@ pub struct Args {
     /// One of the ten networks of the proxy benchmark, or a source of your own
     #[arg(long)]
     network: Option<String>,
+    /// Train this many networks for a few steps each, one after the other, and show the memory on the way
+    #[arg(long)]
+    candidates: Option<usize>,
     #[arg(long)]
     json: bool,
 }
@@ -75,6 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build();
     let pool = pool.map_err(|e| Error::machine("no threads").caused_by(e))?;
     pool.install(|| match args.what {
+        What::Proxy if args.candidates.is_some() => bench_proxy::memory(args.candidates.unwrap_or_default(), args.batch, args.json),
         What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, args.json),
         _ => measure(args),
     })

@@ -59,6 +59,33 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -
     Ok(())
 }
 
+/// Memory of the process after each tenth of `candidates`, the ten networks in turn.
+pub fn memory(candidates: usize, batch: usize, as_json: bool) -> Result<()> {
+    let mut marks = Vec::new();
+    for i in 0..candidates {
+        let (name, source) = NETWORKS[i % NETWORKS.len()];
+        times(source, batch, 1).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        if (i + 1) % candidates.div_ceil(10) == 0 || i + 1 == candidates {
+            let resident = resident_mib()?;
+            marks.push(json!({ "candidates": i + 1, "resident_mib": resident }));
+            if !as_json {
+                printer::data(format_args!("after {:4} candidates {resident:6.0} MiB", i + 1));
+            }
+        }
+    }
+    if as_json {
+        printer::data(json!({ "what": "memory", "batch": batch, "marks": marks, "peak_mib": eliteloop::progress::peak_memory_mib() }));
+    }
+    Ok(())
+}
+
+fn resident_mib() -> Result<f64> {
+    let path = std::path::Path::new("/proc/self/status");
+    let status = std::fs::read_to_string(path).at("read", path)?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
+    Ok(kib.unwrap_or(0.0) / 1024.0)
+}
+
 /// Sorted seconds of steps on one batch of noise; the recipe is the default one.
 fn times(source: &str, batch: usize, steps: usize) -> std::result::Result<Vec<f64>, String> {
     let _kept = eliteloop::allocator::keep();

@@ -4,6 +4,7 @@ mod chart;
 mod claims;
 pub mod collect;
 pub mod data;
+pub mod early;
 mod funnel;
 mod html;
 mod network;
