@@ -92,6 +92,17 @@ fn claim_1_holds_on_what_really_happened_and_fails_on_what_did_not() {
     assert_eq!(ce_update::judge(&[]).verdict, Verdict::AssumptionNotMet);
 }
 
+/// An audit whose policy had collapsed onto one cell failed: its losses of 1e-5 nats differed by the rounding of f32.
+#[test]
+fn claim_1_is_not_failed_by_rounding_once_the_elites_are_certain() {
+    let certain = |loss_before: f64, loss_after: f64| {
+        let collapsed = ce_update::Tuning { logged: vec![-1.485e-5; 4], loss_before, loss_after, ..tuning(4) };
+        ce_update::judge(&[tuning(0), collapsed]).verdict
+    };
+    assert_eq!(certain(1.335e-5, 1.431e-5), Verdict::Holds);
+    assert_eq!(certain(2e-4, 1e-5), Verdict::Fails, "more than rounding");
+}
+
 /// The same update by gradient ascent on the logits of a softmax table reaches the closed form.
 #[test]
 fn claim_1_a_softmax_table_reaches_the_elite_frequencies() {

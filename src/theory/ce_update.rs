@@ -10,6 +10,9 @@ use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 
 /// Cached decoding against teacher forcing in f32.
 pub const TOLERANCE: f64 = 1e-3;
+/// Losses below this, in nats, are compared with this: log-probabilities in f32 differ by about 1e-5 nats however they are
+/// computed, which is all of the loss of a policy that is certain of its elites.
+pub const SMALLEST: f64 = 0.1;
 
 /// The tuning of one cycle.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,10 +45,10 @@ pub struct Outcome {
     pub held_out_change: Option<Estimate>,
 }
 
-/// |loss - expected| / |expected|, expected = -mean of the logged log p.
+/// |loss - expected| / max(|expected|, [`SMALLEST`]), expected = -mean of the logged log p.
 pub fn relative_difference(logged: &[f64], loss: f64) -> f64 {
     let expected = -logged.iter().sum::<f64>() / logged.len() as f64;
-    (loss - expected).abs() / expected.abs().max(f64::MIN_POSITIVE)
+    (loss - expected).abs() / expected.abs().max(SMALLEST)
 }
 
 /// Examples that are not among the elites.
@@ -57,8 +60,10 @@ pub fn judge(cycles: &[Tuning]) -> Outcome {
     let differences: Vec<(u64, f64)> = cycles.iter().map(|t| (t.cycle, relative_difference(&t.logged, t.loss_before))).collect();
     let strays: Vec<(u64, String)> =
         cycles.iter().flat_map(|t| strays(&t.trained, &t.elites).into_iter().map(|hash| (t.cycle, hash.clone()))).collect();
+    // Of a policy that is certain of its elites there is nothing left to lower.
     let not_lowered: Vec<u64> = cycles
         .iter()
+        .filter(|t| t.loss_before.is_nan() || t.loss_before > TOLERANCE * SMALLEST)
         .filter(|t| !matches!(t.loss_after.partial_cmp(&t.loss_before), Some(std::cmp::Ordering::Less)))
         .map(|t| t.cycle)
         .collect();
