@@ -1,7 +1,7 @@
 //! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
 
 mod chart;
-mod claims;
+pub mod claims;
 pub mod collect;
 pub mod data;
 mod funnel;
@@ -98,6 +98,7 @@ fn sentence(data: &ReportData) -> String {
         "llm" => format!("{}, tuned on its own elites,", data.model),
         "frozen" => format!("{}, never tuned,", data.model),
         "random" => "Random mutation, without an LLM,".to_owned(),
+        "evolution" => "Regularised evolution, without an LLM,".to_owned(),
         other => format!("Policy {other}"),
     };
     let cycles = data.cycles.len();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub mod ce_update;
 pub mod convergence;
 pub mod diversity;
+pub mod gate;
 pub mod improvement;
 pub mod reliability;
 pub mod statistics;
