@@ -3,6 +3,7 @@
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
 pub mod best;
+pub mod compare;
 pub mod config;
 pub mod cycle;
 pub mod delta;

@@ -1,6 +1,6 @@
 //! The six claims: closed forms, coverage of the intervals on records with known truth, and records where the claim is false.
 
-use eliteloop::theory::statistics::{line, mean, mean_interval, spearman, wilson};
+use eliteloop::theory::statistics::{difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
 use eliteloop::theory::{Estimate, Verdict, ce_update, convergence, diversity, gate, improvement, reliability, table, token_errors};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -38,6 +38,15 @@ fn intervals_of_means_and_shares_cover() {
         covers("mean", 0.5, |seed, rng| mean_interval(&(0..n).map(|_| 0.5 + 0.1 * normal(rng)).collect::<Vec<_>>(), seed));
     }
     covers("mean of a skewed quantity", 1.0, |seed, rng| mean_interval(&(0..50).map(|_| Exp1.sample(rng)).collect::<Vec<f64>>(), seed));
+    for n in [2, 3, 5, 10] {
+        covers("mean over seeds", 0.5, |seed, rng| few_interval(&(0..n).map(|_| 0.5 + 0.1 * normal(rng)).collect::<Vec<_>>(), seed));
+    }
+    assert!(few_interval(&[0.5], 0).is_none() && few_interval(&[], 0).is_none());
+    covers("difference of means", 0.1, |seed, rng| {
+        let mut sample = |mean: f64, spread: f64| (0..25).map(|_| mean + spread * normal(rng)).collect::<Vec<_>>();
+        let (a, b) = (sample(0.6, 0.1), sample(0.5, 0.2));
+        Some(difference_of(mean_interval(&a, seed)?, mean_interval(&b, seed + 1)?))
+    });
     for share in [0.2, 0.5] {
         covers("Wilson", share, |_, rng| Some(wilson(binomial(50, share, rng), 50)));
     }

@@ -5,7 +5,7 @@
 //! cycle in which fewer than half of its valid networks are new. With e edits isolated in n operations and shingles of w,
 //! J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard error sqrt(J(1-J)/k).
 
-use super::statistics::{bootstrap, mean, wilson};
+use super::statistics::{bootstrap, difference_of, mean, wilson};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::novelty::jaccard;
 
@@ -108,11 +108,7 @@ pub fn collapse(cycles: &[CycleCounts]) -> Option<u64> {
 
 /// Difference of two shares with Newcombe's interval (from the two Wilson intervals).
 pub fn share_difference(successes: u64, trials: u64, other_successes: u64, other_trials: u64) -> Estimate {
-    let (a, b) = (wilson(successes, trials), wilson(other_successes, other_trials));
-    let value = a.value - b.value;
-    let low = value - ((a.value - a.low).powi(2) + (b.high - b.value).powi(2)).sqrt();
-    let high = value + ((a.high - a.value).powi(2) + (b.value - b.low).powi(2)).sqrt();
-    Estimate { value, low, high }
+    difference_of(wilson(successes, trials), wilson(other_successes, other_trials))
 }
 
 #[derive(Clone, Debug, PartialEq)]

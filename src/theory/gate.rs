@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Estimate;
 use super::statistics::{bootstrap, mean};
-use super::table::{reweighted_mean, weights};
+use super::table::{effective_samples, reweighted_mean, weights};
 
 /// An estimate worth fewer samples decides nothing.
 const FEWEST: f64 = 3.0;
@@ -47,7 +47,7 @@ pub fn forecast(quality: &[f64], new_log_p: &[f64], log_q: &[f64], seed: u64) ->
         units.iter().map(|&unit| weights[unit] * quality[unit]).sum::<f64>() / total - plain / units.len() as f64
     });
     let after = reweighted_mean(quality, new_log_p, log_q, seed);
-    let effective_samples = after.map_or(0.0, |after| after.effective_samples);
+    let effective_samples = effective_samples(&weights);
     let finding = match change {
         Some(change) if effective_samples >= FEWEST => {
             if change.high < 0.0 {

@@ -103,6 +103,11 @@ pub fn reweighted_mean(quality: &[f64], log_p: &[f64], log_q: &[f64], seed: u64)
         let total: f64 = units.iter().map(|&unit| weights[unit]).sum();
         units.iter().map(|&unit| weights[unit] * quality[unit]).sum::<f64>() / total
     })?;
+    Some(Reweighted { mean, effective_samples: effective_samples(&weights) })
+}
+
+/// (sum w)^2 / sum w^2; 0 of no samples.
+pub fn effective_samples(weights: &[f64]) -> f64 {
     let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-    Some(Reweighted { mean, effective_samples: sum * sum / squares })
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
