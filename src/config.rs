@@ -341,6 +341,8 @@ pub struct TuneConfig {
     pub lr: f64,
     /// Passes over the elites.
     pub epochs: usize,
+    /// Tuning ends early once a step's loss is below this, so that the policy stays able to explore; 0 is never.
+    pub stop_below: f64,
     /// Optimiser steps over which the learning rate rises.
     pub warmup_steps: usize,
     pub weight_decay: f64,
@@ -360,6 +362,7 @@ impl Default for TuneConfig {
             objective: Objective::Sum,
             lr: 3e-4,
             epochs: 4,
+            stop_below: 0.0,
             warmup_steps: 2,
             weight_decay: 0.0,
             clip: 1.0,

@@ -2,6 +2,7 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
+pub mod audit;
 pub mod best;
 pub mod compare;
 pub mod config;
@@ -15,6 +16,7 @@ pub mod labels;
 pub mod llm;
 pub mod network;
 pub mod novelty;
+pub mod oracle;
 pub mod parents;
 pub mod printer;
 pub mod progress;

@@ -54,6 +54,8 @@ enum Verb {
     Models(commands::models::Args),
     /// Data sets that are here
     Data(commands::data::Args),
+    /// The cross-entropy method on NAS-Bench-201, every probability exact
+    Audit(commands::audit::Args),
     /// Measure this machine: tuning, generation, proxies
     Bench(commands::bench::Args),
     /// Trace one source from stdin under limits (child process of `trace` and `run`)
@@ -78,6 +80,7 @@ fn main() -> ExitCode {
         Verb::Adapter(args) => commands::adapter::run(&args),
         Verb::Models(args) => commands::models::run(&args),
         Verb::Data(args) => commands::data::run(&args),
+        Verb::Audit(args) => commands::audit::run(&args),
         Verb::Bench(args) => commands::bench::run(&args),
         Verb::Sandbox(args) => commands::sandbox::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),

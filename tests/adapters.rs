@@ -33,7 +33,7 @@ fn open(name: &str) -> (ModelFile, Decoder) {
 }
 
 fn load(file: &ModelFile) -> Decoder {
-    Decoder::new(file.config(), |name| file.tensor(name)).unwrap()
+    Decoder::open(file, eliteloop::config::Dtype::F32).unwrap()
 }
 
 /// What PEFT gave; see scripts/goldens/peft_roundtrip.py.

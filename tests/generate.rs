@@ -29,7 +29,7 @@ fn loaded() -> &'static Loaded {
         let tokenizer = file.tokenizer().unwrap();
         let template = file.chat_template().unwrap();
         let prompt = prompt::encode(&tokenizer, template.as_ref(), Format::Edit, starts()[0].1).unwrap();
-        let decoder = Decoder::new(file.config(), |name| file.tensor(name)).unwrap();
+        let decoder = Decoder::open(&file, eliteloop::config::Dtype::F32).unwrap();
         Loaded { decoder, tokenizer, prompt }
     })
 }

@@ -255,7 +255,7 @@ fn a_thousand_masked_samples_of_noise_apply() {
 fn masked_samples_of_the_model_apply_and_score_the_same() {
     let Loaded { file, tokenizer, template, .. } = loaded();
     let adapter = eliteloop::home::models().join("warmup-smollm2-135m-instruct");
-    let decoder = Decoder::new(file.config(), |name| file.tensor(name)).unwrap();
+    let decoder = Decoder::open(file, eliteloop::config::Dtype::F32).unwrap();
     let decoder = decoder.merged(&Lora::load(&adapter, file.config()).unwrap()).unwrap();
     let sampling = sampling(80);
     let arms = [

@@ -1,6 +1,7 @@
 //! One verb, one file.
 
 pub mod adapter;
+pub mod audit;
 pub mod bench;
 pub mod compare;
 pub mod data;

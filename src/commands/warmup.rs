@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use eliteloop::config::{Format, LoraConfig, Masking, Objective};
+use eliteloop::config::{Dtype, Format, LoraConfig, Masking, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::practice::{Practice, practise};
 use eliteloop::delta::starts::starts;
@@ -149,7 +149,7 @@ impl Loaded {
     fn open(spec: &str) -> Result<Self> {
         let file = ModelFile::open(&catalogue::find(spec)?)?;
         let (tokenizer, template) = (file.tokenizer()?, file.chat_template()?);
-        let decoder = Decoder::new(file.config(), |name| file.tensor(name))?;
+        let decoder = Decoder::open(&file, Dtype::F32)?;
         Ok(Self { file, decoder, tokenizer, template })
     }
 

@@ -1,13 +1,13 @@
 //! Keys and values kept for decoding: one [`Prefix`] computed once, and [`Branches`] that go on from it, a token each a step.
 //!
-//! A branch's numbers do not depend, to the last bit, on which other branches are in the batch: products run over whole
-//! blocks of rows (padded with zeros), whose arithmetic is the same for each row, and everything else is row by row.
+//! A branch's numbers do not depend, to the last bit, on which other branches are in the batch: products ([`super::ops::panel`])
+//! have the same arithmetic for each row, and everything else is row by row.
 
 use rayon::prelude::*;
 
 use super::attention::{Heads, Past};
 use super::decoder::{Decoder, Rows};
-use super::layer::{Kept, ROWS, norm_heads};
+use super::layer::{Kept, norm_heads};
 use super::lora::Lora;
 use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::rope::{Rope, Turn};
@@ -172,33 +172,30 @@ impl<'a> Branches<'a> {
                 self.capacity
             )));
         }
-        let (rows, width, stride, ffn) = (count.next_multiple_of(ROWS), config.width, heads.stride(), config.ffn);
+        let (stride, ffn) = (heads.stride(), config.ffn);
         let positions: Vec<u32> = self.tails.iter().map(|t| (self.prefix.len + t.len) as u32).collect();
         let rope = Rope::new(&positions, &config.rope_turns());
         let mut x = decoder.embed(tokens)?;
-        x.resize(rows * width, 0.0);
-        let (mut qkv, mut attended) = (vec![0.0; rows * stride], vec![0.0; rows * heads.query * heads.dim]);
-        let mut gate_up = vec![0.0; rows * 2 * ffn];
+        let (mut qkv, mut attended) = (vec![0.0; count * stride], vec![0.0; count * heads.query * heads.dim]);
+        let mut gate_up = vec![0.0; count * 2 * ffn];
         for (index, layer) in decoder.layers.iter().enumerate() {
             let h = norm::forward(&x, &floats(&layer.input_norm)?, config.rms_eps);
-            layer.qkv.frozen(&h, &mut qkv, Into::Overwrite)?;
+            layer.qkv.decode(&h, &mut qkv, Into::Overwrite)?;
             if let Some(norms) = &layer.head_norms {
-                norm_heads(&mut qkv[..count * stride], heads, norms, config.rms_eps)?;
+                norm_heads(&mut qkv, heads, norms, config.rms_eps)?;
             }
-            rope.apply(&mut qkv[..count * stride], stride, heads.query + heads.kv, Turn::Forward);
+            rope.apply(&mut qkv, stride, heads.query + heads.kv, Turn::Forward);
             self.append(index, &qkv);
             self.attend(index, &qkv, &mut attended);
-            layer.o.frozen(&attended, &mut x, Into::Add)?;
+            layer.o.decode(&attended, &mut x, Into::Add)?;
             let h = norm::forward(&x, &floats(&layer.mlp_norm)?, config.rms_eps);
-            layer.gate_up.frozen(&h, &mut gate_up, Into::Overwrite)?;
-            layer.down.frozen(&swiglu::forward(&gate_up, ffn), &mut x, Into::Add)?;
+            layer.gate_up.decode(&h, &mut gate_up, Into::Overwrite)?;
+            layer.down.decode(&swiglu::forward(&gate_up, ffn), &mut x, Into::Add)?;
         }
         for tail in &mut self.tails {
             tail.len += 1;
         }
-        let mut logits = decoder.logits_of(&x)?;
-        logits.truncate(count * config.vocab);
-        Ok(logits)
+        decoder.logits_of(&x)
     }
 
     /// Where the keys and values of one layer and key head lie in a tail.

@@ -15,10 +15,12 @@ use super::lora::Lora;
 use super::model_file::ModelFile;
 use super::ops::cross_entropy::{nll, nll_stock};
 use super::ops::floats;
-use super::ops::low_rank::Dropout;
-use super::ops::matmul::{Into, Threads, View, matmul};
+use super::ops::low_rank::{Dropout, LowRank};
+use super::ops::matmul::Into;
 use super::ops::norm;
+use super::ops::panel::{Panels, product};
 use super::ops::rope::Rope;
+use super::repack::{repack, repack_f32};
 use super::stock::{self, StockPass};
 use super::weight::{self, Part, Weight};
 use crate::config::Dtype;
@@ -80,19 +82,20 @@ fn rows(parts: Vec<Part>) -> Result<weight::Rows> {
 
 /// A model's weights, frozen.
 pub struct Decoder {
-    config: DecoderConfig,
-    embedding: Embedding,
+    pub(super) config: DecoderConfig,
+    pub(super) embedding: Embedding,
     pub(super) layers: Vec<Arc<Layer>>,
     pub(super) norm: Tensor,
     pub(super) head: Weight,
-    stock: bool,
-    recompute: bool,
-    device: Device,
+    pub(super) head_panels: Arc<Vec<Panels>>,
+    pub(super) stock: bool,
+    pub(super) recompute: bool,
+    pub(super) device: Device,
 }
 
 /// A row a token.
 #[derive(Clone)]
-enum Embedding {
+pub(super) enum Embedding {
     F32(Tensor),
     Narrow(Arc<weight::Rows>),
 }
@@ -103,7 +106,7 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing or of another shape than the settings say.
     pub fn new(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
-        Self::build(config, get, None)
+        Self::build(config, get, None, None)
     }
 
     /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always. Narrow types are for little memory, so
@@ -112,15 +115,23 @@ impl Decoder {
     /// # Errors
     /// Where the file cannot be read, or `dtype` wants blocks and it has none.
     pub fn open(file: &ModelFile, dtype: Dtype) -> Result<Self> {
-        let mut part = |name: &str| file.narrow(name, dtype);
         if dtype == Dtype::F32 {
-            return Self::new(file.config(), |name| file.tensor(name));
+            let mut blocks = |name: &str| file.narrow(name, Dtype::Quantized);
+            let blocks: Option<Narrow> = if file.has_blocks() { Some(&mut blocks) } else { None };
+            return Self::build(file.config(), |name| file.tensor(name), None, blocks);
         }
-        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part))?;
+        let mut part = |name: &str| file.narrow(name, dtype);
+        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part), None)?;
         Ok(Self { recompute: true, ..narrow })
     }
 
-    fn build(config: &DecoderConfig, mut get: impl FnMut(&str) -> Result<Tensor>, mut narrow: Option<Narrow>) -> Result<Self> {
+    /// `narrow` gives the matrices that are kept in its type; without it they are f32, and `blocks` gives what decoding reads.
+    fn build(
+        config: &DecoderConfig,
+        mut get: impl FnMut(&str) -> Result<Tensor>,
+        mut narrow: Option<Narrow>,
+        mut blocks: Option<Narrow>,
+    ) -> Result<Self> {
         if !config.heads.is_multiple_of(config.kv_heads) || !config.head_dim.is_multiple_of(2) {
             let shape = format!("{} heads over {} key heads of {} elements", config.heads, config.kv_heads, config.head_dim);
             return Err(Error::input(format!("the model has {shape}, which is not a Llama-like attention")));
@@ -141,17 +152,26 @@ impl Decoder {
         for i in 0..config.layers {
             let mut joined = |module: &str, parts: &[(&str, usize)], input: usize, bias: bool| -> Result<Projection> {
                 let name = |part: &str, kind: &str| format!("model.layers.{i}.{module}.{part}.{kind}");
-                let weight = if let Some(narrow) = &mut narrow {
-                    let parts = parts.iter().map(|(part, _)| narrow(&name(part, "weight"))).collect::<Result<Vec<_>>>()?;
-                    Weight::Narrow(Arc::new(rows(parts)?))
+                let all = |get: &mut dyn FnMut(&str) -> Result<Part>| {
+                    rows(parts.iter().map(|(part, _)| get(&name(part, "weight"))).collect::<Result<Vec<_>>>()?)
+                };
+                let (weight, panels) = if let Some(narrow) = &mut narrow {
+                    let rows = all(narrow)?;
+                    let panels = repack(&rows);
+                    (Weight::Narrow(Arc::new(rows)), panels)
                 } else {
                     let weights =
                         parts.iter().map(|(part, out)| tensor(&name(part, "weight"), &[*out, input])).collect::<Result<Vec<_>>>()?;
-                    Weight::F32(Tensor::cat(&weights, 0)?.t()?.contiguous()?)
+                    let panels = match &mut blocks {
+                        Some(blocks) => repack(&all(blocks)?),
+                        None => weights.iter().map(repack_tensor).collect::<Result<Vec<_>>>()?,
+                    };
+                    (Weight::F32(Tensor::cat(&weights, 0)?.t()?.contiguous()?), panels)
                 };
                 let biases = if bias { parts } else { &[] };
                 let biases = biases.iter().map(|(part, out)| tensor(&name(part, "bias"), &[*out])).collect::<Result<Vec<_>>>()?;
-                Ok(Projection { weight, bias: if bias { Some(Tensor::cat(&biases, 0)?) } else { None }, beside: None })
+                let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+                Ok(Projection { weight, bias, panels: Arc::new(panels), beside: None })
             };
             let qkv = joined("self_attn", &[("q_proj", query), ("k_proj", kv), ("v_proj", kv)], config.width, config.qkv_bias)?;
             let o = joined("self_attn", &[("o_proj", config.width)], query, false)?;
@@ -168,17 +188,40 @@ impl Decoder {
         }
         let norm = tensor("model.norm.weight", &[config.width])?;
         let device = norm.device().clone();
-        let head = match (&embedding, &mut narrow) {
-            (Embedding::Narrow(rows), _) if config.tied => Weight::Narrow(rows.clone()),
-            (Embedding::F32(table), _) if config.tied => Weight::F32(table.t()?.contiguous()?),
-            (_, Some(narrow)) => Weight::Narrow(Arc::new(rows(vec![narrow("lm_head.weight")?])?)),
-            (_, None) => Weight::F32(tensor("lm_head.weight", &[config.vocab, config.width])?.t()?.contiguous()?),
+        let name = if config.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+        let (head, panels) = match (&embedding, &mut narrow) {
+            (Embedding::Narrow(rows), _) if config.tied => (Weight::Narrow(rows.clone()), repack(rows)),
+            (_, Some(narrow)) => {
+                let rows = rows(vec![narrow(name)?])?;
+                let panels = repack(&rows);
+                (Weight::Narrow(Arc::new(rows)), panels)
+            }
+            (_, None) => {
+                let table = match &embedding {
+                    Embedding::F32(table) if config.tied => table.clone(),
+                    _ => tensor(name, &[config.vocab, config.width])?,
+                };
+                let panels = match &mut blocks {
+                    Some(blocks) => repack(&rows(vec![blocks(name)?])?),
+                    None => vec![repack_tensor(&table)?],
+                };
+                (Weight::F32(table.t()?.contiguous()?), panels)
+            }
         };
-        Ok(Self { config: config.clone(), embedding, layers, norm, head, stock: false, recompute: false, device })
+        let head_panels = Arc::new(panels);
+        Ok(Self { config: config.clone(), embedding, layers, norm, head, head_panels, stock: false, recompute: false, device })
     }
 
     pub fn config(&self) -> &DecoderConfig {
         &self.config
+    }
+
+    /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
+    pub fn outputs(&self) -> usize {
+        match &self.head {
+            Weight::F32(head) => head.dims()[1],
+            Weight::Narrow(rows) => rows.count(),
+        }
     }
 
     /// Computes with candle's own operations even where there is a kernel of ours: the reference in tests.
@@ -297,11 +340,11 @@ impl Decoder {
 
     /// Logits of hidden rows in plain memory: (m, vocab) flat.
     pub(super) fn logits_of(&self, hidden: &[f32]) -> Result<Vec<f32>> {
-        let (width, vocab) = (self.config.width, self.config.vocab);
+        let (width, vocab) = (self.config.width, self.outputs());
         let m = hidden.len() / width;
         let h = norm::forward(hidden, &floats(&self.norm)?, self.config.rms_eps);
         let mut logits = vec![0.0; m * vocab];
-        matmul(&mut logits, vocab, Into::Overwrite, 1.0, View::new(&h, m, width), self.head.dense()?.view(), Threads::All);
+        product(&self.head_panels, None, &h, &mut logits, Into::Overwrite);
         Ok(logits)
     }
 
@@ -312,47 +355,42 @@ impl Decoder {
         Ok(if self.uses_stock_ops() { nll_stock(&h, &self.head.tensor()?, targets)? } else { nll(&h, &self.head, targets)? })
     }
 
-    /// A decoder with the adapter added to its weights, for generation; embedding and output projection are shared. Weights of
-    /// narrow types stay as they are, with the adapter beside them.
+    /// A decoder with the adapter for good, for generation; the weights are shared, the adapter lies beside them.
     pub fn merged(&self, lora: &Lora) -> Result<Self> {
         let layout = lora.layout();
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, parameters) in self.layers.iter().zip(lora.layers()) {
             let parameters = Arc::new(floats(parameters)?.to_vec());
-            let merge = |projection: &Projection, low_rank: &Option<super::ops::low_rank::LowRank>| -> Result<Projection> {
-                let Some(low_rank) = low_rank else { return Ok(projection.clone()) };
-                let bias = projection.bias.clone();
-                let Weight::F32(base) = &projection.weight else {
-                    let beside = Beside { low_rank: low_rank.clone(), parameters: parameters.clone(), scale: layout.scale };
-                    return Ok(Projection { weight: projection.weight.clone(), bias, beside: Some(beside) });
-                };
-                let mut weight = floats(base)?.to_vec();
-                for (i, part) in low_rank.parts.iter().enumerate() {
-                    let a = View::new(&parameters[low_rank.a_of(i)..], low_rank.rank, low_rank.input);
-                    let b = View::new(&parameters[part.b..], part.width, low_rank.rank);
-                    matmul(&mut weight[part.column..], low_rank.output, Into::Add, layout.scale, a.t(), b.t(), Threads::All);
-                }
-                let weight = Weight::F32(Tensor::from_vec(weight, base.shape(), base.device())?);
-                Ok(Projection { weight, bias, beside: None })
+            let with = |projection: &Projection, low_rank: &Option<LowRank>| {
+                let widths: Vec<usize> = projection.panels.iter().map(|part| part.output).collect();
+                let beside = low_rank.as_ref().map(|low_rank| Beside::new(low_rank, &parameters, layout.scale, &widths));
+                Projection { beside, ..projection.clone() }
             };
             layers.push(Arc::new(Layer {
-                qkv: merge(&layer.qkv, &layout.qkv)?,
-                o: merge(&layer.o, &layout.o)?,
-                gate_up: merge(&layer.gate_up, &layout.gate_up)?,
-                down: merge(&layer.down, &layout.down)?,
+                qkv: with(&layer.qkv, &layout.qkv),
+                o: with(&layer.o, &layout.o),
+                gate_up: with(&layer.gate_up, &layout.gate_up),
+                down: with(&layer.down, &layout.down),
                 ..(**layer).clone()
             }));
         }
-        let (embedding, norm, head) = (self.embedding.clone(), self.norm.clone(), self.head.clone());
         Ok(Self {
             config: self.config.clone(),
-            embedding,
+            embedding: self.embedding.clone(),
             layers,
-            norm,
-            head,
+            norm: self.norm.clone(),
+            head: self.head.clone(),
+            head_panels: self.head_panels.clone(),
             stock: self.stock,
             recompute: self.recompute,
             device: self.device.clone(),
         })
     }
+}
+
+pub(super) fn repack_tensor(weight: &Tensor) -> Result<Panels> {
+    let (output, input) = weight.dims2()?;
+    let weight = weight.contiguous()?;
+    let values = floats(&weight)?;
+    Ok(repack_f32(input, output, |i, o| values[o * input + i]))
 }

@@ -167,7 +167,7 @@ fn answer(
             let newest: Vec<u32> = rows.iter().map(|row| row.sample.tokens[row.sample.tokens.len() - 1]).collect();
             let logits = branches.step(&newest)?;
             rows.par_iter_mut()
-                .zip(logits.par_chunks(decoder.config().vocab))
+                .zip(logits.par_chunks(decoder.outputs()))
                 .map(|(row, logits)| row.extend(logits, sampling, mask))
                 .collect::<Result<()>>()?;
         }

@@ -16,19 +16,20 @@ use super::attention::{self, Attended, Heads, Past, Segment};
 use super::lora::Layout;
 use super::ops::low_rank::{Dropout, LowRank};
 use super::ops::matmul::{Into, Threads, View, matmul};
+use super::ops::panel::{LowRankPanels, Panels, product};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, slice_of, swiglu};
+use super::repack::repack_f32;
 use super::weight::Weight;
-
-/// Rows of a product in decoding are padded to a multiple of this.
-pub(super) const ROWS: usize = 6;
 
 /// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
 pub struct Projection {
     pub weight: Weight,
     pub bias: Option<Tensor>,
-    /// An adapter for good, where the weight's type cannot take it in.
+    /// The weight once more, for the few rows of decoding.
+    pub panels: Arc<Vec<Panels>>,
+    /// An adapter for good.
     pub beside: Option<Beside>,
 }
 
@@ -38,6 +39,27 @@ pub struct Beside {
     pub low_rank: LowRank,
     pub parameters: Arc<Vec<f32>>,
     pub scale: f32,
+    pub panels: LowRankPanels,
+}
+
+impl Beside {
+    pub fn new(low_rank: &LowRank, parameters: &Arc<Vec<f32>>, scale: f32, widths: &[usize]) -> Self {
+        let (rank, input) = (low_rank.rank, low_rank.input);
+        let a = &parameters[low_rank.a..][..low_rank.parts.len() * rank * input];
+        let a = repack_f32(input, low_rank.parts.len() * rank, |i, o| a[o * input + i]);
+        // Parts of the weight that the adapter leaves alone get no inputs.
+        let mut column = 0;
+        let b = widths.iter().map(|width| {
+            let part = low_rank.parts.iter().position(|part| part.column == column);
+            column += width;
+            part.map_or((0, repack_f32(0, *width, |_, _| 0.0)), |index| {
+                let b = &parameters[low_rank.parts[index].b..][..width * rank];
+                (index * rank, repack_f32(rank, *width, |j, o| scale * b[o * rank + j]))
+            })
+        });
+        let panels = LowRankPanels { a, b: b.collect() };
+        Self { low_rank: low_rank.clone(), parameters: parameters.clone(), scale, panels }
+    }
 }
 
 #[derive(Clone)]
@@ -110,25 +132,31 @@ impl Projection {
     pub(super) fn frozen(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
         let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
-        let mut into = into;
-        if let Some(bias) = &self.bias {
-            let bias = floats(bias)?;
-            for row in out.chunks_mut(output) {
-                match into {
-                    Into::Overwrite => row.copy_from_slice(&bias),
-                    Into::Add => row.iter_mut().zip(&*bias).for_each(|(o, b)| *o += b),
-                }
-            }
-            into = Into::Add;
-        }
+        let into = self.with_bias(out, output, into)?;
         matmul(out, output, into, 1.0, View::new(x, n, input), self.weight.dense()?.view(), Threads::All);
         if let Some(beside) = &self.beside {
-            // Blocks of one size, so that a row's sums do not depend on how many rows there are.
-            for (x, out) in x.chunks(ROWS * input).zip(out.chunks_mut(ROWS * output)) {
-                beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
-            }
+            beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
         }
         Ok(())
+    }
+
+    /// The same for few rows, each of whose sums do not depend on the others.
+    pub(super) fn decode(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
+        let into = self.with_bias(out, self.weight.output()?, into)?;
+        product(&self.panels, self.beside.as_ref().map(|beside| &beside.panels), x, out, into);
+        Ok(())
+    }
+
+    fn with_bias(&self, out: &mut [f32], output: usize, into: Into) -> candle_core::Result<Into> {
+        let Some(bias) = &self.bias else { return Ok(into) };
+        let bias = floats(bias)?;
+        for row in out.chunks_mut(output) {
+            match into {
+                Into::Overwrite => row.copy_from_slice(&bias),
+                Into::Add => row.iter_mut().zip(&*bias).for_each(|(o, b)| *o += b),
+            }
+        }
+        Ok(Into::Add)
     }
 
     /// Returns the gradient of `x` and adds that of the adapter to `dp`.

@@ -3,6 +3,7 @@
 pub mod adamw;
 pub mod adapter;
 pub mod attention;
+pub mod blocks;
 pub mod cache;
 pub mod catalogue;
 pub mod chat;
@@ -24,6 +25,8 @@ pub mod model_file;
 pub mod ops;
 pub mod pack;
 pub mod provenance;
+pub mod repack;
+pub mod restricted;
 pub mod sampling;
 pub mod score;
 pub mod stock;

@@ -187,6 +187,11 @@ impl ModelFile {
         })
     }
 
+    /// Whether [`ModelFile::narrow`] gives its matrices as the file has them.
+    pub fn has_blocks(&self) -> bool {
+        matches!(self.source, Source::Gguf(_))
+    }
+
     /// # Errors
     /// Where the file has no tokenizer, or one that is not supported.
     pub fn tokenizer(&self) -> Result<Tokenizer> {

@@ -146,6 +146,9 @@ pub fn tune(
                 return Err(Error::machine(format!("tuning diverged at step {index}: loss {}, gradient norm {gradient_norm}", step.loss))
                     .hint("lower tune.lr"));
             }
+            if step.loss < config.stop_below {
+                break 'epochs;
+            }
             optimiser.step(&mut parameters, &gradients, step.lr, config.weight_decay);
             lora.restore(&parameters)?;
             on_step(index, total, &step);

@@ -68,6 +68,11 @@ impl Part {
         Self::new(self.dtype, self.rows, self.columns, &bytes).expect("the same rows in another order")
     }
 
+    /// One row as f32.
+    pub fn widen_row(&self, row: usize, out: &mut [f32]) {
+        widen(self.dtype, self.row(row), out);
+    }
+
     fn row_bytes(&self) -> usize {
         self.columns / self.dtype.block_size() * self.dtype.type_size()
     }
@@ -76,7 +81,9 @@ impl Part {
         &bytemuck::cast_slice(&self.words)[..self.rows * self.row_bytes()]
     }
 
-    fn row(&self, row: usize) -> &[u8] {
+    /// The bytes of one row.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[u8] {
         &self.bytes()[row * self.row_bytes()..][..self.row_bytes()]
     }
 }
@@ -87,6 +94,11 @@ impl Rows {
     pub fn new(parts: Vec<Part>) -> Option<Self> {
         let columns = parts.first()?.columns;
         parts.iter().all(|part| part.columns == columns).then_some(Self { columns, parts })
+    }
+
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     #[must_use]
@@ -110,7 +122,7 @@ impl Rows {
         let mut index = index;
         for part in &self.parts {
             if index < part.rows {
-                return widen(part.dtype, part.row(index), out);
+                return part.widen_row(index, out);
             }
             index -= part.rows;
         }

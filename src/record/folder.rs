@@ -75,7 +75,7 @@ pub fn settings(run: &Path) -> Result<RunConfig> {
     RunConfig::from_toml(&text, &path.display().to_string())
 }
 
-fn lock(run: &Path) -> Result<File> {
+pub(crate) fn lock(run: &Path) -> Result<File> {
     let path = run.join(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).at("lock the run", &path)?;
     file.try_lock().map_err(|_| {

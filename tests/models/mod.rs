@@ -13,7 +13,7 @@ use rand::Rng;
 pub fn load_smollm() -> Decoder {
     let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
     let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
-    Decoder::new(file.config(), |name| file.tensor(name)).unwrap()
+    Decoder::open(&file, eliteloop::config::Dtype::F32).unwrap()
 }
 
 pub fn smollm() -> &'static Decoder {

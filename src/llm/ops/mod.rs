@@ -5,6 +5,8 @@ pub mod cross_entropy;
 pub mod low_rank;
 pub mod matmul;
 pub mod norm;
+pub mod panel;
+mod panel_kernel;
 pub mod rope;
 pub mod swiglu;
 pub mod vector;

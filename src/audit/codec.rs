@@ -1,0 +1,187 @@
+//! How a policy's tokens are cells: all six operations after a prompt, or a delta on a parent that stands in the prompt.
+//!
+//! - full: `Cell:` is followed by ` none skip one three pool none`
+//! - delta: `Cell: A none B skip C one D three E pool F none`, newline, `Change:` is followed by ` C three`
+//!
+//! A delta that changes nothing is no proposal.
+
+use std::fmt;
+
+use super::settings::Format;
+use crate::error::{Error, Result};
+use crate::llm::pack::Example;
+use crate::llm::tokenizer::Tokenizer;
+use crate::oracle::cell::{Cell, EDGES, WORDS};
+
+/// The names of the edges in a delta, and what asks for one.
+const NAMES: [&str; EDGES] = ["A", "B", "C", "D", "E", "F"];
+const CHANGE: &str = "\nChange:";
+
+/// A cell, and the parent it was written as a delta on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Proposal {
+    pub parent: Option<Cell>,
+    pub cell: Cell,
+}
+
+impl fmt::Display for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.parent {
+            Some(parent) => write!(f, "{parent} -> {}", self.cell),
+            None => self.cell.fmt(f),
+        }
+    }
+}
+
+/// Token ids, as one decoder knows them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Codec {
+    prompt: Vec<u32>,
+    words: [u32; WORDS.len()],
+    /// Where deltas are written: the edges' names, and what stands between the parent and the delta.
+    delta: Option<([u32; EDGES], Vec<u32>)>,
+}
+
+impl Codec {
+    /// # Errors
+    /// When the prompt is empty or the tokenizer cuts a word of the format into pieces.
+    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: Format) -> Result<Self> {
+        let prompt = tokenizer.encode_plain(prompt);
+        if prompt.is_empty() {
+            return Err(Error::input("setting llm.prompt: a cell needs something before it"));
+        }
+        let delta = match format {
+            Format::Full => None,
+            Format::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
+        };
+        Ok(Self { prompt, words: single(tokenizer, &WORDS)?, delta })
+    }
+
+    /// The tokens that a decoder restricted to this format takes (`Decoder::restricted`), how many of them (the first) it can
+    /// say, and the format in its numbers.
+    pub fn restricted(&self) -> (Vec<u32>, usize, Self) {
+        let (edges, change): (&[u32], &[u32]) = self.delta.as_ref().map_or((&[], &[]), |(edges, change)| (edges, change));
+        let tokens = [&self.words, edges, &self.prompt, change].concat();
+        let spoken = WORDS.len() + edges.len();
+        let ids = |start: usize, count: usize| (start as u32..(start + count) as u32).collect();
+        let delta = self.delta.as_ref().map(|_| {
+            let edges = std::array::from_fn(|i| (WORDS.len() + i) as u32);
+            (edges, ids(spoken + self.prompt.len(), change.len()))
+        });
+        let words = std::array::from_fn(|i| i as u32);
+        (tokens, spoken, Self { prompt: ids(spoken, self.prompt.len()), words, delta })
+    }
+
+    /// Tokens of a proposal.
+    pub fn length(&self) -> usize {
+        if self.delta.is_some() { 2 } else { EDGES }
+    }
+
+    pub fn words(&self) -> &[u32; WORDS.len()] {
+        &self.words
+    }
+
+    /// The names of the edges, where deltas are written.
+    pub fn edges(&self) -> Option<&[u32; EDGES]> {
+        self.delta.as_ref().map(|(edges, _)| edges)
+    }
+
+    /// What stands before a proposal.
+    pub fn prompt(&self, parent: Option<Cell>) -> Vec<u32> {
+        let mut tokens = self.prompt.clone();
+        if let (Some((edges, change)), Some(parent)) = (&self.delta, parent) {
+            tokens.extend(edges.iter().zip(parent.operations()).flat_map(|(edge, operation)| [*edge, self.words[operation]]));
+            tokens.extend(change);
+        }
+        tokens
+    }
+
+    /// # Errors
+    /// When the cell is not one delta away from its parent.
+    pub fn example(&self, proposal: &Proposal) -> Result<Example> {
+        let operations = proposal.cell.operations();
+        let completion = match (&self.delta, proposal.parent) {
+            (None, None) => operations.map(|o| self.words[o]).to_vec(),
+            (Some((edges, _)), Some(parent)) => {
+                let changed: Vec<usize> = (0..EDGES).filter(|&edge| operations[edge] != parent.operations()[edge]).collect();
+                let [edge] = changed[..] else {
+                    return Err(Error::machine(format!("{} is not one delta away from {parent}", proposal.cell)));
+                };
+                vec![edges[edge], self.words[operations[edge]]]
+            }
+            _ => return Err(Error::machine("a delta without a parent, or a parent without a delta")),
+        };
+        Ok(Example { id: proposal.to_string(), prompt: self.prompt(proposal.parent), completion })
+    }
+
+    /// The cell that the tokens propose; None where they do not.
+    pub fn read(&self, parent: Option<Cell>, tokens: &[u32]) -> Option<Cell> {
+        let word = |token: &u32| self.words.iter().position(|w| w == token);
+        match (&self.delta, parent) {
+            (Some((edges, _)), Some(parent)) => {
+                let [edge, operation] = tokens else { return None };
+                let cell = parent.with(edges.iter().position(|e| e == edge)?, word(operation)?);
+                (cell != parent).then_some(cell)
+            }
+            _ => Cell::new(&tokens.iter().map(word).collect::<Option<Vec<usize>>>()?).ok(),
+        }
+    }
+}
+
+/// The token of each word with the space before it.
+fn single<const N: usize>(tokenizer: &Tokenizer, words: &[&str; N]) -> Result<[u32; N]> {
+    let mut ids = [0; N];
+    for (id, word) in ids.iter_mut().zip(words) {
+        let [one] = tokenizer.encode_plain(&format!(" {word}"))[..] else {
+            return Err(Error::input(format!("this model's tokenizer cuts '{word}' into several tokens"))
+                .hint("the exact audit needs a model that has each word of a cell as one token"));
+        };
+        *id = one;
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codec(delta: bool) -> Codec {
+        Codec { prompt: vec![70, 71], words: [10, 11, 12, 13, 14], delta: delta.then(|| ([20, 21, 22, 23, 24, 25], vec![80, 81])) }
+    }
+
+    fn cell(text: &str) -> Cell {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn cells_and_deltas_come_back_from_their_tokens() {
+        let (parent, child) = (cell("none skip one three pool none"), cell("none skip three three pool none"));
+        let full = codec(false).example(&Proposal { parent: None, cell: child }).unwrap();
+        assert_eq!((full.prompt, full.completion), (vec![70, 71], vec![10, 11, 13, 13, 14, 10]));
+        let delta = codec(true).example(&Proposal { parent: Some(parent), cell: child }).unwrap();
+        assert_eq!(delta.prompt, [70, 71, 20, 10, 21, 11, 22, 12, 23, 13, 24, 14, 25, 10, 80, 81]);
+        assert_eq!(delta.completion, [22, 13]);
+        assert_eq!(codec(true).read(Some(parent), &[22, 13]), Some(child));
+        assert_eq!(codec(false).read(None, &[10, 11, 13, 13, 14, 10]), Some(child));
+        for wrong in [&[22, 12][..], &[13, 22], &[22], &[22, 13, 13], &[22, 99]] {
+            assert_eq!(codec(true).read(Some(parent), wrong), None, "{wrong:?}");
+        }
+        assert!(codec(true).example(&Proposal { parent: Some(parent), cell: parent }).is_err());
+        assert!(codec(true).example(&Proposal { parent: None, cell: child }).is_err());
+    }
+
+    #[test]
+    fn the_restricted_format_is_the_same_in_other_numbers() {
+        for delta in [false, true] {
+            let codec = codec(delta);
+            let (tokens, outputs, restricted) = codec.restricted();
+            assert_eq!(outputs, if delta { 11 } else { 5 });
+            let proposal =
+                Proposal { parent: delta.then(|| cell("none skip one three pool none")), cell: cell("none skip one three pool three") };
+            let (whole, small) = (codec.example(&proposal).unwrap(), restricted.example(&proposal).unwrap());
+            let back = |ids: &[u32]| ids.iter().map(|id| tokens[*id as usize]).collect::<Vec<_>>();
+            assert_eq!((back(&small.prompt), back(&small.completion)), (whole.prompt, whole.completion));
+            assert!(small.completion.iter().all(|id| (*id as usize) < outputs));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What was queried so far, which of it is elite, and where the search stands.
+
+use std::collections::HashSet;
+
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::codec::Proposal;
+use super::record::{Cycle, Elite, Sample, Search};
+use super::settings::{AuditConfig, EliteSource, Format};
+use super::writer::Parents;
+use crate::elite::held_out;
+use crate::oracle::{Cell, Table};
+use crate::seed;
+
+/// Regularised evolution.
+const POPULATION: usize = 50;
+const TOURNAMENT: usize = 10;
+
+/// An elite, and the log q it was sampled with where that was in this cycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chosen {
+    pub elite: Elite,
+    pub log_q: Option<f64>,
+}
+
+/// What samples proposed that has a quality, in order, with that and log q.
+fn valid<'a>(samples: impl Iterator<Item = &'a Sample>) -> impl Iterator<Item = (Proposal, f64, Option<f64>)> {
+    samples.filter_map(|s| Some((s.proposal()?, s.quality?, s.log_q)))
+}
+
+/// The distinct cells of samples that have a quality, each as it was proposed first, best first.
+fn archive<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<(Proposal, f64, Option<f64>)> {
+    let mut seen = HashSet::new();
+    let mut cells: Vec<_> = valid(samples).filter(|(proposal, _, _)| seen.insert(proposal.cell)).collect();
+    // Stable: of equal ones those sampled first.
+    cells.sort_by(|a, b| b.1.total_cmp(&a.1));
+    cells
+}
+
+/// Whose deltas a cycle asks for; `earlier` are the cycles before it.
+pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
+    let n = config.samples;
+    if config.format == Format::Full {
+        return vec![(None, n)];
+    }
+    let best = archive(earlier.iter().flat_map(|c| &c.samples));
+    if best.is_empty() {
+        return (0..n as u64).map(|i| (Some(Cell::random(&mut seed::rng(config.seed, "parent", &[cycle, i]))), 1)).collect();
+    }
+    let count = best.len().min(config.parents).min(n);
+    best[..count].iter().enumerate().map(|(i, (p, _, _))| (Some(p.cell), n / count + usize::from(i < n % count))).collect()
+}
+
+/// The elites of a cycle, best first; `earlier` are the cycles before it.
+pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
+    let wanted = config.elites();
+    let ranked = match config.elite.source {
+        EliteSource::Archive => {
+            let mut all = archive(earlier.iter().flat_map(|c| &c.samples).chain(samples));
+            all.truncate(wanted);
+            // An elite of an earlier cycle has no log q of this one.
+            let old: HashSet<Proposal> = valid(earlier.iter().flat_map(|c| &c.samples)).map(|(proposal, _, _)| proposal).collect();
+            for (_, _, log_q) in all.iter_mut().filter(|(proposal, _, _)| old.contains(proposal)) {
+                *log_q = None;
+            }
+            all
+        }
+        EliteSource::Cycle => {
+            let mut all: Vec<_> = valid(samples.iter()).collect();
+            // Stable: of equal ones those sampled first.
+            all.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let gamma = all.get(wanted - 1).or(all.last()).map_or(f64::INFINITY, |worst| worst.1);
+            all.retain(|(_, quality, _)| *quality >= gamma);
+            all
+        }
+    };
+    let elite = |(Proposal { parent, cell }, quality, log_q)| Chosen { elite: Elite { parent, cell, quality, held_out: false }, log_q };
+    let mut chosen: Vec<Chosen> = ranked.into_iter().map(elite).collect();
+    let mut order: Vec<usize> = (0..chosen.len()).collect();
+    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
+    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
+        chosen[i].elite.held_out = true;
+    }
+    chosen
+}
+
+/// Where the search stands after all of these samples.
+pub fn progress<'a>(samples: impl Iterator<Item = &'a Sample>, table: &Table) -> Search {
+    let mut seen = HashSet::new();
+    let mut search = Search::default();
+    let mut best_quality = f64::NEG_INFINITY;
+    for (Proposal { cell, .. }, quality, _) in valid(samples) {
+        if !seen.insert(cell) {
+            continue;
+        }
+        search.distinct += 1;
+        search.highest = search.highest.max(table.mean(cell));
+        if quality > best_quality {
+            (best_quality, search.incumbent) = (quality, table.mean(cell));
+        }
+        if cell == table.best() {
+            search.best_found_at = Some(search.distinct);
+        }
+    }
+    search
+}
+
+/// The next child of regularised evolution: of the last [`POPULATION`] cells, [`TOURNAMENT`] are drawn and the best is mutated.
+pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
+    if history.len() < POPULATION {
+        return Cell::random(rng);
+    }
+    let population = &history[history.len() - POPULATION..];
+    let drawn: Vec<&(Cell, f64)> = rand::seq::index::sample(rng, POPULATION, TOURNAMENT).iter().map(|i| &population[i]).collect();
+    let best = drawn.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a tournament has members");
+    best.0.mutated(rng)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(cell: usize, quality: f64) -> Sample {
+        Sample { parent: None, text: Cell::at(cell).to_string(), log_p: None, log_q: Some(-1.0), quality: Some(quality) }
+    }
+
+    fn config(overrides: &[&str]) -> AuditConfig {
+        AuditConfig::resolve(None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn evolution_mutates_the_best_of_ten_of_the_last_fifty() {
+        let mut rng = seed::rng(1, "test", &[]);
+        // The best of all is the oldest of 51 and so dead; of the others quality falls with the index.
+        let history: Vec<(Cell, f64)> = (0..51).map(|i| (Cell::at(300 * i), 91.0 - i as f64)).collect();
+        let mut ranks = Vec::new();
+        for _ in 0..2_000 {
+            let child = evolve(&history, &mut rng).operations();
+            let apart = |cell: Cell| cell.operations().iter().zip(child).filter(|(a, b)| **a != *b).count();
+            assert!(history[1..].iter().any(|(cell, _)| apart(*cell) == 1));
+            ranks.extend((1..51).filter(|&i| apart(history[i].0) == 1).take(1));
+        }
+        // The best of ten of fifty has mean rank 51/11 = 4.6.
+        let mean = ranks.iter().sum::<usize>() as f64 / ranks.len() as f64;
+        assert!((3.6..5.6).contains(&mean), "{mean}");
+        assert_ne!(evolve(&history[..49], &mut rng), evolve(&history[..49], &mut rng), "random until there are fifty");
+    }
+
+    #[test]
+    fn elites_are_of_the_cycle_with_ties_or_the_best_distinct_cells_of_all() {
+        let earlier = [Cycle { cycle: 1, samples: vec![sample(1, 95.0), sample(2, 80.0)], ..Cycle::default() }];
+        let samples = [sample(3, 90.0), sample(1, 95.0), sample(3, 90.0), sample(4, 70.0)];
+        let cells = |source: &str| {
+            let config = config(&["samples=4", "elite.rho=0.5", source]);
+            elites(&earlier, &samples, &config, 2).iter().map(|c| (c.elite.cell.index(), c.log_q)).collect::<Vec<_>>()
+        };
+        assert_eq!(cells("elite.source=cycle"), [(1, Some(-1.0)), (3, Some(-1.0)), (3, Some(-1.0))]);
+        assert_eq!(cells("elite.source=archive"), [(1, None), (3, Some(-1.0))]);
+    }
+
+    #[test]
+    fn parents_are_the_best_cells_so_far_with_equal_shares() {
+        let config = config(&["format=delta", "samples=8", "parents=3"]);
+        let random = parents(&[], &config, 1);
+        assert!(random.len() == 8 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
+        let samples = vec![sample(1, 70.0), sample(2, 90.0), sample(2, 90.0), sample(3, 80.0), sample(4, 60.0)];
+        let found = parents(&[Cycle { cycle: 1, samples, ..Cycle::default() }], &config, 2);
+        assert_eq!(found, [(Some(Cell::at(2)), 3), (Some(Cell::at(3)), 3), (Some(Cell::at(1)), 2)]);
+    }
+}
