@@ -63,6 +63,24 @@ pub enum Policy {
     Frozen,
     /// Random mutations of the parent by the generator of the warm-up corpus; no LLM.
     Random,
+    /// The same mutations under regularised evolution (Real et al. 2019): see [`crate::parents::tournaments`].
+    Evolution,
+}
+
+impl Policy {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Llm => "llm",
+            Self::Frozen => "frozen",
+            Self::Random => "random",
+            Self::Evolution => "evolution",
+        }
+    }
+
+    /// Whether an LLM proposes.
+    pub const fn has_llm(self) -> bool {
+        matches!(self, Self::Llm | Self::Frozen)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,11 +167,14 @@ pub struct ParentsConfig {
     pub per_cycle: usize,
     /// Elites (best first) that may become parents; the start networks always may.
     pub pool: usize,
+    /// Of `policy = evolution`: how many of the youngest trained networks are alive, and how many of these a tournament draws.
+    pub population: usize,
+    pub tournament: usize,
 }
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12 }
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, population: 24, tournament: 6 }
     }
 }
 
@@ -312,6 +333,10 @@ impl Default for LoraConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TuneConfig {
+    /// What the update is tuned on; anything but the elites is a control.
+    pub data: TuneData,
+    /// What happens to an update under which the logged samples promise less quality.
+    pub gate: Gate,
     pub objective: Objective,
     pub lr: f64,
     /// Passes over the elites.
@@ -332,6 +357,8 @@ pub struct TuneConfig {
 impl Default for TuneConfig {
     fn default() -> Self {
         Self {
+            data: TuneData::Elites,
+            gate: Gate::Off,
             objective: Objective::Sum,
             lr: 3e-4,
             epochs: 4,
@@ -343,6 +370,27 @@ impl Default for TuneConfig {
             moments: Moments::Fresh,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TuneData {
+    /// The elites: the CE update.
+    Elites,
+    /// Every candidate that was trained.
+    AllValid,
+    /// As many of these as there are elites, drawn whatever their quality.
+    RandomSubset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    Off,
+    /// A significant fall is put on record.
+    Warn,
+    /// The adapter goes back to what it was before the update.
+    Rollback,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -446,6 +494,9 @@ impl RunConfig {
         }
         if self.parents.per_cycle == 0 {
             return wrong("parents.per_cycle", "at least 1");
+        }
+        if self.parents.population == 0 || self.parents.tournament == 0 {
+            return wrong("parents.population, parents.tournament", "at least 1");
         }
         if self.novelty.shingle == 0 || self.novelty.hashes == 0 {
             return wrong("novelty", "shingle and hashes are at least 1");

@@ -87,18 +87,23 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleEl
     Ok(CycleElites { gamma: selection.gamma, rows })
 }
 
-/// SHA-256 over what the update sees of a candidate: the hash of its prompt's tokens and its completion's tokens.
+/// [`hash_of`] what the update sees of a candidate.
 pub fn example_hash(candidate: &Candidate) -> String {
+    hash_of(&candidate.prompt_hash, &candidate.tokens)
+}
+
+/// SHA-256 over an example: the hash of its prompt's tokens and its completion's tokens.
+pub fn hash_of(prompt_hash: &str, completion: &[u32]) -> String {
     let mut hash = Sha256::new();
-    hash.update(&candidate.prompt_hash);
-    for token in &candidate.tokens {
+    hash.update(prompt_hash);
+    for token in completion {
         hash.update(token.to_le_bytes());
     }
     format!("{:x}", hash.finalize())
 }
 
-/// How many of `n` elites are held out: the share rounded, at least one of three or more, and never all.
-pub(crate) fn held_out(n: usize, share: f64) -> usize {
+/// How many of `n` examples are held out: the share rounded, at least one of three or more, and never all.
+pub fn held_out(n: usize, share: f64) -> usize {
     if share == 0.0 || n < 3 {
         return 0;
     }

@@ -38,6 +38,8 @@ enum Verb {
     Resume(commands::resume::Args),
     /// Write the HTML report of a run
     Report(commands::report::Args),
+    /// Put runs side by side: quality, funnel, cost, the claims that take two arms
+    Compare(commands::compare::Args),
     /// Recompute what a run claims of itself
     Verify(commands::verify::Args),
     /// Trace a `PyTorch` source: parameters, FLOPs, operations, shapes, state-dict names
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Run(args) => commands::run::run(&args),
         Verb::Resume(args) => commands::resume::run(&args),
         Verb::Report(args) => commands::report::run(&args),
+        Verb::Compare(args) => commands::compare::run(&args),
         Verb::Verify(args) => commands::verify::run(&args),
         Verb::Trace(args) => commands::trace::run(&args),
         Verb::Eval(args) => commands::eval::run(&args),

@@ -10,7 +10,7 @@ use crate::llm::generate::{Progress, Request};
 use crate::llm::sampling::Sampling;
 use crate::parents::{self, Eligible};
 use crate::progress::Phase;
-use crate::record::{Candidate, NetworkId, Store};
+use crate::record::{Candidate, NetworkId, Stage, Store};
 use crate::run::Run;
 use crate::seed;
 
@@ -19,11 +19,10 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
         return Ok(());
     }
     let phase = Phase::begin(cycle, "propose", run.config.candidates);
-    let parents = draw_parents(&run.store, &run.config, cycle)?;
-    let parent_of = parents::share_out(&parents, run.config.candidates);
+    let parent_of = draw_parents(&run.store, &run.config, cycle)?;
     let candidates = match run.config.policy {
-        Policy::Llm | Policy::Frozen => sample(run, cycle, &parents, &parent_of, &phase)?,
-        Policy::Random => Some(mutate(run, cycle, &parent_of)?),
+        Policy::Llm | Policy::Frozen => sample(run, cycle, &parent_of, &phase)?,
+        Policy::Random | Policy::Evolution => Some(mutate(run, cycle, &parent_of)?),
     };
     let Some(candidates) = candidates else { return Ok(()) };
     let spent = phase.finish();
@@ -33,17 +32,22 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     })
 }
 
-/// The parents of a cycle, from what was known when it began.
+/// The parent of each candidate of a cycle, from what was known when it began.
 pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
     let quality = store.qualities()?;
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
     let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
+    if config.policy == Policy::Evolution {
+        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage == Some(Stage::Trained));
+        let trained: Vec<_> = starts.into_iter().chain(born.map(|c| eligible(c.id()))).collect();
+        return Ok(parents::tournaments(&trained, &config.parents, config.seed, cycle, config.candidates));
+    }
     let elites: Vec<_> = store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect();
-    Ok(parents::draw(&starts, &elites, &config.parents, config.seed, cycle))
+    Ok(parents::share_out(&parents::draw(&starts, &elites, &config.parents, config.seed, cycle), config.candidates))
 }
 
 /// Samples from the LLM, one prefill a parent. None when stopped by Ctrl-C.
-fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId], phase: &Phase) -> Result<Option<Vec<Candidate>>> {
+fn sample(run: &Run, cycle: u64, parent_of: &[NetworkId], phase: &Phase) -> Result<Option<Vec<Candidate>>> {
     let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
     let config = &run.config;
     let sampling = Sampling {
@@ -54,7 +58,8 @@ fn sample(run: &Run, cycle: u64, parents: &[NetworkId], parent_of: &[NetworkId],
     };
     let (mut requests, mut masks) = (Vec::new(), Vec::new());
     let mut places = Vec::new();
-    for parent in parents {
+    for block in parent_of.chunk_by(|a, b| a == b) {
+        let parent = &block[0];
         let indices: Vec<u64> = (0..config.candidates).filter(|&i| parent_of[i as usize] == *parent).collect();
         let seeds = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
         let source = run.store.network(parent)?.source;

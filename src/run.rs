@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::config::{Policy, RunConfig};
+use crate::config::RunConfig;
 use crate::delta::starts;
 use crate::error::{AtPath, Error, Result};
 use crate::home;
@@ -116,10 +116,10 @@ fn accepted(store: &Store) -> Result<Vec<NetworkRow>> {
 }
 
 fn open_llm(config: &RunConfig) -> Result<Option<Llm>> {
-    match config.policy {
-        Policy::Random => Ok(None),
-        Policy::Llm | Policy::Frozen => Llm::open(&config.llm, &config.lora, config.seed).map(Some),
+    if !config.policy.has_llm() {
+        return Ok(None);
     }
+    Llm::open(&config.llm, &config.lora, config.seed).map(Some)
 }
 
 fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {

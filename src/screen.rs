@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::config::{RunConfig, ScreenConfig};
 use crate::delta;
 use crate::error::{Error, Result};
+use crate::labels;
 use crate::network::cost::{Cost, cost};
 use crate::network::graph::Graph;
 use crate::network::{TraceFailure, TraceOptions, trace};
@@ -24,8 +25,13 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
     }
     let phase = Phase::begin(cycle, "screen", waiting.len() as u64);
     for (candidate, network) in decide(&run.store, &run.config, &run.proxies.format, &mut run.filter, waiting)? {
+        let labels = match &run.llm {
+            Some(llm) => Some(labels::of(llm, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
+            None => None,
+        };
         run.store.transaction(|s| {
             network.iter().try_for_each(|n| s.put_network(n))?;
+            labels.iter().try_for_each(|l| s.put_labels(l))?;
             s.put_candidate(&candidate)
         })?;
         phase.step();

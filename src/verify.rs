@@ -5,16 +5,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::config::{Policy, RunConfig};
+use crate::config::{RunConfig, TuneData};
 use crate::elite::{self, example_hash};
 use crate::error::Result;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, CycleRow, EliteRow, NetworkId, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
 use crate::run::draw_split;
-use crate::{parents, propose, screen, train};
+use crate::{labels, propose, screen, train, tuning_set, update};
 
 /// One claim of the run and what recomputing it gave.
 #[derive(Clone, Debug, Serialize)]
@@ -42,10 +42,10 @@ pub fn verify(run: &Path) -> Result<Vec<Check>> {
         screened(&store, &config, &split.format, &candidates)?,
         training_seeds(&store, &config)?,
         selection(&store, &config, &cycles, &elites)?,
-        manifest(&candidates, &elites),
+        manifest(&store, &config, &candidates, &cycles, &elites)?,
         identity(&cycles),
     ];
-    if config.policy != Policy::Random {
+    if config.policy.has_llm() {
         checks.extend(likelihoods(run, &store, &config, &candidates, &cycles)?);
     }
     Ok(checks)
@@ -58,7 +58,7 @@ fn check(name: &'static str, wrong: Option<String>, right: String) -> Check {
 fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
     let mut wrong = None;
     for cycle in 1..=last {
-        let drawn = parents::share_out(&propose::draw_parents(store, config, cycle)?, config.candidates);
+        let drawn = propose::draw_parents(store, config, cycle)?;
         let stored: Vec<&NetworkId> = candidates.iter().filter(|c| c.cycle == cycle).map(|c| &c.parent).collect();
         if stored != drawn.iter().collect::<Vec<_>>() {
             wrong = wrong.or(Some(format!("cycle {cycle} was shown other parents than its seed draws")));
@@ -121,14 +121,38 @@ fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[E
     Ok(check("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
 }
 
-/// Every training example is an elite's prompt and completion, by hash.
-fn manifest(candidates: &[Candidate], elites: &[EliteRow]) -> Check {
-    let foreign = elites.iter().find(|e| !candidates.iter().any(|c| c.id() == e.network && example_hash(c) == e.example_hash));
-    check(
-        "manifest",
-        foreign.map(|e| format!("cycle {}: the example of {} is not its elite's", e.cycle, e.network)),
-        format!("{} examples", elites.len()),
-    )
+/// Every training example is the prompt and completion of what the settings choose, by hash; and so is the example of every elite.
+fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
+    let own = |network: &NetworkId, hash: &str| candidates.iter().any(|c| c.id() == *network && example_hash(c) == hash);
+    let mut wrong = elites
+        .iter()
+        .find(|e| !own(&e.network, &e.example_hash))
+        .map(|e| format!("cycle {}: the example of {} is not its elite's", e.cycle, e.network));
+    let mut examples = 0;
+    for row in cycles {
+        let Some(tuning) = &row.tuning else { continue };
+        let manifest = tuning.manifest(elites, row.cycle);
+        examples += manifest.len();
+        if let Some(foreign) = manifest.iter().find(|t| !own(&t.network, &t.example_hash)) {
+            wrong = wrong.or(Some(format!("cycle {}: the example of {} is not what it wrote", row.cycle, foreign.network)));
+        }
+        let mut chosen: Vec<_> = tuning_set::of_cycle(store, config, row.cycle, &elite::of_cycle(store, config, row.cycle)?)?
+            .into_iter()
+            .map(|c| (c.network, c.held_out))
+            .collect();
+        let mut stored: Vec<_> = manifest.into_iter().map(|t| (t.network, t.held_out)).collect();
+        chosen.sort();
+        stored.sort();
+        if chosen != stored {
+            wrong = wrong.or(Some(format!("cycle {}: the settings choose other examples than it was tuned on", row.cycle)));
+        }
+    }
+    let chosen = match config.tune.data {
+        TuneData::Elites => "elites",
+        TuneData::AllValid => "all valid candidates, not the elites",
+        TuneData::RandomSubset => "a random subset, not the elites",
+    };
+    Ok(check("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
 }
 
 /// The loss at step 0 of tuning is the mean of the log-probabilities logged at sampling.
@@ -149,17 +173,40 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
     let other = (llm.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
     let mut adapters = None;
     let mut texts = None;
+    let (stored_labels, mut labelled) = (store.labels()?, None);
+    let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
     for row in cycles {
         if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }
+        if let Some(gate) = row.tuning.as_ref().and_then(|t| t.gate.as_ref()) {
+            gated += 1;
+            let before = cycles.iter().find(|c| c.cycle + 1 == row.cycle).map(|c| &c.adapter_hash);
+            // What was rolled back is gone; that the adapter is the old one can still be seen.
+            let right = update::action(config.tune.gate, gate.forecast.finding) == gate.action
+                && if gate.action == GateAction::RolledBack {
+                    before == Some(&row.adapter_hash)
+                } else {
+                    update::forecast(store, &llm, config, row.cycle)?.finding == gate.forecast.finding
+                };
+            if !right {
+                gates = gates.or(Some(format!("cycle {}: the gate decides otherwise", row.cycle)));
+            }
+        }
         for c in candidates.iter().filter(|c| c.cycle == row.cycle + 1) {
             if llm.completion_text(&c.tokens) != c.completion {
                 texts = texts.or(Some(format!("candidate {}: the tokens are not the text", c.id())));
             }
-            let prompt = llm.prompt(config.delta.format, &store.network(&c.parent)?.source)?;
+            let parent = store.network(&c.parent)?.source;
+            let stored = stored_labels.iter().find(|l| (l.cycle, l.index) == (c.cycle, c.index));
+            if let Some(stored) = stored
+                && labels::of(&llm, config.delta.format, &parent, c)? != *stored
+            {
+                labelled = labelled.or(Some(format!("candidate {}: its tokens are labelled otherwise", c.id())));
+            }
+            let prompt = llm.prompt(config.delta.format, &parent)?;
             let logged = c.log_p.unwrap_or(f64::NAN);
             let again = -llm.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
             let difference = (again - logged).abs() / logged.abs().max(1.0);
@@ -172,10 +219,19 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
         .1
         .filter(|_| worst.0 > TOLERANCE || worst.0.is_nan())
         .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
-    Ok(vec![
-        check("model", other, "SHA-256 as in the store".into()),
-        check("adapters", adapters, format!("{} checkpoints", cycles.len())),
-        check("completions", texts, format!("{} token sequences", candidates.len())),
-        check("log-probabilities", off, format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0)),
-    ])
+    let gate = (gated > 0).then(|| check("gate", gates, format!("{gated} decisions made again")));
+    Ok(gate
+        .into_iter()
+        .chain([
+            check("model", other, "SHA-256 as in the store".into()),
+            check("adapters", adapters, format!("{} checkpoints", cycles.len())),
+            check("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
+            check("completions", texts, format!("{} token sequences", candidates.len())),
+            check(
+                "log-probabilities",
+                off,
+                format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0),
+            ),
+        ])
+        .collect())
 }

@@ -1,7 +1,7 @@
 //! The six claims: closed forms, coverage of the intervals on records with known truth, and records where the claim is false.
 
-use eliteloop::theory::statistics::{line, mean, mean_interval, spearman, wilson};
-use eliteloop::theory::{Estimate, Verdict, ce_update, convergence, diversity, improvement, reliability, table, token_errors};
+use eliteloop::theory::statistics::{difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
+use eliteloop::theory::{Estimate, Verdict, ce_update, convergence, diversity, gate, improvement, reliability, table, token_errors};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +38,15 @@ fn intervals_of_means_and_shares_cover() {
         covers("mean", 0.5, |seed, rng| mean_interval(&(0..n).map(|_| 0.5 + 0.1 * normal(rng)).collect::<Vec<_>>(), seed));
     }
     covers("mean of a skewed quantity", 1.0, |seed, rng| mean_interval(&(0..50).map(|_| Exp1.sample(rng)).collect::<Vec<f64>>(), seed));
+    for n in [2, 3, 5, 10] {
+        covers("mean over seeds", 0.5, |seed, rng| few_interval(&(0..n).map(|_| 0.5 + 0.1 * normal(rng)).collect::<Vec<_>>(), seed));
+    }
+    assert!(few_interval(&[0.5], 0).is_none() && few_interval(&[], 0).is_none());
+    covers("difference of means", 0.1, |seed, rng| {
+        let mut sample = |mean: f64, spread: f64| (0..25).map(|_| mean + spread * normal(rng)).collect::<Vec<_>>();
+        let (a, b) = (sample(0.6, 0.1), sample(0.5, 0.2));
+        Some(difference_of(mean_interval(&a, seed)?, mean_interval(&b, seed + 1)?))
+    });
     for share in [0.2, 0.5] {
         covers("Wilson", share, |_, rng| Some(wilson(binomial(50, share, rng), 50)));
     }
@@ -211,6 +220,34 @@ fn claim_2_reweighting_estimates_the_other_policy() {
     near(same.effective_samples, 3.0, 1e-12);
 }
 
+#[test]
+fn claim_2_the_gate_sees_a_fall_and_knows_when_it_knows_nothing() {
+    // Quality is x; samples of N(0, 1), the new policy N(shift, 1) has mean `shift`.
+    let forecast = |shift: f64, n: usize, seed: u64| {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let x: Vec<f64> = (0..n).map(|_| normal(&mut rng)).collect();
+        let log_q: Vec<f64> = x.iter().map(|x| -x * x / 2.0).collect();
+        let log_p: Vec<f64> = x.iter().map(|x| -(x - shift).powi(2) / 2.0).collect();
+        gate::forecast(&x, &log_p, &log_q, seed)
+    };
+    let fall = forecast(-0.7, 50, 1);
+    assert_eq!(fall.finding, gate::Finding::Fall, "{fall:?}");
+    assert!(fall.change.unwrap().high < 0.0 && fall.after.unwrap().value < fall.before && fall.effective_samples < 50.0);
+    assert_eq!(forecast(0.5, 50, 1).finding, gate::Finding::NoFall);
+    assert_eq!(forecast(-6.0, 50, 1).finding, gate::Finding::Unknown, "one sample has all the weight");
+    assert_eq!(forecast(0.5, 1, 1).finding, gate::Finding::Unknown);
+    assert_eq!(gate::forecast(&[], &[], &[], 1).samples, 0);
+    // An update that changes nothing is rolled back in 2.5% of the cases at most, give or take the noise of 200.
+    let alarms = (0..200).filter(|&seed| forecast(1e-3, 30, seed).finding == gate::Finding::Fall).count();
+    assert!(alarms <= 12, "{alarms} of 200");
+    covers("change of the gate", 0.4, |seed, rng| {
+        let x: Vec<f64> = (0..60).map(|_| normal(rng)).collect();
+        let log_q: Vec<f64> = x.iter().map(|x| -x * x / 2.0).collect();
+        let log_p: Vec<f64> = x.iter().map(|x| -(x - 0.4f64).powi(2) / 2.0).collect();
+        gate::forecast(&x, &log_p, &log_q, seed).change
+    });
+}
+
 // Claim 3
 
 fn counts(asked: u64, rng: &mut ChaCha8Rng, probability: impl Fn(u64) -> f64) -> Vec<convergence::Count> {
@@ -357,7 +394,7 @@ fn diversity_arm(unique_share: impl Fn(u64) -> f64, sets: u64) -> diversity::Arm
         unique: (40.0 * unique_share(cycle)).round() as u64,
         mean_nll: Some(30.0 - cycle as f64),
     };
-    let accepted = (0..sets).map(|i| diversity::Accepted { shingles: (10 * i..10 * i + 12).collect(), parent: None });
+    let accepted = (0..sets).map(|i| diversity::Accepted { run: 0, shingles: (10 * i..10 * i + 12).collect(), parent: None });
     diversity::Arm { cycles: (0..10).map(cycle).collect(), accepted: accepted.collect() }
 }
 
@@ -382,7 +419,7 @@ fn claim_5_verdicts() {
     leaky.accepted.push(leaky.accepted[5].clone());
     let outcome = judge(&leaky, Some(&collapsing));
     assert_eq!((outcome.verdict, outcome.leaks), (Verdict::Fails, 1));
-    let sets = [vec![1, 2, 3], vec![2, 3, 4], vec![9]].map(|shingles| diversity::Accepted { shingles, parent: None });
+    let sets = [vec![1, 2, 3], vec![2, 3, 4], vec![9]].map(|shingles| diversity::Accepted { run: 0, shingles, parent: None });
     near(diversity::mean_pairwise(&sets), 0.5 / 3.0, 1e-12);
 }
 

@@ -4,6 +4,7 @@ pub mod adapter;
 pub mod audit;
 pub mod bench;
 mod bench_proxy;
+pub mod compare;
 pub mod data;
 pub mod eval;
 pub mod models;

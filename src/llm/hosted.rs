@@ -47,6 +47,12 @@ pub struct Llm {
     trie: OnceLock<Arc<TokenTrie>>,
 }
 
+/// What an update changes.
+pub struct Snapshot {
+    lora: Vec<Vec<f32>>,
+    optimizer: AdamW,
+}
+
 impl Llm {
     /// Loads the model and the adapter that a run starts from.
     pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
@@ -127,8 +133,15 @@ impl Llm {
         if examples.is_empty() {
             return Ok(None);
         }
-        let log_p = log_p(&self.decoder, Some(&self.lora), examples, PASS_TOKENS.max(self.max_context))?;
-        Ok(Some(-log_p.iter().sum::<f64>() / examples.len() as f64))
+        Ok(Some(-self.log_p(examples)?.iter().sum::<f64>() / examples.len() as f64))
+    }
+
+    /// `log p` of each example's completion.
+    pub fn log_p(&self, examples: &[Example]) -> Result<Vec<f64>> {
+        if examples.is_empty() {
+            return Ok(Vec::new());
+        }
+        log_p(&self.decoder, Some(&self.lora), examples, PASS_TOKENS.max(self.max_context))
     }
 
     /// The CE update: all examples in one optimiser step, `config.epochs` of them. None when `stop` is set meanwhile; the adapter
@@ -155,13 +168,20 @@ impl Llm {
         Ok(Some(log))
     }
 
-    pub fn snapshot(&self) -> Result<Vec<Vec<f32>>> {
-        self.lora.snapshot()
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { lora: self.lora.snapshot()?, optimizer: self.optimizer.clone() })
+    }
+
+    /// Takes an update back, the optimiser's moments included.
+    pub fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.lora.restore(&snapshot.lora)?;
+        self.optimizer = snapshot.optimizer;
+        Ok(())
     }
 
     /// CE smoothing: see [`Lora::smooth`].
-    pub fn smooth(&mut self, alpha: f64, before: &[Vec<f32>]) -> Result<()> {
-        self.lora.smooth(alpha, before)
+    pub fn smooth(&mut self, alpha: f64, before: &Snapshot) -> Result<()> {
+        self.lora.smooth(alpha, &before.lora)
     }
 
     pub fn adapter_hash(&self) -> Result<String> {

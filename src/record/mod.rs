@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub use rows::{Candidate, CycleRow, EliteRow, NetworkRow, PhaseRow, Training, Tuning, TuningStep};
+pub use rows::{
+    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, PhaseRow, Training, TunedOn, Tuning, TuningStep,
+};
 pub use store::Store;
 
 /// The name of a network within a run.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkId, Stage};
+use crate::theory::gate::Forecast;
 
 /// A traced network: a start network or a candidate that got that far.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,16 @@ impl Candidate {
     }
 }
 
+/// Which tokens of a candidate's completion are valid: see [`crate::labels`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelRow {
+    pub cycle: u64,
+    pub index: u64,
+    pub prompt_tokens: u64,
+    /// One a token.
+    pub valid: Vec<bool>,
+}
+
 /// One training of one network with one seed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
@@ -93,6 +104,58 @@ pub struct Tuning {
     pub examples: usize,
     /// Tokens that went through the decoder in all steps.
     pub tokens: usize,
+    /// The manifest: what was trained on, and what was held out. Runs before there were controls of the tuning set have none; theirs
+    /// is the elites.
+    #[serde(default)]
+    pub manifest: Vec<TunedOn>,
+    /// What the gate found and did.
+    #[serde(default)]
+    pub gate: Option<GateRecord>,
+}
+
+impl Tuning {
+    /// The manifest, for a run without one by the elites of its cycle.
+    pub fn manifest(&self, elites: &[EliteRow], cycle: u64) -> Vec<TunedOn> {
+        if !self.manifest.is_empty() {
+            return self.manifest.clone();
+        }
+        let own = elites.iter().filter(|e| e.cycle == cycle);
+        own.map(|e| TunedOn { network: e.network.clone(), held_out: e.held_out, example_hash: e.example_hash.clone() }).collect()
+    }
+}
+
+/// One example of an update.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunedOn {
+    pub network: NetworkId,
+    pub held_out: bool,
+    /// SHA-256 over the tokens of prompt and completion, taken from the very example that went into the decoder.
+    pub example_hash: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GateRecord {
+    pub forecast: Forecast,
+    pub action: GateAction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GateAction {
+    Adopted,
+    /// Adopted all the same.
+    Warned,
+    RolledBack,
+}
+
+impl GateAction {
+    pub const fn past(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::Warned => "adopted with a warning",
+            Self::RolledBack => "rolled back",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 -- One run. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
 -- between two runs of the same settings and seed.
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
-CREATE TABLE network (                -- start networks and candidates that were traced
+CREATE TABLE IF NOT EXISTS network (                -- start networks and candidates that were traced
     id TEXT PRIMARY KEY,              -- 'start/NAME' or 'CYCLE/INDEX'
     source TEXT NOT NULL,
     graph TEXT NOT NULL,              -- JSON
@@ -13,7 +13,7 @@ CREATE TABLE network (                -- start networks and candidates that were
     activation_bytes INTEGER NOT NULL -- of one image
 ) STRICT;
 
-CREATE TABLE candidate (
+CREATE TABLE IF NOT EXISTS candidate (
     cycle INTEGER NOT NULL,
     idx INTEGER NOT NULL,
     parent TEXT NOT NULL,             -- network.id
@@ -33,7 +33,7 @@ CREATE TABLE candidate (
     PRIMARY KEY (cycle, idx)
 ) STRICT;
 
-CREATE TABLE training (               -- one seed of one network
+CREATE TABLE IF NOT EXISTS training (               -- one seed of one network
     network TEXT NOT NULL,
     seed_index INTEGER NOT NULL,
     seed INTEGER NOT NULL,
@@ -46,14 +46,14 @@ CREATE TABLE training (               -- one seed of one network
     PRIMARY KEY (network, seed_index)
 ) STRICT;
 
-CREATE TABLE cycle (                  -- written when a cycle closes, all at once
+CREATE TABLE IF NOT EXISTS cycle (                  -- written when a cycle closes, all at once
     cycle INTEGER PRIMARY KEY,
     gamma REAL,                       -- elite threshold; NULL where nothing was trained
     adapter_hash TEXT NOT NULL,       -- of the adapter that the next cycle samples from
     tuning TEXT                       -- JSON; NULL where nothing was tuned
 ) STRICT;
 
-CREATE TABLE elite (                  -- written with its cycle
+CREATE TABLE IF NOT EXISTS elite (                  -- written with its cycle
     cycle INTEGER NOT NULL,
     network TEXT NOT NULL,            -- may be of an earlier cycle where elites are cumulative
     quality REAL NOT NULL,
@@ -62,9 +62,18 @@ CREATE TABLE elite (                  -- written with its cycle
     PRIMARY KEY (cycle, network)
 ) STRICT;
 
-CREATE TABLE phase (
+CREATE TABLE IF NOT EXISTS phase (
     cycle INTEGER NOT NULL,
     name TEXT NOT NULL,
     seconds REAL NOT NULL,
     peak_mib REAL NOT NULL
+) STRICT;
+
+-- Stores of before this table lack it; a run that goes on gets it then.
+CREATE TABLE IF NOT EXISTS label (    -- of the candidates that an LLM proposed, once they are screened
+    cycle INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    valid BLOB NOT NULL,              -- one byte a token, 1 where it is valid
+    PRIMARY KEY (cycle, idx)
 ) STRICT;

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
-use super::{Candidate, CycleRow, EliteRow, NetworkId, NetworkRow, PhaseRow, Stage, Training};
+use super::{Candidate, CycleRow, EliteRow, LabelRow, NetworkId, NetworkRow, PhaseRow, Stage, Training};
 use crate::error::{Error, Result};
 
 /// Raised whenever the schema or the meaning of a column changes.
 pub const FORMAT: &str = "2";
+
+const SCHEMA: &str = include_str!("schema.sql");
 
 pub struct Store {
     db: Connection,
@@ -30,7 +32,7 @@ impl Store {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let store = Self { db, path: path.into() };
         store.prepare_writer()?;
-        store.db.execute_batch(&format!("BEGIN;\n{}\nCOMMIT;", include_str!("schema.sql")))?;
+        store.db.execute_batch(&format!("BEGIN;\n{SCHEMA}\nCOMMIT;"))?;
         store.set_meta("format", FORMAT)?;
         Ok(store)
     }
@@ -40,6 +42,8 @@ impl Store {
         let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
         store.check_format()?;
         store.prepare_writer()?;
+        // Tables that came later.
+        store.db.execute_batch(SCHEMA)?;
         Ok(store)
     }
 
@@ -196,6 +200,24 @@ impl Store {
 
     pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
         self.rows(&format!("SELECT * FROM candidate WHERE cycle = {cycle} ORDER BY idx"), candidate)
+    }
+
+    pub fn put_labels(&self, l: &LabelRow) -> Result<()> {
+        let valid: Vec<u8> = l.valid.iter().map(|&valid| u8::from(valid)).collect();
+        self.db.execute("INSERT OR REPLACE INTO label VALUES (?1, ?2, ?3, ?4)", params![l.cycle, l.index, l.prompt_tokens, valid])?;
+        Ok(())
+    }
+
+    /// Labels by cycle and index; none of a store that was made before there were any.
+    pub fn labels(&self) -> Result<Vec<LabelRow>> {
+        let there: bool = self.db.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'label'", [], |r| r.get(0))?;
+        if !there {
+            return Ok(Vec::new());
+        }
+        self.rows("SELECT * FROM label ORDER BY cycle, idx", |r| {
+            let valid = r.get::<_, Vec<u8>>(3)?.into_iter().map(|byte| byte == 1).collect();
+            Ok(LabelRow { cycle: r.get(0)?, index: r.get(1)?, prompt_tokens: r.get(2)?, valid })
+        })
     }
 
     pub fn put_training(&self, t: &Training) -> Result<()> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::claims::Evidence;
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, ReportData, StartNetwork, Tuning};
-use crate::config::{Policy, RunConfig};
+use crate::config::RunConfig;
 use crate::error::Result;
 use crate::proxy;
 use crate::record::{self, EliteRow, NetworkId, Stage, Store, folder};
@@ -24,7 +25,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         program_version: store.meta("program")?.unwrap_or_default(),
         started: store.meta("started")?.unwrap_or_default(),
         finished: store.meta("finished")?.unwrap_or_default(),
-        policy: policy_name(config.policy).into(),
+        policy: config.policy.name().into(),
         model: store.meta("model_name")?.unwrap_or_else(|| "none".into()),
         dataset: config.proxy.dataset.clone(),
         settings: config.to_toml(),
@@ -34,17 +35,9 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         candidates: show_candidates(&store, &candidates, &quality, &elites)?,
         lineage: lineage(&store, &candidates, &quality)?,
         best,
-        theory: super::claims::panels(&store, &config, &candidates)?,
+        theory: Evidence::of(&store, &config, &candidates)?.panels(None, None),
     };
     Ok(data)
-}
-
-fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Llm => "llm",
-        Policy::Frozen => "frozen",
-        Policy::Random => "random",
-    }
 }
 
 fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>> {

@@ -3,6 +3,45 @@
 
 use std::fmt::Write as _;
 
+/// Nothing may run or be loaded, even if some text got through.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// A part of a page; `body` is HTML.
+pub struct Section {
+    id: &'static str,
+    heading: &'static str,
+    body: String,
+}
+
+impl Section {
+    pub fn new(id: &'static str, heading: &'static str, body: String) -> Self {
+        Self { id, heading, body }
+    }
+}
+
+/// A page by itself: nothing in it runs or is loaded. `header` is HTML, `title` is text.
+pub fn document(title: &str, header: &str, sections: &[Section]) -> String {
+    let title = escape(title);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
+         <title>{title}</title>\n<style>\n{}</style></head>\n<body>\n\
+         <a class=\"skip\" href=\"#main\">Skip to the report</a>\n{header}<nav aria-label=\"Sections\"><ul>",
+        include_str!("style.css"),
+    );
+    for Section { id, heading, .. } in sections {
+        let _ = write!(page, "<li><a href=\"#{id}\">{heading}</a></li>");
+    }
+    page.push_str("</ul></nav>\n<main id=\"main\">\n");
+    for Section { id, heading, body } in sections {
+        let _ = writeln!(page, "<section id=\"{id}\"><h2>{heading}</h2>\n{body}</section>");
+    }
+    page.push_str("</main>\n</body></html>\n");
+    page
+}
+
 /// Text as it may stand between tags and in quoted attributes. Characters that no document may hold, and those that
 /// turn the direction of writing, become a replacement character: a source must look like what it is.
 pub fn escape(text: &str) -> String {

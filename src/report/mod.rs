@@ -1,66 +1,43 @@
 //! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
 
-mod chart;
-mod claims;
+pub(crate) mod chart;
+pub mod claims;
 pub mod collect;
 pub mod data;
 pub mod early;
 mod funnel;
-mod html;
+pub(crate) mod html;
 mod network;
-mod panels;
+pub(crate) mod panels;
 mod quality;
 mod tuning;
 
-use std::fmt::Write as _;
-
 pub use data::ReportData;
 
-use html::{details, escape, or_none, percent, source, table, terms};
+use html::{Section, details, document, escape, or_none, percent, source, table, terms};
 
 use crate::theory::statistics::wilson;
 
-/// Nothing may run or be loaded, even if some text got through.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-
 /// The whole report.
 pub fn render(data: &ReportData) -> String {
-    let title = escape(&format!("eliteloop: {}", data.name));
-    let mut sections: Vec<(&str, &str, String)> =
-        vec![("funnel", "Funnel", funnel::section(data)), ("quality", "Quality over the cycles", quality::section(data))];
+    let mut sections = vec![
+        Section::new("funnel", "Funnel", funnel::section(data)),
+        Section::new("quality", "Quality over the cycles", quality::section(data)),
+    ];
     if let Some(tuning) = tuning::section(data) {
-        sections.push(("tuning", "Tuning on the elites", tuning));
+        sections.push(Section::new("tuning", "Tuning on the elites", tuning));
     }
     sections.extend([
-        ("best", "Best network", network::best(data)),
-        ("lineage", "Lineage of the best network", network::lineage(data)),
-        ("novelty", "Novelty", quality::novelty(data)),
-        ("theory", "The theory, measured", panels::section(data)),
-        ("cost", "Time and memory", funnel::cost(data)),
-        ("candidates", "Candidates", quality::all(data)),
-        ("settings", "Settings", details("run.toml", &source(&data.settings))),
-        ("provenance", "Provenance", provenance(data)),
+        Section::new("best", "Best network", network::best(data)),
+        Section::new("lineage", "Lineage of the best network", network::lineage(data)),
+        Section::new("novelty", "Novelty", quality::novelty(data)),
+        Section::new("theory", "The theory, measured", panels::section(data)),
+        Section::new("cost", "Time and memory", funnel::cost(data)),
+        Section::new("candidates", "Candidates", quality::all(data)),
+        Section::new("settings", "Settings", details("run.toml", &source(&data.settings))),
+        Section::new("provenance", "Provenance", provenance(data)),
     ]);
-
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
-         <title>{title}</title>\n<style>\n{}</style></head>\n<body>\n\
-         <a class=\"skip\" href=\"#main\">Skip to the report</a>\n{}<nav aria-label=\"Sections\"><ul>",
-        include_str!("style.css"),
-        header(data)
-    );
-    for (id, heading, _) in &sections {
-        let _ = write!(page, "<li><a href=\"#{id}\">{heading}</a></li>");
-    }
-    page.push_str("</ul></nav>\n<main id=\"main\">\n");
-    for (id, heading, body) in &sections {
-        let _ = writeln!(page, "<section id=\"{id}\"><h2>{heading}</h2>\n{body}</section>");
-    }
-    page.push_str("</main>\n</body></html>\n");
-    page
+    document(&format!("eliteloop: {}", data.name), &header(data), &sections)
 }
 
 fn header(data: &ReportData) -> String {
@@ -99,6 +76,7 @@ fn sentence(data: &ReportData) -> String {
         "llm" => format!("{}, tuned on its own elites,", data.model),
         "frozen" => format!("{}, never tuned,", data.model),
         "random" => "Random mutation, without an LLM,".to_owned(),
+        "evolution" => "Regularised evolution, without an LLM,".to_owned(),
         other => format!("Policy {other}"),
     };
     let cycles = data.cycles.len();

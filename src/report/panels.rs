@@ -11,8 +11,12 @@ pub fn section(data: &ReportData) -> String {
     if data.theory.is_empty() {
         return "<p class=\"quiet\">The records of this run speak to none of the claims.</p>\n".into();
     }
+    grid(&data.theory)
+}
+
+pub fn grid(panels: &[Panel]) -> String {
     let mut html = String::from("<div class=\"panels\">\n");
-    for panel in &data.theory {
+    for panel in panels {
         html.push_str(&one(panel));
     }
     html.push_str("</div>\n");

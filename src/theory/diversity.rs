@@ -5,7 +5,7 @@
 //! cycle in which fewer than half of its valid networks are new. With e edits isolated in n operations and shingles of w,
 //! J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard error sqrt(J(1-J)/k).
 
-use super::statistics::{bootstrap, mean, wilson};
+use super::statistics::{bootstrap, difference_of, mean, wilson};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::novelty::jaccard;
 
@@ -30,10 +30,34 @@ pub struct Arm {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
+    /// Networks of different runs are not compared.
+    pub run: usize,
     /// Sorted.
     pub shingles: Vec<u64>,
     /// Place of its parent in the list, if it is there.
     pub parent: Option<usize>,
+}
+
+impl Arm {
+    /// This arm with another run of it; `run` tells the networks of the runs apart.
+    #[must_use]
+    pub fn with(mut self, other: Self, run: usize) -> Self {
+        for theirs in other.cycles {
+            match self.cycles.iter_mut().find(|c| c.cycle == theirs.cycle) {
+                Some(own) => {
+                    let (a, b) = (own.asked as f64, theirs.asked as f64);
+                    own.mean_nll = own.mean_nll.zip(theirs.mean_nll).map(|(x, y)| (a * x + b * y) / (a + b));
+                    own.asked += theirs.asked;
+                    own.valid += theirs.valid;
+                    own.unique += theirs.unique;
+                }
+                None => self.cycles.push(theirs),
+            }
+        }
+        let before = self.accepted.len();
+        self.accepted.extend(other.accepted.into_iter().map(|a| Accepted { run, parent: a.parent.map(|p| p + before), ..a }));
+        self
+    }
 }
 
 /// One comparison of the filter: estimated and exact similarity.
@@ -68,7 +92,7 @@ pub fn mean_pairwise(networks: &[Accepted]) -> f64 {
 }
 
 fn pairs(networks: &[Accepted]) -> impl Iterator<Item = (usize, usize)> {
-    (0..networks.len()).flat_map(|a| (0..a).map(move |b| (a, b)))
+    (0..networks.len()).flat_map(|a| (0..a).map(move |b| (a, b))).filter(|&(a, b)| networks[a].run == networks[b].run)
 }
 
 /// Pairs at or above the threshold that are not parent and child, which the filter compares by a rule of its own.
@@ -84,11 +108,7 @@ pub fn collapse(cycles: &[CycleCounts]) -> Option<u64> {
 
 /// Difference of two shares with Newcombe's interval (from the two Wilson intervals).
 pub fn share_difference(successes: u64, trials: u64, other_successes: u64, other_trials: u64) -> Estimate {
-    let (a, b) = (wilson(successes, trials), wilson(other_successes, other_trials));
-    let value = a.value - b.value;
-    let low = value - ((a.value - a.low).powi(2) + (b.high - b.value).powi(2)).sqrt();
-    let high = value + ((a.high - a.value).powi(2) + (b.value - b.low).powi(2)).sqrt();
-    Estimate { value, low, high }
+    difference_of(wilson(successes, trials), wilson(other_successes, other_trials))
 }
 
 #[derive(Clone, Debug, PartialEq)]

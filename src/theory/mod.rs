@@ -9,6 +9,7 @@ pub mod ce_update;
 pub mod convergence;
 pub mod diversity;
 pub mod early;
+pub mod gate;
 pub mod improvement;
 pub mod reliability;
 pub mod statistics;

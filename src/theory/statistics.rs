@@ -111,6 +111,26 @@ pub fn mean_interval(values: &[f64], seed: u64) -> Option<Estimate> {
     bootstrap(values.len(), seed, |units| units.iter().map(|&unit| values[unit]).sum::<f64>() / units.len() as f64)
 }
 
+/// Interval of the mean of a few independent values, as one a seed: [`mean_interval`] from eight on, below that Student's, since no
+/// resample of a few values leaves their range. None of fewer than two.
+pub fn few_interval(values: &[f64], seed: u64) -> Option<Estimate> {
+    let n = values.len();
+    if n >= 8 {
+        return mean_interval(values, seed);
+    }
+    let student = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?.inverse_cdf(0.975);
+    let (value, half) = (mean(values), student * (variance(values) / n as f64).sqrt());
+    Some(Estimate { value, low: value - half, high: value + half })
+}
+
+/// Interval of `a - b` for independent estimates, from their own intervals (the square-and-add method).
+pub fn difference_of(a: Estimate, b: Estimate) -> Estimate {
+    let value = a.value - b.value;
+    let low = value - ((a.value - a.low).powi(2) + (b.high - b.value).powi(2)).sqrt();
+    let high = value + ((a.high - a.value).powi(2) + (b.value - b.low).powi(2)).sqrt();
+    Estimate { value, low, high }
+}
+
 /// One-sided bootstrap p-value of "the mean did not fall from `before` to `after`", by the centred difference.
 pub fn decrease_p_value(before: &[f64], after: &[f64], seed: u64) -> f64 {
     let difference = mean(after) - mean(before);

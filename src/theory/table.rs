@@ -89,15 +89,25 @@ pub struct Reweighted {
     pub effective_samples: f64,
 }
 
-/// Weights exp(log p' - log q) of samples drawn from q; None where there are fewer than two or no weight is finite.
-pub fn reweighted_mean(quality: &[f64], log_p: &[f64], log_q: &[f64], seed: u64) -> Option<Reweighted> {
+/// exp(log p' - log q) over the largest of them.
+pub fn weights(log_p: &[f64], log_q: &[f64]) -> Vec<f64> {
     let logs: Vec<f64> = log_p.iter().zip(log_q).map(|(p, q)| p - q).collect();
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let weights: Vec<f64> = logs.iter().map(|log| (log - most).exp()).collect();
+    logs.iter().map(|log| (log - most).exp()).collect()
+}
+
+/// Weights exp(log p' - log q) of samples drawn from q; None where there are fewer than two or no weight is finite.
+pub fn reweighted_mean(quality: &[f64], log_p: &[f64], log_q: &[f64], seed: u64) -> Option<Reweighted> {
+    let weights = weights(log_p, log_q);
     let mean = super::statistics::bootstrap(quality.len(), seed, |units| {
         let total: f64 = units.iter().map(|&unit| weights[unit]).sum();
         units.iter().map(|&unit| weights[unit] * quality[unit]).sum::<f64>() / total
     })?;
+    Some(Reweighted { mean, effective_samples: effective_samples(&weights) })
+}
+
+/// (sum w)^2 / sum w^2; 0 of no samples.
+pub fn effective_samples(weights: &[f64]) -> f64 {
     let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
-    Some(Reweighted { mean, effective_samples: sum * sum / squares })
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }

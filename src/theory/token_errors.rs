@@ -8,7 +8,9 @@
 //!
 //! Orders are compared by likelihood ratio: G^2 of first order against none has one degree of freedom, of second order
 //! against first two. With kappa the share of deltas that apply, deltas win iff kappa `lambda_d`^`L_d` > `lambda_f`^`L_f`,
-//! lambda = 1-p.
+//! lambda = 1-p; so that what kappa counts is not counted again, the chain of deltas is that of deltas that apply.
+
+use std::fmt::Write as _;
 
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
@@ -108,6 +110,7 @@ impl Chain {
 /// Completions of one format.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arm {
+    /// Of the deltas that apply; of all full sources.
     pub labels: Vec<Vec<bool>>,
     pub tried: u64,
     /// Completions that could be applied to their parent; for full code all of them.
@@ -120,6 +123,20 @@ pub struct Arm {
 }
 
 impl Arm {
+    /// This arm with more completions.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        let (a, b) = (self.tried as f64, other.tried as f64);
+        let mix = |x: f64, y: f64| if a + b > 0.0 { (a * x + b * y) / (a + b) } else { 0.0 };
+        self.prompt_tokens = mix(self.prompt_tokens, other.prompt_tokens);
+        self.tokens = mix(self.tokens, other.tokens);
+        self.labels.extend(other.labels);
+        self.tried += other.tried;
+        self.applied += other.applied;
+        self.valid += other.valid;
+        self
+    }
+
     /// Tokens read and written for each valid network.
     pub fn cost(&self) -> f64 {
         (self.prompt_tokens + self.tokens) * self.tried as f64 / self.valid as f64
@@ -181,8 +198,21 @@ pub fn judge(deltas: Option<&Arm>, full: Option<&Arm>) -> Outcome {
         plot: plot(&[("deltas", deltas, d), ("full code", full, f)]),
     };
     let (Some(deltas), Some(full), Some(d), Some(f)) = (deltas, full, d, f) else {
-        "The claim compares deltas with full code; the records hold labelled tokens of one format at most."
-            .clone_into(&mut outcome.sentence);
+        outcome.sentence = "The claim compares deltas with full code; these are records of one format at most.".into();
+        for (name, arm, chain) in [("Deltas", deltas, d), ("Full code", full, f)] {
+            if let (Some(arm), Some(chain)) = (arm, chain) {
+                let kappa = if name == "Deltas" { arm.applied as f64 / arm.tried as f64 } else { 1.0 };
+                let _ = write!(
+                    outcome.sentence,
+                    " {name}: {} of {} valid; kappa (1-p)^L predicts {:.2} (p {:.4}, L {:.0}).",
+                    arm.valid,
+                    arm.tried,
+                    kappa * chain.strict(arm.tokens),
+                    chain.p.value,
+                    arm.tokens
+                );
+            }
+        }
         return outcome;
     };
     outcome.predicted = predicted(deltas, full, &d, &f);
@@ -229,6 +259,9 @@ fn numbers(arms: &[Named<'_>]) -> Vec<(String, String)> {
         let (Some(arm), Some(chain)) = (arm, chain) else { continue };
         let mut add = |what: &str, value: String| numbers.push((format!("{name}: {what}"), value));
         add("valid", format!("{} of {}: {}", arm.valid, arm.tried, wilson(arm.valid, arm.tried)));
+        add("kappa: applied", wilson(arm.applied, arm.tried).to_string());
+        add("mean tokens of prompt, completion", format!("{:.0}, {:.1}", arm.prompt_tokens, arm.tokens));
+        add("first token valid", chain.start.to_string());
         add("p = P(V to E)", chain.p.to_string());
         add("q = P(E to V)", if chain.q.value.is_nan() { "no error seen".into() } else { chain.q.to_string() });
         add("predicted valid, strict", format!("{:.4}", chain.strict(arm.tokens)));

@@ -1,0 +1,167 @@
+//! What is compared: runs, and the arms that they are runs of.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::config::{Policy, RunConfig, TuneData};
+use crate::error::{Error, Result};
+use crate::record::{Candidate, NetworkId, Store, folder};
+use crate::report::claims::Evidence;
+use crate::report::collect::funnel;
+use crate::report::data::Funnel;
+
+/// The facts of one run.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunFacts {
+    pub folder: PathBuf,
+    pub seed: u64,
+    pub finished: bool,
+    pub cycles: u64,
+    pub funnel: Funnel,
+    /// (cycle, quality) of the trained candidates in the order in which they were proposed.
+    pub qualities: Vec<(u64, f64)>,
+    pub best_start: Option<f64>,
+    /// Wall seconds of each phase.
+    pub seconds: Vec<(String, f64)>,
+    /// Tokens written by the policy, and tokens that went through the decoder in tuning.
+    pub tokens_written: u64,
+    pub tokens_tuned: u64,
+    #[serde(skip)]
+    pub config: RunConfig,
+    #[serde(skip)]
+    pub evidence: Evidence,
+}
+
+impl RunFacts {
+    /// Reads a run; cycles that are not closed are left out.
+    pub fn read(path: &Path) -> Result<Self> {
+        let config = folder::settings(path)?;
+        let store = Store::read(&folder::store_path(path))?;
+        let closed = store.cycles()?;
+        let last = closed.last().map_or(0, |c| c.cycle);
+        let candidates: Vec<Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+        let quality = store.qualities()?;
+        let mut seconds: Vec<(String, f64)> = Vec::new();
+        for phase in store.phases()?.into_iter().filter(|p| p.cycle <= last) {
+            match seconds.iter_mut().find(|(name, _)| *name == phase.name) {
+                Some((_, sum)) => *sum += phase.seconds,
+                None => seconds.push((phase.name, phase.seconds)),
+            }
+        }
+        Ok(Self {
+            folder: path.to_path_buf(),
+            seed: config.seed,
+            finished: last == config.cycles,
+            cycles: last,
+            funnel: funnel(&candidates, store.elites()?.len()),
+            qualities: candidates.iter().filter_map(|c| Some((c.cycle, *quality.get(&c.id())?))).collect(),
+            best_start: quality.iter().filter(|(id, _)| matches!(id, NetworkId::Start(_))).map(|(_, q)| *q).reduce(f64::max),
+            seconds,
+            tokens_written: candidates.iter().map(|c| c.tokens.len() as u64).sum(),
+            tokens_tuned: closed.iter().filter_map(|c| c.tuning.as_ref()).map(|t| t.tokens as u64).sum(),
+            evidence: Evidence::of(&store, &config, &candidates)?,
+            config,
+        })
+    }
+
+    pub fn mean(&self) -> Option<f64> {
+        let sum: f64 = self.qualities.iter().map(|(_, q)| q).sum();
+        (!self.qualities.is_empty()).then(|| sum / self.qualities.len() as f64)
+    }
+
+    /// The best of the first `budget` trained candidates.
+    pub fn best_of(&self, budget: usize) -> Option<f64> {
+        self.qualities.iter().take(budget).map(|(_, q)| *q).reduce(f64::max)
+    }
+
+    pub fn total_seconds(&self) -> f64 {
+        self.seconds.iter().map(|(_, s)| s).sum()
+    }
+}
+
+/// Runs of the same settings but for the seed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Arm {
+    pub name: String,
+    /// By seed.
+    pub runs: Vec<RunFacts>,
+}
+
+impl Arm {
+    pub fn config(&self) -> &RunConfig {
+        &self.runs[0].config
+    }
+
+    pub fn run(&self, seed: u64) -> Option<&RunFacts> {
+        self.runs.iter().find(|r| r.seed == seed)
+    }
+
+    pub fn seeds(&self) -> Vec<u64> {
+        self.runs.iter().map(|r| r.seed).collect()
+    }
+
+    /// The evidence of all its runs.
+    pub fn evidence(&self) -> Evidence {
+        let all: Vec<Evidence> = self.runs.iter().map(|r| r.evidence.clone()).collect();
+        Evidence::pool(&all).expect("an arm has a run")
+    }
+
+    /// Whether this is the method and not one of its controls.
+    pub fn is_method(&self) -> bool {
+        let config = self.config();
+        config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled
+    }
+}
+
+/// Groups runs into arms, in the order of their first run, named by how their settings differ from those of the method (or else of
+/// the first arm).
+pub fn arms(runs: Vec<RunFacts>) -> Result<Vec<Arm>> {
+    let mut arms: Vec<Arm> = Vec::new();
+    for run in runs {
+        match arms.iter_mut().find(|arm| identity(arm.config()) == identity(&run.config)) {
+            Some(arm) if arm.run(run.seed).is_some() => {
+                let other = arm.run(run.seed).map_or_else(String::new, |r| r.folder.display().to_string());
+                return Err(Error::input(format!("{} and {other} are the same run: same settings, same seed", run.folder.display()))
+                    .hint("give each run once"));
+            }
+            Some(arm) => arm.runs.push(run),
+            None => arms.push(Arm { name: String::new(), runs: vec![run] }),
+        }
+    }
+    let Some(at) = arms.iter().position(Arm::is_method).or_else(|| (!arms.is_empty()).then_some(0)) else {
+        return Err(Error::input("there is no run to compare").hint("give the folders of two runs or more"));
+    };
+    let reference = arms[at].config().clone();
+    for (place, arm) in arms.iter_mut().enumerate() {
+        arm.runs.sort_by_key(|r| r.seed);
+        arm.name = if place == at { reference.policy.name().into() } else { difference(&reference, arm.config()) };
+    }
+    Ok(arms)
+}
+
+/// The settings that make an arm: all but the seed and what changes nothing but the time.
+pub fn identity(config: &RunConfig) -> RunConfig {
+    let mut same = RunConfig { seed: 0, threads: 0, ..config.clone() };
+    (same.proxy.workers, same.proxy.deadline_seconds, same.proxy.memory_mib) = (0, 0.0, 0);
+    same
+}
+
+/// How `other` differs from `reference`, as settings.
+fn difference(reference: &RunConfig, other: &RunConfig) -> String {
+    let flat = |config: &RunConfig| {
+        let table: toml::Table = identity(config).to_toml().parse().expect("settings are TOML");
+        let mut keys = Vec::new();
+        for (key, value) in table {
+            match value {
+                toml::Value::Table(inner) => keys.extend(inner.into_iter().map(|(k, v)| (format!("{key}.{k}"), v))),
+                value => keys.push((key, value)),
+            }
+        }
+        keys
+    };
+    let known = flat(reference);
+    let text = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let changed = flat(other).into_iter().filter(|entry| !known.contains(entry));
+    changed.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(" ")
+}

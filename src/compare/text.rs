@@ -1,0 +1,194 @@
+//! A comparison as text and as tables; the page shows the same tables.
+
+use std::fmt::Write as _;
+
+use super::Comparison;
+use super::contest::Measured;
+use crate::report::data::Funnel;
+use crate::report::html::{duration, or_none, percent};
+
+/// A head and its rows.
+pub struct Table {
+    /// Of the file it is written to.
+    pub id: &'static str,
+    pub title: String,
+    pub head: Vec<&'static str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+/// A difference of qualities in percentage points.
+pub fn points(m: Measured) -> String {
+    match m.interval {
+        Some((low, high)) => format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * m.value, 100.0 * low, 100.0 * high),
+        None => format!("{:+.1} points (one pair: no interval)", 100.0 * m.value),
+    }
+}
+
+/// A share with its interval.
+pub fn share(m: Measured) -> String {
+    match m.interval {
+        Some((low, high)) => format!("{} [{}, {}]", percent(m.value), percent(low), percent(high)),
+        None => percent(m.value),
+    }
+}
+
+pub fn tables(c: &Comparison) -> Vec<Table> {
+    vec![arms(c), contests(c), runs(c), funnel(c), cost(c)]
+}
+
+fn arms(c: &Comparison) -> Table {
+    let rows = c.arms.iter().zip(&c.levels).map(|(arm, level)| {
+        vec![
+            arm.name.clone(),
+            arm.runs.len().to_string(),
+            or_none(level.valid, share),
+            or_none(level.mean, share),
+            or_none(level.best, share),
+        ]
+    });
+    Table {
+        id: "arms",
+        title: format!("Arms (best of the first {} trained candidates of each run; intervals over the runs)", c.budget),
+        head: vec!["arm", "runs", "valid", "mean quality", "best quality"],
+        rows: rows.collect(),
+    }
+}
+
+fn contests(c: &Comparison) -> Table {
+    let rows = c.contests.iter().map(|contest| {
+        let seeds: Vec<String> = contest.seeds.iter().map(u64::to_string).collect();
+        vec![
+            format!("{} \u{2212} {}", contest.arm, contest.against),
+            seeds.join(" "),
+            or_none(contest.mean, points),
+            or_none(contest.best, points),
+        ]
+    });
+    Table {
+        id: "differences",
+        title: "Differences, paired by seed".into(),
+        head: vec!["arms", "seeds", "mean quality", "best quality"],
+        rows: rows.collect(),
+    }
+}
+
+fn runs(c: &Comparison) -> Table {
+    let rows = c.arms.iter().flat_map(|arm| &arm.runs).zip(c.arms.iter().flat_map(|a| a.runs.iter().map(|_| &a.name))).map(|(run, arm)| {
+        vec![
+            run.folder.file_name().map_or_else(|| run.folder.display().to_string(), |n| n.to_string_lossy().into_owned()),
+            arm.clone(),
+            run.seed.to_string(),
+            format!("{} of {}", run.cycles, run.config.cycles),
+            run.qualities.len().to_string(),
+            or_none(run.mean(), percent),
+            or_none(run.best_of(usize::MAX), percent),
+            or_none(run.best_of(c.budget), percent),
+            or_none(run.best_start, percent),
+        ]
+    });
+    Table {
+        id: "runs",
+        title: "Runs".into(),
+        head: vec!["run", "arm", "seed", "cycles", "trained", "mean", "best", "best at the budget", "best start"],
+        rows: rows.collect(),
+    }
+}
+
+/// The funnel of an arm, its runs together.
+pub fn funnel_of(arm: &super::runs::Arm) -> Funnel {
+    arm.runs.iter().map(|r| r.funnel).fold(Funnel::default(), |sum, f| Funnel {
+        asked: sum.asked + f.asked,
+        parsed: sum.parsed + f.parsed,
+        applied: sum.applied + f.applied,
+        traced: sum.traced + f.traced,
+        within_budget: sum.within_budget + f.within_budget,
+        novel: sum.novel + f.novel,
+        trained: sum.trained + f.trained,
+        elite: sum.elite + f.elite,
+    })
+}
+
+fn funnel(c: &Comparison) -> Table {
+    let rows = c.arms.iter().map(|arm| {
+        let f = funnel_of(arm);
+        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+        std::iter::once(arm.name.clone()).chain(counts.map(|count| count.to_string())).collect()
+    });
+    Table {
+        id: "funnel",
+        title: "Funnel (first tries, all runs of an arm together)".into(),
+        head: vec!["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"],
+        rows: rows.collect(),
+    }
+}
+
+fn cost(c: &Comparison) -> Table {
+    let phases = ["propose", "screen", "train", "tune"];
+    let rows = c.arms.iter().map(|arm| {
+        let runs = arm.runs.len() as f64;
+        let sum = |f: &dyn Fn(&super::runs::RunFacts) -> f64| arm.runs.iter().map(f).sum::<f64>();
+        let phase = |name: &str| sum(&|r| r.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum()) / runs;
+        let trained = sum(&|r| r.qualities.len() as f64);
+        let total = sum(&|r| r.total_seconds());
+        let mut row = vec![arm.name.clone()];
+        row.extend(phases.iter().map(|name| format!("{:.1}", phase(name))));
+        row.push(duration(total / runs));
+        row.push(if trained > 0.0 { format!("{:.1}", total / trained) } else { crate::report::html::NONE.into() });
+        row.push(format!("{:.0}", sum(&|r| r.tokens_written as f64) / runs));
+        row.push(format!("{:.0}", sum(&|r| r.tokens_tuned as f64) / runs));
+        row
+    });
+    Table {
+        id: "cost",
+        title: "Cost of a run".into(),
+        head: vec![
+            "arm",
+            "propose (s)",
+            "screen (s)",
+            "train (s)",
+            "tune (s)",
+            "in all",
+            "seconds a trained network",
+            "tokens written",
+            "tokens tuned",
+        ],
+        rows: rows.collect(),
+    }
+}
+
+/// The comparison for a terminal.
+pub fn text(c: &Comparison) -> String {
+    let mut out = c.verdict.clone();
+    for table in tables(c) {
+        if table.rows.is_empty() {
+            continue;
+        }
+        let _ = write!(out, "\n\n{}\n{}", table.title, columns(&table));
+    }
+    for panel in &c.panels {
+        let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.verdict, panel.sentence);
+    }
+    out
+}
+
+/// Text in columns, as wide as their longest entry.
+pub fn columns(table: &Table) -> String {
+    let head: Vec<String> = table.head.iter().map(|h| (*h).to_owned()).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&table.rows).collect();
+    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let lines = all.iter().map(|row| {
+        let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell}{}", " ".repeat(width(i) - cell.chars().count())));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Rows as CSV (RFC 4180).
+pub fn csv(head: &[&str], rows: &[Vec<String>]) -> String {
+    let cell = |text: &str| {
+        if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+    };
+    let line = |cells: Vec<String>| cells.join(",") + "\r\n";
+    let first = line(head.iter().map(|h| cell(h)).collect());
+    first + &rows.iter().map(|row| line(row.iter().map(|c| cell(c)).collect())).collect::<String>()
+}
