@@ -199,7 +199,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let base = tempfile::tempdir().unwrap();
     let elites = real(&base.path().join("elites"), &["seed=3", "tune.gate=rollback"]);
     let subset = real(&base.path().join("subset"), &["seed=3", "tune.gate=rollback", "tune.data=random-subset"]);
-    let all = real(&base.path().join("all"), &["seed=3", "tune.data=all-valid", "cycles=1", "elite.rho=0.17"]);
+    let all = real(&base.path().join("all"), &["seed=3", "tune.data=all-valid", "cycles=1", "elite.rho=0.1"]);
     for (run, says) in [(&elites, "chosen again: elites"), (&subset, "a random subset, not the elites"), (&all, "all valid candidates")] {
         let checks = verified(run);
         assert!(checks.contains(says) && checks.contains("labels"), "{checks}");
