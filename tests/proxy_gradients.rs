@@ -11,6 +11,7 @@ use eliteloop::proxy::network::{Kernels, Mode, Network};
 use eliteloop::proxy::ops::loss::cross_entropy;
 use eliteloop::proxy::optimizer::Optimizer;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 const KERNELS: [Kernels; 2] = [Kernels::Own, Kernels::Stock];
 const TRAIN: Mode = Mode::Train { dropout: 0 };
@@ -200,6 +201,11 @@ fn goldens() -> Vec<(Golden, Graph)> {
 
 /// The network with the script's starting values.
 fn started(graph: &Graph, kernels: Kernels) -> Network {
+    started_at(graph, kernels, 1.5)
+}
+
+/// `scale` is that of the weights before the division by the root of the fan-in.
+fn started_at(graph: &Graph, kernels: Kernels, scale: f64) -> Network {
     let mut network = Network::new(graph, 0, &Device::Cpu, kernels).unwrap();
     for (index, spec) in graph.tensors.iter().enumerate() {
         if spec.role == Role::Counter {
@@ -210,11 +216,48 @@ fn started(graph: &Graph, kernels: Kernels) -> Network {
         let value = match spec.shape.len() {
             _ if last == "running_var" => value.affine(0.5, 1.0),
             0 | 1 => value.affine(0.2, if last == "weight" { 1.0 } else { 0.0 }),
-            _ => value.affine(1.5 / (spec.shape[1..].iter().product::<usize>() as f64).sqrt(), 0.0),
+            _ => value.affine(scale / (spec.shape[1..].iter().product::<usize>() as f64).sqrt(), 0.0),
         };
         network.set(index, value.unwrap()).unwrap();
     }
     network
+}
+
+#[derive(Deserialize)]
+struct Family {
+    file: String,
+    entry: Option<String>,
+    parameters: usize,
+    tensors: usize,
+    sha256: String,
+    logits: Vec<f64>,
+}
+
+#[test]
+#[allow(clippy::print_stderr)]
+fn families_of_networks_have_the_state_dicts_and_the_logits_of_pytorch() {
+    let families: Vec<Family> = serde_json::from_slice(&std::fs::read(here("tests/goldens/families.json")).unwrap()).unwrap();
+    assert!(families.len() >= 20);
+    let images = filled("images", &[2, 3, 32, 32]);
+    for family in families {
+        let what = format!("{} {}", family.file, family.entry.as_deref().unwrap_or(""));
+        let source = std::fs::read_to_string(here("tests/fixtures/networks").join(format!("{}.py", family.file))).unwrap();
+        let mut options = TraceOptions::new([3, 32, 32], 10);
+        options.program = env!("CARGO_BIN_EXE_eliteloop").into();
+        options.entry = family.entry;
+        options.seconds = 60.0;
+        let graph = trace(&source, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let line = |t: &TensorSpec| format!("{} {}\n", t.name, t.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
+        let state: String = graph.tensors.iter().map(line).collect();
+        assert_eq!((graph.parameters(), graph.tensors.len()), (family.parameters, family.tensors), "{what}: {state}");
+        assert_eq!(format!("{:x}", Sha256::digest(&state)), family.sha256, "{what}: {state}");
+        let logits = started_at(&graph, Kernels::Own, 2.4).evaluate(&images).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let size = family.logits.iter().fold(0.0, |m: f64, v| v.abs().max(m));
+        let error = logits.iter().zip(&family.logits).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        // The table of the log: cargo test --release --test proxy_gradients families -- --nocapture
+        eprintln!("{what}: {} parameters, logits differ by {:.1e} of the largest", family.parameters, error / size);
+        assert!(error < 2e-5 * size, "{what}: logits differ by {error:e} of {size}");
+    }
 }
 
 const LABELS: [u8; 6] = [0, 7, 4, 1, 8, 5];

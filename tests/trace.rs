@@ -156,6 +156,57 @@ fn classes_and_channels_reach_the_constructor_by_name() {
 }
 
 #[test]
+fn the_constructor_of_the_lemur_data_set_gets_its_shapes_and_hyperparameters() {
+    let source = "import torch.nn as nn\n\n\ndef supported_hyperparameters():\n    return {'lr', 'width'}\n\n\nclass Net(nn.Module):\n    \
+                  def __init__(self, in_shape: tuple, out_shape: tuple, prm: dict, device) -> None:\n        super().__init__()\n        \
+                  self.to(device)\n        assert len(in_shape) == 4 and prm['lr'] > 0\n        self.conv = nn.Conv2d(in_shape[1], int(prm['width'] * 8), 3)\n        \
+                  self.fc = nn.LazyLinear(out_shape[0])\n\n    def forward(self, x):\n        return self.fc(self.conv(x).flatten(1))\n";
+    let options = TraceOptions { classes: 7, input: [1, 8, 8], ..options() };
+    let graph = trace(source, &options).unwrap();
+    assert_eq!(graph.tensors[0].shape, [4, 1, 3, 3]);
+    assert_eq!(graph.tensors[2].shape, [7, 4 * 36]);
+    let failure = trace(&source.replace("prm['width']", "prm['depth']"), &options).unwrap_err();
+    assert!(matches!(&failure, TraceFailure::Python { kind, .. } if kind == "KeyError"), "{failure}");
+}
+
+#[test]
+fn keywords_of_a_factory_carry_the_classes_and_the_image_size() {
+    let source = "import torch.nn as nn\n\n\nclass Deep(nn.Module):\n    def __init__(self, block, n_classes=1000, img_size=224):\n        \
+                  super().__init__()\n        self.fc = block(3 * img_size**2, n_classes)\n\n    def forward(self, x):\n        \
+                  return self.fc(x.flatten(1))\n\n\ndef deep(pretrained=False, **kwargs):\n    return Deep(nn.Linear, **kwargs)\n";
+    let options = TraceOptions { classes: 7, input: [3, 8, 8], ..options() };
+    let graph = trace(source, &TraceOptions { entry: Some("deep".into()), ..options.clone() }).unwrap();
+    assert_eq!(graph.tensors[0].shape, [7, 192]);
+    let failure = trace(source, &options).unwrap_err();
+    assert!(failure.to_string().contains("'block'") && failure.hint().contains("--entry"), "{failure}");
+}
+
+#[test]
+fn stochastic_depth_is_a_dropout_of_whole_images() {
+    for draw in [
+        "noise = 0.75 + torch.rand((x.shape[0], 1, 1, 1))\nnoise.floor_()\nx = x.div(0.75) * noise",
+        "noise = torch.empty(x.shape[0], 1, 1, 1).bernoulli_(0.75)\nnoise.div_(0.75)\nx = x * noise",
+    ] {
+        let graph = traced("self.fc = nn.LazyLinear(num_classes)", &format!("{draw}\nreturn self.fc(x.flatten(1))"));
+        let node = graph.nodes.iter().find(|n| matches!(n.op, Op::Dropout { p, channels: false } if p == 0.25)).expect(draw);
+        assert_eq!(node.shape, [Dim::Batch(1), Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(1)]);
+    }
+    let failure = refused("self.fc = nn.LazyLinear(num_classes)", "return self.fc((x + torch.randn(x.shape)).flatten(1))");
+    assert!(matches!(&failure, TraceFailure::Unsupported { name, .. } if name == "random numbers in forward"), "{failure}");
+}
+
+#[test]
+fn what_a_source_computes_itself_may_be_assigned_by_parts() {
+    let graph = traced(
+        "table = torch.zeros(2, 3)\ntable[0, 0::2] = torch.tensor([1.0, 2.0])\ntable[1] = 5\nself.register_buffer('table', table)\nself.fc = nn.LazyLinear(num_classes)",
+        "return self.fc(x.mean(3)[:, :, :2].transpose(1, 2) .add(self.table).flatten(1))",
+    );
+    assert_eq!(graph.tensors[0].init, Init::Values(vec![1.0, 0.0, 2.0, 5.0, 5.0, 5.0]));
+    let failure = refused("", "x[:, 0] = 0\nreturn x");
+    assert!(matches!(&failure, TraceFailure::Unsupported { name, .. } if name == "assignment to a part of a tensor"), "{failure}");
+}
+
+#[test]
 fn another_entry_is_a_class_or_a_function() {
     let source = format!(
         "{}\n\n\ndef small():\n    return Net()\n\n\nclass Other(Net):\n    pass\n",
@@ -175,6 +226,8 @@ fn what_is_not_supported_is_named_with_its_line() {
         ("", "return torch.fft.fft(x)", "torch.fft.fft", 11),
         ("", "return x.cumsum(1)", "Tensor.cumsum", 11),
         ("", "import numpy as np\nreturn np.zeros(3)", "numpy.zeros", 12),
+        ("", "import numpy as np\nreturn x * np.pi", "numpy.pi", 12),
+        ("", "from .blocks import fold\nreturn fold(x)", ".blocks.fold", 12),
     ] {
         let failure = refused(init, forward);
         assert_eq!(failure, TraceFailure::Unsupported { name: name.into(), line: Some(line) });
@@ -182,7 +235,7 @@ fn what_is_not_supported_is_named_with_its_line() {
     // Unknown imports and annotations are harmless until they are used.
     let source = network("self.fc = nn.LazyLinear(num_classes)", "return self.fc(x.flatten(1))");
     let source = format!(
-        "import numpy as np\nfrom torchvision.models import resnet18, ResNet\nimport torchvision.transforms as T\n{source}\n\n\ndef unused(a: np.ndarray) -> T.Compose:\n    return resnet18(a)\n"
+        "import numpy as np\nfrom torchvision.models import resnet18, ResNet\nimport torchvision.transforms as T\nfrom .local import thing\n{source}\n\n\ndef unused(a: np.ndarray) -> T.Compose:\n    return resnet18(a)\n"
     );
     trace(&source, &options()).unwrap();
 }

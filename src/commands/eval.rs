@@ -12,6 +12,9 @@ use eliteloop::{home, printer};
 pub struct Args {
     /// A Python file with `class Net(nn.Module)`
     source: PathBuf,
+    /// Class or factory function [default: Net, else the last nn.Module of the file]
+    #[arg(long)]
+    entry: Option<String>,
     /// cifar10, fashion-mnist, mnist or synthetic
     #[arg(long)]
     dataset: Option<String>,
@@ -44,8 +47,10 @@ pub fn run(args: &Args) -> Result<()> {
     let data = dataset::load(&config.dataset, &home::data(), Part::Train)?;
     let split = Split::draw(&data, args.seed, config.train_images, config.valid_images)?;
     drop(data);
-    let graph = trace(&source, &TraceOptions::new(split.format.shape, split.format.classes))
-        .map_err(|failure| Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint()))?;
+    let mut options = TraceOptions::new(split.format.shape, split.format.classes);
+    options.entry.clone_from(&args.entry);
+    let graph =
+        trace(&source, &options).map_err(|failure| Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint()))?;
     let deadline = Duration::try_from_secs_f64(config.deadline_seconds).unwrap_or(Duration::MAX);
     let report = |epoch: &Epoch| {
         printer::note(format_args!(

@@ -91,6 +91,9 @@ impl TraceFailure {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Syntax { .. } => "the file must be Python 3",
+            Self::Unsupported { name, .. } if name.starts_with("the constructor's argument") => {
+                "give it a default, or name a function that builds the network with --entry"
+            }
             Self::Unsupported { .. } => "write this part with operations that the tracer knows; the README lists them",
             Self::Python { .. } => "the same error would stop the network in PyTorch, or the tracer follows PyTorch less far here",
             Self::NoNetwork { .. } => "define `class Net(nn.Module)`, or name the class with --entry",

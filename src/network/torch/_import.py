@@ -76,7 +76,7 @@ def _find(name, inside):
 
 def _import(name, globals=None, locals=None, fromlist=None, level=0):
     if level:
-        raise Unsupported("a relative import")
+        return Placeholder("." * level + name)
     inside = globals is not None and globals.get("__name__") != "network"
     if fromlist:
         return _find(name, inside)

@@ -3,6 +3,7 @@ import torch
 from _import import Unsupported, module
 from torch import _ops as T
 from torch import nn
+from torch._einsum import einsum
 from torch._tensor import State, Tensor, _data, _sizes, as_tensor, full, tensor
 from torch.nn import functional as F
 
@@ -72,7 +73,7 @@ def _functions():
     space = torch.__dict__
     same = (
         "add sub mul div maximum minimum neg exp log sqrt rsqrt square reciprocal clamp reshape flatten unflatten unsqueeze squeeze permute "
-        "transpose movedim cat stack narrow select split chunk unbind roll mean amax amin var std norm matmul bmm mm full tensor as_tensor sin cos"
+        "transpose movedim cat stack narrow select split chunk unbind roll mean amax amin var std norm matmul bmm mm full tensor as_tensor sin cos floor bernoulli einsum"
     )
     for name in same.split():
         space[name] = getattr(T, name) if hasattr(T, name) else globals()[name]
@@ -83,7 +84,7 @@ def _functions():
         randn_like=_like(randn), rand_like=_like(rand), full_like=lambda input, value, **kwargs: full(input._shape, value), arange=arange,
         linspace=linspace, eye=eye, is_tensor=is_tensor, clone=Tensor.clone, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
         relu=F.relu, relu_=F.relu_, sigmoid=F.sigmoid, tanh=F.tanh, softmax=F.softmax, log_softmax=F.log_softmax, dropout=F.dropout, prelu=F.prelu,
-        conv2d=F.conv2d, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
+        conv1d=F.conv1d, conv2d=F.conv2d, celu=F.celu, selu=F.selu, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
     )
     for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
         setattr(Tensor, name, getattr(F, name))

@@ -1,5 +1,6 @@
 # Builds the network once and calls it at two batch sizes.
 import _record
+import torch
 from _import import NoNetwork, Unsupported, WrongOutput
 from torch import nn
 from torch._tensor import State, Tensor, _fixed, _traced, node_of
@@ -7,7 +8,10 @@ from torch.nn.modules import Parameter, _state
 
 CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n_class", "class_num", "classes")
 CHANNELS = ("in_channels", "input_channels", "in_chans", "in_channel", "num_channels", "img_channels", "image_channels", "n_channels")
-SIZES = ("image_size", "img_size", "input_size", "in_size", "resolution")
+IMAGE_SIZES = ("image_size", "img_size")
+SIZES = ("input_size", "in_size", "resolution") + IMAGE_SIZES
+MEANT = CLASSES + CHANNELS + IMAGE_SIZES
+VARIABLE_KEYWORDS = 8
 # Names that mean one of these only where the constructor cannot do without.
 LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "num_labels", "output_size", "c", "nc", "k", "out_channels")
 LOOSE_CHANNELS = ("channels", "in_ch", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "ch")
@@ -28,7 +32,30 @@ def find(globals, entry):
     return found
 
 
-def arguments(function, skip, input, classes):
+HYPERPARAMETERS = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.2, "batch": 64, "epoch": 1, "transform": "norm"}
+
+
+def lemur(globals, input, classes):
+    """The arguments of LEMUR's `Net(in_shape, out_shape, prm, device)`: shapes with the batch first, hyperparameters in [0, 1]."""
+    supported = globals.get("supported_hyperparameters")
+    prm = dict(HYPERPARAMETERS)
+    for name in supported() if callable(supported) else ():
+        prm.setdefault(name, 0.5)
+    return {"in_shape": (1,) + input, "out_shape": (classes,), "prm": prm, "device": torch.device("cpu")}
+
+
+def handed_on(globals, input, classes):
+    """What `**kwargs` of a factory may carry: the number of classes, as the network class of the file names it."""
+    for value in globals.values():
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == "network":
+            code = getattr(value.__init__, "__code__", None)
+            names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount] if code else ()
+            if any(name in CLASSES for name in names):
+                return {name: classes if name in CLASSES else input[0] if name in CHANNELS else input[1] for name in names if name in MEANT}
+    return {}
+
+
+def arguments(globals, function, skip, input, classes):
     """What the constructor is given, by the names of its parameters."""
     code = getattr(function, "__code__", None)
     if code is None:
@@ -38,12 +65,18 @@ def arguments(function, skip, input, classes):
     only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     optional.update(function.__kwdefaults__ or ())
     given, unknown = {}, []
+    if "in_shape" in names and "out_shape" in names:
+        known = lemur(globals, input, classes)
+        given = {name: known[name] for name in names if name in known}
+        names = tuple(name for name in names if name not in known)
     for name in names + only:
         plain = name.lower()
         if plain in CLASSES:
             given[name] = classes
         elif plain in CHANNELS:
             given[name] = input[0]
+        elif plain in IMAGE_SIZES and input[1] == input[2]:
+            given[name] = input[1]
         elif name in optional:
             continue
         elif plain in SIZES:
@@ -60,6 +93,8 @@ def arguments(function, skip, input, classes):
         given[unknown.pop()] = classes
     if unknown:
         raise Unsupported("the constructor's argument " + repr(unknown[0]))
+    if skip == 0 and code.co_flags & VARIABLE_KEYWORDS and not any(name in CLASSES for name in names + only):
+        given.update(handed_on(globals, input, classes))
     return given
 
 
@@ -68,8 +103,8 @@ def build(globals, entry, input, classes):
     if isinstance(found, nn.Module):
         return found
     if isinstance(found, type):
-        return found(**arguments(found.__init__, 1, input, classes))
-    return found(**arguments(found, 0, input, classes))
+        return found(**arguments(globals, found.__init__, 1, input, classes))
+    return found(**arguments(globals, found, 0, input, classes))
 
 
 def name_modules(net):
@@ -94,6 +129,8 @@ def init(start):
     if kind == "constant" or kind == "values":
         return {kind: numbers[0]}
     names = {"uniform": ("low", "high"), "normal": ("mean", "std"), "truncated_normal": ("mean", "std", "low", "high"), "orthogonal": ("gain",)}
+    if kind not in names:
+        raise Unsupported("a parameter or buffer that starts " + kind)
     return {kind: dict(zip(names[kind], numbers))}
 
 

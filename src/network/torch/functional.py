@@ -1,6 +1,6 @@
 # `torch.nn.functional`: each function records one operation, or a few.
 from _import import Unsupported, missing, public
-from torch._ops import add, binary, clamp, mean, norm, permute, reshape, square, transpose
+from torch._ops import add, binary, clamp, mean, norm, permute, reshape, square, stack, transpose
 from torch._tensor import _become, _count, _dim, emit
 
 public.add("torch.nn.functional")
@@ -55,6 +55,17 @@ def leaky_relu(input, negative_slope=0.01, inplace=False):
 
 def elu(input, alpha=1.0, inplace=False):
     return _act(input, {"elu": {"alpha": float(alpha)}}, inplace)
+
+
+def celu(input, alpha=1.0, inplace=False):
+    got = _act(binary("div", input, alpha), {"elu": {"alpha": 1.0}})
+    got = got if alpha == 1 else binary("mul", got, alpha)
+    return _become(input, got) if inplace else got
+
+
+def selu(input, inplace=False):
+    got = binary("mul", _act(input, {"elu": {"alpha": 1.6732632423543772}}), 1.0507009873554805)
+    return _become(input, got) if inplace else got
 
 
 def gelu(input, approximate="none"):
@@ -187,6 +198,36 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return emit({"conv2d": op}, [input], [weight] if bias is None else [weight, bias])
 
 
+def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """A matrix product over windows: no operation of the graph owns a 3-dimensional weight."""
+    stride, dilation = single(stride, "stride"), single(dilation, "dilation")
+    out, width, kernel = weight._shape
+    if len(input._shape) != 3:
+        raise Unsupported("conv1d of an input without a batch dimension")
+    n, channels, _ = input._shape
+    if groups <= 0 or channels != width * groups or out % groups:
+        raise RuntimeError("Given groups={}, weight of size {}, expected input{} to have {} channels, but got {} channels instead".format(
+            groups, list(weight._shape), list(input._shape), width * groups, channels
+        ))
+    if isinstance(padding, str):
+        left, right = same_padding((kernel, 1), (stride, 1), (dilation, 1))[:2] if padding == "same" else (0, 0)
+    else:
+        left = right = single(padding, "padding")
+    x = pad(input, (left, right))
+    steps = (x._shape[2] - dilation * (kernel - 1) - 1) // stride + 1
+    if steps < 1:
+        raise RuntimeError("Kernel size can't be greater than actual input size")
+    windows = [x[:, :, i * dilation : i * dilation + (steps - 1) * stride + 1 : stride] for i in range(kernel)]
+    x = stack(windows, 2) if kernel > 1 else windows[0]
+    x = reshape(reshape(weight, groups, out // groups, width * kernel).matmul(reshape(x, n, groups, width * kernel, steps)), n, out, steps)
+    return x if bias is None else _add_channels(x, bias)
+
+
+def single(value, what):
+    value = value[0] if isinstance(value, (tuple, list)) and len(value) == 1 else value
+    return pair(value, what)[0]
+
+
 def linear(input, weight, bias=None):
     if weight._owned is None:
         got = input.matmul(weight.t())
@@ -235,6 +276,16 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     power = mean(square(input), tuple(range(-len(shape), 0)), True)
     got = binary("mul", input, binary("add", power, 1.1920928955078125e-07 if eps is None else eps).rsqrt())
     return got if weight is None else binary("mul", got, weight)
+
+
+def local_response_norm(input, size, alpha=1e-4, beta=0.75, k=1.0):
+    """The mean of squares over `size` neighbouring channels: average pooling of the map with its pixels in one row."""
+    if len(input._shape) != 4:
+        raise Unsupported("local_response_norm of other than 4-dimensional maps")
+    n, c, h, w = input._shape
+    power = pad(reshape(square(input), n, 1, c, h * w), (0, 0, size // 2, (size - 1) // 2))
+    power = reshape(avg_pool2d(power, (size, 1), 1), n, c, h, w)
+    return binary("div", input, binary("add", binary("mul", power, alpha), k) ** beta)
 
 
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):

@@ -77,6 +77,26 @@ class Conv2d(Module):
         return "{}, {}, kernel_size={}, stride={}".format(self.in_channels, self.out_channels, self.kernel_size, self.stride)
 
 
+class Conv1d(Module):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
+        super().__init__()
+        if padding_mode != "zeros":
+            raise Unsupported("nn.Conv1d with padding_mode=" + repr(padding_mode))
+        self.in_channels, self.out_channels = _whole(in_channels, "in_channels"), _whole(out_channels, "out_channels")
+        if _whole(groups, "groups") == 0 or in_channels % groups or out_channels % groups:
+            raise ValueError("in_channels and out_channels must be divisible by groups")
+        self.kernel_size, self.stride, self.dilation = (F.single(kernel_size, "kernel_size"),), (F.single(stride, "stride"),), (F.single(dilation, "dilation"),)
+        self.padding = padding if isinstance(padding, str) else (F.single(padding, "padding"),)
+        self.groups = groups
+        shape = (out_channels, in_channels // groups) + self.kernel_size
+        bound = _bound(_count(shape[1:]))
+        self.weight = _uniform(shape, bound)
+        self.register_parameter("bias", _uniform((out_channels,), bound) if bias else None)
+
+    def forward(self, input):
+        return F.conv1d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
 class LazyConv2d(Conv2d):
     def __init__(self, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True, padding_mode="zeros", device=None, dtype=None):
         Module.__init__(self)
@@ -308,6 +328,8 @@ def _tensor_layers():
         ReLU6=_layer("ReLU6", F.relu6, _inplace),
         LeakyReLU=_layer("LeakyReLU", F.leaky_relu, ("negative_slope", 0.01), _inplace),
         ELU=_layer("ELU", F.elu, ("alpha", 1.0), _inplace),
+        CELU=_layer("CELU", F.celu, ("alpha", 1.0), _inplace),
+        SELU=_layer("SELU", F.selu, _inplace),
         GELU=_layer("GELU", F.gelu, ("approximate", "none")),
         SiLU=_layer("SiLU", F.silu, _inplace),
         Mish=_layer("Mish", F.mish, _inplace),
@@ -322,6 +344,7 @@ def _tensor_layers():
         Softsign=_layer("Softsign", F.softsign),
         Softmax=_layer("Softmax", F.softmax, ("dim", None)),
         LogSoftmax=_layer("LogSoftmax", F.log_softmax, ("dim", None)),
+        LocalResponseNorm=_layer("LocalResponseNorm", F.local_response_norm, ("size",), ("alpha", 1e-4), ("beta", 0.75), ("k", 1.0)),
         GLU=_layer("GLU", F.glu, ("dim", -1)),
         MaxPool2d=_layer(
             "MaxPool2d",
@@ -410,7 +433,7 @@ def _publish():
     space = nn.__dict__
     space.update(_tensor_layers())
     for cls in (
-        Conv2d, LazyConv2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
+        Conv1d, Conv2d, LazyConv2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
         RMSNorm, Dropout, Dropout1d, Dropout2d, Identity, PReLU, Softmax2d,
     ):
         space[cls.__name__] = cls

@@ -1,9 +1,9 @@
 # Operations on tensors: arithmetic, shapes, reductions, products; and the methods of Tensor that they are.
 import _math
-from _import import Unsupported
+from _import import Placeholder, Unsupported
 from torch._tensor import (
     Mask, State, Tensor, _affine_init, _become, _binary_data, _broadcast_shape, _count, _data, _dim, _dims, _fixed, _number,
-    _outside, _scalar, _sizes, _values, emit, full, tensor,
+    _outside, _scalar, _sizes, _spread, _values, emit, full, tensor,
 )
 
 
@@ -40,6 +40,9 @@ def binary(kind, a, b):
         if kind == "div":
             return affine(power(b, -1.0), a, 0.0)
         return binary(kind, b, a)
+    for x in (a, b):
+        if isinstance(x, Placeholder):
+            x._refuse()
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         raise TypeError("unsupported operand types for " + kind + ": " + type(a).__name__ + " and " + type(b).__name__)
     if _outside(a) and _outside(b):
@@ -101,6 +104,26 @@ def _trigonometric(name):
 
 
 sin, cos = _trigonometric("sin"), _trigonometric("cos")
+
+
+def floor(t):
+    """Of what a source computes itself, and of a probability plus `torch.rand`: the coin of stochastic depth."""
+    if not _outside(t):
+        raise Unsupported("torch.floor of a traced tensor")
+    kind, low, high = (t._init + (None, None))[:3]
+    if kind == "uniform" and 0 <= low <= 1 and abs(high - low - 1) < 1e-12:
+        return _data(t._shape, ("bernoulli", low, 1.0))
+    return _elementwise(lambda v: v // 1, t)
+
+
+def bernoulli(t, p=None):
+    if p is None:
+        if not _outside(t) or t._init[0] != "constant":
+            raise Unsupported("torch.bernoulli of other than one probability")
+        p = t._init[1]
+    if not _number(p) or not 0 <= p <= 1:
+        raise RuntimeError("bernoulli expects a probability between 0 and 1")
+    return _data(t._shape, ("bernoulli", float(p), 1.0))
 
 
 def neg(t):
@@ -275,8 +298,10 @@ def narrow(t, dim, start, length):
 def _slice(t, dim, start, end, step):
     if start == 0 and end == t._shape[dim] and step == 1:
         return t
-    if _outside(t) and t._init[0] == "values" and len(t._shape) == 1:
-        return tensor(t._init[1][start:end:step])
+    if _outside(t) and t._init[0] == "values":
+        extent, inner, kept = t._shape[dim], _count(t._shape[dim + 1 :]), range(start, end, step)
+        values = [v for row in range(0, len(t._init[1]), extent * inner or 1) for i in kept for v in t._init[1][row + i * inner : row + (i + 1) * inner]]
+        return _data(t._shape[:dim] + (len(kept),) + t._shape[dim + 1 :], ("values", values), t._storage)
     if _outside(t) and t._init[0] in ("constant", "uniform", "normal", "truncated_normal"):
         shape = t._shape[:dim] + (len(range(start, end, step)),) + t._shape[dim + 1 :]
         return _data(shape, t._init, t._storage)
@@ -318,6 +343,20 @@ def getitem(t, index):
         else:
             raise TypeError("indices must be ints, slices, None or ..., not " + type(part).__name__)
     return t
+
+
+def setitem(t, index, value):
+    """Of what a source computes itself, such as a table of positions."""
+    value = full((), value) if _number(value) else value
+    if not isinstance(value, Tensor) or not _outside(t) or not _outside(value):
+        raise Unsupported("assignment to a part of a tensor")
+    values = list(_values(t))
+    places = getitem(_data(t._shape, ("values", list(range(len(values))))), index)
+    if _broadcast_shape(value._shape, places._shape) != places._shape:
+        raise RuntimeError("shape " + repr(list(value._shape)) + " does not fit in place of " + repr(list(places._shape)))
+    for place, new in zip(places._init[1], _spread(_values(value), value._shape, places._shape)):
+        values[place] = new
+    _become(t, _data(t._shape, ("values", values)))
 
 
 def split(t, split_size, dim=0):
@@ -473,7 +512,7 @@ def _in_place(function):
 def _methods():
     plain = dict(
         add=add, sub=sub, mul=mul, multiply=mul, div=div, divide=div, true_divide=div, subtract=sub, maximum=maximum, minimum=minimum, neg=neg,
-        exp=exp, log=log, sqrt=sqrt, rsqrt=rsqrt, abs=abs_, square=square, pow=power, reciprocal=reciprocal, clamp=clamp, clip=clamp, sin=sin, cos=cos,
+        exp=exp, log=log, sqrt=sqrt, rsqrt=rsqrt, abs=abs_, square=square, pow=power, reciprocal=reciprocal, clamp=clamp, clip=clamp, sin=sin, cos=cos, floor=floor,
         reshape=reshape, view=reshape, flatten=flatten, unflatten=unflatten, unsqueeze=unsqueeze, squeeze=squeeze, permute=permute,
         transpose=transpose, swapaxes=transpose, t=t_, movedim=movedim, expand=expand, narrow=narrow, select=select, split=split, chunk=chunk,
         unbind=unbind, repeat=repeat, roll=roll, mean=mean, sum=sum_, amax=amax, amin=amin, max=max_, min=min_, var=var, std=std, norm=norm,
@@ -481,7 +520,7 @@ def _methods():
     )
     for name, function in plain.items():
         setattr(Tensor, name, function)
-    for name in ("add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "abs", "square", "pow", "clamp"):
+    for name in ("add", "sub", "mul", "div", "neg", "exp", "log", "sqrt", "abs", "square", "pow", "clamp", "floor"):
         setattr(Tensor, name + "_", _in_place(plain[name]))
     for name, function in (("add", add), ("sub", sub), ("mul", mul), ("truediv", div), ("pow", power), ("matmul", matmul)):
         setattr(Tensor, "__" + name + "__", function)
@@ -491,6 +530,7 @@ def _methods():
     Tensor.__neg__ = neg
     Tensor.__abs__ = abs_
     Tensor.__getitem__ = getitem
+    Tensor.__setitem__ = setitem
     Tensor.expand_as = lambda a, b: expand(a, b._shape)
     Tensor.view_as = Tensor.reshape_as = lambda a, b: reshape(a, b._shape)
     Tensor.clamp_min = lambda t, low: clamp(t, low, None)
@@ -500,6 +540,7 @@ def _methods():
     Tensor.T = property(lambda t: permute(t, *reversed(range(len(t._shape)))))
     Tensor.mT = property(lambda t: transpose(t, -2, -1))
     Tensor.normal_ = lambda t, mean=0.0, std=1.0: _become(t, _data(t._shape, ("normal", float(mean), float(std))))
+    Tensor.bernoulli_ = _in_place(lambda t, p=0.5: bernoulli(t, p))
     Tensor.uniform_ = lambda t, low=0.0, high=1.0: _become(t, _data(t._shape, ("uniform", float(low), float(high))))
 
 

@@ -44,7 +44,16 @@ def _copy(item):
         return item.copy()
     if isinstance(item, (int, float, str, tuple, bool, type(None))):
         return item
+    if _plain(item):
+        made = object.__new__(type(item))
+        made.__dict__.update(item.__dict__)
+        return made
     raise Unsupported("copy.copy of a " + type(item).__name__)
+
+
+def _plain(item):
+    """Whether it is an instance of a class of the source that is not a module."""
+    return type(item).__module__ == "network" and "_modules" not in getattr(item, "__dict__", {"_modules": None})
 
 
 def deepcopy(item, memo=None):
@@ -62,6 +71,11 @@ def deepcopy(item, memo=None):
         return made
     if type(item) in (list, tuple, set):
         return type(item)(deepcopy(value, memo) for value in item)
+    if _plain(item):
+        made = memo[id(item)] = object.__new__(type(item))
+        for name, value in item.__dict__.items():
+            made.__dict__[name] = deepcopy(value, memo)
+        return made
     raise Unsupported("copy.deepcopy of a " + type(item).__name__)
 
 

@@ -182,9 +182,6 @@ class Tensor:
 
     # Changes in place
 
-    def __setitem__(self, index, value):
-        raise Unsupported("assignment to a part of a tensor")
-
     def fill_(self, value):
         return _become(self, full(self._shape, value))
 
@@ -273,10 +270,21 @@ def node_of(tensor):
         value = init[1] if init[0] == "constant" else 0.0
         node = _record.node({"constant": {"values": [value], "shape": []}}, [], [], State.path)[0]
         node = _record.node({"expand": {"shape": _fixed(tensor._shape)}}, [node], [], State.path)[0]
+    elif init[0] == "bernoulli":
+        node = _draw(tensor._shape, *init[1:])
     else:
         raise Unsupported("random numbers in forward")
     tensor._as_node = (State.number, init, node)
     return node
+
+
+def _draw(shape, keep, value):
+    """`value` with probability `keep`, else 0: dropout of a constant, so evaluation sees the expectation `keep * value`."""
+    node = _record.node({"constant": {"values": [keep * value], "shape": []}}, [], [], State.path)[0]
+    node = _record.node({"expand": {"shape": _fixed(shape)}}, [node], [], State.path)[0]
+    if keep == 1:
+        return node
+    return _record.node({"dropout": {"p": 1.0 - keep, "channels": False}}, [node], [], State.path)[0]
 
 
 def emit(op, inputs, owned=(), storage=None):
@@ -362,6 +370,8 @@ def _affine_init(init, scale, shift):
     if kind == "truncated_normal":
         ends = sorted((init[3] * scale + shift, init[4] * scale + shift))
         return ("truncated_normal", init[1] * scale + shift, init[2] * abs(scale), ends[0], ends[1])
+    if kind == "bernoulli" and shift == 0:
+        return ("bernoulli", init[1], init[2] * scale)
     if kind == "orthogonal" and shift == 0:
         return ("orthogonal", init[1] * scale)
     if kind == "values":
