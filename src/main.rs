@@ -46,6 +46,8 @@ enum Verb {
     Trace(commands::trace::Args),
     /// Train one network
     Eval(commands::eval::Args),
+    /// Write a network of a run for PyTorch and ONNX
+    Export(commands::export::Args),
     /// Tune a fresh model on random deltas, so that it knows the delta formats
     Warmup(commands::warmup::Args),
     /// Carry an adapter between runs, models and other programs
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Verb::Verify(args) => commands::verify::run(&args),
         Verb::Trace(args) => commands::trace::run(&args),
         Verb::Eval(args) => commands::eval::run(&args),
+        Verb::Export(args) => commands::export::run(&args),
         Verb::Warmup(args) => commands::warmup::run(&args),
         Verb::Adapter(args) => commands::adapter::run(&args),
         Verb::Models(args) => commands::models::run(&args),

@@ -22,7 +22,7 @@ impl Sketch {
             module: String::new(),
             line: 0,
         };
-        Self(Graph { nodes: vec![input], output: 0, tensors: vec![] })
+        Self(Graph { nodes: vec![input], output: 0, tensors: vec![], aliases: vec![] })
     }
 
     fn push(&mut self, op: Op, inputs: &[usize], channels: usize, tensors: &[Vec<usize>]) -> usize {
@@ -107,7 +107,7 @@ fn scrambled(graph: &Graph, rng: &mut ChaCha8Rng) -> Graph {
         nodes.push(node);
     }
     let tensors = tensor_order.iter().map(|&t| TensorSpec { name: format!("p{}", rng.random::<u32>()), ..graph.tensors[t].clone() });
-    Graph { output: place[graph.output], nodes, tensors: tensors.collect() }
+    Graph { output: place[graph.output], nodes, tensors: tensors.collect(), aliases: vec![] }
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl Case {
         let mut nodes = vec![node(Op::Input, Vec::new(), Vec::new())];
         nodes.extend((0..count).map(|i| node(Op::Tensor, Vec::new(), vec![i])));
         nodes.push(node(self.op.clone(), (1..=count).collect(), (count..count + self.tensors.len()).collect()));
-        let graph = Graph { output: nodes.len() - 1, nodes, tensors: inputs.chain(tensors).collect() };
+        let graph = Graph { output: nodes.len() - 1, nodes, tensors: inputs.chain(tensors).collect(), aliases: vec![] };
         Network::new(&graph, 0, &Device::Cpu, kernels).unwrap_or_else(|e| panic!("{}: {e}", self.label))
     }
 

@@ -113,6 +113,7 @@ fn honest() -> Graph {
         ],
         output: 2,
         tensors: vec![tensor("fc.weight", &[10, 48]), tensor("fc.bias", &[10])],
+        aliases: vec![],
     }
 }
 

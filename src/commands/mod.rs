@@ -7,6 +7,7 @@ mod bench_proxy;
 pub mod compare;
 pub mod data;
 pub mod eval;
+pub mod export;
 pub mod models;
 pub mod report;
 pub mod resume;

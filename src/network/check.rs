@@ -123,16 +123,24 @@ impl Graph {
         if self.tensors.len() > limits.tensors {
             return too_large(format!("{} tensors, at most {}", self.tensors.len(), limits.tensors));
         }
+        if self.aliases.len() > limits.tensors {
+            return too_large(format!("{} shared tensors, at most {}", self.aliases.len(), limits.tensors));
+        }
+        if let Some((name, tensor)) = self.aliases.iter().find(|(_, tensor)| *tensor >= self.tensors.len()) {
+            return wrong(format!("{name:?} names tensor {tensor} of {}", self.tensors.len()));
+        }
         let mut names = HashSet::new();
+        for name in self.tensors.iter().map(|t| &t.name).chain(self.aliases.iter().map(|(name, _)| name)) {
+            if name.is_empty() || name.len() > 512 || name.chars().any(char::is_control) {
+                return wrong(format!("tensor {name:?}: not a state-dict name"));
+            }
+            if !names.insert(name) {
+                return wrong(format!("tensor {name:?}: named twice"));
+            }
+        }
         let (mut total, mut values) = (0_usize, 0_usize);
         for tensor in &self.tensors {
             let at = |message: String| format!("tensor {:?}: {message}", tensor.name);
-            if tensor.name.is_empty() || tensor.name.len() > 512 || tensor.name.chars().any(char::is_control) {
-                return wrong(at("not a state-dict name".to_owned()));
-            }
-            if !names.insert(&tensor.name) {
-                return wrong(at("named twice".to_owned()));
-            }
             let elements = tensor.shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
             total = elements.and_then(|n| total.checked_add(n)).unwrap_or(usize::MAX);
             if total > limits.tensor_elements {

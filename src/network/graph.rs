@@ -16,6 +16,9 @@ pub struct Graph {
     pub output: NodeId,
     /// Parameters and buffers in state-dict order, each name once; a shared tensor is one entry with several users.
     pub tensors: Vec<TensorSpec>,
+    /// The other names of shared tensors: `PyTorch`'s state dict has each of them too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<(String, TensorId)>,
 }
 
 /// One operation: what it does, what it reads, which tensors it owns, and the shape of what it gives.

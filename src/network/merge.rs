@@ -78,7 +78,7 @@ fn prune(nodes: Vec<Node>, output: NodeId, tensors: Vec<TensorSpec>) -> Graph {
         position[id] = kept.len();
         kept.push(node);
     }
-    Graph { nodes: kept, output: position[output], tensors }
+    Graph { nodes: kept, output: position[output], tensors, aliases: Vec::new() }
 }
 
 fn merge_op(a: &Op, b: &Op, batch_a: usize, batch_b: usize) -> Option<Op> {

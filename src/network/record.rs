@@ -30,6 +30,8 @@ struct Recorder {
     batch: usize,
     finished: Vec<Trace>,
     state: Vec<TensorSpec>,
+    /// Further names of tensors, by the recorder's own numbers.
+    aliases: Vec<(String, usize)>,
     position: HashMap<usize, usize>,
     too_large: bool,
 }
@@ -45,7 +47,9 @@ pub fn finish() -> Result<Graph, TraceFailure> {
             return Err(TraceFailure::Tampered { reason: format!("{} passes instead of 2", r.finished.len()) });
         };
         let tensors = std::mem::take(&mut r.state);
-        merge(a, b, tensors, |t| r.position.get(&t).copied())
+        let aliases = r.aliases.iter().filter_map(|(name, t)| Some((name.clone(), *r.position.get(t)?))).collect();
+        let graph = merge(a, b, tensors, |t| r.position.get(&t).copied())?;
+        Ok(Graph { aliases, ..graph })
     })
 }
 
@@ -110,10 +114,12 @@ fn end(output: usize, _vm: &VirtualMachine) {
     });
 }
 
-/// `state([(number, name, shape, role, init), ..])`: the state dict, in order.
-fn state(tensors: PyObjectRef, vm: &VirtualMachine) -> PyResult<()> {
+/// `state([(number, name, shape, role, init), ..], [(name, number), ..])`: the state dict, in order, and further names in it.
+fn state(tensors: PyObjectRef, aliases: PyObjectRef, vm: &VirtualMachine) -> PyResult<()> {
     let tensors: Vec<(usize, String, Vec<usize>, Role, Init)> = from_python(&tensors, vm)?;
+    let aliases = from_python(&aliases, vm)?;
     RECORDER.with_borrow_mut(|r| {
+        r.aliases = aliases;
         r.position = tensors.iter().enumerate().map(|(i, t)| (t.0, i)).collect();
         r.state = tensors.into_iter().map(|(_, name, shape, role, init)| TensorSpec { name, shape, role, init }).collect();
     });

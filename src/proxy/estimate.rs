@@ -129,6 +129,7 @@ mod tests {
             init: Init::Constant(value),
         };
         Graph {
+            aliases: vec![],
             nodes: vec![
                 node(Op::Input, vec![], vec![], &[3, 32, 32]),
                 node(Op::Reshape { shape: vec![Dim::Batch(1), Dim::Fixed(3072)] }, vec![0], vec![], &[3072]),

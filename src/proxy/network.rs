@@ -120,9 +120,10 @@ impl Network {
         Ok(())
     }
 
-    /// Saves the state dict: `PyTorch`'s names and shapes, counters as 64-bit integers.
+    /// Saves the state dict: `PyTorch`'s names and shapes, shared tensors under each name, counters as 64-bit integers.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let named: BTreeMap<&str, &Tensor> = self.graph.tensors.iter().map(|spec| &spec.name[..]).zip(&self.tensors).collect();
+        let mut named: BTreeMap<&str, &Tensor> = self.graph.tensors.iter().map(|spec| &spec.name[..]).zip(&self.tensors).collect();
+        named.extend(self.graph.aliases.iter().map(|(name, tensor)| (&name[..], &self.tensors[*tensor])));
         safetensors::serialize_to_file(named, None, path)?;
         Ok(())
     }

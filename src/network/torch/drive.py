@@ -135,15 +135,16 @@ def init(start):
 
 
 def state(net):
-    seen, tensors = set(), []
+    seen, tensors, aliases = set(), [], []
     for name, tensor in _state(net):
         if tensor._owned in seen:
+            aliases.append((name, tensor._owned))
             continue
         seen.add(tensor._owned)
         if tensor._shape is None:
             raise RuntimeError("the lazy parameter " + name + " never got a shape: its layer is not called")
         tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(tensor._init)))
-    return tensors
+    return tensors, aliases
 
 
 def run(globals, entry, input, classes):
@@ -161,4 +162,4 @@ def run(globals, entry, input, classes):
         if not isinstance(output, Tensor) or output._shape != (batch, classes):
             raise WrongOutput(describe(output, batch), "[N, " + str(classes) + "]")
         _record.end(node_of(output))
-    _record.state(state(net))
+    _record.state(*state(net))
