@@ -192,7 +192,7 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     let (again, same) = learn();
     assert_eq!((lora.hash().unwrap(), losses), (again.hash().unwrap(), same));
 
-    let merged = decoder.merged(&lora).unwrap();
+    let merged = decoder.with_adapter(&lora).unwrap();
     let model = Model { decoder: &merged, ..model };
     let trials = try_out(&model, &recipe, 3, (1.0, 1.0), Masking::None, &mut |_| Ok(())).unwrap().0;
     assert_eq!(trials.len(), 3);

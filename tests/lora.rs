@@ -229,7 +229,7 @@ fn merged_weights_answer_as_the_adapter_does() {
         let lora = by_formula(decoder.config(), &LoraConfig::default(), 1.0);
         let rows = Rows::single(&tokens(40, 5));
         let logits = |decoder: &Decoder, lora| decoder.logits(&decoder.hidden(&rows, lora, Mode::Evaluate).unwrap()).unwrap();
-        let (with, merged) = (logits(decoder, Some(&lora)), logits(&decoder.merged(&lora).unwrap(), None));
+        let (with, merged) = (logits(decoder, Some(&lora)), logits(&decoder.with_adapter(&lora).unwrap(), None));
         let (apart, largest) = (largest_difference(&with, &merged), largest_difference(&with, &with.zeros_like().unwrap()));
         assert!(apart < 1e-5 * largest, "{apart} apart, logits up to {largest}");
         assert!(largest_difference(&with, &logits(decoder, None)) > 1e-2, "the adapter does something");

@@ -256,7 +256,7 @@ fn masked_samples_of_the_model_apply_and_score_the_same() {
     let Loaded { file, tokenizer, template, .. } = loaded();
     let adapter = eliteloop::home::models().join("warmup-smollm2-135m-instruct");
     let decoder = Decoder::open(file, eliteloop::config::Dtype::F32).unwrap();
-    let decoder = decoder.merged(&Lora::load(&adapter, file.config()).unwrap()).unwrap();
+    let decoder = decoder.with_adapter(&Lora::load(&adapter, file.config()).unwrap()).unwrap();
     let sampling = sampling(80);
     let arms = [
         (Format::Edit, Lines::Free, 1),

@@ -136,10 +136,10 @@ fn separate_heads_are_kept_narrow_too_and_a_folder_has_no_blocks() {
 fn stock_operations_agree() {
     let narrow = open(Dtype::Quantized);
     let lora = adapter(&narrow);
-    let fused = [logits(&narrow, Some(&lora)), logits(&narrow.merged(&lora).unwrap(), None)];
+    let fused = [logits(&narrow, Some(&lora)), logits(&narrow.with_adapter(&lora).unwrap(), None)];
     let (sum, gradient_of) = gradient(&narrow, &lora);
     let stock = narrow.with_stock_ops();
-    for (fused, stock) in fused.iter().zip([logits(&stock, Some(&lora)), logits(&stock.merged(&lora).unwrap(), None)]) {
+    for (fused, stock) in fused.iter().zip([logits(&stock, Some(&lora)), logits(&stock.with_adapter(&lora).unwrap(), None)]) {
         assert!(largest_difference(fused, &stock) < 1e-3);
     }
     let (stock_sum, stock_gradient) = gradient(&stock, &lora);
@@ -167,7 +167,7 @@ fn decoding_with_an_adapter_is_that_of_f32_weights_whatever_is_in_the_batch() {
     for count in [7, 16] {
         assert!(first_branch(&narrow, 1) == first_branch(&narrow, count), "{count} branches, no adapter");
     }
-    let (exact, narrow) = (exact.merged(&lora).unwrap(), narrow.merged(&lora).unwrap());
+    let (exact, narrow) = (exact.with_adapter(&lora).unwrap(), narrow.with_adapter(&lora).unwrap());
     let (a, b) = (first_branch(&exact, 1), first_branch(&narrow, 1));
     let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(apart < 1e-3, "{apart}");

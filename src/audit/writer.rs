@@ -95,7 +95,7 @@ impl Writer {
             requests.push(Request { prompt: codec.prompt(parent), seeds: own.to_vec() });
             parent_of.extend(vec![parent; share]);
         }
-        let drawn = generate(&decoder.merged(&self.lora)?, &requests, &sampling, &mut |_| Ok(()))?.concat();
+        let drawn = generate(&decoder.with_adapter(&self.lora)?, &requests, &sampling, &mut |_| Ok(()))?.concat();
         // Under the mask log p, the model's own, is not what was drawn from.
         let log_p = if let Some(masked) = &self.masked {
             let whole = |(sample, parent): (&crate::llm::generate::Sample, &Option<Cell>)| Example {
@@ -124,7 +124,7 @@ impl Writer {
     /// `log q` of every sequence of the first `edges` operations, in lexicographic order.
     pub fn enumerate(&self, edges: usize) -> Result<Vec<f64>> {
         let (decoder, codec) = self.policy();
-        exact::enumerate(&decoder.merged(&self.lora)?, &codec.prompt(None), codec.words(), edges)
+        exact::enumerate(&decoder.with_adapter(&self.lora)?, &codec.prompt(None), codec.words(), edges)
     }
 
     /// The exact distribution over all cells: with deltas, parents drawn in proportion to their samples.
@@ -134,7 +134,7 @@ impl Writer {
             let p = self.enumerate(EDGES)?.into_iter().map(f64::exp).collect();
             return Ok(if self.masked.is_some() { Distribution::complete(p) } else { Distribution::partial(p) });
         };
-        let decoder = decoder.merged(&self.lora)?;
+        let decoder = decoder.with_adapter(&self.lora)?;
         let total: usize = parents.iter().map(|(_, share)| share).sum();
         let mut deltas = Vec::new();
         for (parent, share) in parents {

@@ -172,10 +172,13 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
 fn go_on(audit: &mut Audit, folder: &Path) -> Result<bool> {
     let finished = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
-        let mean = quality.iter().sum::<f64>() / quality.len() as f64;
+        let mean = match quality.len() {
+            0 => "no new cell".into(),
+            n => format!("mean {:.2}", quality.iter().sum::<f64>() / n as f64),
+        };
         let exact = cycle.exact.as_ref().map_or(String::new(), |e| format!(", E[S] {:.2} -> {:.2}", e.before.expected, e.after.expected));
         printer::note(format_args!(
-            "cycle {}: mean {mean:.2}{exact}, {} distinct, incumbent {:.2}{}",
+            "cycle {}: {mean}{exact}, {} distinct, incumbent {:.2}{}",
             cycle.cycle,
             cycle.search.distinct,
             cycle.search.incumbent,

@@ -175,7 +175,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     // As the files have it, in half precision.
     let loaded = Loaded::open(&args.model)?;
-    let merged = loaded.decoder.merged(&Lora::load(folder, loaded.file.config())?)?;
+    let merged = loaded.decoder.with_adapter(&Lora::load(folder, loaded.file.config())?)?;
     let start = Instant::now();
     let drawn_with = (args.temperature, args.top_p);
     let (trials, masking) = try_out(&loaded.model(&merged), &recipe, args.check, drawn_with, args.mask, &mut |_| Ok(()))?;

@@ -96,16 +96,7 @@ fn runs(c: &Comparison) -> Table {
 
 /// The funnel of an arm, its runs together.
 pub fn funnel_of(arm: &super::runs::Arm) -> Funnel {
-    arm.runs.iter().map(|r| r.funnel).fold(Funnel::default(), |sum, f| Funnel {
-        asked: sum.asked + f.asked,
-        parsed: sum.parsed + f.parsed,
-        applied: sum.applied + f.applied,
-        traced: sum.traced + f.traced,
-        within_budget: sum.within_budget + f.within_budget,
-        novel: sum.novel + f.novel,
-        trained: sum.trained + f.trained,
-        elite: sum.elite + f.elite,
-    })
+    arm.runs.iter().map(|run| run.funnel).sum()
 }
 
 fn funnel(c: &Comparison) -> Table {

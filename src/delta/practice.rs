@@ -151,7 +151,7 @@ fn attempts(
         }
     }
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
-    let samples = generate(&model.decoder.merged(lora)?, &requests, &sampling, &mut |_| Ok(()))?;
+    let samples = generate(&model.decoder.with_adapter(lora)?, &requests, &sampling, &mut |_| Ok(()))?;
     let mut attempts = Vec::new();
     for ((parent, request), samples) in parents.iter().zip(requests).zip(samples) {
         let candidate = |sample: &Sample| {

@@ -146,7 +146,7 @@ pub struct Trial {
 }
 
 /// Samples one delta for each of `count` unseen parents, drawn with this temperature and `top_p`, perhaps under a mask. The decoder has
-/// the adapter merged in. Also gives the time the masks took.
+/// the adapter in it. Also gives the time the masks took.
 ///
 /// # Errors
 /// Where generation fails.

@@ -118,7 +118,7 @@ pub struct Branches<'a> {
 
 impl<'a> Branches<'a> {
     /// `count` branches, all at the end of `prefix`, of at most `capacity` tokens each. `decoder` computed the prefix; an adapter
-    /// has to be merged into it ([`Decoder::merged`]).
+    /// is in it ([`Decoder::with_adapter`]) or not at all.
     pub fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
         let (heads, layers) = (prefix.heads, decoder.config().layers);
         let padded = prefix.len.next_multiple_of(KEYS);

@@ -356,7 +356,7 @@ impl Decoder {
     }
 
     /// A decoder with the adapter for good, for generation; the weights are shared, the adapter lies beside them.
-    pub fn merged(&self, lora: &Lora) -> Result<Self> {
+    pub fn with_adapter(&self, lora: &Lora) -> Result<Self> {
         let layout = lora.layout();
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, parameters) in self.layers.iter().zip(lora.layers()) {

@@ -43,7 +43,7 @@ pub struct Progress {
     pub tokens: usize,
 }
 
-/// The samples of each request, in the order of its seeds. `decoder` has any adapter merged in. `watch` is called after
+/// The samples of each request, in the order of its seeds. `decoder` has any adapter it is to use ([`Decoder::with_adapter`]). `watch` is called after
 /// each step; its error ends the generation.
 ///
 /// # Errors

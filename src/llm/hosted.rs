@@ -116,7 +116,7 @@ impl Llm {
             on_progress(progress);
             if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
         };
-        match generate::generate_masked(&self.decoder.merged(&self.lora)?, requests, masks, &sampling, &mut watch) {
+        match generate::generate_masked(&self.decoder.with_adapter(&self.lora)?, requests, masks, &sampling, &mut watch) {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
             samples => samples.map(Some),
         }

@@ -8,11 +8,11 @@ use crate::config::{Dtype, LoraConfig};
 /// In bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// The frozen weights, as they are kept.
+    /// The frozen weights, as they are kept, and once more in panels for decoding.
     pub weights: u64,
     /// The adapter, its gradient and AdamW's two moments.
     pub adapter: u64,
-    /// Generation: the layers with the adapter merged in (of f32 weights), and keys and values of a prompt and its samples.
+    /// Generation: keys and values of a prompt and its samples, and what reading the prompt widens.
     pub generation: u64,
     /// Tuning: what one forward pass leaves for its backward pass, and the logits.
     pub tuning: u64,
@@ -44,23 +44,22 @@ impl Memory {
         // The gradients of the widest part of the layer in progress.
         let passing = 2 * width + 5 * ffn;
         let tables = if model.tied { 1 } else { 2 };
+        // Panels keep the integers of a file's blocks with f32 scales, half as much again at most; bf16 stays as it is.
+        let panels = if dtype == Dtype::Bf16 { 2 * (layers * projections + vocab * width) } else { stored * 3 / 2 };
         let weights = match dtype {
             // The embedding, and the output layer laid out for products.
             Dtype::F32 => 4 * (layers * projections + 2 * vocab * width),
             Dtype::Bf16 => 2 * (layers * projections + tables * vocab * width),
             Dtype::Quantized => stored,
         };
-        // The layers with the adapter merged in; or the largest matrix as f32.
-        let (merged, widened) = match dtype {
-            Dtype::F32 => (layers * projections, 0),
-            _ => (0, (vocab * width).max(2 * width * ffn)),
-        };
+        // The largest matrix as f32.
+        let widened = if dtype == Dtype::F32 { 0 } else { (vocab * width).max(2 * width * ffn) };
         // With narrow weights the layers' inputs, and one layer at a time.
         let activations = if dtype == Dtype::F32 { layers * kept } else { layers * width + kept };
         Self {
-            weights,
+            weights: weights + panels,
             adapter: 4 * 4 * adapter,
-            generation: 4 * (merged + widened + layers * 2 * kv * n(context) * (BRANCHES + 2)),
+            generation: 4 * (widened + layers * 2 * kv * n(context) * (BRANCHES + 2)),
             tuning: 4 * (n(pass) * (activations + passing) + LOGIT_ROWS * vocab + widened),
         }
     }

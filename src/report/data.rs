@@ -70,6 +70,21 @@ pub struct Funnel {
     pub elite: u64,
 }
 
+impl std::iter::Sum for Funnel {
+    fn sum<I: Iterator<Item = Self>>(funnels: I) -> Self {
+        funnels.fold(Self::default(), |sum, f| Self {
+            asked: sum.asked + f.asked,
+            parsed: sum.parsed + f.parsed,
+            applied: sum.applied + f.applied,
+            traced: sum.traced + f.traced,
+            within_budget: sum.within_budget + f.within_budget,
+            novel: sum.novel + f.novel,
+            trained: sum.trained + f.trained,
+            elite: sum.elite + f.elite,
+        })
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
     /// The gate that was not passed: `parse`, `apply`, `trace`, `budget`, `novelty`, `train`.

@@ -23,19 +23,7 @@ fn ends(funnel: &Funnel) -> [u64; 8] {
 }
 
 pub fn total(data: &ReportData) -> Funnel {
-    data.cycles.iter().fold(Funnel::default(), |sum, cycle| {
-        let f = &cycle.funnel;
-        Funnel {
-            asked: sum.asked + f.asked,
-            parsed: sum.parsed + f.parsed,
-            applied: sum.applied + f.applied,
-            traced: sum.traced + f.traced,
-            within_budget: sum.within_budget + f.within_budget,
-            novel: sum.novel + f.novel,
-            trained: sum.trained + f.trained,
-            elite: sum.elite + f.elite,
-        }
-    })
+    data.cycles.iter().map(|cycle| cycle.funnel).sum()
 }
 
 fn row(name: &str, f: &Funnel) -> Vec<String> {
