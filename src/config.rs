@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::device::Place;
 use crate::error::{AtPath, Error, Result};
 
 /// All settings of a run.
@@ -96,6 +97,21 @@ pub struct LlmConfig {
     /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
     /// twice instead of keeping them: much less memory, more time.
     pub dtype: Dtype,
+    /// Where it computes: `cpu`, `cuda:N`, `metal:N`, or `auto`. `--device` sets this and `proxy.device`.
+    pub device: Place,
+    /// How a card keeps the frozen weights, in place of `dtype`; adapter and optimiser are f32 always. Products of bf16 weights are
+    /// rounded to bf16.
+    pub card_dtype: CardDtype,
+    /// Memory of the card it may take, in MiB; 0 is what is free when it is opened.
+    pub card_memory_mib: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum CardDtype {
+    #[default]
+    Bf16,
+    F32,
 }
 
 /// The type the frozen weights are kept in. Everything is computed in f32.
@@ -110,7 +126,15 @@ pub enum Dtype {
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536, dtype: Dtype::F32 }
+        Self {
+            model: "smollm2-135m-instruct".into(),
+            adapter: "warmup".into(),
+            max_context: 1536,
+            dtype: Dtype::F32,
+            device: Place::Cpu,
+            card_dtype: CardDtype::Bf16,
+            card_memory_mib: 0,
+        }
     }
 }
 
@@ -249,8 +273,13 @@ pub struct ProxyConfig {
     pub workers: usize,
     /// A training that takes longer fails alone.
     pub deadline_seconds: f64,
-    /// Address space of a worker.
+    /// Address space of a worker, where it trains on the processor.
     pub memory_mib: u64,
+    /// Where the workers train: see `llm.device`.
+    pub device: Place,
+    /// Memory of the card that the workers may take together, in MiB; 0 is what is free when a cycle's trainings begin. It bounds how many
+    /// work at a time, and changes no result.
+    pub card_memory_mib: u64,
 }
 
 impl Default for ProxyConfig {
@@ -273,6 +302,8 @@ impl Default for ProxyConfig {
             workers: 2,
             deadline_seconds: 120.0,
             memory_mib: 4096,
+            device: Place::Cpu,
+            card_memory_mib: 0,
         }
     }
 }
@@ -456,6 +487,14 @@ impl RunConfig {
     #[must_use]
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("settings are plain TOML")
+    }
+
+    /// Where LLM and proxies compute; each `auto` becomes a device that is there. Gives what to tell where that is the processor.
+    pub fn settle_devices(&mut self) -> Option<String> {
+        let (llm, why) = self.llm.device.settle();
+        let (proxy, also) = self.proxy.device.settle();
+        (self.llm.device, self.proxy.device) = (llm, proxy);
+        why.or(also)
     }
 
     fn check(&self) -> Result<()> {

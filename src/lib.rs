@@ -9,6 +9,7 @@ pub mod compare;
 pub mod config;
 pub mod cycle;
 pub mod delta;
+pub mod device;
 pub mod elite;
 pub mod error;
 pub mod export;

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::config::RunConfig;
 use crate::delta::starts;
+use crate::device::Place;
 use crate::error::{AtPath, Error, Result};
 use crate::home;
 use crate::llm::Llm;
 use crate::novelty::Filter;
+use crate::printer;
 use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
@@ -76,9 +78,15 @@ impl Run {
         Ok(Self { config, folder, store, llm, filter, proxies, stop })
     }
 
-    /// Opens a run that was stopped or killed, as it was after the last thing stored.
-    pub fn resume(path: &Path, stop: Arc<AtomicBool>) -> Result<Self> {
-        let config = folder::settings(path)?;
+    /// Opens a run that was stopped or killed, as it was after the last thing stored; `device` in place of the one it began on.
+    pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>) -> Result<Self> {
+        let mut config = folder::settings(path)?;
+        if let Some(place) = device {
+            (config.llm.device, config.proxy.device) = (place, place);
+            if let Some(why) = config.settle_devices() {
+                printer::note(why);
+            }
+        }
         let folder = Folder::open(path)?;
         let store = Store::open(&folder.store())?;
         let mut llm = open_llm(&config)?;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig};
+use crate::device::Place;
 use crate::error::{AtPath, Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,11 +162,19 @@ pub struct LlmConfig {
     pub adapter: String,
     /// How the frozen weights are kept.
     pub dtype: Dtype,
+    /// Where it computes: `cpu`, `cuda:N`, `metal:N`, or `auto`. A card keeps f32 weights as f32 and narrower ones as bf16.
+    pub device: Place,
 }
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), prompt: "Cell:".into(), adapter: "none".into(), dtype: Dtype::F32 }
+        Self {
+            model: "smollm2-135m-instruct".into(),
+            prompt: "Cell:".into(),
+            adapter: "none".into(),
+            dtype: Dtype::F32,
+            device: Place::Cpu,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use eliteloop::audit::compare::{self, Arm};
 use eliteloop::audit::settings::{AuditConfig, Format, Policy};
 use eliteloop::audit::{Audit, record, report};
+use eliteloop::device::Place;
 use eliteloop::error::{Error, Result};
 use eliteloop::files::write_whole;
 use eliteloop::{printer, report as html};
@@ -59,6 +60,9 @@ pub struct Args {
     /// The exact distribution every so many cycles; 0 is never
     #[arg(long, value_name = "K")]
     audit_every: Option<u64>,
+    /// Where the LLM computes: cpu, cuda:N, metal:N, or auto
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Place>,
     /// Any other setting, e.g. --set tune.lr=1e-4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
@@ -67,7 +71,7 @@ pub struct Args {
     json: bool,
 }
 
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 15] = [
     "seeds",
     "config",
     "cycles",
@@ -81,6 +85,7 @@ const SETTINGS: [&str; 14] = [
     "novelty",
     "budget",
     "audit_every",
+    "device",
     "overrides",
 ];
 
@@ -107,7 +112,12 @@ impl Args {
         set("novelty", self.novelty.map(|v| v.to_string()));
         set("budget", self.budget.map(|v| v.to_string()));
         set("audit_every", self.audit_every.map(|v| v.to_string()));
-        AuditConfig::resolve(self.config.as_deref(), &settings)
+        set("llm.device", self.device.map(|v| v.to_string()));
+        let mut config = AuditConfig::resolve(self.config.as_deref(), &settings)?;
+        let (device, why) = config.llm.device.settle();
+        config.llm.device = device;
+        why.into_iter().for_each(printer::note);
+        Ok(config)
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use eliteloop::config::{Dtype, LoraConfig, TuneConfig};
+use eliteloop::device::Place;
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::cache::Branches;
@@ -30,6 +31,9 @@ pub struct Args {
     /// How its weights are kept
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Dtype,
+    /// Where to measure: cpu, cuda:N, metal:N, or auto; a card keeps f32 weights as f32 and narrower ones as bf16
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Place,
     #[arg(long, default_value_t = 2)]
     threads: usize,
     /// Tokens of the prompt
@@ -75,18 +79,20 @@ pub fn run(args: &Args) -> Result<()> {
     if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 {
         return Err(Error::input("--prompt, --completion, --branches, --repeats and --batch are at least 1"));
     }
+    let (device, why) = args.device.settle();
+    why.into_iter().for_each(printer::note);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build();
     let pool = pool.map_err(|e| Error::machine("no threads").caused_by(e))?;
     pool.install(|| match args.what {
         What::Proxy if args.candidates.is_some() => bench_proxy::memory(args.candidates.unwrap_or_default(), args.batch, args.json),
-        What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, args.json),
-        _ => measure(args),
+        What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, device, args.json),
+        _ => measure(args, device),
     })
 }
 
-fn measure(args: &Args) -> Result<()> {
+fn measure(args: &Args, device: Place) -> Result<()> {
     let file = ModelFile::open(&catalogue::find(&args.model)?)?;
-    let decoder = Decoder::open(&file, args.dtype)?;
+    let decoder = Decoder::open_at(&file, args.dtype, device)?;
     let examples = examples(args, decoder.config().vocab as u32);
     // What plain rows would have processed: the prompt once for each completion.
     let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
@@ -117,7 +123,7 @@ fn measure(args: &Args) -> Result<()> {
     if args.json {
         let (prompt, completion, branches, threads) = (args.prompt, args.completion, args.branches, args.threads);
         printer::data(json!({
-            "what": what, "model": args.model, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
+            "what": what, "model": args.model, "device": device, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
             "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
             "peak_mib": eliteloop::progress::peak_memory_mib(),
         }));

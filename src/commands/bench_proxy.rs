@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use eliteloop::config::ProxyConfig;
+use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::printer;
@@ -26,7 +27,7 @@ const CLASSES: usize = 10;
 /// Steps before the clock: caches and the allocator's blocks fill.
 const WARM: usize = 3;
 
-pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -> Result<()> {
+pub fn run(network: Option<&str>, batch: usize, repeats: usize, device: Place, as_json: bool) -> Result<()> {
     let own;
     let chosen: Vec<(&str, &str)> = match network {
         None => NETWORKS.to_vec(),
@@ -44,7 +45,7 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -
     };
     let mut rows = Vec::new();
     for (name, source) in chosen {
-        let times = times(source, batch, 10 * repeats).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        let times = times(source, batch, 10 * repeats, &device.open()?).map_err(|message| Error::input(format!("{name}: {message}")))?;
         let middle = times[times.len() / 2];
         if !as_json {
             let (rate, most) = (batch as f64 / middle, batch as f64 / times[0]);
@@ -54,7 +55,7 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, as_json: bool) -
     }
     if as_json {
         let (threads, peak) = (rayon::current_num_threads(), eliteloop::progress::peak_memory_mib());
-        printer::data(json!({ "what": "proxy", "threads": threads, "batch": batch, "networks": rows, "peak_mib": peak }));
+        printer::data(json!({ "what": "proxy", "device": device, "threads": threads, "batch": batch, "networks": rows, "peak_mib": peak }));
     }
     Ok(())
 }
@@ -64,7 +65,7 @@ pub fn memory(candidates: usize, batch: usize, as_json: bool) -> Result<()> {
     let mut marks = Vec::new();
     for i in 0..candidates {
         let (name, source) = NETWORKS[i % NETWORKS.len()];
-        times(source, batch, 1).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        times(source, batch, 1, &Device::Cpu).map_err(|message| Error::input(format!("{name}: {message}")))?;
         if (i + 1) % candidates.div_ceil(10) == 0 || i + 1 == candidates {
             let resident = resident_mib()?;
             marks.push(json!({ "candidates": i + 1, "resident_mib": resident }));
@@ -87,15 +88,15 @@ fn resident_mib() -> Result<f64> {
 }
 
 /// Sorted seconds of steps on one batch of noise; the recipe is the default one.
-fn times(source: &str, batch: usize, steps: usize) -> std::result::Result<Vec<f64>, String> {
+fn times(source: &str, batch: usize, steps: usize, device: &Device) -> std::result::Result<Vec<f64>, String> {
     let _kept = eliteloop::allocator::keep();
     let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|e| e.to_string())?;
-    let mut network = Network::new(&graph, 0, &Device::Cpu, Kernels::Own).map_err(|e| e.to_string())?;
+    let mut network = Network::new(&graph, 0, device, Kernels::Own).map_err(|e| e.to_string())?;
     let config = ProxyConfig::default();
     let mut optimizer = Optimizer::new(&config, graph.tensors.len());
     let mut rng = seed::rng(0, "bench", &[]);
     let pixels: Vec<f32> = (0..batch * 3 * 32 * 32).map(|_| rng.random_range(-1.7..1.7)).collect();
-    let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), &Device::Cpu).map_err(|e| e.to_string())?;
+    let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), device).map_err(|e| e.to_string())?;
     let labels: Vec<u8> = (0..batch).map(|i| (i % CLASSES) as u8).collect();
     let batch = Batch { images, labels: &labels, classes: CLASSES };
     let mut times = Vec::with_capacity(steps);

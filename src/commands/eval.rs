@@ -2,11 +2,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use eliteloop::config::RunConfig;
+use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::proxy::dataset::{self, Part, Split};
 use eliteloop::proxy::{Epoch, train};
 use eliteloop::{home, printer};
+
+use super::run::settle;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,6 +29,9 @@ pub struct Args {
     epochs: Option<usize>,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Where it is trained: cpu, cuda:N, metal:N, or auto
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Place>,
     /// Another setting of the recipe, e.g. `lr=0.1` (the keys of `proxy` in the settings)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -102,5 +108,8 @@ fn settings(args: &Args) -> Result<RunConfig> {
     }
     let numbers = [("train_images", args.train_images), ("valid_images", args.valid_images), ("epochs", args.epochs)];
     overrides.extend(numbers.iter().filter_map(|(key, value)| value.map(|value| format!("proxy.{key}={value}"))));
-    RunConfig::resolve(None, None, &overrides)
+    overrides.extend(args.device.map(|place| format!("proxy.device={place}")));
+    let mut config = RunConfig::resolve(None, None, &overrides)?;
+    settle(&mut config);
+    Ok(config)
 }

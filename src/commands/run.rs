@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use eliteloop::config::RunConfig;
 use eliteloop::cycle::{self, Ending};
+use eliteloop::device::Place;
 use eliteloop::error::{Error, Result};
 use eliteloop::run::Run;
 use eliteloop::{best, printer};
@@ -19,13 +20,18 @@ pub struct Args {
     /// One setting, e.g. --set elite.rho=0.2; goes over the preset's and the file's
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
+    /// Where LLM and proxies compute: cpu, cuda:N, metal:N, or auto
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Place>,
     /// New folder for the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &args.overrides)?;
+    let overrides: Vec<String> = args.overrides.iter().cloned().chain(device_settings(args.device)).collect();
+    let mut config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &overrides)?;
+    settle(&mut config);
     set_threads(config.threads)?;
     let stop = stop_on_ctrl_c()?;
     let run = Run::create(&args.out, config, stop)?;
@@ -46,6 +52,18 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
         Ending::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
     }
     Ok(())
+}
+
+/// `--device` as settings.
+pub fn device_settings(device: Option<Place>) -> impl Iterator<Item = String> {
+    device.into_iter().flat_map(|place| ["llm", "proxy"].map(|whose| format!("{whose}.device={place}")))
+}
+
+/// Replaces `auto` by a device that is there, and tells why if that is the processor.
+pub fn settle(config: &mut RunConfig) {
+    if let Some(why) = config.settle_devices() {
+        printer::note(why);
+    }
 }
 
 /// The LLM's threads are rayon's global ones.

@@ -12,6 +12,7 @@ use eliteloop::delta::practice::{Practice, practise};
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
 use eliteloop::delta::{self, prompt};
+use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
@@ -75,6 +76,9 @@ pub struct Args {
     /// Check this adapter instead of making one
     #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
     adapter: Option<PathBuf>,
+    /// Where the LLM computes: cpu, cuda:N, metal:N, or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    device: Place,
     /// Write the sources of the check (without --check: of the corpus) into this folder
     #[arg(long, hide = true, value_name = "DIR")]
     dump: Option<PathBuf>,
@@ -146,10 +150,12 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn open(spec: &str) -> Result<Self> {
+    fn open(spec: &str, device: Place) -> Result<Self> {
+        let (device, why) = device.settle();
+        why.into_iter().for_each(printer::note);
         let file = ModelFile::open(&catalogue::find(spec)?)?;
         let (tokenizer, template) = (file.tokenizer()?, file.chat_template()?);
-        let decoder = Decoder::open(&file, Dtype::F32)?;
+        let decoder = Decoder::open_at(&file, Dtype::F32, device)?;
         Ok(Self { file, decoder, tokenizer, template })
     }
 
@@ -162,7 +168,7 @@ pub fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe()?;
     let folder = match (&args.out, &args.adapter, &args.dump) {
         (Some(out), ..) => {
-            let loaded = Loaded::open(&args.model)?;
+            let loaded = Loaded::open(&args.model, args.device)?;
             make(&loaded, &recipe, args, out)?;
             out
         }
@@ -174,7 +180,7 @@ pub fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     // As the files have it, in half precision.
-    let loaded = Loaded::open(&args.model)?;
+    let loaded = Loaded::open(&args.model, args.device)?;
     let merged = loaded.decoder.with_adapter(&Lora::load(folder, loaded.file.config())?)?;
     let start = Instant::now();
     let drawn_with = (args.temperature, args.top_p);

@@ -12,6 +12,8 @@ use super::lora::Lora;
 use super::ops::matmul::{Into, Threads, View, matmul};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, swiglu, vector};
+use super::stock::KeysValues;
+use super::stock_cache::StockBranches;
 use crate::error::{Error, Result};
 
 /// Branches whose scores against the prefix are one matrix product.
@@ -26,6 +28,8 @@ pub struct Prefix {
     len: usize,
     keys: Vec<Vec<Vec<f32>>>,
     values: Vec<Vec<Vec<f32>>>,
+    /// In place of these two where stock operations compute; may hold more than `len` tokens.
+    stock: Vec<KeysValues>,
     logits: Option<Vec<f32>>,
 }
 
@@ -55,6 +59,10 @@ impl Prefix {
         self.logits = None;
     }
 
+    pub(super) fn stock(&self) -> &[KeysValues] {
+        &self.stock
+    }
+
     fn push(&mut self, layer: usize, kept: &Kept) {
         let (heads, stride) = (self.heads, self.heads.stride());
         for row in kept.qkv.chunks(stride) {
@@ -75,7 +83,7 @@ impl Decoder {
     pub fn prefill(&self, tokens: &[u32], lora: Option<&Lora>) -> Result<Prefix> {
         let heads = self.heads();
         let empty = vec![vec![Vec::new(); heads.kv]; self.config().layers];
-        let mut prefix = Prefix { heads, len: 0, keys: empty.clone(), values: empty, logits: None };
+        let mut prefix = Prefix { heads, len: 0, keys: empty.clone(), values: empty, stock: Vec::new(), logits: None };
         self.extend(&mut prefix, tokens, lora)?;
         Ok(prefix)
     }
@@ -83,6 +91,14 @@ impl Decoder {
     /// Appends `tokens` to a prefix (computed with the same adapter).
     pub fn extend(&self, prefix: &mut Prefix, tokens: &[u32], lora: Option<&Lora>) -> Result<()> {
         self.check(tokens)?;
+        if self.uses_stock_ops() {
+            let past = prefix.stock.iter().map(|layer| layer.cut(prefix.len)).collect::<candle_core::Result<Vec<_>>>()?;
+            let (all, last) = self.stock_extend(tokens, &past, prefix.len, lora)?;
+            prefix.stock = all;
+            prefix.len += tokens.len();
+            prefix.logits = Some(self.logits(&last)?.flatten_all()?.to_vec1()?);
+            return Ok(());
+        }
         let mut rows = Rows::default();
         rows.push(tokens, prefix.len, 0..0);
         let pass = self.pass(&rows, lora, None);
@@ -106,7 +122,59 @@ struct Tail {
 }
 
 /// Sequences that share a prefix and grow by one token each a step.
-pub struct Branches<'a> {
+pub enum Branches<'a> {
+    Own(OwnBranches<'a>),
+    Stock(StockBranches<'a>),
+}
+
+impl<'a> Branches<'a> {
+    /// `count` branches, all at the end of `prefix`, of at most `capacity` tokens each. `decoder` computed the prefix; an adapter
+    /// is in it ([`Decoder::with_adapter`]) or not at all.
+    pub fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
+        if decoder.uses_stock_ops() {
+            return Self::Stock(StockBranches::new(decoder, prefix, count, capacity));
+        }
+        Self::Own(OwnBranches::new(decoder, prefix, count, capacity))
+    }
+
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Own(branches) => branches.tails.len(),
+            Self::Stock(branches) => branches.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Goes on with these branches only, in this order; one named twice is forked.
+    pub fn select(&mut self, chosen: &[usize]) {
+        match self {
+            Self::Own(branches) => branches.select(chosen),
+            Self::Stock(branches) => branches.select(chosen),
+        }
+    }
+
+    /// Cuts one branch back to `len` tokens after the prefix.
+    pub fn truncate(&mut self, branch: usize, len: usize) {
+        match self {
+            Self::Own(branches) => branches.truncate(branch, len),
+            Self::Stock(branches) => branches.truncate(branch, len),
+        }
+    }
+
+    /// Appends one token to each branch; gives the logits after them, (branches, vocab) flat.
+    pub fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        match self {
+            Self::Own(branches) => branches.step(tokens),
+            Self::Stock(branches) => branches.step(tokens),
+        }
+    }
+}
+
+/// The same in our kernels.
+pub struct OwnBranches<'a> {
     decoder: &'a Decoder,
     prefix: &'a Prefix,
     /// Of each layer and key head: the prefix' keys as (`head_dim`, keys padded to a multiple of [`KEYS`]).
@@ -116,10 +184,8 @@ pub struct Branches<'a> {
     tails: Vec<Tail>,
 }
 
-impl<'a> Branches<'a> {
-    /// `count` branches, all at the end of `prefix`, of at most `capacity` tokens each. `decoder` computed the prefix; an adapter
-    /// is in it ([`Decoder::with_adapter`]) or not at all.
-    pub fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
+impl<'a> OwnBranches<'a> {
+    fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
         let (heads, layers) = (prefix.heads, decoder.config().layers);
         let padded = prefix.len.next_multiple_of(KEYS);
         let columns = prefix.keys.iter().flatten().map(|keys| {
@@ -136,16 +202,7 @@ impl<'a> Branches<'a> {
         Self { decoder, prefix, columns: columns.collect(), padded, capacity, tails: vec![tail; count] }
     }
 
-    pub fn len(&self) -> usize {
-        self.tails.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.tails.is_empty()
-    }
-
-    /// Goes on with these branches only, in this order; one named twice is forked.
-    pub fn select(&mut self, chosen: &[usize]) {
+    fn select(&mut self, chosen: &[usize]) {
         let mut old: Vec<Option<Tail>> = std::mem::take(&mut self.tails).into_iter().map(Some).collect();
         for (i, index) in chosen.iter().enumerate() {
             let last = !chosen[i + 1..].contains(index);
@@ -154,14 +211,12 @@ impl<'a> Branches<'a> {
         }
     }
 
-    /// Cuts one branch back to `len` tokens after the prefix.
-    pub fn truncate(&mut self, branch: usize, len: usize) {
+    fn truncate(&mut self, branch: usize, len: usize) {
         let tail = &mut self.tails[branch];
         tail.len = tail.len.min(len);
     }
 
-    /// Appends one token to each branch; gives the logits after them, (branches, vocab) flat.
-    pub fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         let decoder = self.decoder;
         decoder.check(tokens)?;
         let (count, config, heads) = (tokens.len(), decoder.config(), self.prefix.heads);

@@ -1,29 +1,31 @@
 //! The decoder of the Llama, Qwen2 and Qwen3 families: tokens of several sequences flat in one list, each with its own
 //! position, attending by an explicit structure ([`Rows`]); logits only where they are asked for.
 //!
-//! On the CPU each layer is one fused node ([`super::layer`]); elsewhere, or when asked, stock operations ([`super::stock`]).
+//! On the CPU each layer is one fused node ([`super::layer`]); elsewhere, or when asked, stock operations ([`super::stock_decoder`]).
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::attention::{Heads, Past, Segment};
 use super::config::DecoderConfig;
 use super::layer::{Adapter, Beside, Kept, Layer, LayerOp, Pass, Projection};
-use super::lora::Lora;
+use super::lora::{Layout, Lora};
 use super::model_file::ModelFile;
 use super::ops::cross_entropy::{nll, nll_stock};
 use super::ops::floats;
+use super::ops::frozen::frozen;
 use super::ops::low_rank::{Dropout, LowRank};
 use super::ops::matmul::Into;
 use super::ops::norm;
 use super::ops::panel::{Panels, product};
 use super::ops::rope::Rope;
 use super::repack::{repack, repack_f32};
-use super::stock::{self, StockPass};
+use super::stock;
 use super::weight::{self, Part, Weight};
-use crate::config::Dtype;
+use crate::config::{CardDtype, Dtype};
+use crate::device::{Kernels, Place};
 use crate::error::{Error, Result};
 
 /// Several sequences laid out flat.
@@ -88,16 +90,42 @@ pub struct Decoder {
     pub(super) norm: Tensor,
     pub(super) head: Weight,
     pub(super) head_panels: Arc<Vec<Panels>>,
-    pub(super) stock: bool,
+    pub(super) kernels: Kernels,
     pub(super) recompute: bool,
+    /// An adapter for good, for stock operations; for our kernels it lies beside each projection.
+    pub(super) adapter: Option<Arc<Placed>>,
     pub(super) device: Device,
 }
 
 /// A row a token.
 #[derive(Clone)]
 pub(super) enum Embedding {
-    F32(Tensor),
+    Plain(Tensor),
     Narrow(Arc<weight::Rows>),
+}
+
+/// An adapter on the decoder's device.
+pub(super) struct Placed {
+    pub layout: Arc<Layout>,
+    pub layers: Vec<Tensor>,
+}
+
+/// How `build` keeps matrices that are not narrow.
+struct Keep {
+    device: Device,
+    dtype: DType,
+}
+
+impl Keep {
+    fn matrix(&self, out_in: &Tensor) -> Result<Weight> {
+        let turned = if self.device.is_cpu() {
+            out_in.t()?.contiguous()?
+        } else {
+            // Products on a card take either order: no second copy for the sake of one.
+            out_in.to_dtype(self.dtype)?.to_device(&self.device)?.t()?
+        };
+        Ok(Weight::Plain(turned))
+    }
 }
 
 impl Decoder {
@@ -106,7 +134,7 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing or of another shape than the settings say.
     pub fn new(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
-        Self::build(config, get, None, None)
+        Self::build(config, get, None, None, &Keep { device: Device::Cpu, dtype: DType::F32 })
     }
 
     /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always. Narrow types are for little memory, so
@@ -115,14 +143,46 @@ impl Decoder {
     /// # Errors
     /// Where the file cannot be read, or `dtype` wants blocks and it has none.
     pub fn open(file: &ModelFile, dtype: Dtype) -> Result<Self> {
+        let processor = Keep { device: Device::Cpu, dtype: DType::F32 };
         if dtype == Dtype::F32 {
             let mut blocks = |name: &str| file.narrow(name, Dtype::Quantized);
             let blocks: Option<Narrow> = if file.has_blocks() { Some(&mut blocks) } else { None };
-            return Self::build(file.config(), |name| file.tensor(name), None, blocks);
+            return Self::build(file.config(), |name| file.tensor(name), None, blocks, &processor);
         }
         let mut part = |name: &str| file.narrow(name, dtype);
-        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part), None)?;
+        let narrow = Self::build(file.config(), |name| file.tensor(name), Some(&mut part), None, &processor)?;
         Ok(Self { recompute: true, ..narrow })
+    }
+
+    /// On the processor [`Decoder::open`]; on a card f32 stays f32, and everything else becomes bf16.
+    ///
+    /// # Errors
+    /// See [`Decoder::open`]; where the card cannot be had.
+    pub fn open_at(file: &ModelFile, dtype: Dtype, place: Place) -> Result<Self> {
+        let device = place.open()?;
+        if device.is_cpu() {
+            return Self::open(file, dtype);
+        }
+        Self::open_on(file, if dtype == Dtype::F32 { CardDtype::F32 } else { CardDtype::Bf16 }, &device, false)
+    }
+
+    /// Loads a model onto a card. `recompute` says whether tuning keeps only each layer's input, for little memory.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or the card is full.
+    pub fn open_on(file: &ModelFile, dtype: CardDtype, device: &Device, recompute: bool) -> Result<Self> {
+        let dtype = if dtype == CardDtype::Bf16 { DType::BF16 } else { DType::F32 };
+        let keep = Keep { device: device.clone(), dtype };
+        Ok(Self { recompute, ..Self::build(file.config(), |name| file.tensor(name), None, None, &keep)? })
+    }
+
+    /// The same from weights in memory; see [`Decoder::new`].
+    ///
+    /// # Errors
+    /// See [`Decoder::new`].
+    pub fn new_on(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>, dtype: CardDtype, device: &Device) -> Result<Self> {
+        let dtype = if dtype == CardDtype::Bf16 { DType::BF16 } else { DType::F32 };
+        Self::build(config, get, None, None, &Keep { device: device.clone(), dtype })
     }
 
     /// `narrow` gives the matrices that are kept in its type; without it they are f32, and `blocks` gives what decoding reads.
@@ -131,6 +191,7 @@ impl Decoder {
         mut get: impl FnMut(&str) -> Result<Tensor>,
         mut narrow: Option<Narrow>,
         mut blocks: Option<Narrow>,
+        keep: &Keep,
     ) -> Result<Self> {
         if !config.heads.is_multiple_of(config.kv_heads) || !config.head_dim.is_multiple_of(2) {
             let shape = format!("{} heads over {} key heads of {} elements", config.heads, config.kv_heads, config.head_dim);
@@ -145,7 +206,10 @@ impl Decoder {
             Ok(tensor)
         };
         let embedding = match &mut narrow {
-            None => Embedding::F32(tensor("model.embed_tokens.weight", &[config.vocab, config.width])?.contiguous()?),
+            None => {
+                let table = tensor("model.embed_tokens.weight", &[config.vocab, config.width])?.contiguous()?;
+                Embedding::Plain(table.to_dtype(keep.dtype)?.to_device(&keep.device)?)
+            }
             Some(narrow) => Embedding::Narrow(Arc::new(rows(vec![narrow("model.embed_tokens.weight")?])?)),
         };
         let mut layers = Vec::with_capacity(config.layers);
@@ -164,20 +228,23 @@ impl Decoder {
                         parts.iter().map(|(part, out)| tensor(&name(part, "weight"), &[*out, input])).collect::<Result<Vec<_>>>()?;
                     let panels = match &mut blocks {
                         Some(blocks) => repack(&all(blocks)?),
+                        None if !keep.device.is_cpu() => Vec::new(),
                         None => weights.iter().map(repack_tensor).collect::<Result<Vec<_>>>()?,
                     };
-                    (Weight::F32(Tensor::cat(&weights, 0)?.t()?.contiguous()?), panels)
+                    (keep.matrix(&Tensor::cat(&weights, 0)?)?, panels)
                 };
                 let biases = if bias { parts } else { &[] };
                 let biases = biases.iter().map(|(part, out)| tensor(&name(part, "bias"), &[*out])).collect::<Result<Vec<_>>>()?;
-                let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+                let bias = if bias { Some(Tensor::cat(&biases, 0)?.to_device(&keep.device)?) } else { None };
                 Ok(Projection { weight, bias, panels: Arc::new(panels), beside: None })
             };
             let qkv = joined("self_attn", &[("q_proj", query), ("k_proj", kv), ("v_proj", kv)], config.width, config.qkv_bias)?;
             let o = joined("self_attn", &[("o_proj", config.width)], query, false)?;
             let gate_up = joined("mlp", &[("gate_proj", config.ffn), ("up_proj", config.ffn)], config.width, false)?;
             let down = joined("mlp", &[("down_proj", config.width)], config.ffn, false)?;
-            let mut norm = |name: &str, size: usize| tensor(&format!("model.layers.{i}.{name}.weight"), &[size]);
+            let mut norm = |name: &str, size: usize| -> Result<Tensor> {
+                Ok(tensor(&format!("model.layers.{i}.{name}.weight"), &[size])?.to_device(&keep.device)?)
+            };
             let head_norms = if config.qk_norm {
                 Some([norm("self_attn.q_norm", config.head_dim)?, norm("self_attn.k_norm", config.head_dim)?])
             } else {
@@ -186,8 +253,7 @@ impl Decoder {
             let (input_norm, mlp_norm) = (norm("input_layernorm", config.width)?, norm("post_attention_layernorm", config.width)?);
             layers.push(Arc::new(Layer { input_norm, qkv, head_norms, o, mlp_norm, gate_up, down }));
         }
-        let norm = tensor("model.norm.weight", &[config.width])?;
-        let device = norm.device().clone();
+        let norm = tensor("model.norm.weight", &[config.width])?.to_device(&keep.device)?;
         let name = if config.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
         let (head, panels) = match (&embedding, &mut narrow) {
             (Embedding::Narrow(rows), _) if config.tied => (Weight::Narrow(rows.clone()), repack(rows)),
@@ -196,20 +262,23 @@ impl Decoder {
                 let panels = repack(&rows);
                 (Weight::Narrow(Arc::new(rows)), panels)
             }
+            (Embedding::Plain(table), None) if config.tied && !keep.device.is_cpu() => (Weight::Plain(table.t()?), Vec::new()),
             (_, None) => {
                 let table = match &embedding {
-                    Embedding::F32(table) if config.tied => table.clone(),
+                    Embedding::Plain(table) if config.tied => table.clone(),
                     _ => tensor(name, &[config.vocab, config.width])?,
                 };
                 let panels = match &mut blocks {
                     Some(blocks) => repack(&rows(vec![blocks(name)?])?),
+                    None if !keep.device.is_cpu() => Vec::new(),
                     None => vec![repack_tensor(&table)?],
                 };
-                (Weight::F32(table.t()?.contiguous()?), panels)
+                (keep.matrix(&table)?, panels)
             }
         };
         let head_panels = Arc::new(panels);
-        Ok(Self { config: config.clone(), embedding, layers, norm, head, head_panels, stock: false, recompute: false, device })
+        let (config, device, kernels) = (config.clone(), keep.device.clone(), Kernels::Own.on(&keep.device));
+        Ok(Self { config, embedding, layers, norm, head, head_panels, kernels, recompute: false, adapter: None, device })
     }
 
     pub fn config(&self) -> &DecoderConfig {
@@ -219,20 +288,32 @@ impl Decoder {
     /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
     pub fn outputs(&self) -> usize {
         match &self.head {
-            Weight::F32(head) => head.dims()[1],
+            Weight::Plain(head) => head.dims()[1],
             Weight::Narrow(rows) => rows.count(),
         }
     }
 
-    /// Computes with candle's own operations even where there is a kernel of ours: the reference in tests.
+    /// Computes with candle's own operations even where there is a kernel of ours, as a card does: the reference in tests.
     #[must_use]
     pub fn with_stock_ops(mut self) -> Self {
-        self.stock = true;
+        assert!(self.layers.iter().all(|layer| layer.qkv.beside.is_none() && layer.down.beside.is_none()), "an adapter comes after this");
+        self.kernels = Kernels::Stock;
         self
     }
 
-    fn uses_stock_ops(&self) -> bool {
-        self.stock || !matches!(self.device, Device::Cpu)
+    /// Whether tuning keeps only each layer's input.
+    #[must_use]
+    pub fn with_recompute(mut self, recompute: bool) -> Self {
+        self.recompute = recompute;
+        self
+    }
+
+    pub(super) fn uses_stock_ops(&self) -> bool {
+        self.kernels == Kernels::Stock
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     pub(super) fn heads(&self) -> Heads {
@@ -252,16 +333,7 @@ impl Decoder {
         };
         let pass = Arc::new(self.pass(rows, lora, dropout));
         if self.uses_stock_ops() {
-            let shared = StockPass::new(&pass, n, device)?;
-            let mut x = match &self.embedding {
-                Embedding::F32(table) => table.index_select(&Tensor::new(rows.tokens.as_slice(), device)?, 0)?,
-                Embedding::Narrow(_) => Tensor::from_vec(self.embed(&rows.tokens)?, (n, width), device)?,
-            };
-            for (i, layer) in self.layers.iter().enumerate() {
-                let parameters = lora.map(|l| l.layers()[i].as_tensor());
-                x = shared.layer(layer, &x, parameters, pass.dropout_of(i))?;
-            }
-            return Ok(if mode == Mode::Evaluate { x.detach() } else { x });
+            return self.stock_hidden(rows, &pass, lora, mode);
         }
         if let (Mode::Train { .. }, Some(lora)) = (mode, lora) {
             let mut x = Tensor::from_vec(self.embed(&rows.tokens)?, (n, width), device)?;
@@ -304,7 +376,7 @@ impl Decoder {
             eps: self.config.rms_eps,
             rope: Rope::new(&rows.positions, &self.config.rope_turns()),
             segments: rows.segments.clone(),
-            adapter: lora.map(|l| l.layout().clone()),
+            adapter: lora.map(Lora::layout).or(self.adapter.as_ref().map(|adapter| &adapter.layout)).cloned(),
             dropout,
             recompute: self.recompute,
         }
@@ -313,7 +385,8 @@ impl Decoder {
     pub(super) fn embed(&self, tokens: &[u32]) -> Result<Vec<f32>> {
         let width = self.config.width;
         match &self.embedding {
-            Embedding::F32(table) => {
+            Embedding::Plain(_) if self.uses_stock_ops() => Ok(self.stock_embed(tokens)?.flatten_all()?.to_vec1()?),
+            Embedding::Plain(table) => {
                 let table = floats(table)?;
                 Ok(tokens.iter().flat_map(|t| &table[*t as usize * width..][..width]).copied().collect())
             }
@@ -335,7 +408,7 @@ impl Decoder {
 
     /// `hidden (m, width)` from [`Decoder::hidden`], all rows or some; gives (m, vocab).
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(stock::rms_norm(hidden, &self.norm, self.config.rms_eps)?.matmul(&self.head.tensor()?)?)
+        Ok(frozen(&stock::rms_norm(hidden, &self.norm, self.config.rms_eps)?, &self.head.tensor()?)?)
     }
 
     /// Logits of hidden rows in plain memory: (m, vocab) flat.
@@ -358,6 +431,12 @@ impl Decoder {
     /// A decoder with the adapter for good, for generation; the weights are shared, the adapter lies beside them.
     pub fn with_adapter(&self, lora: &Lora) -> Result<Self> {
         let layout = lora.layout();
+        if self.uses_stock_ops() {
+            // A copy: the adapter's own tensors change when it is tuned.
+            let layers = lora.layers().iter().map(|layer| layer.as_detached_tensor().copy()?.to_device(&self.device));
+            let placed = Placed { layout: layout.clone(), layers: layers.collect::<candle_core::Result<_>>()? };
+            return Ok(self.sharing(self.layers.clone(), Some(Arc::new(placed))));
+        }
         let mut layers = Vec::with_capacity(self.layers.len());
         for (layer, parameters) in self.layers.iter().zip(lora.layers()) {
             let parameters = Arc::new(floats(parameters)?.to_vec());
@@ -374,17 +453,23 @@ impl Decoder {
                 ..(**layer).clone()
             }));
         }
-        Ok(Self {
+        Ok(self.sharing(layers, None))
+    }
+
+    /// The same weights with other layers and another adapter.
+    fn sharing(&self, layers: Vec<Arc<Layer>>, adapter: Option<Arc<Placed>>) -> Self {
+        Self {
             config: self.config.clone(),
             embedding: self.embedding.clone(),
             layers,
             norm: self.norm.clone(),
             head: self.head.clone(),
             head_panels: self.head_panels.clone(),
-            stock: self.stock,
+            kernels: self.kernels,
             recompute: self.recompute,
+            adapter,
             device: self.device.clone(),
-        })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Completions: one prefill a prompt, then its samples side by side, each with a random stream of its own.
 //!
-//! A sample depends on its prompt and its seed only: not on what else is in the batch, nor on the number of threads.
+//! On the processor a sample depends on its prompt and its seed only: not on what else is in the batch, nor on the number of threads. On a card
+//! the last bits of a product may depend on how many rows it has, so there it depends on the whole request.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 
 /// Samples decoded side by side; bounds what the cache takes.
 const BATCH: usize = 16;
+/// The same on a card, which is quicker the more there are.
+pub const BATCH_ON_CARD: usize = 64;
 
 /// A prompt and one seed for each sample asked of it.
 #[derive(Clone, Debug)]
@@ -134,8 +137,9 @@ fn answer(
     }
     let prefix = decoder.prefill(&request.prompt, None)?;
     let first = prefix.logits().ok_or_else(|| Error::machine("the prompt gave no logits"))?;
-    for start in (0..request.seeds.len()).step_by(BATCH) {
-        let end = (start + BATCH).min(request.seeds.len());
+    let batch = if decoder.device().is_cpu() { BATCH } else { BATCH_ON_CARD };
+    for start in (0..request.seeds.len()).step_by(batch) {
+        let end = (start + batch).min(request.seeds.len());
         let empty = Sample { tokens: Vec::new(), log_p: 0.0, log_q: 0.0, ended: false };
         let mut rows: Vec<Row> = (start..end)
             .map(|index| Row {

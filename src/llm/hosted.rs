@@ -12,6 +12,7 @@ use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
 use super::lora::Lora;
 use super::mask::{Mask, TokenTrie};
+use super::memory::Memory;
 use super::model_file::ModelFile;
 use super::pack::Example;
 use super::provenance::Provenance;
@@ -22,6 +23,7 @@ use super::tune::{self, Plan, Schedule, Step, TuneLog};
 use crate::config::{Format, LlmConfig, LoraConfig, Masking, Moments, TuneConfig};
 use crate::delta::grammar;
 use crate::delta::prompt;
+use crate::device::{Card, available};
 use crate::error::{Error, Result};
 use crate::home;
 
@@ -58,7 +60,7 @@ impl Llm {
     pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
         let path = catalogue::find(&config.model)?;
         let file = ModelFile::open(&path)?;
-        let decoder = Decoder::open(&file, config.dtype)?;
+        let decoder = open_decoder(&file, config, lora)?;
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
@@ -223,6 +225,22 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 
 fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
     Ok(AdamW::new(lora.snapshot()?.iter().map(Vec::len)))
+}
+
+/// On a card, tuning keeps the graph of all layers where that fits what is free or allowed, and else of one at a time: the same numbers.
+fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Result<Decoder> {
+    let device = config.device.open()?;
+    let Some(card) = Card::of(&device)? else { return Decoder::open(file, config.dtype) };
+    let context = config.max_context.min(file.config().context);
+    let pass = PASS_TOKENS.max(context);
+    let [all, one] = [false, true]
+        .map(|recompute| Memory::on_card(file.config(), lora, config.card_dtype, context, pass, generate::BATCH_ON_CARD, recompute).peak());
+    let budget = config.card_memory_mib << 20;
+    let room = available(&device, config.card_memory_mib)?.unwrap_or(u64::MAX);
+    if all > room {
+        card.check("the model", one, budget)?;
+    }
+    Decoder::open_on(file, config.card_dtype, &device, all > room)
 }
 
 /// The folder of the adapter a run starts from; None for a fresh one.

@@ -30,6 +30,8 @@ pub mod restricted;
 pub mod sampling;
 pub mod score;
 pub mod stock;
+mod stock_cache;
+mod stock_decoder;
 pub mod tokenizer;
 pub mod tune;
 pub mod weight;

@@ -24,21 +24,23 @@ impl Decoder {
         config.vocab = inputs.len();
         let embedding = Tensor::from_vec(self.embed(inputs)?, (inputs.len(), config.width), &self.device)?;
         let head = match &self.head {
-            Weight::F32(head) => head.index_select(&Tensor::new(said, &self.device)?, 1)?.contiguous()?,
+            Weight::Plain(head) => head.contiguous()?.index_select(&Tensor::new(said, &self.device)?, 1)?.contiguous()?,
             Weight::Narrow(rows) => {
                 let mut columns = vec![0.0; outputs * config.width];
                 said.iter().zip(columns.chunks_mut(config.width)).for_each(|(t, column)| rows.widen_row(*t as usize, column));
                 Tensor::from_vec(columns, (outputs, config.width), &self.device)?.t()?.contiguous()?
             }
         };
+        let panels = if self.uses_stock_ops() { Vec::new() } else { vec![repack_tensor(&head.t()?)?] };
         Ok(Self {
-            embedding: Embedding::F32(embedding),
+            embedding: Embedding::Plain(embedding),
             layers: self.layers.clone(),
             norm: self.norm.clone(),
-            head_panels: Arc::new(vec![repack_tensor(&head.t()?)?]),
-            head: Weight::F32(head),
-            stock: self.stock,
+            head_panels: Arc::new(panels),
+            head: Weight::Plain(head),
+            kernels: self.kernels,
             recompute: self.recompute,
+            adapter: self.adapter.clone(),
             device: self.device.clone(),
             config,
         })

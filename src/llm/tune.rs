@@ -83,6 +83,14 @@ pub fn add_gradient(
     dropout_seed: u64,
     into: &mut [Vec<f32>],
 ) -> Result<f64> {
+    if decoder.uses_stock_ops() && decoder.recompute {
+        let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
+        let gradients = decoder.stock_gradients(pack, lora, &weights, dropout_seed)?;
+        for (layer, into) in gradients.layers.iter().zip(into) {
+            vector::axpy(into, 1.0, &floats(layer)?);
+        }
+        return Ok(gradients.nll.iter().map(|v| f64::from(*v)).sum());
+    }
     let hidden = decoder.hidden(&pack.rows, Some(lora), Mode::Train { dropout_seed })?;
     let nll = decoder.nll(&hidden, &pack.at, &pack.targets)?;
     let sum: f64 = nll.to_vec1::<f32>()?.iter().map(|v| f64::from(*v)).sum();

@@ -15,8 +15,8 @@ use super::ops::matmul::View;
 /// A linear's matrix.
 #[derive(Clone)]
 pub enum Weight {
-    /// As (in, out), the order both passes are fastest in.
-    F32(Tensor),
+    /// As (in, out): on the processor f32, in the order both passes are fastest in; on a card of the type the settings name.
+    Plain(Tensor),
     /// As (out, in), the order of the files.
     Narrow(Arc<Rows>),
 }
@@ -166,14 +166,14 @@ impl Dense<'_> {
 impl Weight {
     pub fn input(&self) -> Result<usize> {
         match self {
-            Self::F32(tensor) => tensor.dim(0),
+            Self::Plain(tensor) => tensor.dim(0),
             Self::Narrow(rows) => Ok(rows.columns),
         }
     }
 
     pub fn output(&self) -> Result<usize> {
         match self {
-            Self::F32(tensor) => tensor.dim(1),
+            Self::Plain(tensor) => tensor.dim(1),
             Self::Narrow(rows) => Ok(rows.count()),
         }
     }
@@ -181,15 +181,15 @@ impl Weight {
     pub fn dense(&self) -> Result<Dense<'_>> {
         let dims = [self.input()?, self.output()?];
         Ok(match self {
-            Self::F32(tensor) => Dense::Kept(Box::new(floats(tensor)?), dims),
+            Self::Plain(tensor) => Dense::Kept(Box::new(floats(tensor)?), dims),
             Self::Narrow(rows) => Dense::Widened(rows.widen(), dims),
         })
     }
 
-    /// As an f32 tensor (in, out), for stock operations.
+    /// As a tensor (in, out), for stock operations.
     pub fn tensor(&self) -> Result<Tensor> {
         match self {
-            Self::F32(tensor) => Ok(tensor.clone()),
+            Self::Plain(tensor) => Ok(tensor.clone()),
             Self::Narrow(rows) => Tensor::from_vec(rows.widen(), (rows.count(), rows.columns), &Device::Cpu)?.t(),
         }
     }

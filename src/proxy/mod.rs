@@ -7,6 +7,7 @@ pub mod augment;
 pub mod dataset;
 pub mod estimate;
 pub mod init;
+pub mod memory;
 pub mod network;
 pub mod ops;
 pub mod optimizer;

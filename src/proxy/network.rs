@@ -13,17 +13,9 @@ use rand::RngCore;
 use super::ops::pool::Axis;
 use super::ops::{activation, arithmetic, conv, linear, norm, pool};
 use super::{init, stock};
-use crate::network::graph::{Activation, Binary, Graph, Node, NodeId, Op, Reduction, Role};
+pub use crate::device::Kernels;
+use crate::network::graph::{Activation, Binary, Graph, Node, NodeId, Op, Reduction, Role, TensorSpec};
 use crate::seed;
-
-/// Which implementation of an operation runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernels {
-    /// Our kernels where there are some (CPU), stock operations elsewhere.
-    Own,
-    /// Stock operations everywhere.
-    Stock,
-}
 
 /// What a forward is for.
 #[derive(Clone, Copy, Debug)]
@@ -72,9 +64,11 @@ enum Saved {
 impl Network {
     /// A network with fresh parameters drawn from the stream of `seed`.
     pub fn new(graph: &Graph, seed: u64, device: &Device, kernels: Kernels) -> Result<Self> {
-        let tensors = graph.tensors.iter().map(|spec| init::draw(spec, seed, device)).collect::<Result<Vec<_>>>()?;
+        // Counters stay on the processor, so that a step waits for no card to count.
+        let place = |spec: &TensorSpec| if spec.role == Role::Counter { &Device::Cpu } else { device };
+        let tensors = graph.tensors.iter().map(|spec| init::draw(spec, seed, place(spec))).collect::<Result<Vec<_>>>()?;
         let count = graph.nodes.len();
-        let kernels = if device.is_cpu() { kernels } else { Kernels::Stock };
+        let kernels = kernels.on(device);
         let mut readers = vec![0; count];
         let mut differentiable = vec![false; count];
         for (id, node) in graph.nodes.iter().enumerate() {
@@ -107,6 +101,10 @@ impl Network {
         &self.graph
     }
 
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }
@@ -130,13 +128,13 @@ impl Network {
 
     /// Loads what [`Network::save`] wrote, or `PyTorch` for the same source; every tensor has to be there.
     pub fn load(&mut self, path: &Path) -> Result<()> {
-        let stored = candle_core::safetensors::load(path, &self.device)?;
+        let stored = candle_core::safetensors::load(path, &Device::Cpu)?;
         for index in 0..self.tensors.len() {
             let name = &self.graph.tensors[index].name;
             let Some(tensor) = stored.get(name) else {
                 candle_core::bail!("{} has no tensor '{name}'", path.display());
             };
-            self.set(index, tensor.clone())?;
+            self.set(index, tensor.to_device(self.tensors[index].device())?)?;
         }
         Ok(())
     }
@@ -203,11 +201,11 @@ impl Network {
         }
         let recorded = matches!(mode, Mode::Train { .. }) && self.differentiable[id] && !has_formula(&node.op);
         if !recorded {
-            let value = stock::apply(&node.op, inputs, &tensors, batch)?.to_device(&self.device)?.contiguous()?;
+            let value = stock::apply(&node.op, inputs, &tensors, batch, &self.device)?.contiguous()?;
             return Ok((value, Saved::Nothing));
         }
         let (inputs, tensors) = (variables(inputs)?, variables(&tensors)?);
-        let output = stock::apply(&node.op, &inputs, &tensors, batch)?.contiguous()?;
+        let output = stock::apply(&node.op, &inputs, &tensors, batch, &self.device)?.contiguous()?;
         Ok((output.detach(), Saved::Tape { inputs, tensors, output }))
     }
 
@@ -253,7 +251,7 @@ impl Network {
             self.set(node.tensors[first], mean)?;
             self.set(node.tensors[first + 1], variance)?;
             let counted = counter.flatten_all()?.to_vec1::<i64>()?[0] + 1;
-            self.set(node.tensors[first + 2], Tensor::from_vec(vec![counted], counter.shape(), &self.device)?)?;
+            self.set(node.tensors[first + 2], Tensor::from_vec(vec![counted], counter.shape(), &Device::Cpu)?)?;
         }
         Ok((y, saved))
     }

@@ -3,7 +3,7 @@
 //! SGD: `g += decay * p; m = momentum * m + g` (m = g at first); `p -= lr * m`.
 //! `AdamW`: `p *= 1 - lr * decay; m = .9 m + .1 g; v = .999 v + .001 g^2; p -= lr * m' / (sqrt(v') + 1e-8)` with corrected m', v'.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 use super::network::Network;
 use super::ops::arithmetic::is_flat;
@@ -94,13 +94,17 @@ impl Optimizer {
 }
 
 fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
-    let mut total = 0f64;
+    let (mut total, mut elsewhere) = (0f64, Vec::new());
     for gradient in gradients.iter().flatten() {
         if is_flat(gradient) {
             total += sgd::squares(gradient)?;
-            continue;
+        } else {
+            elsewhere.push(gradient.sqr()?.sum_all()?);
         }
-        total += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    }
+    // One number is fetched from a card, not one a tensor.
+    if !elsewhere.is_empty() {
+        total += f64::from(Tensor::stack(&elsewhere, 0)?.sum_all()?.to_scalar::<f32>()?);
     }
     Ok(total.sqrt())
 }

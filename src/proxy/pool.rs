@@ -15,7 +15,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::worker::{Job, Reply, Setup};
-use super::{Epoch, Failure, Outcome};
+use super::{Epoch, Failure, Outcome, memory};
+use crate::device;
 use crate::error::{AtPath, Error, Result};
 
 /// Time past the deadline after which the parent ends a worker that did not end itself.
@@ -52,7 +53,31 @@ impl Pool {
     /// # Errors
     /// A worker cannot be started.
     pub fn run(&self, jobs: Vec<Job>, abort: &AtomicBool, mut on_event: impl FnMut(Event)) -> Result<()> {
-        let workers = self.setup.config.workers.min(jobs.len());
+        if !self.setup.config.device.is_card() {
+            return self.round(jobs, self.setup.config.workers, abort, &mut on_event);
+        }
+        // Workers share the card's memory, so a training may fail for what another one takes. It is tried again by itself, and the results
+        // do not depend on the number of workers.
+        let together = self.together(&jobs)?;
+        let mut full = Vec::new();
+        self.round(jobs.clone(), together, abort, |event| match event {
+            Event::Done { id, result: Err(Failure::Memory) } if together > 1 => full.push(id),
+            event => on_event(event),
+        })?;
+        let again = jobs.into_iter().filter(|job| full.contains(&job.id)).collect();
+        self.round(again, 1, abort, &mut on_event)
+    }
+
+    /// How many workers fit the card at a time, were each to train the largest of the jobs.
+    fn together(&self, jobs: &[Job]) -> Result<usize> {
+        let config = &self.setup.config;
+        let largest = jobs.iter().map(|job| memory::on_card(&job.graph, config.batch)).max().unwrap_or(1);
+        let room = device::available(&config.device.open()?, config.card_memory_mib)?.unwrap_or(u64::MAX);
+        Ok(config.workers.min((room / largest).max(1) as usize))
+    }
+
+    fn round(&self, jobs: Vec<Job>, workers: usize, abort: &AtomicBool, mut on_event: impl FnMut(Event)) -> Result<()> {
+        let workers = workers.min(jobs.len());
         let queue = Mutex::new(VecDeque::from(jobs));
         let (sender, receiver) = channel();
         std::thread::scope(|scope| {
@@ -77,7 +102,9 @@ impl Pool {
                 None => Process::start(self)?,
             };
             let Some(result) = process.train(&job, self.setup.config.deadline_seconds, abort, events) else { break };
-            if process.alive {
+            // After an error of the card the process that had it open may be good for nothing; its memory is free once it is gone.
+            let spoilt = self.setup.config.device.is_card() && matches!(result, Err(Failure::Memory | Failure::Crash { .. }));
+            if process.alive && !spoilt {
                 worker = Some(process);
             }
             // The receiver outlives the threads.

@@ -1,7 +1,7 @@
 //! Every operation in candle's own differentiable operations: what has no kernel in [`super::ops`], and every other device.
 //!
-//! Only operations whose gradient candle gets right are used; windows are gathered by an index table, because its
-//! convolution, pooling and upsampling are slow, wrong or both.
+//! Only operations whose gradient candle gets right are used. Windows are shifted slices of the padded map, or gathered by an index table
+//! where they are not evenly spaced, because candle's convolution, pooling and upsampling are slow, wrong or both.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -11,12 +11,12 @@ use crate::network::graph::{Activation, Binary, Border, Op, Reduction, Unary};
 
 /// The value of an operation that keeps no state and draws nothing (not batch normalisation, not dropout).
 /// `tensors` are the node's own, `batch` is the number of images.
-pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize) -> Result<Tensor> {
+pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, device: &Device) -> Result<Tensor> {
     let x = || inputs.first().ok_or_else(|| candle_core::Error::Msg("an operation has no input".into()));
     match op {
         Op::Input | Op::BatchNorm { .. } | Op::Dropout { .. } => candle_core::bail!("{op:?} is the network's own business"),
         Op::Tensor => Ok(tensors[0].clone()),
-        Op::Constant { values, shape } => Tensor::from_slice(values, &shape[..], &Device::Cpu),
+        Op::Constant { values, shape } => Tensor::from_slice(values, &shape[..], device),
         Op::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let spec = Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
             convolution(x()?, &tensors[0], bias.then(|| &tensors[1]), spec)
@@ -46,19 +46,23 @@ pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize) -> Re
         Op::LogSoftmax { dim } => log_softmax(x()?, *dim),
         Op::MaxPool2d { kernel, stride, padding, dilation, ceil } => {
             let (rows, columns) = sliding(x()?, *kernel, *stride, *padding, *dilation, *ceil)?;
-            max_pool(x()?, &rows, &columns)
+            let even = |i, axis: &Axis| Even::of_axis(axis, kernel[i], stride[i], padding[i], dilation[i]);
+            let windows = slices(x()?, even(0, &rows), even(1, &columns), f32::NEG_INFINITY)?;
+            max_pool(&windows, rows.windows.len(), columns.windows.len())
         }
         Op::AvgPool2d { kernel, stride, padding, ceil, count_pad, divisor } => {
             let (rows, columns) = sliding(x()?, *kernel, *stride, *padding, [1, 1], *ceil)?;
-            mean_pool(x()?, &rows, &columns, &pool::divisors(&rows, &columns, *count_pad, *divisor))
+            let even = |i, axis: &Axis| Even::of_axis(axis, kernel[i], stride[i], padding[i], 1);
+            let windows = slices(x()?, even(0, &rows), even(1, &columns), 0.0)?;
+            mean_pool(&windows, &rows, &columns, &pool::divisors(&rows, &columns, *count_pad, *divisor))
         }
         Op::AdaptiveAvgPool2d { out } => {
             let (rows, columns) = adaptive(x()?, *out)?;
-            mean_pool(x()?, &rows, &columns, &pool::divisors(&rows, &columns, false, None))
+            mean_pool(&gathered(x()?, &rows, &columns, 0.0)?, &rows, &columns, &pool::divisors(&rows, &columns, false, None))
         }
         Op::AdaptiveMaxPool2d { out } => {
             let (rows, columns) = adaptive(x()?, *out)?;
-            max_pool(x()?, &rows, &columns)
+            max_pool(&gathered(x()?, &rows, &columns, f32::NEG_INFINITY)?, rows.windows.len(), columns.windows.len())
         }
         Op::Binary(kind) => binary(*kind, x()?, &inputs[1]),
         Op::Affine { scale, shift } => x()?.affine(*scale, *shift),
@@ -97,9 +101,15 @@ pub fn per_channel(weights: &Tensor, rank: usize) -> Result<Tensor> {
     weights.reshape(shape)
 }
 
-/// Windows of the last two dimensions as (n, c, taps, windows); places outside the map read `fill`.
-fn windows(x: &Tensor, table: Vec<u32>, taps: usize, fill: f32) -> Result<Tensor> {
+/// Windows of any kind as (n, c, taps, windows); places outside the map, and taps that a window has not, read `fill`.
+fn gathered(x: &Tensor, rows: &Axis, columns: &Axis, fill: f32) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
+    if let ([_], [_]) = (&rows.windows[..], &columns.windows[..]) {
+        return x.reshape((batch, channels, height * width, 1));
+    }
+    let (row_taps, column_taps) = (positions(rows), positions(columns));
+    let taps = row_taps.len() * column_taps.len();
+    let table = table(&row_taps, &column_taps, [height, width]);
     let border = Tensor::full(fill, (batch, channels, 1), x.device())?;
     let flat = Tensor::cat(&[&x.reshape((batch, channels, height * width))?, &border], 2)?;
     let count = table.len() / taps;
@@ -126,28 +136,86 @@ fn table(rows: &[Vec<Option<usize>>], columns: &[Vec<Option<usize>>], size: [usi
     table
 }
 
+/// Evenly spaced windows along one axis: window `i` reads `i * stride + tap * dilation - before`.
+#[derive(Clone, Copy)]
+struct Even {
+    kernel: usize,
+    stride: usize,
+    before: usize,
+    dilation: usize,
+    count: usize,
+}
+
+impl Even {
+    fn of_axis(axis: &Axis, kernel: usize, stride: usize, before: usize, dilation: usize) -> Self {
+        Self { kernel, stride, before, dilation, count: axis.windows.len() }
+    }
+
+    /// Extent of the padded map, a multiple of the stride.
+    fn padded(self) -> usize {
+        ((self.count - 1) * self.stride + self.dilation * (self.kernel - 1) + 1).next_multiple_of(self.stride)
+    }
+
+    /// Where a tap's slice begins: the remainder by the stride, and the place among those of the same remainder.
+    fn tap(self, tap: usize) -> (usize, usize) {
+        (tap * self.dilation % self.stride, tap * self.dilation / self.stride)
+    }
+}
+
+/// `x` cut and filled along `dim` to what the windows read.
+fn framed(x: &Tensor, dim: usize, axis: Even, fill: f32) -> Result<Tensor> {
+    let kept = x.dim(dim)?.min(axis.padded() - axis.before);
+    let x = x.narrow(dim, 0, kept)?;
+    let border = |extent: usize| {
+        let mut shape = x.dims().to_vec();
+        shape[dim] = extent;
+        Tensor::full(fill, shape, x.device())
+    };
+    let after = axis.padded() - axis.before - kept;
+    if axis.before == 0 && after == 0 { Ok(x) } else { Tensor::cat(&[&border(axis.before)?, &x, &border(after)?], dim) }
+}
+
+/// Evenly spaced windows of the last two dimensions as (n, c, taps, windows); places outside the map read `fill`.
+fn slices(x: &Tensor, rows: Even, columns: Even, fill: f32) -> Result<Tensor> {
+    let (batch, channels, _, _) = x.dims4()?;
+    let x = framed(&framed(x, 2, rows, fill)?, 3, columns, fill)?.contiguous()?;
+    let phases =
+        x.reshape((batch, channels, rows.padded() / rows.stride, rows.stride, columns.padded() / columns.stride, columns.stride))?;
+    let mut taps = Vec::with_capacity(rows.kernel * columns.kernel);
+    for i in 0..rows.kernel {
+        let (phase, start) = rows.tap(i);
+        let lines = phases.narrow(3, phase, 1)?.narrow(2, start, rows.count)?;
+        for j in 0..columns.kernel {
+            let (phase, start) = columns.tap(j);
+            let slice = lines.narrow(5, phase, 1)?.narrow(4, start, columns.count)?;
+            taps.push(slice.reshape((batch, channels, 1, rows.count * columns.count))?);
+        }
+    }
+    Tensor::cat(&taps, 2)
+}
+
 pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (out, depth, kernel_height, kernel_width) = weight.dims4()?;
-    let axis =
-        |extent: usize, kernel: usize, stride: usize, before: usize, after: usize, dilation: usize| -> Result<Vec<Vec<Option<usize>>>> {
-            let reach = dilation * (kernel - 1) + 1;
-            if extent + before + after < reach {
-                candle_core::bail!("a kernel that reaches over {reach} does not fit");
-            }
-            let count = (extent + before + after - reach) / stride + 1;
-            let at = |tap: usize, i: usize| (i * stride + tap * dilation).checked_sub(before).filter(|&p| p < extent);
-            Ok((0..kernel).map(|tap| (0..count).map(|i| at(tap, i)).collect()).collect())
-        };
+    let axis = |extent: usize, kernel: usize, stride: usize, before: usize, after: usize, dilation: usize| -> Result<Even> {
+        let reach = dilation * (kernel - 1) + 1;
+        if extent + before + after < reach {
+            candle_core::bail!("a kernel that reaches over {reach} does not fit");
+        }
+        Ok(Even { kernel, stride, before, dilation, count: (extent + before + after - reach) / stride + 1 })
+    };
     let rows = axis(height, kernel_height, spec.stride[0], spec.padding[0], spec.padding[1], spec.dilation[0])?;
     let columns = axis(width, kernel_width, spec.stride[1], spec.padding[2], spec.padding[3], spec.dilation[1])?;
-    let taps = kernel_height * kernel_width;
-    let patches = windows(x, table(&rows, &columns, [height, width]), taps, 0.0)?;
-    let (out_height, out_width) = (rows[0].len(), columns[0].len());
-    let groups = spec.groups;
-    let patches = patches.reshape((batch, groups, channels / groups * taps, out_height * out_width))?;
-    let weight = weight.reshape((1, groups, out / groups, depth * taps))?;
-    let y = weight.broadcast_matmul(&patches)?.reshape((batch, out, out_height, out_width))?;
+    let (taps, maps, groups) = (kernel_height * kernel_width, rows.count * columns.count, spec.groups);
+    let patches = slices(x, rows, columns, 0.0)?;
+    let y = if depth == 1 && groups == out {
+        // One channel each: a sum over the taps, where products of single rows would be slow.
+        patches.broadcast_mul(&weight.reshape((1, out, taps, 1))?)?.sum(2)?
+    } else {
+        let patches = patches.reshape((batch, groups, channels / groups * taps, maps))?;
+        weight.reshape((1, groups, out / groups, depth * taps))?.broadcast_matmul(&patches)?
+    };
+    let y = y.reshape((batch, out, rows.count, columns.count))?;
     match bias {
         Some(bias) => y.broadcast_add(&per_channel(bias, 4)?),
         None => Ok(y),
@@ -172,21 +240,16 @@ fn adaptive(x: &Tensor, out: [usize; 2]) -> Result<(Axis, Axis)> {
     Ok((Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1])))
 }
 
-fn max_pool(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<Tensor> {
-    let (batch, channels, height, width) = x.dims4()?;
-    let (row_taps, column_taps) = (positions(rows), positions(columns));
-    let taps = row_taps.len() * column_taps.len();
-    let windows = windows(x, table(&row_taps, &column_taps, [height, width]), taps, f32::NEG_INFINITY)?;
+/// The largest of each window; of equal ones the first gets the gradient.
+fn max_pool(windows: &Tensor, rows: usize, columns: usize) -> Result<Tensor> {
+    let (batch, channels, _, _) = windows.dims4()?;
     let first = windows.detach().argmax_keepdim(2)?;
-    windows.gather(&first, 2)?.reshape((batch, channels, rows.windows.len(), columns.windows.len()))
+    windows.gather(&first, 2)?.reshape((batch, channels, rows, columns))
 }
 
-fn mean_pool(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
-    let (batch, channels, height, width) = x.dims4()?;
-    let (row_taps, column_taps) = (positions(rows), positions(columns));
-    let taps = row_taps.len() * column_taps.len();
-    let windows = windows(x, table(&row_taps, &column_taps, [height, width]), taps, 0.0)?;
-    let divisors = Tensor::from_slice(divisors, (1, 1, divisors.len()), x.device())?;
+fn mean_pool(windows: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
+    let (batch, channels, _, _) = windows.dims4()?;
+    let divisors = Tensor::from_slice(divisors, (1, 1, divisors.len()), windows.device())?;
     windows.sum(2)?.broadcast_div(&divisors)?.reshape((batch, channels, rows.windows.len(), columns.windows.len()))
 }
 

@@ -34,7 +34,7 @@ pub fn train(
 ) -> Result<(Outcome, Network), Failure> {
     let start = Instant::now();
     let _kept = allocator::keep();
-    let device = Device::Cpu;
+    let device = config.device.open().map_err(|error| Failure::Crash { message: error.to_string() })?;
     let normal = Normal::new(&split.format);
     let estimates = estimate::estimate(graph, split, seed)?;
     let mut network = Network::new(graph, seed, &device, Kernels::Own)?;
@@ -145,7 +145,7 @@ pub fn evaluate(network: &mut Network, images: &Images, format: &Format, deadlin
         if start.elapsed() > deadline {
             return Ok(None);
         }
-        let batch = to_tensor(augment::plain(images, indices, format, &normal), indices.len(), format, &Device::Cpu)?;
+        let batch = to_tensor(augment::plain(images, indices, format, &normal), indices.len(), format, network.device())?;
         let labels: Vec<u8> = indices.iter().map(|&index| images.labels[index as usize]).collect();
         let loss = classify(&network.evaluate(&batch)?, &labels, format.classes, 0.0)?;
         loss_sum += loss.value * indices.len() as f64;

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::frozen::frozen;
 use super::matmul::{Into, Threads, View, matmul};
 use super::{slice_of, vector};
 use crate::llm::weight::Weight;
@@ -27,7 +28,7 @@ pub fn nll(h: &Tensor, head: &Weight, targets: &[u32]) -> Result<Tensor> {
 
 /// The same from stock operations.
 pub fn nll_stock(h: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    let logits = h.matmul(head)?;
+    let logits = frozen(h, head)?;
     let targets = Tensor::new(targets, h.device())?.unsqueeze(1)?;
     let top = logits.detach().max_keepdim(1)?;
     let lse = (logits.broadcast_sub(&top)?.exp()?.sum_keepdim(1)?.log()? + top)?;

@@ -2,6 +2,7 @@
 //! every number is the same for any count of threads.
 
 pub mod cross_entropy;
+pub mod frozen;
 pub mod low_rank;
 pub mod matmul;
 pub mod norm;
