@@ -322,6 +322,17 @@ fn random_deltas_are_the_control_of_deltas() {
 }
 
 #[test]
+fn an_audit_can_stop_at_the_best_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let overrides = ["policy=evolution", "audit_every=0", "cycles=400", "seed=100"];
+    let whole = run(&folder.path().join("whole"), &overrides);
+    let stopped = run(&folder.path().join("stopped"), &[&overrides[..], &["stop_at_best=true"]].concat());
+    let until = whole.cycles.iter().position(|c| c.search.best_found_at.is_some()).expect("evolution finds it") + 1;
+    assert!(until < 400);
+    assert_eq!(stopped.cycles, whole.cycles[..until]);
+}
+
+#[test]
 fn searches_are_compared_by_the_distinct_cells_they_took() {
     let table = Table::load("cifar10", &home::data()).unwrap();
     let sample = |cell: Cell, quality: Option<f64>| Sample { parent: None, text: cell.to_string(), log_p: None, log_q: None, quality };

@@ -119,8 +119,9 @@ impl Audit {
     /// Runs the cycles that are not closed yet; false where it was stopped before the last.
     pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
         for cycle in self.cycles.len() as u64 + 1..=self.config.cycles {
-            let distinct = self.cycles.last().map_or(0, |c| c.search.distinct);
-            if self.config.budget.is_some_and(|budget| distinct >= budget) {
+            let search = self.cycles.last().map(|c| c.search).unwrap_or_default();
+            let found = self.config.stop_at_best && search.best_found_at.is_some();
+            if found || self.config.budget.is_some_and(|budget| search.distinct >= budget) {
                 break;
             }
             if !self.cycle(cycle)? {

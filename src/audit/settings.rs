@@ -31,6 +31,8 @@ pub struct AuditConfig {
     pub novelty: bool,
     /// No cycle begins once so many distinct cells were queried.
     pub budget: Option<usize>,
+    /// No cycle begins once the best cell was queried, where only the cells until then are wanted. No policy knows of it.
+    pub stop_at_best: bool,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
     /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
@@ -58,6 +60,7 @@ impl Default for AuditConfig {
             parent_power: 2.0,
             novelty: false,
             budget: None,
+            stop_at_best: false,
             audit_every: 1,
             gamma_star: None,
             table_smoothing: 0.5,
