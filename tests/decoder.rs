@@ -1,22 +1,14 @@
 //! The decoder against `PyTorch`, against candle's own operations, and its cache against full passes.
 
+mod llm_goldens;
 mod models;
 
 use candle_core::{Device, Tensor};
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::config::Family;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
+use llm_goldens::{check_logits, evaluate, row};
 use models::{largest_difference, smollm, tiny, tiny_config};
-use serde::Deserialize;
-
-fn evaluate(decoder: &Decoder, tokens: &[u32]) -> Tensor {
-    let hidden = decoder.hidden(&Rows::single(tokens), None, Mode::Evaluate).unwrap();
-    decoder.logits(&hidden).unwrap()
-}
-
-fn row(logits: &Tensor, i: usize) -> Vec<f32> {
-    logits.get(i).unwrap().to_vec1().unwrap()
-}
 
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
@@ -27,27 +19,9 @@ fn tokens(n: usize, vocab: u32) -> Vec<u32> {
     (0..n as u32).map(|i| (i * 7919 + 13) % vocab).collect()
 }
 
-#[derive(Deserialize)]
-struct Golden {
-    ids: Vec<u32>,
-    positions: Vec<usize>,
-    entries: Vec<usize>,
-    logits: Vec<Vec<f32>>,
-    argmax: Vec<u32>,
-}
-
 #[test]
 fn logits_of_the_default_model_equal_pytorch() {
-    let golden: Golden = serde_json::from_str(include_str!("goldens/decoder.json")).unwrap();
-    let logits = evaluate(smollm(), &golden.ids);
-    for (position, right) in golden.positions.iter().zip(&golden.logits) {
-        let ours = row(&logits, *position);
-        for (entry, right) in golden.entries.iter().zip(right) {
-            assert!((ours[*entry] - right).abs() < 2e-3, "position {position}, entry {entry}: {} against {right}", ours[*entry]);
-        }
-    }
-    let argmax: Vec<u32> = logits.argmax(1).unwrap().to_vec1().unwrap();
-    assert_eq!(argmax, golden.argmax);
+    check_logits(smollm(), 2e-3);
 }
 
 #[test]

@@ -1,40 +1,21 @@
 //! Adapters: gradients against `PyTorch` and finite differences, PEFT's files, the optimiser.
 
+mod llm_goldens;
 mod models;
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
 use eliteloop::config::LoraConfig;
 use eliteloop::llm::adamw::{AdamW, clip};
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
-use eliteloop::llm::pack::{Example, Pack, pack};
+use eliteloop::llm::pack::Example;
 use eliteloop::llm::score::score;
 use eliteloop::llm::tune::add_gradient;
+use llm_goldens::{MODULES, by_formula, check_gradients, example, golden, gradient, norm, one_pack, relative};
 use models::{largest_difference, smollm, tiny, tiny_config};
-use serde::Deserialize;
-
-const MODULES: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-
-/// The matrices of scripts/goldens/lora.py; `size` scales them.
-fn by_formula(model: &DecoderConfig, config: &LoraConfig, size: f64) -> Lora {
-    let mut lora = Lora::new(model, config, 1).unwrap();
-    lora.fill(|name, shape| {
-        let layer: f64 = name.split('.').nth(2).unwrap().parse().unwrap();
-        let module = MODULES.iter().position(|m| name.contains(&format!(".{m}."))).unwrap() as f64;
-        let (kind, size) = if name.contains("lora_A") { (0.0, size / (shape[1] as f64).sqrt()) } else { (1.0, 0.02 * size) };
-        Ok((0..shape[0] * shape[1]).map(|j| (size * (0.7 * j as f64 + layer + 3.0 * module + 11.0 * kind).sin()) as f32).collect())
-    })
-    .unwrap();
-    lora
-}
-
-fn example(prompt: &[u32], completion: &[u32]) -> Example {
-    Example { id: format!("{completion:?}"), prompt: prompt.to_vec(), completion: completion.to_vec() }
-}
 
 fn tokens(n: usize, step: u32) -> Vec<u32> {
     (0..n as u32).map(|i| (i * step + 13) % 97).collect()
@@ -44,80 +25,9 @@ fn examples() -> Vec<Example> {
     vec![example(&tokens(20, 7), &tokens(6, 5)), example(&tokens(20, 7), &tokens(9, 11)), example(&tokens(12, 3), &tokens(4, 2))]
 }
 
-fn one_pack(examples: &[Example]) -> Pack {
-    let all: Vec<usize> = (0..examples.len()).collect();
-    let mut packs = pack(examples, &all, 10_000);
-    assert_eq!(packs.len(), 1);
-    packs.remove(0)
-}
-
-/// The summed NLL of all examples and its gradient, by PEFT name.
-fn gradient(decoder: &Decoder, lora: &Lora, examples: &[Example], seed: u64) -> (f64, BTreeMap<String, Vec<f32>>) {
-    let mut flat: Vec<Vec<f32>> = lora.snapshot().unwrap().iter().map(|l| vec![0.0; l.len()]).collect();
-    let sum = add_gradient(decoder, lora, &one_pack(examples), |_| 1.0, seed, &mut flat).unwrap();
-    let layers: Vec<Tensor> = flat.iter().map(|l| Tensor::new(l.as_slice(), &candle_core::Device::Cpu).unwrap()).collect();
-    let named = lora.named(&layers).unwrap();
-    (sum, named.into_iter().map(|(name, g)| (name, g.flatten_all().unwrap().to_vec1().unwrap())).collect())
-}
-
-fn norm(x: &[f32]) -> f64 {
-    x.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt()
-}
-
-fn relative(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>) -> f64 {
-    assert!(a.keys().eq(b.keys()));
-    let apart: Vec<f32> = a.values().flatten().zip(b.values().flatten()).map(|(a, b)| a - b).collect();
-    norm(&apart) / norm(&b.values().flatten().copied().collect::<Vec<_>>())
-}
-
-#[derive(Deserialize)]
-struct Golden {
-    lora: LoraGolden,
-    adamw: Vec<Vec<f64>>,
-}
-
-#[derive(Deserialize)]
-struct LoraGolden {
-    prompt: Vec<u32>,
-    completions: Vec<Vec<u32>>,
-    nll: Vec<f64>,
-    norm: f64,
-    gradients: BTreeMap<String, Shown>,
-}
-
-#[derive(Deserialize)]
-struct Shown {
-    norm: f64,
-    at: Vec<usize>,
-    values: Vec<f64>,
-}
-
-fn golden() -> Golden {
-    serde_json::from_str(include_str!("goldens/lora.json")).unwrap()
-}
-
 #[test]
 fn gradients_of_the_default_model_equal_peft() {
-    let (golden, decoder) = (golden().lora, smollm());
-    let lora = by_formula(decoder.config(), &LoraConfig::default(), 1.0);
-    let log_p = score(decoder, Some(&lora), &[(golden.prompt.clone(), golden.completions.clone())], 512).unwrap();
-    for (ours, right) in log_p[0].iter().zip(&golden.nll) {
-        assert!((ours + right).abs() < 1e-4 * right, "nll {} against {right}", -ours);
-    }
-    let examples: Vec<Example> = golden.completions.iter().map(|c| example(&golden.prompt, c)).collect();
-    let (_, gradients) = gradient(decoder, &lora, &examples, 0);
-    // Ours is of the sum over two examples, theirs of the mean.
-    let all: Vec<f32> = gradients.values().flatten().copied().collect();
-    assert!((norm(&all) / 2.0 / golden.norm - 1.0).abs() < 1e-4, "norm {} against {}", norm(&all) / 2.0, golden.norm);
-    for (name, right) in &golden.gradients {
-        let ours = &gradients[name];
-        assert!((norm(ours) / 2.0 / right.norm - 1.0).abs() < 2e-4, "{name}: norm {} against {}", norm(ours) / 2.0, right.norm);
-        let typical = right.norm / (ours.len() as f64).sqrt();
-        for (at, right) in right.at.iter().zip(&right.values) {
-            let ours = f64::from(ours[*at]) / 2.0;
-            assert!((ours - right).abs() < 2e-3 * (right.abs() + typical), "{name}[{at}]: {ours} against {right}");
-        }
-    }
+    check_gradients(smollm());
 }
 
 #[test]

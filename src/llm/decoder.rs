@@ -114,11 +114,27 @@ pub(super) struct Placed {
 struct Keep {
     device: Device,
     dtype: DType,
+    kernels: Kernels,
 }
 
 impl Keep {
+    /// For our kernels.
+    fn own() -> Self {
+        Self { device: Device::Cpu, dtype: DType::F32, kernels: Kernels::Own }
+    }
+
+    /// As cards have it.
+    fn stock(device: &Device, dtype: CardDtype) -> Self {
+        let dtype = if dtype == CardDtype::Bf16 { DType::BF16 } else { DType::F32 };
+        Self { device: device.clone(), dtype, kernels: Kernels::Stock }
+    }
+
+    fn has_panels(&self) -> bool {
+        self.kernels == Kernels::Own
+    }
+
     fn matrix(&self, out_in: &Tensor) -> Result<Weight> {
-        let turned = if self.device.is_cpu() {
+        let turned = if self.has_panels() {
             out_in.t()?.contiguous()?
         } else {
             // Products on a card take either order: no second copy for the sake of one.
@@ -134,7 +150,7 @@ impl Decoder {
     /// # Errors
     /// When a tensor is missing or of another shape than the settings say.
     pub fn new(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
-        Self::build(config, get, None, None, &Keep { device: Device::Cpu, dtype: DType::F32 })
+        Self::build(config, get, None, None, &Keep::own())
     }
 
     /// Loads a model, its matrices kept as `dtype` says; norms and biases are f32 always. Narrow types are for little memory, so
@@ -143,7 +159,7 @@ impl Decoder {
     /// # Errors
     /// Where the file cannot be read, or `dtype` wants blocks and it has none.
     pub fn open(file: &ModelFile, dtype: Dtype) -> Result<Self> {
-        let processor = Keep { device: Device::Cpu, dtype: DType::F32 };
+        let processor = Keep::own();
         if dtype == Dtype::F32 {
             let mut blocks = |name: &str| file.narrow(name, Dtype::Quantized);
             let blocks: Option<Narrow> = if file.has_blocks() { Some(&mut blocks) } else { None };
@@ -166,23 +182,21 @@ impl Decoder {
         Self::open_on(file, if dtype == Dtype::F32 { CardDtype::F32 } else { CardDtype::Bf16 }, &device, false)
     }
 
-    /// Loads a model onto a card. `recompute` says whether tuning keeps only each layer's input, for little memory.
+    /// Loads a model as a card has it: stock operations, one copy of the weights. `recompute` says whether tuning keeps only each layer's input, for little memory.
     ///
     /// # Errors
     /// Where the file cannot be read or the card is full.
     pub fn open_on(file: &ModelFile, dtype: CardDtype, device: &Device, recompute: bool) -> Result<Self> {
-        let dtype = if dtype == CardDtype::Bf16 { DType::BF16 } else { DType::F32 };
-        let keep = Keep { device: device.clone(), dtype };
+        let keep = Keep::stock(device, dtype);
         Ok(Self { recompute, ..Self::build(file.config(), |name| file.tensor(name), None, None, &keep)? })
     }
 
-    /// The same from weights in memory; see [`Decoder::new`].
+    /// The same from weights in memory: see [`Decoder::new`].
     ///
     /// # Errors
     /// See [`Decoder::new`].
     pub fn new_on(config: &DecoderConfig, get: impl FnMut(&str) -> Result<Tensor>, dtype: CardDtype, device: &Device) -> Result<Self> {
-        let dtype = if dtype == CardDtype::Bf16 { DType::BF16 } else { DType::F32 };
-        Self::build(config, get, None, None, &Keep { device: device.clone(), dtype })
+        Self::build(config, get, None, None, &Keep::stock(device, dtype))
     }
 
     /// `narrow` gives the matrices that are kept in its type; without it they are f32, and `blocks` gives what decoding reads.
@@ -228,7 +242,7 @@ impl Decoder {
                         parts.iter().map(|(part, out)| tensor(&name(part, "weight"), &[*out, input])).collect::<Result<Vec<_>>>()?;
                     let panels = match &mut blocks {
                         Some(blocks) => repack(&all(blocks)?),
-                        None if !keep.device.is_cpu() => Vec::new(),
+                        None if !keep.has_panels() => Vec::new(),
                         None => weights.iter().map(repack_tensor).collect::<Result<Vec<_>>>()?,
                     };
                     (keep.matrix(&Tensor::cat(&weights, 0)?)?, panels)
@@ -262,7 +276,7 @@ impl Decoder {
                 let panels = repack(&rows);
                 (Weight::Narrow(Arc::new(rows)), panels)
             }
-            (Embedding::Plain(table), None) if config.tied && !keep.device.is_cpu() => (Weight::Plain(table.t()?), Vec::new()),
+            (Embedding::Plain(table), None) if config.tied && !keep.has_panels() => (Weight::Plain(table.t()?), Vec::new()),
             (_, None) => {
                 let table = match &embedding {
                     Embedding::Plain(table) if config.tied => table.clone(),
@@ -270,14 +284,14 @@ impl Decoder {
                 };
                 let panels = match &mut blocks {
                     Some(blocks) => repack(&rows(vec![blocks(name)?])?),
-                    None if !keep.device.is_cpu() => Vec::new(),
+                    None if !keep.has_panels() => Vec::new(),
                     None => vec![repack_tensor(&table)?],
                 };
                 (keep.matrix(&table)?, panels)
             }
         };
         let head_panels = Arc::new(panels);
-        let (config, device, kernels) = (config.clone(), keep.device.clone(), Kernels::Own.on(&keep.device));
+        let (config, device, kernels) = (config.clone(), keep.device.clone(), keep.kernels.on(&keep.device));
         Ok(Self { config, embedding, layers, norm, head, head_panels, kernels, recompute: false, adapter: None, device })
     }
 
