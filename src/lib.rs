@@ -10,6 +10,7 @@ pub mod config;
 pub mod cycle;
 pub mod delta;
 pub mod device;
+pub mod doctor;
 pub mod elite;
 pub mod error;
 pub mod export;

@@ -58,6 +58,7 @@ pub fn draw_split(config: &RunConfig) -> Result<Split> {
 impl Run {
     /// Starts a run in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: RunConfig, stop: Arc<AtomicBool>) -> Result<Self> {
+        config.proxy.device.open()?;
         let llm = open_llm(&config)?;
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
@@ -87,6 +88,7 @@ impl Run {
                 printer::note(why);
             }
         }
+        config.proxy.device.open()?;
         let folder = Folder::open(path)?;
         let store = Store::open(&folder.store())?;
         let mut llm = open_llm(&config)?;

@@ -155,7 +155,7 @@ fn a_maximum_that_occurs_twice_sends_its_gradient_to_the_first() {
         gradients: Vec::new(),
     };
     for kernels in KERNELS {
-        let mut network = case.network(kernels);
+        let mut network = case.network(kernels, &Device::Cpu);
         network.set(0, Tensor::new(&[[[[1f32, 1., 0., 2.], [1., 0., 2., 2.]]]], &Device::Cpu).unwrap()).unwrap();
         let pass = network.forward(&images(1), TRAIN).unwrap();
         let gradients = network.backward(pass, Tensor::new(&[[[[3f32, 5.]]]], &Device::Cpu).unwrap()).unwrap();
@@ -177,7 +177,7 @@ fn rectifiers_pass_nothing_at_zero() {
                 y: Summary { norm: 0.0, entries: Vec::new() },
                 gradients: Vec::new(),
             };
-            let mut network = case.network(kernels);
+            let mut network = case.network(kernels, &Device::Cpu);
             network.set(0, Tensor::new(&[-1f32, 0.0, 1.0], &Device::Cpu).unwrap()).unwrap();
             let pass = network.forward(&images(1), TRAIN).unwrap();
             let gradients = network.backward(pass, Tensor::new(&[7f32, 7., 7.], &Device::Cpu).unwrap()).unwrap();

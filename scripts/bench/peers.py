@@ -5,7 +5,9 @@
     python peers.py generate MODEL_DIR          transformers.generate: 16 samples of one 250-token prompt, 60 tokens each
     python peers.py llama MODEL.gguf            llama.cpp: the same, 16 parallel sequences with a shared prompt
     python peers.py proxy NETWORK.py            PyTorch: SGD steps at batch 64 on 32x32 images
+    python peers.py model MODEL_DIR [--tiny]    writes a model of the default's shapes with random weights, or a tiny one
 
+With `--device cuda` on a card: base weights in bf16 where the workload says so, attention by PyTorch's SDPA.
 Shapes are those of `eliteloop bench`; token ids are random, which costs the same as text.
 """
 import argparse
@@ -31,8 +33,28 @@ def load(folder):
     from transformers import AutoModelForCausalLM
 
     torch.set_num_threads(args.threads)
-    name = os.path.basename(glob.glob(os.path.join(folder, "*.gguf"))[0])
-    return AutoModelForCausalLM.from_pretrained(folder, gguf_file=name, dtype=torch.float32)
+    files = glob.glob(os.path.join(folder, "*.gguf"))
+    if files:
+        return AutoModelForCausalLM.from_pretrained(folder, gguf_file=os.path.basename(files[0]), dtype=torch.float32)
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").to(args.device)
+
+
+def model():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    shape = dict(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3)
+    if args.tiny:
+        shape = dict(vocab_size=40001, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+    LlamaForCausalLM(LlamaConfig(**shape, max_position_embeddings=8192, tie_word_embeddings=True)).save_pretrained(args.target)
+
+
+def finish():
+    """Waits for the card, so that the clock tells the truth."""
+    if args.device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def tune(rows):
@@ -46,13 +68,15 @@ def tune(rows):
     ids = torch.randint(100, 40000, (len(rows), longest))
     mask = torch.stack([torch.arange(longest) < p + c for p, c in rows]).long()
     labels = torch.stack([torch.where((torch.arange(longest) >= p) & (torch.arange(longest) < p + c), ids[i], -100) for i, (p, c) in enumerate(rows)])
+    ids, mask, labels = (x.to(args.device) for x in (ids, mask, labels))
 
     def step():
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
+        with torch.autocast(args.device, torch.bfloat16, enabled=args.bf16):
             loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        finish()
 
     step()
     seconds = []
@@ -68,15 +92,16 @@ def generate():
     import torch
 
     model = load(args.target).eval()
-    prompt = torch.randint(100, 40000, (1, PARENT))
+    prompt = torch.randint(100, 40000, (1, PARENT)).to(args.device)
     seconds = []
     for i in range(args.steps + 1):
         began = time.perf_counter()
         with torch.no_grad():
-            model.generate(prompt, do_sample=True, num_return_sequences=ROWS, min_new_tokens=DELTA, max_new_tokens=DELTA, top_k=0, pad_token_id=0)
+            model.generate(prompt, do_sample=True, num_return_sequences=args.rows, min_new_tokens=DELTA, max_new_tokens=DELTA, top_k=0, pad_token_id=0)
+        finish()
         seconds.append(time.perf_counter() - began)
     middle = float(np.median(seconds[1:]))
-    report(seconds=middle, tokens_per_second=ROWS * DELTA / middle)
+    report(seconds=middle, tokens_per_second=args.rows * DELTA / middle)
 
 
 def llama():
@@ -130,8 +155,8 @@ def proxy():
     torch.set_num_threads(args.threads)
     scope = {}
     exec(open(args.target).read(), scope)
-    model = scope["Net"]()
-    x, y = torch.randn(args.batch, 3, 32, 32), torch.randint(0, 10, (args.batch,))
+    model = scope["Net"]().to(args.device)
+    x, y = torch.randn(args.batch, 3, 32, 32).to(args.device), torch.randint(0, 10, (args.batch,)).to(args.device)
     model(x)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
 
@@ -140,6 +165,7 @@ def proxy():
         torch.nn.functional.cross_entropy(model(x), y).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
+        finish()
 
     for _ in range(3):
         step()
@@ -153,16 +179,19 @@ def proxy():
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("workload", choices=["tune", "elites", "generate", "llama", "proxy"])
+parser.add_argument("workload", choices=["tune", "elites", "generate", "llama", "proxy", "model"])
 parser.add_argument("target")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--rows", type=int, default=ROWS, help="samples of a prompt")
+parser.add_argument("--device", default="cpu")
 parser.add_argument("--bf16", action="store_true")
+parser.add_argument("--tiny", action="store_true")
 args = parser.parse_args()
 if args.workload == "tune":
     tune([(340, 60)] * 8)
 elif args.workload == "elites":
     tune([(PARENT, DELTA)] * ROWS)
 else:
-    {"generate": generate, "llama": llama, "proxy": proxy}[args.workload]()
+    {"generate": generate, "llama": llama, "proxy": proxy, "model": model}[args.workload]()

@@ -10,9 +10,11 @@ use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::catalogue;
 use eliteloop::llm::decoder::Decoder;
+use eliteloop::llm::generate::{Request, generate};
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
+use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::score::log_p;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::printer;
@@ -69,6 +71,8 @@ enum What {
     Tune,
     /// Sampled tokens, without choosing them
     Generate,
+    /// The same with the prompt's prefill and the choice of each token
+    Sample,
     /// Log-probabilities of completions
     Score,
     /// Steps of the proxy training on ten small networks
@@ -116,6 +120,14 @@ fn measure(args: &Args, device: Place) -> Result<()> {
                 Ok(())
             })?;
             ("generate", seconds, (args.branches * args.completion) as f64)
+        }
+        What::Sample => {
+            let seeds = (0..args.branches as u64).collect();
+            let requests = [Request { prompt: examples[0].prompt.clone(), seeds }];
+            // No token ends a completion early.
+            let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: args.completion, end: u32::MAX };
+            let seconds = median(args.repeats, || generate(&decoder, &requests, &sampling, &mut |_| Ok(())).map(drop))?;
+            ("sample", seconds, (args.branches * args.completion) as f64)
         }
         What::Proxy => unreachable!("measured by a file of its own"),
     };

@@ -48,6 +48,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let config = settings(args)?.proxy;
+    // A device that is not to be had has a hint, which a training's failure has not.
+    config.device.open()?;
     let source = String::from_utf8(std::fs::read(&args.source).at("read", &args.source)?)
         .map_err(|_| Error::input(format!("{} is not UTF-8", args.source.display())).hint("save the file as UTF-8"))?;
     let data = dataset::load(&config.dataset, &home::data(), Part::Train)?;

@@ -6,6 +6,7 @@ pub mod bench;
 mod bench_proxy;
 pub mod compare;
 pub mod data;
+pub mod doctor;
 pub mod eval;
 pub mod export;
 pub mod models;

@@ -70,7 +70,7 @@ impl<'a> StockBranches<'a> {
             let parameters = decoder.stock_parameters(None, i, Mode::Evaluate)?;
             let adapter = pass.adapter.as_deref().zip(parameters.as_ref());
             let (q, fresh) = shared.project(layer, &x, adapter, None)?;
-            let tail = grow(self.tails[i].take(), order.as_ref(), &fresh)?;
+            let tail = grow(self.tails[i].as_ref(), order.as_ref(), &fresh)?;
             let attended = attend(pass.heads, &q, &self.prefix.stock()[i].cut(self.prefix.len())?, &tail, hidden.as_ref())?;
             self.tails[i] = Some(tail);
             x = shared.finish(layer, &x, &attended, adapter, None)?;
@@ -95,7 +95,7 @@ impl<'a> StockBranches<'a> {
 }
 
 /// The branches in their new order, and a slot more.
-fn grow(tail: Option<Tail>, order: Option<&Tensor>, fresh: &KeysValues) -> candle_core::Result<Tail> {
+fn grow(tail: Option<&Tail>, order: Option<&Tensor>, fresh: &KeysValues) -> candle_core::Result<Tail> {
     let join = |old: Option<&Tensor>, new: &Tensor| {
         let new = new.transpose(0, 1)?.unsqueeze(2)?;
         match (old, order) {
@@ -104,8 +104,8 @@ fn grow(tail: Option<Tail>, order: Option<&Tensor>, fresh: &KeysValues) -> candl
             (None, _) => new.contiguous(),
         }
     };
-    let keys = join(tail.as_ref().map(|tail| &tail.keys), &fresh.keys)?;
-    Ok(Tail { keys, values: join(tail.as_ref().map(|tail| &tail.values), &fresh.values)? })
+    let keys = join(tail.map(|tail| &tail.keys), &fresh.keys)?;
+    Ok(Tail { keys, values: join(tail.map(|tail| &tail.values), &fresh.values)? })
 }
 
 /// `q (branches, query heads, dim)` over the prefix, which all share, and each branch's tail; gives (branches, query heads * dim).
