@@ -28,8 +28,8 @@ pub struct KeysValues {
 impl KeysValues {
     /// These, and `later` behind them.
     pub fn join(&self, later: &Self) -> Result<Self> {
-        let keys = Tensor::cat(&[&self.keys, &later.keys], 1)?;
-        Ok(Self { keys, values: Tensor::cat(&[&self.values, &later.values], 1)? })
+        let join = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 1)?.contiguous();
+        Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
     }
 
     /// The first `len` tokens.

@@ -99,8 +99,9 @@ fn grow(tail: Option<&Tail>, order: Option<&Tensor>, fresh: &KeysValues) -> cand
     let join = |old: Option<&Tensor>, new: &Tensor| {
         let new = new.transpose(0, 1)?.unsqueeze(2)?;
         match (old, order) {
-            (Some(old), Some(order)) => Tensor::cat(&[&old.index_select(order, 0)?, &new], 2),
-            (Some(old), None) => Tensor::cat(&[old, &new], 2),
+            // What candle joins along an inner dimension lies in another order, which products refuse.
+            (Some(old), Some(order)) => Tensor::cat(&[&old.index_select(order, 0)?, &new], 2)?.contiguous(),
+            (Some(old), None) => Tensor::cat(&[old, &new], 2)?.contiguous(),
             (None, _) => new.contiguous(),
         }
     };
