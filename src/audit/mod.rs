@@ -25,13 +25,13 @@ use exact::{Distribution, Measures, Update};
 use product::Product;
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
-use settings::{AuditConfig, Policy};
+use settings::{AuditConfig, Format, Policy};
 use writer::{Parents, Writer};
 
 use crate::error::{Error, Result};
 use crate::files::replace_folder;
 use crate::home;
-use crate::oracle::cell::CELLS;
+use crate::oracle::cell::{CELLS, NEIGHBOURS};
 use crate::oracle::{Cell, Table};
 use crate::seed;
 use crate::theory::statistics::quantile;
@@ -203,18 +203,23 @@ impl Audit {
         }
         let mut history: Vec<(Cell, f64)> =
             self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
+            let parent = of_sample.next().flatten();
             let (cell, log_p) = match self.config.policy {
                 Policy::TableCe => {
                     let cell = self.product.sample(&mut rng(i));
                     (cell, Some(self.product.probability(cell).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
-                _ => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                _ => match parent {
+                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
+                    None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                },
             };
             let quality = query(cell);
             history.extend(quality.map(|quality| (cell, quality)));
-            Sample { parent: None, text: cell.to_string(), log_p, log_q: log_p, quality }
+            Sample { parent, text: cell.to_string(), log_p, log_q: log_p, quality }
         };
         Ok((0..n).map(sample).collect())
     }
@@ -248,7 +253,10 @@ impl Audit {
         }
         Ok(match self.config.policy {
             Policy::TableCe => Some(self.product.distribution()),
-            Policy::Random => Some(Product::uniform().distribution()),
+            Policy::Random => Some(match self.config.format {
+                Format::Full => Product::uniform().distribution(),
+                Format::Delta => Distribution::of_uniform_deltas(parents),
+            }),
             _ => None,
         })
     }
@@ -266,8 +274,10 @@ impl Audit {
 
 /// Whether no cycle is left: all are closed, or the budget is spent.
 pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
-    let distinct = cycles.last().map_or(0, |c| c.search.distinct);
-    cycles.len() as u64 >= config.cycles || config.budget.is_some_and(|budget| distinct >= budget)
+    let search = cycles.last().map(|c| c.search).unwrap_or_default();
+    cycles.len() as u64 >= config.cycles
+        || config.stop_at_best && search.best_found_at.is_some()
+        || config.budget.is_some_and(|budget| search.distinct >= budget)
 }
 
 fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {
