@@ -310,7 +310,7 @@ fn browse(chromium: &Path, page: &Path, width: u32, scheme: &str) -> (String, St
 }
 
 /// Appended to a copy of the page, which itself has no script: what overflows, what has no size, what cannot be read.
-const MEASURE: &str = r##"<script>
+const MEASURE: &str = r#"<script>
 const luminance = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
   return .2126 * r + .7152 * g + .0722 * b; };
 const text = luminance(getComputedStyle(document.body).color), paper = luminance(getComputedStyle(document.body).backgroundColor);
@@ -321,8 +321,10 @@ result.id = "measured";
 result.textContent = [document.documentElement.scrollWidth - window.innerWidth, empty.length,
   (Math.max(text, paper) + .05) / (Math.min(text, paper) + .05)].join(" ");
 document.body.append(result);
-</script>"##;
+</script>"#;
 
+// That something was not checked must be seen.
+#[allow(clippy::print_stderr)]
 #[test]
 fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
     let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| in_path(name)) else {

@@ -118,7 +118,7 @@ impl Arm {
 
     /// The share of the candidates of each run that are networks.
     pub fn valid(&self) -> Vec<f64> {
-        self.runs.iter().filter_map(|r| (r.funnel.asked > 0).then(|| r.funnel.traced as f64 / r.funnel.asked as f64)).collect()
+        self.runs.iter().filter(|r| r.funnel.asked > 0).map(|r| r.funnel.traced as f64 / r.funnel.asked as f64).collect()
     }
 
     /// The evidence of all its runs.

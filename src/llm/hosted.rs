@@ -226,7 +226,6 @@ fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
 }
 
 /// The folder of the adapter a run starts from; None for a fresh one.
-/// The folder of the adapter that a run starts from.
 pub fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
     let folder = match config.adapter.as_str() {
         "none" => return Ok(None),

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn an_arm_without_an_llm_is_run_once_for_all_models() {
         let jobs = Study::parse(FILE, "file").unwrap().jobs().unwrap();
-        let names: Vec<String> = jobs.iter().map(|j| j.name()).collect();
+        let names: Vec<String> = jobs.iter().map(Job::name).collect();
         assert_eq!(names[..4], ["one/llm/seed-4", "two/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4"]);
         assert_eq!(jobs.len(), 8);
         assert_eq!(jobs[3].settings.cycles(), 5);

@@ -88,7 +88,7 @@ impl Outcome {
         let folder = job.folder(study);
         match &job.settings {
             Settings::Audit(config) => Self::of_audit(&folder, config),
-            Settings::Run(_) => Self::of_run(RunFacts::read(&folder)?),
+            Settings::Run(_) => Ok(Self::of_run(RunFacts::read(&folder)?)),
         }
     }
 
@@ -130,7 +130,7 @@ impl Outcome {
         })
     }
 
-    fn of_run(facts: RunFacts) -> Result<Self> {
+    fn of_run(facts: RunFacts) -> Self {
         let entry = facts.entry();
         let evidence = &facts.evidence;
         let (valid, unique) = evidence.diversity.cycles.iter().fold((0, 0), |(v, u), c| (v + c.valid, u + c.unique));
@@ -142,7 +142,7 @@ impl Outcome {
             snr: reliability::components(&evidence.repeated).map(|c| c.snr.value),
             ..falls(&facts.qualities)
         };
-        Ok(Self {
+        Self {
             seed: facts.seed,
             cycles: facts.cycles,
             funnel: facts.funnel,
@@ -158,7 +158,7 @@ impl Outcome {
             qualities: facts.qualities.clone(),
             entry,
             facts: Some(Box::new(facts)),
-        })
+        }
     }
 }
 
