@@ -176,7 +176,7 @@ pub struct ParentsConfig {
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 1.0, population: 24, tournament: 6 }
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
     }
 }
 
@@ -362,7 +362,7 @@ impl Default for TuneConfig {
             data: TuneData::Elites,
             gate: Gate::Off,
             objective: Objective::Sum,
-            lr: 3e-4,
+            lr: 1e-4,
             epochs: 4,
             stop_below: 0.0,
             warmup_steps: 2,
