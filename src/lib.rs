@@ -31,6 +31,7 @@ pub mod screen;
 pub mod seed;
 pub mod study;
 pub mod summary;
+pub mod table;
 pub mod theory;
 pub mod train;
 pub mod tuning_set;

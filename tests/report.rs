@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
+use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
+use eliteloop::table;
 use eliteloop::theory::{Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -357,6 +359,28 @@ fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+#[test]
+fn every_table_is_given_as_data() {
+    let data = run(3, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let all = tables(&data);
+    table::write(&all, folder.path()).unwrap();
+    for one in &all {
+        assert!(!one.rows.is_empty() && one.rows.iter().all(|row| row.len() == one.head.len()), "{}", one.id);
+        assert!(folder.path().join(format!("{}.csv", one.id)).is_file(), "{}", one.id);
+    }
+    let read = |id: &str| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join(format!("{id}.json"))).unwrap()).unwrap()
+    };
+    let candidates = read("candidates");
+    assert_eq!(candidates.as_array().unwrap().len(), 36);
+    for (row, candidate) in candidates.as_array().unwrap().iter().zip(&data.candidates) {
+        assert_eq!(row["quality"].as_f64(), candidate.quality, "to the last digit");
+    }
+    assert_eq!(read("cycles")[1]["trained"].as_u64(), Some(data.cycles[1].funnel.trained));
+    assert_eq!(read("claims").as_array().unwrap().len(), data.theory.len());
 }
 
 #[test]

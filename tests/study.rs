@@ -127,6 +127,10 @@ fn a_run_that_fails_is_named_and_the_others_go_on() {
     assert_eq!(cycles(&place.run("evolution/seed-2")), 40, "the run after the failed one");
     let report = std::fs::read_to_string(place.out().join("study.md")).unwrap();
     assert!(report.contains("5 of 6 runs finished") && report.contains("Failed: no-llm/table-ce/seed-1"), "{report}");
+    let page = std::fs::read_to_string(place.out().join("study.html")).unwrap();
+    assert!(page.contains("Failed: no-llm/table-ce/seed-1") && page.contains("id=\"theory\""));
+    let runs = std::fs::read_to_string(place.out().join("tables/runs.csv")).unwrap();
+    assert_eq!(runs.lines().count(), 6, "a head and the five that finished");
     std::fs::remove_dir_all(place.run("table-ce/seed-1")).unwrap();
     succeed(&place.study(TINY));
     assert!(stored(&place.out()) == whole().1);

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use eliteloop::compare::text;
 use eliteloop::error::{Error, Result};
 use eliteloop::printer;
 use eliteloop::study::file::Study;
 use eliteloop::study::{self, Open, tables};
+use eliteloop::table;
 
 use super::run::stop_on_ctrl_c;
 
@@ -35,7 +35,7 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         printer::data(&report.verdict);
         for table in tables::tables(&report) {
-            printer::data(text::section(&table));
+            printer::data(table::section(&table));
         }
     }
     if ending.stopped {

@@ -6,17 +6,7 @@ use super::Comparison;
 use super::contest::Measured;
 use crate::report::data::Funnel;
 use crate::report::html::{duration, or_none, percent};
-
-/// A head and its rows.
-pub struct Table {
-    /// Of the file it is written to.
-    pub id: &'static str,
-    pub title: String,
-    /// Under the title; empty where there is none.
-    pub note: String,
-    pub head: Vec<&'static str>,
-    pub rows: Vec<Vec<String>>,
-}
+use crate::table::{Table, section};
 
 /// A difference of qualities in percentage points.
 pub fn points(m: Measured) -> String {
@@ -168,44 +158,4 @@ pub fn text(c: &Comparison) -> String {
         let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.verdict, panel.sentence);
     }
     out
-}
-
-/// Text in columns, as wide as their longest entry.
-pub fn columns(table: &Table) -> String {
-    let head: Vec<String> = table.head.iter().map(|h| (*h).to_owned()).collect();
-    let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&table.rows).collect();
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let lines = all.iter().map(|row| {
-        let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell}{}", " ".repeat(width(i) - cell.chars().count())));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// A table for a terminal, with its title.
-pub fn section(table: &Table) -> String {
-    let note = if table.note.is_empty() { String::new() } else { format!("{}\n", table.note) };
-    format!("\n{}\n{note}{}", table.title, columns(table))
-}
-
-/// The table in Markdown, with its title.
-pub fn markdown(table: &Table) -> String {
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let rule = format!("|{}\n", "---|".repeat(table.head.len()));
-    let rows = table.rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
-    let note = if table.note.is_empty() { String::new() } else { format!("{}\n\n", table.note) };
-    format!("\n## {}\n\n{note}{}{rule}{}", table.title, line(&mut table.head.iter().copied()), rows.collect::<String>())
-}
-
-/// Rows as CSV (RFC 4180).
-pub fn csv(head: &[&str], rows: &[Vec<String>]) -> String {
-    let cell = |text: &str| {
-        if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-    };
-    let line = |cells: Vec<String>| cells.join(",") + "\r\n";
-    let first = line(head.iter().map(|h| cell(h)).collect());
-    first + &rows.iter().map(|row| line(row.iter().map(|c| cell(c)).collect())).collect::<String>()
 }

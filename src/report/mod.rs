@@ -10,6 +10,7 @@ pub(crate) mod html;
 mod network;
 pub(crate) mod panels;
 mod quality;
+pub mod tables;
 mod tuning;
 
 pub use data::ReportData;

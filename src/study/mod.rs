@@ -4,6 +4,7 @@ pub mod estimate;
 pub mod file;
 pub mod job;
 pub mod outcome;
+mod page;
 pub mod published;
 pub mod report;
 pub mod schedule;
@@ -17,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use crate::error::{AtPath, Error, Result};
 use crate::files::write_whole;
 use crate::record::folder::lock;
+use crate::table;
 use file::Study;
 use job::{Job, State};
 use report::Report;
@@ -93,5 +95,7 @@ pub fn write_report(folder: &Path, failures: &[schedule::Failure]) -> Result<Rep
     let report = Report::collect(&study, &jobs, &states, folder, failures)?;
     write_whole(&folder.join("study.json"), (serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
     write_whole(&folder.join("study.md"), tables::markdown(&report).as_bytes())?;
+    write_whole(&folder.join("study.html"), page::page(&report).as_bytes())?;
+    table::write(&tables::tables(&report), &folder.join("tables"))?;
     Ok(report)
 }

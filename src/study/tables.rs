@@ -5,8 +5,9 @@ use super::published;
 use super::report::{Cell, Report};
 use crate::audit::compare::AFTER;
 use crate::compare::contest::Measured;
-use crate::compare::text::{Table, points};
+use crate::compare::text::points;
 use crate::report::html::{NONE, duration, or_none};
+use crate::table::Table;
 
 pub fn tables(report: &Report) -> Vec<Table> {
     let all = [arms(report), published_rows(), search(report), contests(report), verdicts(report), measures(report), runs(report)];
@@ -264,7 +265,7 @@ pub fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "\nFailed: {job}: {message}");
     }
     for table in tables(report) {
-        text += &crate::compare::text::markdown(&table);
+        text += &crate::table::markdown(&table);
     }
     let _ = write!(text, "\n## The study\n\n```toml\n{}```\n", report.file);
     text
