@@ -222,7 +222,7 @@ impl Default for NoveltyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyConfig {
-    /// `cifar10`, `fashion-mnist`, `mnist` or `synthetic`.
+    /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
     /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
     pub train_images: usize,

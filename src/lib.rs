@@ -11,6 +11,7 @@ pub mod cycle;
 pub mod delta;
 pub mod elite;
 pub mod error;
+pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod home;

@@ -1,11 +1,10 @@
-//! Trainings as a run does them: the recipe, worker processes, the `eval` verb.
+//! Trainings as a run does them: the recipe, worker processes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use assert_cmd::Command;
 use candle_core::Device;
 use eliteloop::config::ProxyConfig;
 use eliteloop::home;
@@ -193,21 +192,4 @@ fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
         })
         .unwrap();
     assert_eq!(done, 0);
-}
-
-#[test]
-fn eval_trains_a_source_and_tests_only_when_asked() {
-    let run = |extra: &[&str]| {
-        let mut command = Command::new(PROGRAM);
-        command.arg("eval").arg(fixture("normed")).args(["--dataset", "synthetic", "--epochs", "1", "--json"]);
-        command.args(["--train-images", "128", "--valid-images", "100", "--set", "batch=32"]).args(extra);
-        let output = command.assert().success().get_output().stdout.clone();
-        serde_json::from_slice::<serde_json::Value>(&output).unwrap()
-    };
-    let (plain, tested) = (run(&[]), run(&["--test"]));
-    assert!(plain["outcome"]["accuracy"].is_f64() && plain["test"].is_null());
-    assert!(tested["test"]["accuracy"].is_f64());
-    assert_eq!(plain["outcome"]["curve"], tested["outcome"]["curve"]);
-    let typo = Command::new(PROGRAM).arg("eval").arg(fixture("normed")).args(["--set", "epoch=1"]).assert().code(2).get_output().clone();
-    assert!(String::from_utf8_lossy(&typo.stderr).contains("epochs"));
 }

@@ -21,6 +21,9 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     add(text, format_args!("## Data\n"));
     add(text, format_args!("- Set: {}, {} classes, images of {channels} x {height} x {width}", format.name, format.classes));
     add(text, format_args!("- Input: pixels from 0 to 1, minus {:?}, over {:?} (by channel)", format.mean, format.std));
+    if !format.class_names.is_empty() {
+        add(text, format_args!("- Classes in the order of the logits: {}", format.class_names.join(", ")));
+    }
     add(
         text,
         format_args!(
