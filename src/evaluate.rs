@@ -100,7 +100,7 @@ impl Evaluation<'_> {
         self.split.save(&images)?;
         let pool = Pool::new(Setup { split: images, config: self.config.clone() })?;
         let weights = |id: u64| folder.path().join(format!("{id}.safetensors"));
-        let job = |(id, &seed): (u64, &u64)| Job { id, graph: self.graph.clone(), seed, weights: Some(weights(id)) };
+        let job = |(id, &seed): (u64, &u64)| Job { weights: Some(weights(id)), ..Job::new(id, self.graph.clone(), seed) };
         let mut results: Vec<Option<Result<Outcome, Failure>>> = self.seeds.iter().map(|_| None).collect();
         pool.run((0..).zip(self.seeds).map(job).collect(), stop, |event| match event {
             Event::Epoch { id, epoch } => on_epoch(self.seeds[id as usize], &epoch),

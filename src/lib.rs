@@ -14,6 +14,7 @@ pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod halving;
 pub mod home;
 pub mod labels;
 pub mod llm;

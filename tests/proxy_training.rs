@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use candle_core::Device;
-use eliteloop::config::ProxyConfig;
+use eliteloop::config::{Optimizer, ProxyConfig};
 use eliteloop::home;
 use eliteloop::network::graph::{Dim, Graph, Op, Role};
 use eliteloop::network::{TraceOptions, trace};
@@ -130,7 +130,7 @@ fn results(pool: &Pool, jobs: Vec<Job>) -> BTreeMap<u64, Result<Outcome, Failure
 }
 
 fn jobs(graphs: &[Graph]) -> Vec<Job> {
-    let job = |(id, graph): (usize, &Graph)| Job { id: id as u64, graph: graph.clone(), seed: id as u64, weights: None };
+    let job = |(id, graph): (usize, &Graph)| Job::new(id as u64, graph.clone(), id as u64);
     graphs.iter().enumerate().map(job).collect()
 }
 
@@ -192,4 +192,38 @@ fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
         })
         .unwrap();
     assert_eq!(done, 0);
+}
+
+#[test]
+fn a_training_that_stops_and_goes_on_is_the_unbroken_one_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    for (optimizer, name) in [(Optimizer::Sgd, "residual"), (Optimizer::Adamw, "mobile"), (Optimizer::Sgd, "dense")] {
+        let config = ProxyConfig { epochs: 4, optimizer, lr: 0.01, ..config() };
+        let pool = pool(folder.path(), &split, 1, config);
+        let [whole, parts] = ["whole", "parts"].map(|file| folder.path().join(format!("{name}-{file}.safetensors")));
+        let state = folder.path().join(format!("{name}-state.safetensors"));
+        let graph = fixture_graph(name);
+        let run = |until, weights: &Path, state: Option<&Path>| {
+            let job = Job { until, weights: Some(weights.into()), state: state.map(Into::into), ..Job::new(0, graph.clone(), 5) };
+            results(&pool, vec![job]).remove(&0).unwrap().unwrap()
+        };
+        let unbroken = run(None, &whole, None);
+        assert_eq!(unbroken.curve.len(), 4);
+        let first = run(Some(1), &parts, Some(&state));
+        assert_eq!((&first.curve[..], first.accuracy), (&unbroken.curve[..1], unbroken.curve[0].valid_accuracy));
+        let kept = std::fs::read(&state).unwrap();
+        assert_eq!(run(Some(1), &parts, Some(&state)), first, "nothing is left to do");
+        assert_eq!(run(Some(3), &parts, Some(&state)).curve[..], unbroken.curve[..3]);
+        assert_eq!(run(None, &parts, Some(&state)), unbroken, "{name}");
+        assert!(std::fs::read(&whole).unwrap() == std::fs::read(&parts).unwrap(), "{name}: other weights");
+        // What is damaged or of another training is not gone on from.
+        for bytes in [&kept[..kept.len() / 2], &kept[..20], b""] {
+            std::fs::write(&state, bytes).unwrap();
+            assert_eq!(run(Some(2), &parts, Some(&state)).curve[..], unbroken.curve[..2]);
+        }
+        std::fs::write(&state, &kept).unwrap();
+        let other = Job { until: Some(2), state: Some(state.clone()), ..Job::new(0, graph.clone(), 6) };
+        assert_ne!(results(&pool, vec![other]).remove(&0).unwrap().unwrap().curve[0], unbroken.curve[0]);
+    }
 }

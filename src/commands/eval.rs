@@ -16,12 +16,8 @@ pub struct Args {
     /// Class or factory function of the file [default: Net, else the last nn.Module of it]
     #[arg(long)]
     entry: Option<String>,
-    /// The network of the run: CYCLE/INDEX or start/NAME
-    #[arg(long, value_name = "ID", conflicts_with = "best")]
-    candidate: Option<String>,
-    /// The network of the run with the highest validation accuracy (the default)
-    #[arg(long)]
-    best: bool,
+    #[command(flatten)]
+    chosen: Chosen,
     /// cifar10, fashion-mnist, mnist, synthetic, or a set of your own [default: the run's, else cifar10]
     #[arg(long)]
     dataset: Option<String>,
@@ -54,9 +50,20 @@ pub struct Args {
     json: bool,
 }
 
+/// Which network of a run.
+#[derive(clap::Args)]
+struct Chosen {
+    /// The network of the run: CYCLE/INDEX or start/NAME
+    #[arg(long, value_name = "ID", conflicts_with = "best")]
+    candidate: Option<String>,
+    /// The network of the run with the highest validation accuracy (the default)
+    #[arg(long)]
+    best: bool,
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let of_run = args.source.is_dir();
-    if !of_run && (args.candidate.is_some() || args.best) {
+    if !of_run && (args.chosen.candidate.is_some() || args.chosen.best) {
         return Err(
             Error::input(format!("{} is not a run", args.source.display())).hint("--candidate and --best choose from a run's networks")
         );
@@ -152,7 +159,7 @@ fn traced(args: &Args, images: &Format) -> Result<Graph> {
 /// A network of a run, traced again where the images have another shape than the run's.
 fn stored(args: &Args, images: &Format) -> Result<(String, Graph)> {
     let store = Store::read(&folder::store_path(&args.source))?;
-    let id: NetworkId = match &args.candidate {
+    let id: NetworkId = match &args.chosen.candidate {
         Some(id) => id.parse()?,
         None => best::of(&store)?.ok_or_else(|| Error::input("this run has trained no network yet"))?.0,
     };

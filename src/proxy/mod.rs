@@ -13,6 +13,7 @@ pub mod optimizer;
 pub mod outcome;
 pub mod pool;
 pub mod schedule;
+pub mod state;
 pub mod stock;
 pub mod train;
 pub mod worker;
