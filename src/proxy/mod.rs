@@ -8,6 +8,7 @@ pub mod dataset;
 pub mod estimate;
 pub mod init;
 pub mod network;
+mod operation;
 pub mod ops;
 pub mod optimizer;
 pub mod outcome;
