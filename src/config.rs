@@ -168,6 +168,8 @@ pub struct ParentsConfig {
     pub per_cycle: usize,
     /// Elites (best first) that may become parents; the start networks always may.
     pub pool: usize,
+    /// The r-th best of the pool, from 0, is drawn with weight `(1 + r)^-power`.
+    pub power: f64,
     /// Of `policy = evolution`: how many of the youngest trained networks are alive, and how many of these a tournament draws.
     pub population: usize,
     pub tournament: usize,
@@ -175,7 +177,7 @@ pub struct ParentsConfig {
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12, population: 24, tournament: 6 }
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
     }
 }
 
@@ -365,7 +367,7 @@ impl Default for TuneConfig {
             data: TuneData::Elites,
             gate: Gate::Off,
             objective: Objective::Sum,
-            lr: 3e-4,
+            lr: 1e-4,
             epochs: 4,
             stop_below: 0.0,
             warmup_steps: 2,

@@ -31,6 +31,7 @@ pub mod report;
 pub mod run;
 pub mod screen;
 pub mod seed;
+pub mod study;
 pub mod summary;
 pub mod theory;
 pub mod train;

@@ -1,5 +1,5 @@
 //! `pi_t(a)`: which sources the policy is shown. The pool holds the start networks and the best elites so far; a cycle draws
-//! distinct parents from it, the r-th best with weight 1/(1+r), and shares its candidates out evenly among them.
+//! distinct parents from it, the r-th best with weight (1+r)^-power, and shares its candidates out evenly among them.
 
 use rand::Rng;
 
@@ -22,7 +22,7 @@ pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, ru
     let mut pool = [starts, &best].concat();
     rank(&mut pool);
 
-    let mut weights: Vec<f64> = (0..pool.len()).map(|r| 1.0 / (1.0 + r as f64)).collect();
+    let mut weights: Vec<f64> = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.power)).collect();
     let mut rng = seed::rng(run_seed, "parents", &[cycle]);
     let mut drawn = Vec::new();
     while drawn.len() < config.per_cycle.min(pool.len()) {
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn only_the_best_elites_are_in_the_pool_and_the_best_is_drawn_most() {
         let elites: Vec<_> = (0..10).map(|i| elite(i, i as f64)).chain([elite(9, 9.0)]).collect();
-        let config = ParentsConfig { per_cycle: 1, pool: 2, ..ParentsConfig::default() };
+        let config = ParentsConfig { per_cycle: 1, pool: 2, power: 1.0, ..ParentsConfig::default() };
         let mut count = std::collections::BTreeMap::new();
         for cycle in 0..3000 {
             for parent in draw(&[start("a", 0.0)], &elites, &config, 5, cycle) {

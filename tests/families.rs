@@ -98,7 +98,7 @@ fn the_first_step_of_families_has_the_loss_and_the_gradients_of_pytorch() {
 }
 
 #[derive(Deserialize)]
-struct Macs {
+struct Counted {
     file: String,
     entry: Option<String>,
     macs: u64,
@@ -106,7 +106,7 @@ struct Macs {
 
 #[test]
 fn multiply_accumulates_are_those_that_fvcore_counts() {
-    let counts: Vec<Macs> = stored("macs.json");
+    let counts: Vec<Counted> = stored("macs.json");
     assert!(counts.len() >= 20);
     for count in counts {
         let (what, graph) = traced(&count.file, count.entry.as_ref());

@@ -126,10 +126,18 @@ pub fn unknown(name: &str, dir: &Path) -> Error {
 /// Whether the files of a set are there (not whether they are right: that is [`verify`]).
 #[must_use]
 pub fn is_present(name: &str, dir: &Path) -> bool {
+    check_present(name, dir).is_ok()
+}
+
+/// # Errors
+/// The name is unknown, or a file is missing.
+pub fn check_present(name: &str, dir: &Path) -> Result<()> {
     if !NAMES.contains(&name) {
-        return stored::file(dir, name).is_file();
+        let own = is_name(name) && stored::file(dir, name).is_file();
+        return if own { Ok(()) } else { Err(unknown(name, dir)) };
     }
-    files(name).iter().all(|file| file.candidates().any(|path| dir.join(name).join(path).is_file()))
+    let absent = files(name).into_iter().find(|file| !file.candidates().any(|path| dir.join(name).join(path).is_file()));
+    absent.map_or(Ok(()), |file| Err(missing(name, &dir.join(name).join(file.0))))
 }
 
 /// Checks every file of a set: the SHA-256 where one is known, else that both parts can be read whole.

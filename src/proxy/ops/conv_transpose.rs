@@ -43,10 +43,8 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec, o
 /// Gradients of x, weight and bias for the gradient of y.
 pub fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, needs: Needs) -> Result<Gradients> {
     let dx = needs.x.then(|| conv::forward(gradient, weight, None, spec)).transpose()?;
-    let dw = match needs.weight {
-        true => conv::backward(gradient, weight, x, spec, Needs { x: false, weight: true, bias: false })?.weight,
-        false => None,
-    };
+    let only_weight = Needs { x: false, weight: true, bias: false };
+    let dw = if needs.weight { conv::backward(gradient, weight, x, spec, only_weight)?.weight } else { None };
     let (_, out, height, width) = gradient.dims4()?;
     let db = needs.bias.then(|| {
         let mut sums = vec![0f32; out];
