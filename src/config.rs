@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{AtPath, Error, Result};
+use crate::halving::Halving;
 
 /// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -224,7 +225,7 @@ impl Default for NoveltyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyConfig {
-    /// `cifar10`, `fashion-mnist`, `mnist` or `synthetic`.
+    /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
     /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
     pub train_images: usize,
@@ -232,6 +233,9 @@ pub struct ProxyConfig {
     pub epochs: usize,
     pub batch: usize,
     pub optimizer: Optimizer,
+    /// Multi-fidelity: `"off"`, or `{ epochs = 1, eta = 3 }`: only the best 1/eta of a cycle's candidates go on after so many epochs, and
+    /// so on; the others keep the accuracy they have then. See [`crate::halving`].
+    pub halving: Halving,
     /// Peak learning rate; one warm-up epoch at most, then a cosine to zero.
     pub lr: f64,
     /// Of SGD (Nesterov off).
@@ -262,6 +266,7 @@ impl Default for ProxyConfig {
             train_images: 4000,
             valid_images: 2000,
             epochs: 2,
+            halving: Halving::Off,
             batch: 64,
             optimizer: Optimizer::Sgd,
             lr: 0.05,
@@ -490,6 +495,11 @@ impl RunConfig {
             || self.proxy.seeds == 0
         {
             return wrong("proxy", "train_images, valid_images, epochs, batch and seeds are at least 1");
+        }
+        if let Halving::On(rungs) = self.proxy.halving
+            && (rungs.epochs == 0 || rungs.epochs >= self.proxy.epochs || rungs.eta < 2)
+        {
+            return wrong("proxy.halving", "epochs from 1 to below proxy.epochs, eta at least 2");
         }
         if self.lora.rank == 0 || self.lora.targets.is_empty() {
             return wrong("lora", "a rank of at least 1 and at least one target");

@@ -1,122 +1,33 @@
 //! Values and gradients of every operation and of ten whole networks against `PyTorch` (`scripts/goldens/proxy.py`) and
 //! against finite differences, for our kernels and for the stock forms.
 
-use std::path::PathBuf;
+mod goldens;
 
 use candle_core::{Device, Tensor};
 use eliteloop::config::{self, ProxyConfig};
-use eliteloop::network::graph::{Graph, Init, Node, Op, Role, TensorSpec};
+use eliteloop::network::graph::{Graph, Op};
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::proxy::network::{Kernels, Mode, Network};
 use eliteloop::proxy::ops::loss::cross_entropy;
 use eliteloop::proxy::optimizer::Optimizer;
+use goldens::{Case, Summary, cases, filled, here, started, stored};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 const KERNELS: [Kernels; 2] = [Kernels::Own, Kernels::Stock];
 const TRAIN: Mode = Mode::Train { dropout: 0 };
 
-fn here(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+fn weighting(case: &Case) -> Tensor {
+    filled(&format!("{}.dy", case.label), &case.shape)
 }
 
-fn crc32(text: &str) -> u32 {
-    let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
-    !text.bytes().fold(!0u32, |crc, byte| (0..8).fold(crc ^ u32::from(byte), step))
-}
-
-/// The same numbers from -1 to 1 as the script's.
-fn noise(name: &str, count: usize) -> Vec<f32> {
-    let start = crc32(name);
-    let hash = |i: usize| {
-        let mut h = (i as u32).wrapping_mul(2_654_435_761).wrapping_add(start);
-        for (shift, factor) in [(15, 2_246_822_519), (13, 3_266_489_917)] {
-            h = (h ^ (h >> shift)).wrapping_mul(factor);
-        }
-        h ^ (h >> 16)
-    };
-    (0..count).map(|i| (f64::from(hash(i)) / 2f64.powi(31) - 1.0) as f32).collect()
-}
-
-fn filled(name: &str, shape: &[usize]) -> Tensor {
-    Tensor::from_vec(noise(name, shape.iter().product()), shape, &Device::Cpu).unwrap()
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    norm: f64,
-    entries: Vec<f64>,
-}
-
-impl Summary {
-    /// Relative to the size of the tensor's elements; `floor` for what is nothing but rounding.
-    fn check(&self, tensor: &Tensor, tolerance: f64, floor: f64, what: &str) {
-        let values: Vec<f64> = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f64::from).collect();
-        let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-        assert!((norm - self.norm).abs() <= tolerance * self.norm + floor, "{what}: norm {norm}, not {}", self.norm);
-        let size = (self.norm / (values.len() as f64).sqrt()).max(self.entries.iter().fold(0.0, |m, e| e.abs().max(m)));
-        for (i, expected) in self.entries.iter().enumerate() {
-            let value = values[i * (values.len() - 1) / 7];
-            assert!((value - expected).abs() <= tolerance * size + floor, "{what}: entry {i} is {value}, not {expected}");
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Case {
-    label: String,
-    op: Op,
-    inputs: Vec<Vec<usize>>,
-    tensors: Vec<Vec<usize>>,
-    shape: Vec<usize>,
-    y: Summary,
-    gradients: Vec<Summary>,
-}
-
-impl Case {
-    /// A network whose parameters are the inputs and tensors of the one operation.
-    fn network(&self, kernels: Kernels) -> Network {
-        let spec = |name: String, shape: &Vec<usize>| TensorSpec {
-            init: Init::Values(noise(&name, shape.iter().product())),
-            name,
-            shape: shape.clone(),
-            role: Role::Parameter,
-        };
-        let inputs = self.inputs.iter().enumerate().map(|(i, shape)| spec(format!("{}.x{i}", self.label), shape));
-        let tensors = self.tensors.iter().enumerate().map(|(i, shape)| spec(format!("{}.w{i}", self.label), shape));
-        let node = |op: Op, inputs: Vec<usize>, tensors: Vec<usize>| Node {
-            op,
-            inputs,
-            tensors,
-            shape: Vec::new(),
-            module: String::new(),
-            line: 0,
-        };
-        let count = self.inputs.len();
-        let mut nodes = vec![node(Op::Input, Vec::new(), Vec::new())];
-        nodes.extend((0..count).map(|i| node(Op::Tensor, Vec::new(), vec![i])));
-        nodes.push(node(self.op.clone(), (1..=count).collect(), (count..count + self.tensors.len()).collect()));
-        let graph = Graph { output: nodes.len() - 1, nodes, tensors: inputs.chain(tensors).collect(), aliases: vec![] };
-        Network::new(&graph, 0, &Device::Cpu, kernels).unwrap_or_else(|e| panic!("{}: {e}", self.label))
-    }
-
-    fn weighting(&self) -> Tensor {
-        filled(&format!("{}.dy", self.label), &self.shape)
-    }
-
-    fn loss(&self, network: &mut Network) -> f64 {
-        let y = network.forward(&images(1), TRAIN).unwrap().output;
-        let terms = (y * self.weighting()).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        terms.into_iter().map(f64::from).sum()
-    }
+fn loss(case: &Case, network: &mut Network) -> f64 {
+    let y = network.forward(&images(1), TRAIN).unwrap().output;
+    let terms = (y * weighting(case)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    terms.into_iter().map(f64::from).sum()
 }
 
 fn images(batch: usize) -> Tensor {
     Tensor::zeros((batch, 1, 1, 1), candle_core::DType::F32, &Device::Cpu).unwrap()
-}
-
-fn cases() -> Vec<Case> {
-    serde_json::from_slice(&std::fs::read(here("tests/goldens/proxy_operations.json")).unwrap()).unwrap()
 }
 
 #[test]
@@ -128,7 +39,7 @@ fn every_operation_has_the_value_and_the_gradients_of_pytorch() {
             let pass = network.forward(&images(1), TRAIN).unwrap_or_else(|e| panic!("{what}: {e}"));
             assert_eq!(pass.output.dims(), case.shape, "{what}");
             case.y.check(&pass.output, 1e-5, 1e-6, &what);
-            let gradients = network.backward(pass, case.weighting()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let gradients = network.backward(pass, weighting(&case)).unwrap_or_else(|e| panic!("{what}: {e}"));
             for (i, (gradient, expected)) in gradients.iter().zip(&case.gradients).enumerate() {
                 let gradient = gradient.as_ref().unwrap_or_else(|| panic!("{what}: no gradient {i}"));
                 expected.check(gradient, 1e-4, 2e-6, &format!("{what}, gradient {i}"));
@@ -143,7 +54,7 @@ fn every_gradient_agrees_with_finite_differences() {
     for case in cases() {
         let mut network = case.network(Kernels::Own);
         let pass = network.forward(&images(1), TRAIN).unwrap();
-        let gradients = network.backward(pass, case.weighting()).unwrap();
+        let gradients = network.backward(pass, weighting(&case)).unwrap();
         for (index, gradient) in gradients.into_iter().enumerate() {
             let gradient = gradient.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let start = network.tensors()[index].clone();
@@ -155,7 +66,7 @@ fn every_gradient_agrees_with_finite_differences() {
                     let mut values = values.clone();
                     values[at] += by;
                     network.set(index, Tensor::from_vec(values, start.shape(), &Device::Cpu).unwrap()).unwrap();
-                    case.loss(&mut network)
+                    loss(&case, &mut network)
                 };
                 let (up, middle, down) = (moved(STEP), moved(0.0), moved(-STEP));
                 let (right, left) = ((up - middle) / f64::from(STEP), (middle - down) / f64::from(STEP));
@@ -188,7 +99,7 @@ struct Golden {
 }
 
 fn goldens() -> Vec<(Golden, Graph)> {
-    let goldens: Vec<Golden> = serde_json::from_slice(&std::fs::read(here("tests/goldens/proxy_networks.json")).unwrap()).unwrap();
+    let goldens: Vec<Golden> = stored("proxy_networks.json");
     let traced = |golden: Golden| {
         let source = std::fs::read_to_string(here("tests/fixtures/proxy").join(format!("{}.py", golden.name))).unwrap();
         let mut options = TraceOptions::new([3, 16, 16], 10);
@@ -199,66 +110,8 @@ fn goldens() -> Vec<(Golden, Graph)> {
     goldens.into_iter().map(traced).collect()
 }
 
-/// The network with the script's starting values.
-fn started(graph: &Graph, kernels: Kernels) -> Network {
-    started_at(graph, kernels, 1.5)
-}
-
-/// `scale` is that of the weights before the division by the root of the fan-in.
-fn started_at(graph: &Graph, kernels: Kernels, scale: f64) -> Network {
-    let mut network = Network::new(graph, 0, &Device::Cpu, kernels).unwrap();
-    for (index, spec) in graph.tensors.iter().enumerate() {
-        if spec.role == Role::Counter {
-            continue;
-        }
-        let value = filled(&spec.name, &spec.shape);
-        let last = spec.name.rsplit('.').next().unwrap();
-        let value = match spec.shape.len() {
-            _ if last == "running_var" => value.affine(0.5, 1.0),
-            0 | 1 => value.affine(0.2, if last == "weight" { 1.0 } else { 0.0 }),
-            _ => value.affine(scale / (spec.shape[1..].iter().product::<usize>() as f64).sqrt(), 0.0),
-        };
-        network.set(index, value.unwrap()).unwrap();
-    }
-    network
-}
-
-#[derive(Deserialize)]
-struct Family {
-    file: String,
-    entry: Option<String>,
-    parameters: usize,
-    tensors: usize,
-    sha256: String,
-    logits: Vec<f64>,
-}
-
-#[test]
-#[allow(clippy::print_stderr)]
-fn families_of_networks_have_the_state_dicts_and_the_logits_of_pytorch() {
-    let families: Vec<Family> = serde_json::from_slice(&std::fs::read(here("tests/goldens/families.json")).unwrap()).unwrap();
-    assert!(families.len() >= 20);
-    let images = filled("images", &[2, 3, 32, 32]);
-    for family in families {
-        let what = format!("{} {}", family.file, family.entry.as_deref().unwrap_or(""));
-        let source = std::fs::read_to_string(here("tests/fixtures/networks").join(format!("{}.py", family.file))).unwrap();
-        let mut options = TraceOptions::new([3, 32, 32], 10);
-        options.program = env!("CARGO_BIN_EXE_eliteloop").into();
-        options.entry = family.entry;
-        options.seconds = 60.0;
-        let graph = trace(&source, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let line = |t: &TensorSpec| format!("{} {}\n", t.name, t.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
-        let state: String = graph.tensors.iter().map(line).collect();
-        assert_eq!((graph.parameters(), graph.tensors.len()), (family.parameters, family.tensors), "{what}: {state}");
-        assert_eq!(format!("{:x}", Sha256::digest(&state)), family.sha256, "{what}: {state}");
-        let logits = started_at(&graph, Kernels::Own, 2.4).evaluate(&images).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let size = family.logits.iter().fold(0.0, |m: f64, v| v.abs().max(m));
-        let error = logits.iter().zip(&family.logits).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-        // The table of the log: cargo test --release --test proxy_gradients families -- --nocapture
-        eprintln!("{what}: {} parameters, logits differ by {:.1e} of the largest", family.parameters, error / size);
-        assert!(error < 2e-5 * size, "{what}: logits differ by {error:e} of {size}");
-    }
-}
+/// The script's weights over one by the root of the inputs.
+const GAIN: f64 = 1.5;
 
 const LABELS: [u8; 6] = [0, 7, 4, 1, 8, 5];
 
@@ -272,7 +125,7 @@ fn ten_networks_have_the_loss_the_gradients_and_the_statistics_of_pytorch() {
         assert_eq!(names, golden.keys.iter().collect::<Vec<_>>(), "{}: state-dict names", golden.name);
         for kernels in KERNELS {
             let what = format!("{} ({kernels:?})", golden.name);
-            let mut network = started(&graph, kernels);
+            let mut network = started(&graph, kernels, GAIN);
             golden.evaluation.check(&network.evaluate(&images).unwrap(), 1e-4, 1e-6, &format!("{what}, evaluation"));
             let pass = network.forward(&images, TRAIN).unwrap();
             let loss = cross_entropy(&pass.output, &LABELS, 0.1).unwrap();
@@ -304,7 +157,7 @@ fn two_optimiser_steps_go_where_pytorchs_go() {
             [(config::Optimizer::Sgd, 0.05, 5e-4, &golden.sgd), (config::Optimizer::Adamw, 0.002, 0.02, &golden.adamw)]
         {
             let config = ProxyConfig { optimizer: kind, momentum: 0.9, weight_decay, clip: 1.0, ..ProxyConfig::default() };
-            let mut network = started(&graph, Kernels::Own);
+            let mut network = started(&graph, Kernels::Own, GAIN);
             let mut optimizer = Optimizer::new(&config, graph.tensors.len());
             for _ in 0..2 {
                 let pass = network.forward(&images, TRAIN).unwrap();
@@ -331,7 +184,7 @@ fn gradients_are_the_same_bits_for_any_number_of_threads() {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut network = started(&graph, Kernels::Own);
+                let mut network = started(&graph, Kernels::Own, GAIN);
                 let pass = network.forward(&images, TRAIN).unwrap();
                 let loss = cross_entropy(&pass.output, &labels, 0.0).unwrap();
                 let gradients = network.backward(pass, loss.gradient).unwrap();

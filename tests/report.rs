@@ -7,7 +7,8 @@ use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, R
 use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
 use eliteloop::table;
-use eliteloop::theory::{Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use eliteloop::theory::early::Correlation;
+use eliteloop::theory::{Estimate, Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -129,7 +130,19 @@ fn run(cycles: u64, asked: u64) -> ReportData {
             },
             Ancestor { name: "c2-1".into(), quality: Some(0.5), source: source(48, true) + HOSTILE, completion: format!("11+\n{HOSTILE}") },
         ],
+        early: vec![
+            Correlation { name: "synflow".into(), networks: 31, rank: Some(Estimate { value: -0.25, low: -0.5, high: 0.125 }) },
+            Correlation { name: "accuracy after epoch 1".into(), networks: 1, rank: None },
+        ],
         theory,
+    }
+}
+
+#[test]
+fn cheap_scores_stand_with_their_intervals() {
+    let html = render(&run(2, 20));
+    for cell in ["synflow", "\u{2212}0.25", "\u{2212}0.50", ">0.12<", ">31<", "accuracy after epoch 1"] {
+        assert!(html.contains(cell), "no {cell}");
     }
 }
 

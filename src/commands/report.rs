@@ -18,14 +18,6 @@ pub fn run(args: &Args) -> Result<()> {
     let data = if is_audit { audit::report::collect(&args.run)? } else { report::collect::collect(&args.run)? };
     let path = args.run.join("report.html");
     write_whole(&path, report::render(&data).as_bytes())?;
-    for found in if is_audit { Vec::new() } else { report::early::early(&args.run)? } {
-        if let Some(rank) = found.rank {
-            printer::note(format_args!(
-                "{} ranks {} networks with Spearman's {:.2} [{:.2}, {:.2}]",
-                found.name, found.networks, rank.value, rank.low, rank.high
-            ));
-        }
-    }
     if let Some(folder) = &args.data {
         table::write(&report::tables::tables(&data), folder)?;
     }

@@ -37,6 +37,15 @@ impl Optimizer {
         }
     }
 
+    /// Steps made, and what is kept of each tensor: with them and [`Optimizer::set_state`] a training can go on elsewhere.
+    pub fn state(&self) -> (i32, [&[Option<Tensor>]; 2]) {
+        (self.step, [&self.first, &self.second])
+    }
+
+    pub fn set_state(&mut self, step: i32, [first, second]: [Vec<Option<Tensor>>; 2]) {
+        (self.step, self.first, self.second) = (step, first, second);
+    }
+
     /// Moves the trained tensors; gives the norm of the gradients before clipping.
     pub fn step(&mut self, network: &mut Network, gradients: &[Option<Tensor>], lr: f64) -> Result<f64> {
         self.step += 1;

@@ -222,9 +222,10 @@ impl Store {
         })
     }
 
+    /// Stores a training, or how far it has got since.
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 t.network.to_string(),
                 t.seed_index,

@@ -28,6 +28,9 @@ pub fn render(data: &ReportData) -> String {
     if let Some(tuning) = tuning::section(data) {
         sections.push(Section::new("tuning", "Tuning on the elites", tuning));
     }
+    if let Some(scores) = early::section(data) {
+        sections.push(Section::new("scores", "Cheap scores against the quality", scores));
+    }
     sections.extend([
         Section::new("best", "Best network", network::best(data)),
         Section::new("lineage", "Lineage of the best network", network::lineage(data)),

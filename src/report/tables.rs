@@ -2,6 +2,7 @@
 
 use super::data::{Candidate, Cycle, ReportData};
 use crate::table::Table;
+use crate::theory::early::Correlation;
 use crate::theory::{Panel, Plot};
 
 /// Every table of a report; numbers at full precision, accuracies from 0 to 1.
@@ -18,6 +19,7 @@ pub fn tables(data: &ReportData) -> Vec<Table> {
             data.start.iter().map(|s| vec![s.name.clone(), or_empty(s.quality)]).collect(),
         ),
         table("lineage", "Lineage of the best network", vec!["name", "quality", "completion"], lineage(data)),
+        table("early", "What is known early", vec!["score", "networks", "Spearman", "low", "high"], data.early.iter().map(early).collect()),
         table("claims", "The six claims", vec!["claim", "title", "verdict", "sentence"], data.theory.iter().map(claim).collect()),
         table("numbers", "The numbers behind the verdicts", vec!["claim", "name", "value"], data.theory.iter().flat_map(numbers).collect()),
         table(
@@ -117,6 +119,11 @@ fn candidate(c: &Candidate) -> Vec<String> {
 
 fn lineage(data: &ReportData) -> Vec<Vec<String>> {
     data.lineage.iter().map(|a| vec![a.name.clone(), or_empty(a.quality), a.completion.clone()]).collect()
+}
+
+fn early(c: &Correlation) -> Vec<String> {
+    let ends = [c.rank.map(|r| r.value), c.rank.map(|r| r.low), c.rank.map(|r| r.high)].map(or_empty);
+    [vec![c.name.clone(), c.networks.to_string()], ends.to_vec()].concat()
 }
 
 fn claim(p: &Panel) -> Vec<String> {
