@@ -17,7 +17,7 @@ use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::printer;
 use serde_json::json;
 
-use super::bench_proxy;
+use super::{bench_formats, bench_proxy};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -57,6 +57,8 @@ pub struct Args {
     candidates: Option<usize>,
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    formats: bench_formats::Args,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -69,6 +71,8 @@ enum What {
     Score,
     /// Steps of the proxy training on ten small networks
     Proxy,
+    /// What an adapter writes of unseen parents at the first try: valid, new, tokens, seconds
+    Formats,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -80,6 +84,7 @@ pub fn run(args: &Args) -> Result<()> {
     pool.install(|| match args.what {
         What::Proxy if args.candidates.is_some() => bench_proxy::memory(args.candidates.unwrap_or_default(), args.batch, args.json),
         What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, args.json),
+        What::Formats => bench_formats::run(&args.formats, &args.model, args.dtype, args.json),
         _ => measure(args),
     })
 }
@@ -111,7 +116,7 @@ fn measure(args: &Args) -> Result<()> {
             })?;
             ("generate", seconds, (args.branches * args.completion) as f64)
         }
-        What::Proxy => unreachable!("measured by a file of its own"),
+        What::Proxy | What::Formats => unreachable!("measured by a file of its own"),
     };
     let row_rate = matches!(args.what, What::Tune).then_some(row_tokens / seconds);
     if args.json {

@@ -75,6 +75,15 @@ impl Llm {
         Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context, trie: OnceLock::new() })
     }
 
+    /// The model with its adapter, to generate with.
+    pub fn adapted(&self) -> Result<Decoder> {
+        self.decoder.with_adapter(&self.lora)
+    }
+
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
+    }
+
     /// The token ids that ask for a change of `parent`.
     pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
         let tokens = prompt::encode(&self.tokenizer, self.chat.as_ref(), format, parent)?;
@@ -116,7 +125,7 @@ impl Llm {
             on_progress(progress);
             if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
         };
-        match generate::generate_masked(&self.decoder.with_adapter(&self.lora)?, requests, masks, &sampling, &mut watch) {
+        match generate::generate_masked(&self.adapted()?, requests, masks, &sampling, &mut watch) {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
             samples => samples.map(Some),
         }
