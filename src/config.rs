@@ -167,6 +167,8 @@ pub struct ParentsConfig {
     pub per_cycle: usize,
     /// Elites (best first) that may become parents; the start networks always may.
     pub pool: usize,
+    /// The r-th best of the pool, from 0, is drawn with weight `(1 + r)^-power`.
+    pub power: f64,
     /// Of `policy = evolution`: how many of the youngest trained networks are alive, and how many of these a tournament draws.
     pub population: usize,
     pub tournament: usize,
@@ -174,7 +176,7 @@ pub struct ParentsConfig {
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12, population: 24, tournament: 6 }
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 1.0, population: 24, tournament: 6 }
     }
 }
 

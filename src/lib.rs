@@ -29,6 +29,7 @@ pub mod report;
 pub mod run;
 pub mod screen;
 pub mod seed;
+pub mod study;
 pub mod summary;
 pub mod theory;
 pub mod train;

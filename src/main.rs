@@ -58,6 +58,8 @@ enum Verb {
     Data(commands::data::Args),
     /// The cross-entropy method on NAS-Bench-201, every probability exact
     Audit(commands::audit::Args),
+    /// Many runs out of one file: models, arms, seeds; one report
+    Study(commands::study::Args),
     /// Measure this machine: tuning, generation, proxies
     Bench(commands::bench::Args),
     /// Trace one source from stdin under limits (child process of `trace` and `run`)
@@ -84,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Models(args) => commands::models::run(&args),
         Verb::Data(args) => commands::data::run(&args),
         Verb::Audit(args) => commands::audit::run(&args),
+        Verb::Study(args) => commands::study::run(&args),
         Verb::Bench(args) => commands::bench::run(&args),
         Verb::Sandbox(args) => commands::sandbox::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),

@@ -1,5 +1,5 @@
 //! `pi_t(a)`: which sources the policy is shown. The pool holds the start networks and the best elites so far; a cycle draws
-//! distinct parents from it, the r-th best with weight 1/(1+r), and shares its candidates out evenly among them.
+//! distinct parents from it, the r-th best with weight (1+r)^-power, and shares its candidates out evenly among them.
 
 use rand::Rng;
 
@@ -22,7 +22,7 @@ pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, ru
     let mut pool = [starts, &best].concat();
     rank(&mut pool);
 
-    let mut weights: Vec<f64> = (0..pool.len()).map(|r| 1.0 / (1.0 + r as f64)).collect();
+    let mut weights: Vec<f64> = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.power)).collect();
     let mut rng = seed::rng(run_seed, "parents", &[cycle]);
     let mut drawn = Vec::new();
     while drawn.len() < config.per_cycle.min(pool.len()) {

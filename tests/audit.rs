@@ -2,6 +2,7 @@
 
 mod models;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -278,18 +279,17 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 }
 
 #[test]
-fn deltas_on_the_best_cells_so_far_go_on_to_the_same_bytes() {
+fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["format=delta", "parents=4", "novelty=true", "audit_every=1", "warmup.steps=8"]);
+    overrides.extend(["format=delta", "novelty=true", "audit_every=1", "warmup.steps=8"]);
     let audit = killed_and_whole(&overrides);
     let mut best: Vec<(f64, Cell)> = Vec::new();
     for cycle in &audit.cycles {
         let parents: Vec<Cell> = cycle.samples.iter().filter_map(|s| s.parent).collect();
         assert_eq!(parents.len(), cycle.samples.len());
         if cycle.cycle > 1 {
-            let mut distinct = parents;
-            distinct.dedup();
-            assert_eq!(distinct, best.iter().take(4).map(|(_, cell)| *cell).collect::<Vec<_>>());
+            let rank = |parent: &Cell| best.iter().position(|(_, cell)| cell == parent).expect("it was queried before");
+            assert!(parents.iter().map(rank).is_sorted(), "samples of one parent share its prefill");
         }
         for sample in cycle.samples.iter().filter(|s| s.quality.is_some()) {
             let cell = sample.cell().unwrap();
@@ -301,6 +301,35 @@ fn deltas_on_the_best_cells_so_far_go_on_to_the_same_bytes() {
         let update = exact.update.unwrap();
         assert!(update.to_elites_after.unwrap() < update.to_elites_before.unwrap(), "{update:?}");
     }
+}
+
+#[test]
+fn random_deltas_are_the_control_of_deltas() {
+    let mut overrides = SMALL.to_vec();
+    overrides.extend(["policy=random", "format=delta", "novelty=true", "audit_every=1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let audit = run(&folder.path().join("audit"), &overrides);
+    for cycle in &audit.cycles {
+        for sample in &cycle.samples {
+            assert!(sample.parent.unwrap().neighbours().any(|cell| Some(cell) == sample.cell()));
+        }
+        let exact = cycle.exact.as_ref().unwrap();
+        assert!(exact.update.is_none() && exact.before == exact.after, "nothing is tuned");
+        // At most 24 children of each parent.
+        let parents: HashSet<Cell> = cycle.samples.iter().filter_map(|s| s.parent).collect();
+        assert!(exact.before.entropy > 0.0 && exact.before.entropy <= (24.0 * parents.len() as f64).ln() + 1e-9);
+    }
+}
+
+#[test]
+fn an_audit_can_stop_at_the_best_cell() {
+    let folder = tempfile::tempdir().unwrap();
+    let overrides = ["policy=evolution", "audit_every=0", "cycles=400", "seed=100"];
+    let whole = run(&folder.path().join("whole"), &overrides);
+    let stopped = run(&folder.path().join("stopped"), &[&overrides[..], &["stop_at_best=true"]].concat());
+    let until = whole.cycles.iter().position(|c| c.search.best_found_at.is_some()).expect("evolution finds it") + 1;
+    assert!(until < 400);
+    assert_eq!(stopped.cycles, whole.cycles[..until]);
 }
 
 #[test]

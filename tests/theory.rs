@@ -103,6 +103,17 @@ fn claim_1_holds_on_what_really_happened_and_fails_on_what_did_not() {
 
 /// An audit whose policy had collapsed onto one cell failed: its losses of 1e-5 nats differed by the rounding of f32.
 #[test]
+fn claim_1_held_out_change_covers() {
+    for cycles in [3, 10, 22] {
+        covers("held-out change", -1.0, |_, rng| {
+            let held_out = |rng: &mut ChaCha8Rng| Some((28.0, 27.0 + 2.0 * normal(rng)));
+            let tunings: Vec<_> = (0..cycles).map(|cycle| ce_update::Tuning { held_out: held_out(rng), ..tuning(cycle) }).collect();
+            ce_update::judge(&tunings).held_out_change
+        });
+    }
+}
+
+#[test]
 fn claim_1_is_not_failed_by_rounding_once_the_elites_are_certain() {
     let certain = |loss_before: f64, loss_after: f64| {
         let collapsed = ce_update::Tuning { logged: vec![-1.485e-5; 4], loss_before, loss_after, ..tuning(4) };
@@ -338,6 +349,7 @@ fn claim_4_closed_forms_and_estimates() {
     assert!(second.first_order < 1e-6, "{second:?}");
 
     covers("p", 0.02, |_, rng| token_errors::chain(&labels(40, 30, 0.02, 0.5, 0.0, rng)).map(|chain| chain.p));
+    covers("q", 0.5, |_, rng| token_errors::chain(&labels(40, 60, 0.1, 0.5, 0.0, rng)).map(|chain| chain.q));
     covers("ratio of shares", 1.5, |_, rng| token_errors::share_ratio(binomial(80, 0.75, rng), 80, binomial(80, 0.5, rng), 80));
 }
 
@@ -421,6 +433,21 @@ fn claim_5_verdicts() {
     assert_eq!((outcome.verdict, outcome.leaks), (Verdict::Fails, 1));
     let sets = [vec![1, 2, 3], vec![2, 3, 4], vec![9]].map(|shingles| diversity::Accepted { run: 0, shingles, parent: None });
     near(diversity::mean_pairwise(&sets), 0.5 / 3.0, 1e-12);
+}
+
+#[test]
+fn claim_5_gain_covers() {
+    covers("gain", 0.2, |_, rng| {
+        let mut arm = |share: f64| {
+            let cycle = |cycle, rng: &mut ChaCha8Rng| {
+                let valid = binomial(12, 0.8, rng);
+                diversity::CycleCounts { cycle, asked: 12, valid, unique: binomial(valid, share, rng), mean_nll: None }
+            };
+            diversity::Arm { cycles: (0..6).map(|c| cycle(c, rng)).collect(), accepted: vec![] }
+        };
+        let (on, off) = (arm(0.75), arm(0.5));
+        diversity::judge(&on, Some(&off), 0.9, &[], 128).gain
+    });
 }
 
 #[test]

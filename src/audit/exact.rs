@@ -8,10 +8,11 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::product::Product;
+use super::writer::Parents;
 use crate::error::{Error, Result};
 use crate::llm::cache::{Branches, Prefix};
 use crate::llm::decoder::Decoder;
-use crate::oracle::cell::{CELLS, Cell, EDGES, WORDS};
+use crate::oracle::cell::{CELLS, Cell, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::nasbench201::Table;
 use crate::theory::table::{entropy, expected, kl, realised, tail};
 
@@ -99,6 +100,18 @@ impl Distribution {
             }
         }
         Self::partial(p)
+    }
+
+    /// The same of deltas that are uniform on each parent; a parent's weight is its share of the samples.
+    pub fn of_uniform_deltas(parents: &Parents) -> Self {
+        let total: usize = parents.iter().map(|(_, share)| share).sum();
+        let mut p = vec![0.0; CELLS];
+        for (parent, share) in parents.iter().filter_map(|(parent, share)| Some(((*parent)?, *share))) {
+            for cell in parent.neighbours() {
+                p[cell.index()] += share as f64 / (total * NEIGHBOURS) as f64;
+            }
+        }
+        Self::complete(p)
     }
 
     /// A cell's share of these, which may hold it several times.

@@ -25,13 +25,13 @@ use exact::{Distribution, Measures, Update};
 use product::Product;
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
-use settings::{AuditConfig, Policy};
+use settings::{AuditConfig, Format, Policy};
 use writer::{Parents, Writer};
 
 use crate::error::{Error, Result};
 use crate::files::replace_folder;
 use crate::home;
-use crate::oracle::cell::CELLS;
+use crate::oracle::cell::{CELLS, NEIGHBOURS};
 use crate::oracle::{Cell, Table};
 use crate::seed;
 use crate::theory::statistics::quantile;
@@ -82,7 +82,7 @@ impl Audit {
             let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
             product.update(&trained, config.table_smoothing);
         }
-        let seconds = record::seconds(path)?.into_iter().take(cycles.len()).collect();
+        let seconds = record::seconds(path)?.into_iter().filter(|s| s.cycle <= cycles.len() as u64).collect();
         Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product, now: None, stop })
     }
 
@@ -95,6 +95,7 @@ impl Audit {
         stop: Arc<AtomicBool>,
         mut say: impl FnMut(String),
     ) -> Result<Self> {
+        let clock = Instant::now();
         if let Some(writer) = &mut writer {
             writer.warm_up(&config.warmup, config.format, config.seed, |step, loss| {
                 if step % 10 == 0 {
@@ -111,19 +112,16 @@ impl Audit {
             gamma_star: config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99)),
             adapter_sha256: writer.as_ref().map(Writer::adapter_hash).transpose()?,
         };
+        let (cycles, seconds) = (Vec::new(), vec![Seconds { tune: clock.elapsed().as_secs_f64(), ..Seconds::default() }]);
+        folder.put_cycles(&cycles, &seconds)?;
         folder.put_inputs(&inputs)?;
-        let (cycles, seconds) = (Vec::new(), Vec::new());
         Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product: Product::uniform(), now: None, stop })
     }
 
     /// Runs the cycles that are not closed yet; false where it was stopped before the last.
     pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
-        for cycle in self.cycles.len() as u64 + 1..=self.config.cycles {
-            let distinct = self.cycles.last().map_or(0, |c| c.search.distinct);
-            if self.config.budget.is_some_and(|budget| distinct >= budget) {
-                break;
-            }
-            if !self.cycle(cycle)? {
+        while !is_finished(&self.config, &self.cycles) {
+            if !self.cycle(self.cycles.len() as u64 + 1)? {
                 return Ok(false);
             }
             on_cycle(self.cycles.last().expect("it was closed a line ago"));
@@ -205,18 +203,23 @@ impl Audit {
         }
         let mut history: Vec<(Cell, f64)> =
             self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
+            let parent = of_sample.next().flatten();
             let (cell, log_p) = match self.config.policy {
                 Policy::TableCe => {
                     let cell = self.product.sample(&mut rng(i));
                     (cell, Some(self.product.probability(cell).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
-                _ => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                _ => match parent {
+                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
+                    None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                },
             };
             let quality = query(cell);
             history.extend(quality.map(|quality| (cell, quality)));
-            Sample { parent: None, text: cell.to_string(), log_p, log_q: log_p, quality }
+            Sample { parent, text: cell.to_string(), log_p, log_q: log_p, quality }
         };
         Ok((0..n).map(sample).collect())
     }
@@ -250,7 +253,10 @@ impl Audit {
         }
         Ok(match self.config.policy {
             Policy::TableCe => Some(self.product.distribution()),
-            Policy::Random => Some(Product::uniform().distribution()),
+            Policy::Random => Some(match self.config.format {
+                Format::Full => Product::uniform().distribution(),
+                Format::Delta => Distribution::of_uniform_deltas(parents),
+            }),
             _ => None,
         })
     }
@@ -264,6 +270,14 @@ impl Audit {
             .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
         Ok(Exact { before: Measures::of(before, &self.table, gamma_star), after: Measures::of(&after, &self.table, gamma_star), update })
     }
+}
+
+/// Whether no cycle is left: all are closed, or the budget is spent.
+pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
+    let search = cycles.last().map(|c| c.search).unwrap_or_default();
+    cycles.len() as u64 >= config.cycles
+        || config.stop_at_best && search.best_found_at.is_some()
+        || config.budget.is_some_and(|budget| search.distinct >= budget)
 }
 
 fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
@@ -38,18 +40,29 @@ fn archive<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<(Proposal, f64,
     cells
 }
 
-/// Whose deltas a cycle asks for; `earlier` are the cycles before it.
+/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parent_power`]. `earlier` are the cycles
+/// before it.
 pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
     let n = config.samples;
     if config.format == Format::Full {
         return vec![(None, n)];
     }
-    let best = archive(earlier.iter().flat_map(|c| &c.samples));
-    if best.is_empty() {
-        return (0..n as u64).map(|i| (Some(Cell::random(&mut seed::rng(config.seed, "parent", &[cycle, i]))), 1)).collect();
+    let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
+    let mut pool: Vec<Cell> = archive(earlier.iter().flat_map(|c| &c.samples)).into_iter().map(|(p, _, _)| p.cell).collect();
+    if config.novelty {
+        let queried: HashSet<Cell> = pool.iter().copied().collect();
+        pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let count = best.len().min(config.parents).min(n);
-    best[..count].iter().enumerate().map(|(i, (p, _, _))| (Some(p.cell), n / count + usize::from(i < n % count))).collect()
+    let weights = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.parent_power));
+    let Ok(ranks) = WeightedIndex::new(weights) else {
+        // There are none yet, or the whole space was queried.
+        return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
+    };
+    let mut shares = vec![0; pool.len()];
+    for i in 0..n {
+        shares[ranks.sample(&mut rng(i))] += 1;
+    }
+    pool.into_iter().map(Some).zip(shares).filter(|(_, share)| *share > 0).collect()
 }
 
 /// The elites of a cycle, best first; `earlier` are the cycles before it.
@@ -160,12 +173,23 @@ mod tests {
     }
 
     #[test]
-    fn parents_are_the_best_cells_so_far_with_equal_shares() {
-        let config = config(&["format=delta", "samples=8", "parents=3"]);
-        let random = parents(&[], &config, 1);
-        assert!(random.len() == 8 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
-        let samples = vec![sample(1, 70.0), sample(2, 90.0), sample(2, 90.0), sample(3, 80.0), sample(4, 60.0)];
-        let found = parents(&[Cycle { cycle: 1, samples, ..Cycle::default() }], &config, 2);
-        assert_eq!(found, [(Some(Cell::at(2)), 3), (Some(Cell::at(3)), 3), (Some(Cell::at(1)), 2)]);
+    fn parents_are_drawn_by_rank_and_those_without_a_new_neighbour_never() {
+        let config = |novelty: &str| config(&["format=delta", "samples=40000", "parent_power=2", novelty]);
+        let random = parents(&[], &config("novelty=true"), 1);
+        assert!(random.len() == 40_000 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
+        // The best cell with all its neighbours but one, which is the last of the ranks.
+        let best = Cell::at(7);
+        let mut samples = vec![sample(7, 95.0)];
+        samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 90.0 - i as f64)));
+        let cycle = |samples: &[Sample]| [Cycle { cycle: 1, samples: samples.to_vec(), ..Cycle::default() }];
+        let open = parents(&cycle(&samples), &config("novelty=true"), 2);
+        assert_eq!(open.iter().map(|(_, share)| share).sum::<usize>(), 40_000);
+        // Shares of 1, 1/4, 1/9 ... of 24 ranks.
+        let total: f64 = (1..=24).map(|r| 1.0 / f64::from(r * r)).sum();
+        assert_eq!(open[0].0, Some(best));
+        assert!((open[0].1 as f64 / 4e4 - 1.0 / total).abs() < 0.01 && (open[1].1 as f64 / 4e4 - 0.25 / total).abs() < 0.01, "{open:?}");
+        samples.push(sample(best.neighbours().next().unwrap().index(), 10.0));
+        assert_ne!(parents(&cycle(&samples), &config("novelty=true"), 2)[0].0, Some(best), "all its neighbours were queried");
+        assert_eq!(parents(&cycle(&samples), &config("novelty=false"), 2)[0].0, Some(best));
     }
 }

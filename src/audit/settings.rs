@@ -22,15 +22,17 @@ pub struct AuditConfig {
     /// Sampling, scoring and tuning over the words of the format only; without it the LLM may write anything. What is no cell has
     /// no quality.
     pub mask: bool,
-    /// What the LLM writes: whole cells, or deltas on parents.
+    /// What is written: whole cells, or deltas on parents.
     pub format: Format,
-    /// Parents of a cycle in the delta format: the best cells queried so far, each with as many samples; before there are any, a
-    /// random one a sample.
-    pub parents: usize,
+    /// Whose deltas a sample asks for: the r-th best cell queried so far, from 0, with weight `(1 + r)^-parent_power`. With the
+    /// novelty filter only cells with a neighbour that was not queried; before any were, random cells.
+    pub parent_power: f64,
     /// Whether a cell is refused that was queried before: it has then no quality and is no elite.
     pub novelty: bool,
     /// No cycle begins once so many distinct cells were queried.
     pub budget: Option<usize>,
+    /// No cycle begins once the best cell was queried, where only the cells until then are wanted. No policy knows of it.
+    pub stop_at_best: bool,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
     /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
@@ -55,9 +57,10 @@ impl Default for AuditConfig {
             dataset: "cifar10".into(),
             mask: true,
             format: Format::Full,
-            parents: 10,
+            parent_power: 2.0,
             novelty: false,
             budget: None,
+            stop_at_best: false,
             audit_every: 1,
             gamma_star: None,
             table_smoothing: 0.5,
@@ -98,6 +101,7 @@ pub enum Policy {
     Frozen,
     /// The cross-entropy method with an independent table for each edge.
     TableCe,
+    /// Uniform cells, or uniform deltas on the same parents as the LLM's.
     Random,
     /// Regularised evolution (Real et al. 2019): population 50, the best of 10 is mutated, the oldest dies.
     Evolution,
@@ -117,6 +121,11 @@ impl Policy {
     /// Whether it is made of a language model.
     pub fn is_llm(self) -> bool {
         matches!(self, Self::Llm | Self::Frozen)
+    }
+
+    /// Whether it can propose deltas on parents.
+    pub fn writes_deltas(self) -> bool {
+        matches!(self, Self::Llm | Self::Frozen | Self::Random)
     }
 
     /// Whether elites change it.
@@ -246,11 +255,14 @@ impl AuditConfig {
         if [self.tune.smoothing, self.table_smoothing].iter().any(|&alpha| !(alpha > 0.0 && alpha <= 1.0)) {
             return wrong("tune.smoothing, table_smoothing", "above 0 and at most 1");
         }
-        if self.parents == 0 || self.budget == Some(0) {
-            return wrong("parents, budget", "at least 1");
+        if !(self.parent_power >= 0.0 && self.parent_power.is_finite()) {
+            return wrong("parent_power", "a number from 0 up");
         }
-        if self.format == Format::Delta && !self.policy.is_llm() {
-            return wrong("format", "only the policies llm and frozen write deltas");
+        if self.budget == Some(0) {
+            return wrong("budget", "at least 1");
+        }
+        if self.format == Format::Delta && !self.policy.writes_deltas() {
+            return wrong("format", "only the policies llm, frozen and random write deltas");
         }
         if self.warmup.steps > 0 && self.warmup.batch == 0 {
             return wrong("warmup.batch", "at least 1");

@@ -14,6 +14,7 @@ pub mod report;
 pub mod resume;
 pub mod run;
 pub mod sandbox;
+pub mod study;
 pub mod trace;
 pub mod verify;
 pub mod warmup;

@@ -50,7 +50,8 @@ fn shown(c: &Comparison, ids: &[&str]) -> String {
 }
 
 pub fn html(t: &Table) -> String {
-    format!("<h3>{}</h3>\n{}", escape(&t.title), table(&t.title, &t.head, &t.rows))
+    let note = if t.note.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&t.note)) };
+    format!("<h3>{}</h3>\n{note}{}", escape(&t.title), table(&t.title, &t.head, &t.rows))
 }
 
 /// Mean and best of each arm, with intervals.

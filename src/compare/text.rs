@@ -12,6 +12,8 @@ pub struct Table {
     /// Of the file it is written to.
     pub id: &'static str,
     pub title: String,
+    /// Under the title; empty where there is none.
+    pub note: String,
     pub head: Vec<&'static str>,
     pub rows: Vec<Vec<String>>,
 }
@@ -49,6 +51,7 @@ fn arms(c: &Comparison) -> Table {
     Table {
         id: "arms",
         title: format!("Arms (best of the first {} trained candidates of each run; intervals over the runs)", c.budget),
+        note: String::new(),
         head: vec!["arm", "runs", "valid", "mean quality", "best quality"],
         rows: rows.collect(),
     }
@@ -67,6 +70,7 @@ fn contests(c: &Comparison) -> Table {
     Table {
         id: "differences",
         title: "Differences, paired by seed".into(),
+        note: String::new(),
         head: vec!["arms", "seeds", "mean quality", "best quality"],
         rows: rows.collect(),
     }
@@ -89,6 +93,7 @@ fn runs(c: &Comparison) -> Table {
     Table {
         id: "runs",
         title: "Runs".into(),
+        note: String::new(),
         head: vec!["run", "arm", "seed", "cycles", "trained", "mean", "best", "best at the budget", "best start"],
         rows: rows.collect(),
     }
@@ -108,6 +113,7 @@ fn funnel(c: &Comparison) -> Table {
     Table {
         id: "funnel",
         title: "Funnel (first tries, all runs of an arm together)".into(),
+        note: String::new(),
         head: vec!["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"],
         rows: rows.collect(),
     }
@@ -132,6 +138,7 @@ fn cost(c: &Comparison) -> Table {
     Table {
         id: "cost",
         title: "Cost of a run".into(),
+        note: String::new(),
         head: vec![
             "arm",
             "propose (s)",
@@ -154,7 +161,8 @@ pub fn text(c: &Comparison) -> String {
         if table.rows.is_empty() {
             continue;
         }
-        let _ = write!(out, "\n\n{}\n{}", table.title, columns(&table));
+        out += "\n";
+        out += &section(&table);
     }
     for panel in &c.panels {
         let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.verdict, panel.sentence);
@@ -172,6 +180,24 @@ pub fn columns(table: &Table) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A table for a terminal, with its title.
+pub fn section(table: &Table) -> String {
+    let note = if table.note.is_empty() { String::new() } else { format!("{}\n", table.note) };
+    format!("\n{}\n{note}{}", table.title, columns(table))
+}
+
+/// The table in Markdown, with its title.
+pub fn markdown(table: &Table) -> String {
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells: Vec<String> = cells.map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+        format!("| {} |\n", cells.join(" | "))
+    };
+    let rule = format!("|{}\n", "---|".repeat(table.head.len()));
+    let rows = table.rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+    let note = if table.note.is_empty() { String::new() } else { format!("{}\n\n", table.note) };
+    format!("\n## {}\n\n{note}{}{rule}{}", table.title, line(&mut table.head.iter().copied()), rows.collect::<String>())
 }
 
 /// Rows as CSV (RFC 4180).

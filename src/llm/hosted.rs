@@ -235,7 +235,7 @@ fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
 }
 
 /// The folder of the adapter a run starts from; None for a fresh one.
-fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
+pub fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
     let folder = match config.adapter.as_str() {
         "none" => return Ok(None),
         "warmup" => home::models().join(format!("warmup-{}", config.model)),

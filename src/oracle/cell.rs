@@ -19,6 +19,9 @@ pub const WORDS: [&str; 5] = ["none", "skip", "one", "three", "pool"];
 /// How many cells there are: 5^6.
 pub const CELLS: usize = WORDS.len().pow(EDGES as u32);
 
+/// How many cells differ from a given one in one edge.
+pub const NEIGHBOURS: usize = EDGES * (WORDS.len() - 1);
+
 /// The operation of each edge, as an index into [`WORDS`]. Stored as its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -75,7 +78,13 @@ impl Cell {
         self
     }
 
-    /// A uniform cell among those that differ in one edge.
+    /// The cells that differ in one edge.
+    pub fn neighbours(self) -> impl Iterator<Item = Self> {
+        let others = move |edge: usize| (0..WORDS.len()).filter(move |&o| o != usize::from(self.0[edge]));
+        (0..EDGES).flat_map(move |edge| others(edge).map(move |operation| self.with(edge, operation)))
+    }
+
+    /// A uniform one of [`Cell::neighbours`].
     #[must_use]
     pub fn mutated(self, rng: &mut impl Rng) -> Self {
         let edge = rng.random_range(0..EDGES);

@@ -32,8 +32,10 @@ impl Store {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let store = Self { db, path: path.into() };
         store.prepare_writer()?;
-        store.db.execute_batch(&format!("BEGIN;\n{SCHEMA}\nCOMMIT;"))?;
-        store.set_meta("format", FORMAT)?;
+        store.transaction(|s| {
+            s.db.execute_batch(SCHEMA)?;
+            s.set_meta("format", FORMAT)
+        })?;
         Ok(store)
     }
 

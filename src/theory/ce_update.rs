@@ -5,7 +5,7 @@
 //! be elites and nothing else, and the loss on them must fall. Whether the update generalises is read off elites that
 //! were kept out of it.
 
-use super::statistics::bootstrap;
+use super::statistics::few_interval;
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 
 /// Cached decoding against teacher forcing in f32.
@@ -68,7 +68,7 @@ pub fn judge(cycles: &[Tuning]) -> Outcome {
         .map(|t| t.cycle)
         .collect();
     let changes: Vec<f64> = cycles.iter().filter_map(|t| t.held_out.map(|(before, after)| after - before)).collect();
-    let held_out_change = bootstrap(changes.len(), 1, |units| units.iter().map(|&unit| changes[unit]).sum::<f64>() / units.len() as f64);
+    let held_out_change = few_interval(&changes, 1);
 
     let worst = differences
         .iter()

@@ -86,14 +86,24 @@ pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
         "cifar10" => cifar10::load(&dir.join(name), part),
         "fashion-mnist" | "mnist" => idx::load(name, &dir.join(name), part),
         "synthetic" => Ok(synthetic::generate(part)),
-        _ => Err(Error::input(format!("there is no data set '{name}'")).hint(format!("data sets: {}", NAMES.join(", ")))),
+        _ => Err(unknown(name)),
     }
 }
 
 /// Whether the files of a set are there (not whether they are right: that is [`verify`]).
 #[must_use]
 pub fn is_present(name: &str, dir: &Path) -> bool {
-    files(name).iter().all(|file| file.candidates().any(|path| dir.join(name).join(path).is_file()))
+    check_present(name, dir).is_ok()
+}
+
+/// # Errors
+/// The name is unknown, or a file is missing.
+pub fn check_present(name: &str, dir: &Path) -> Result<()> {
+    if !NAMES.contains(&name) {
+        return Err(unknown(name));
+    }
+    let absent = files(name).into_iter().find(|file| !file.candidates().any(|path| dir.join(name).join(path).is_file()));
+    absent.map_or(Ok(()), |file| Err(missing(name, &dir.join(name).join(file.0))))
 }
 
 /// Checks every file of a set: the SHA-256 where one is known, else that both parts can be read whole.
@@ -135,6 +145,10 @@ fn files(name: &str) -> Vec<File> {
         "fashion-mnist" | "mnist" => idx::FILES.iter().flatten().map(|file| File((*file).into(), true)).collect(),
         _ => Vec::new(),
     }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::input(format!("there is no data set '{name}'")).hint(format!("data sets: {}", NAMES.join(", ")))
 }
 
 fn missing(name: &str, file: &Path) -> Error {
