@@ -97,6 +97,9 @@ pub struct LlmConfig {
     /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
     /// twice instead of keeping them: much less memory, more time.
     pub dtype: Dtype,
+    /// What the LLM may take by the estimate: tuning's passes are made as long as that allows, and a model that does not fit is
+    /// refused before it is loaded.
+    pub memory_mib: u64,
 }
 
 /// The type the frozen weights are kept in. Everything is computed in f32.
@@ -111,7 +114,7 @@ pub enum Dtype {
 
 impl Default for LlmConfig {
     fn default() -> Self {
-        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536, dtype: Dtype::F32 }
+        Self { model: "smollm2-135m-instruct".into(), adapter: "warmup".into(), max_context: 1536, dtype: Dtype::F32, memory_mib: 6144 }
     }
 }
 

@@ -8,8 +8,10 @@ use eliteloop::error::{Error, Result};
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::catalogue;
+use eliteloop::llm::config::DecoderConfig;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::lora::Lora;
+use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
 use eliteloop::llm::score::log_p;
@@ -17,7 +19,7 @@ use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::printer;
 use serde_json::json;
 
-use super::bench_proxy;
+use super::{bench_formats, bench_proxy};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -44,6 +46,12 @@ pub struct Args {
     /// Give each completion a prompt of its own, as plain rows have
     #[arg(long)]
     rows: bool,
+    /// Different prompts, which the completions share evenly
+    #[arg(long, default_value_t = 1, conflicts_with = "rows")]
+    prompts: usize,
+    /// What tuning may take by the estimate; its passes are made as long as that allows
+    #[arg(long, value_name = "MIB", default_value_t = 6144)]
+    memory: u64,
     #[arg(long, default_value_t = 3)]
     repeats: usize,
     /// Images of a proxy step
@@ -57,6 +65,8 @@ pub struct Args {
     candidates: Option<usize>,
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    formats: bench_formats::Args,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -69,17 +79,20 @@ enum What {
     Score,
     /// Steps of the proxy training on ten small networks
     Proxy,
+    /// What an adapter writes of unseen parents at the first try: valid, new, tokens, seconds
+    Formats,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 {
-        return Err(Error::input("--prompt, --completion, --branches, --repeats and --batch are at least 1"));
+    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 || args.prompts == 0 {
+        return Err(Error::input("--prompt, --prompts, --completion, --branches, --repeats and --batch are at least 1"));
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.threads).build();
     let pool = pool.map_err(|e| Error::machine("no threads").caused_by(e))?;
     pool.install(|| match args.what {
         What::Proxy if args.candidates.is_some() => bench_proxy::memory(args.candidates.unwrap_or_default(), args.batch, args.json),
         What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, args.json),
+        What::Formats => bench_formats::run(&args.formats, &args.model, args.dtype, args.json),
         _ => measure(args),
     })
 }
@@ -87,18 +100,23 @@ pub fn run(args: &Args) -> Result<()> {
 fn measure(args: &Args) -> Result<()> {
     let file = ModelFile::open(&catalogue::find(&args.model)?)?;
     let decoder = Decoder::open(&file, args.dtype)?;
+    let pass = longest_pass(&file, &LoraConfig::default(), args.dtype, args.prompt + args.completion, args.memory)?;
     let examples = examples(args, decoder.config().vocab as u32);
     // What plain rows would have processed: the prompt once for each completion.
     let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
-    let (what, seconds, tokens) = match args.what {
+    let predicted = (args.branches * args.completion) as f64;
+    let [layers, logits] = operations(decoder.config());
+    let (what, seconds, tokens, operations) = match args.what {
         What::Tune => {
-            let (seconds, tokens) = time_tune(&decoder, &examples, args.repeats)?;
-            ("tune", seconds, tokens)
+            let (seconds, tokens) = time_tune(&decoder, &examples, pass, args.repeats)?;
+            ("tune", seconds, tokens, 2.0 * (layers * tokens + logits * predicted))
         }
         What::Score => {
             let budget = examples.iter().map(|e| e.prompt.len() + e.completion.len()).sum();
             let seconds = median(args.repeats, || log_p(&decoder, None, &examples, budget).map(drop))?;
-            ("score", seconds, row_tokens)
+            let prompts = if args.rows { args.branches } else { args.prompts };
+            let tokens = (prompts * args.prompt) as f64 + predicted;
+            ("score", seconds, row_tokens, layers * tokens + logits * predicted)
         }
         What::Generate => {
             let prefix = decoder.prefill(&examples[0].prompt, None)?;
@@ -109,23 +127,37 @@ fn measure(args: &Args) -> Result<()> {
                 }
                 Ok(())
             })?;
-            ("generate", seconds, (args.branches * args.completion) as f64)
+            ("generate", seconds, predicted, (layers + logits) * predicted)
         }
-        What::Proxy => unreachable!("measured by a file of its own"),
+        What::Proxy | What::Formats => unreachable!("measured by a file of its own"),
     };
+    let estimate = matches!(args.what, What::Tune).then(|| {
+        let memory = Memory::of(&file, &LoraConfig::default(), args.dtype, args.prompt + args.completion, pass);
+        memory.peak_of_tuning() as f64 / f64::from(1 << 20)
+    });
     let row_rate = matches!(args.what, What::Tune).then_some(row_tokens / seconds);
     if args.json {
         let (prompt, completion, branches, threads) = (args.prompt, args.completion, args.branches, args.threads);
         printer::data(json!({
             "what": what, "model": args.model, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
-            "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
-            "peak_mib": eliteloop::progress::peak_memory_mib(),
+            "shared": !args.rows, "prompts": args.prompts, "dtype": args.dtype, "pass": pass, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+            "peak_mib": eliteloop::progress::peak_memory_mib(), "estimated_mib": estimate,
+            "gflops": operations / seconds / 1e9,
         }));
     } else {
         let rows = row_rate.map(|r| format!("; {r:.0} tokens/s of plain rows")).unwrap_or_default();
-        printer::data(format_args!("{what}: {:.0} tokens/s ({seconds:.3} s{rows})", tokens / seconds));
+        let rate = operations / seconds / 1e9;
+        printer::data(format_args!("{what}: {:.0} tokens/s ({seconds:.3} s{rows}), {rate:.0} GFLOP/s", tokens / seconds));
     }
     Ok(())
+}
+
+/// Operations of the frozen products in one forward pass, of a token through the layers and of a token's logits. A backward pass costs as
+/// many again, since frozen weights get no gradient. Attention and adapter are not counted.
+fn operations(model: &DecoderConfig) -> [f64; 2] {
+    let (query, kv) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
+    let layers = 2 * model.layers * model.width * (2 * query + 2 * kv + 3 * model.ffn);
+    [layers as f64, (2 * model.width * model.vocab) as f64]
 }
 
 /// Completions that share a prompt, or each with its own; the tokens mean nothing.
@@ -133,18 +165,18 @@ fn examples(args: &Args, vocab: u32) -> Vec<Example> {
     let tokens = |n: usize, stream: usize| (0..n).map(|i| (i as u32 * 7919 + stream as u32 * 104_729 + 1000) % vocab).collect::<Vec<_>>();
     let each = |i: usize| Example {
         id: i.to_string(),
-        prompt: tokens(args.prompt, if args.rows { i + 1 } else { 0 }),
+        prompt: tokens(args.prompt, if args.rows { i + 1 } else { i * args.prompts / args.branches }),
         completion: tokens(args.completion, 100 + i),
     };
     (0..args.branches).map(each).collect()
 }
 
 /// Median seconds of a step after the first, and its tokens.
-fn time_tune(decoder: &Decoder, examples: &[Example], repeats: usize) -> Result<(f64, f64)> {
+fn time_tune(decoder: &Decoder, examples: &[Example], pass: usize, repeats: usize) -> Result<(f64, f64)> {
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 0)?;
     let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
     let config = TuneConfig { epochs: repeats + 1, ..TuneConfig::default() };
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 1024, seed: 0, abort: &AtomicBool::new(false) };
+    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: pass, seed: 0, abort: &AtomicBool::new(false) };
     let (mut last, mut seconds) = (None, Vec::new());
     let log = tune(decoder, &mut lora, &mut optimiser, examples, &plan, |_, _, _| {
         if let Some(last) = last.replace(Instant::now()) {

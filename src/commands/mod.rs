@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod audit;
 pub mod bench;
+mod bench_formats;
 mod bench_proxy;
 pub mod compare;
 pub mod data;
