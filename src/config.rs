@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::Place;
 use crate::error::{AtPath, Error, Result};
+use crate::halving::Halving;
 
 /// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,6 +98,9 @@ pub struct LlmConfig {
     /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
     /// twice instead of keeping them: much less memory, more time.
     pub dtype: Dtype,
+    /// What the LLM may take by the estimate: tuning's passes are made as long as that allows, and a model that does not fit is
+    /// refused before it is loaded. Of the processor's memory, where it computes there.
+    pub memory_mib: u64,
     /// Where it computes: `cpu`, `cuda:N`, `metal:N`, or `auto`. `--device` sets this and `proxy.device`.
     pub device: Place,
     /// How a card keeps the frozen weights, in place of `dtype`; adapter and optimiser are f32 always. Products of bf16 weights are
@@ -131,6 +135,7 @@ impl Default for LlmConfig {
             adapter: "warmup".into(),
             max_context: 1536,
             dtype: Dtype::F32,
+            memory_mib: 6144,
             device: Place::Cpu,
             card_dtype: CardDtype::Bf16,
             card_memory_mib: 0,
@@ -200,7 +205,7 @@ pub struct ParentsConfig {
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 1.0, population: 24, tournament: 6 }
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
     }
 }
 
@@ -248,7 +253,7 @@ impl Default for NoveltyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyConfig {
-    /// `cifar10`, `fashion-mnist`, `mnist` or `synthetic`.
+    /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
     /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
     pub train_images: usize,
@@ -256,6 +261,9 @@ pub struct ProxyConfig {
     pub epochs: usize,
     pub batch: usize,
     pub optimizer: Optimizer,
+    /// Multi-fidelity: `"off"`, or `{ epochs = 1, eta = 3 }`: only the best 1/eta of a cycle's candidates go on after so many epochs, and
+    /// so on; the others keep the accuracy they have then. See [`crate::halving`].
+    pub halving: Halving,
     /// Peak learning rate; one warm-up epoch at most, then a cosine to zero.
     pub lr: f64,
     /// Of SGD (Nesterov off).
@@ -291,6 +299,7 @@ impl Default for ProxyConfig {
             train_images: 4000,
             valid_images: 2000,
             epochs: 2,
+            halving: Halving::Off,
             batch: 64,
             optimizer: Optimizer::Sgd,
             lr: 0.05,
@@ -393,7 +402,7 @@ impl Default for TuneConfig {
             data: TuneData::Elites,
             gate: Gate::Off,
             objective: Objective::Sum,
-            lr: 3e-4,
+            lr: 1e-4,
             epochs: 4,
             stop_below: 0.0,
             warmup_steps: 2,
@@ -529,6 +538,11 @@ impl RunConfig {
             || self.proxy.seeds == 0
         {
             return wrong("proxy", "train_images, valid_images, epochs, batch and seeds are at least 1");
+        }
+        if let Halving::On(rungs) = self.proxy.halving
+            && (rungs.epochs == 0 || rungs.epochs >= self.proxy.epochs || rungs.eta < 2)
+        {
+            return wrong("proxy.halving", "epochs from 1 to below proxy.epochs, eta at least 2");
         }
         if self.lora.rank == 0 || self.lora.targets.is_empty() {
             return wrong("lora", "a rank of at least 1 and at least one target");

@@ -10,8 +10,7 @@ use crate::error::{Error, Result};
 use crate::home;
 use crate::llm::catalogue;
 use crate::llm::generate::BATCH_ON_CARD;
-use crate::llm::hosted::PASS_TOKENS;
-use crate::llm::memory::Memory;
+use crate::llm::memory::{Memory, PASS_TOKENS, longest_pass};
 use crate::llm::model_file::ModelFile;
 use crate::proxy::dataset;
 
@@ -102,11 +101,15 @@ impl Findings {
 /// Only where the machine does not answer; what is missing is a finding.
 pub fn examine(config: &RunConfig, quick: bool) -> Result<Findings> {
     let device = device(config.llm.device);
-    let model = model(config, quick);
-    let needs = match &model.path {
-        Some(path) => ModelFile::open(path).ok().map(|file| needs(config, &file, device.place)).transpose()?,
-        None => None,
-    };
+    let mut model = model(config, quick);
+    let file = model.path.as_ref().and_then(|path| ModelFile::open(path).ok());
+    let needs = file.map(|file| {
+        let (needs, refusal) = needs(config, &file, device.place);
+        if let (Some(error), None) = (refusal, &model.trouble) {
+            (model.trouble, model.hint) = (Some(error.to_string()), error.hint_text().map(String::from));
+        }
+        needs
+    });
     let data = data(config, quick);
     let mut folders = vec![PathBuf::from("."), home::models(), home::data(), std::env::temp_dir()];
     folders.retain(|folder| folder.is_dir());
@@ -161,14 +164,22 @@ fn data(config: &RunConfig, quick: bool) -> Found {
     Found { name, hashed: !quick && trouble.is_none(), path, trouble, hint }
 }
 
-fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> Result<Needs> {
+/// And why the settings would refuse the model.
+fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> (Needs, Option<Error>) {
     let model = file.config();
     let context = config.llm.max_context.min(model.context);
-    let pass = PASS_TOKENS.max(context);
+    let (pass, refusal) = if place.is_card() {
+        (PASS_TOKENS.max(context), None)
+    } else {
+        match longest_pass(file, &config.lora, config.llm.dtype, context, config.llm.memory_mib) {
+            Ok(pass) => (pass, None),
+            // Shown with the shortest passes there are.
+            Err(error) => (context, Some(error)),
+        }
+    };
     let on_card = |recompute| Memory::on_card(model, &config.lora, config.llm.card_dtype, context, pass, BATCH_ON_CARD, recompute);
-    let llm =
-        if place.is_card() { on_card(false) } else { Memory::of(model, &config.lora, config.llm.dtype, file.bytes()?, context, pass) };
-    Ok(Needs {
+    let llm = if place.is_card() { on_card(false) } else { Memory::of(file, &config.lora, config.llm.dtype, context, pass) };
+    let needs = Needs {
         place,
         peak: llm.peak(),
         peak_recomputing: place.is_card().then(|| on_card(true).peak()),
@@ -177,7 +188,8 @@ fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> Result<Needs> {
         // The adapter's parameters as f32.
         checkpoint: Memory::on_card(model, &config.lora, CardDtype::F32, context, pass, 1, true).adapter,
         llm,
-    })
+    };
+    (needs, refusal)
 }
 
 fn processor() -> Processor {

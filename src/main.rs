@@ -60,6 +60,8 @@ enum Verb {
     Audit(commands::audit::Args),
     /// What this machine has, and what a run will need
     Doctor(commands::doctor::Args),
+    /// Many runs out of one file: models, arms, seeds; one report
+    Study(commands::study::Args),
     /// Measure this machine: tuning, generation, proxies
     Bench(commands::bench::Args),
     /// Trace one source from stdin under limits (child process of `trace` and `run`)
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Data(args) => commands::data::run(&args),
         Verb::Audit(args) => commands::audit::run(&args),
         Verb::Doctor(args) => commands::doctor::run(&args),
+        Verb::Study(args) => commands::study::run(&args),
         Verb::Bench(args) => commands::bench::run(&args),
         Verb::Sandbox(args) => commands::sandbox::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),

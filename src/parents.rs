@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn only_the_best_elites_are_in_the_pool_and_the_best_is_drawn_most() {
         let elites: Vec<_> = (0..10).map(|i| elite(i, i as f64)).chain([elite(9, 9.0)]).collect();
-        let config = ParentsConfig { per_cycle: 1, pool: 2, ..ParentsConfig::default() };
+        let config = ParentsConfig { per_cycle: 1, pool: 2, power: 1.0, ..ParentsConfig::default() };
         let mut count = std::collections::BTreeMap::new();
         for cycle in 0..3000 {
             for parent in draw(&[start("a", 0.0)], &elites, &config, 5, cycle) {

@@ -30,6 +30,11 @@ impl Phase {
         Self { cycle, name, bar, began: Instant::now() }
     }
 
+    /// As many steps more than were known of when it began.
+    pub fn more(&self, steps: u64) {
+        self.bar.inc_length(steps);
+    }
+
     pub fn step(&self) {
         self.bar.inc(1);
     }

@@ -168,7 +168,7 @@ fn refusal(verdict: &Verdict) -> (String, String) {
 }
 
 /// What the network would take beyond its budget.
-fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<String> {
+pub fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<String> {
     // Every activation has a gradient of its size in the backward pass.
     let memory_mib = 2 * cost.activation_bytes * batch as u64 / (1 << 20);
     let over = |what: &str, found: u64, most: u64| (found > most).then(|| format!("{found} {what}, at most {most}"));

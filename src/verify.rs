@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::config::{CardDtype, RunConfig, TuneData};
 use crate::elite::{self, example_hash};
 use crate::error::Result;
+use crate::halving::Halving;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
@@ -43,6 +44,7 @@ pub fn verify(run: &Path) -> Result<Vec<Check>> {
         data_split(&store, &split.hash())?,
         screened(&store, &config, &split.format, &candidates)?,
         training_seeds(&store, &config)?,
+        training_lengths(&store, &config, last)?,
         selection(&store, &config, &cycles, &elites)?,
         manifest(&store, &config, &candidates, &cycles, &elites)?,
         identity(&cycles, tolerance(&config)),
@@ -111,6 +113,27 @@ fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
         odd.map(|t| format!("{} was trained with another seed", t.network)),
         format!("{} trainings", trainings.len()),
     ))
+}
+
+/// Every training went through the epochs that the settings give it, by halving or all of them, and its accuracy is that of the last.
+fn training_lengths(store: &Store, config: &RunConfig, last: u64) -> Result<Check> {
+    let (mut wrong, mut epochs, mut dropped) = (None, 0, 0);
+    let trainings = store.trainings()?;
+    for cycle in 0..=last {
+        let targets = train::targets(store, config, cycle)?;
+        dropped += targets.values().filter(|&&target| target < config.proxy.epochs).count();
+        for training in &trainings {
+            let Some(&target) = targets.get(&training.network) else { continue };
+            let curve = training.epochs()?;
+            epochs += curve.len();
+            let ended = curve.last().map(|epoch| epoch.valid_accuracy);
+            if training.failure.is_none() && (curve.len() != target || training.accuracy != ended) {
+                wrong = wrong.or(Some(format!("{}: {} epochs where {target} are due, or another accuracy", training.network, curve.len())));
+            }
+        }
+    }
+    let halved = if config.proxy.halving == Halving::Off { String::new() } else { format!(", {dropped} networks dropped by halving") };
+    Ok(check("training lengths", wrong, format!("{epochs} epochs of {} trainings{halved}", trainings.len())))
 }
 
 fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {

@@ -1,5 +1,6 @@
 //! The goldens once more on the first card, and a run of two cycles there. Without a card, or without the feature, one line says so.
 
+mod goldens;
 mod llm_goldens;
 mod models;
 mod proxy_goldens;
@@ -136,9 +137,9 @@ fn run(out: &Path) -> String {
     ];
     let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
     command.args(["run", "--device", "cuda:0", "--out"]).arg(out);
-    settings.iter().for_each(|setting| {
+    for setting in settings {
         command.args(["--set", setting]);
-    });
+    }
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let store = Store::read(&folder::store_path(out)).unwrap();

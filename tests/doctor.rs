@@ -31,7 +31,8 @@ fn the_machine_the_model_the_data_and_the_needs_are_told() {
     let needs = &found["needs"];
     let of = |key: &str| needs["llm"][key].as_u64().unwrap();
     assert!(of("weights") > 500 << 20 && of("generation") > 0 && of("tuning") > 0);
-    assert_eq!(needs["peak"].as_u64().unwrap(), of("weights") + of("adapter") + of("generation").max(of("tuning")));
+    let turns = of("generation").max(of("tuning")).max(of("loading"));
+    assert_eq!(needs["peak"].as_u64().unwrap(), (96 << 20) + of("weights") + of("adapter") + turns);
 
     let text = output(&["doctor", "--device", "cpu", "--set", "proxy.dataset=synthetic", "--quick"]);
     let text = String::from_utf8(text.stdout).unwrap();
@@ -51,6 +52,16 @@ fn what_is_missing_is_told_with_what_to_do_and_fails() {
         let part = if variable == "ELITELOOP_MODELS" { "model" } else { "data" };
         assert!(found[part]["hint"].as_str().unwrap().contains(word), "{found}");
     }
+}
+
+#[test]
+fn a_model_that_the_settings_refuse_is_told() {
+    let told =
+        output(&["doctor", "--device", "cpu", "--quick", "--set", "proxy.dataset=synthetic", "--set", "llm.memory_mib=100", "--json"]);
+    assert_eq!(told.status.code(), Some(2), "{}", stderr(&told));
+    assert!(stderr(&told).contains("llm.memory_mib allows 100"), "{}", stderr(&told));
+    let found: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!(found["needs"]["peak"].as_u64().unwrap() > 100 << 20);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A network of a run, written for other programs. What `PyTorch` and onnxruntime make of it: `scripts/goldens/export.py`.
 
+mod goldens;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,18 +9,13 @@ use std::sync::OnceLock;
 
 use candle_core::{DType, Device};
 use eliteloop::export::{builder, onnx, proto};
-use eliteloop::network::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use eliteloop::network::{TraceOptions, infer, trace};
-use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::network::{TraceOptions, trace};
+use eliteloop::proxy::network::Kernels;
 use eliteloop::record::{NetworkId, Store, folder};
+use goldens::{cases, here};
 use prost::Message;
-use serde::Deserialize;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
-
-fn here(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
@@ -180,60 +177,12 @@ fn another_accuracy_than_the_recorded_one_is_an_error_that_leaves_nothing() {
     assert!(error.contains("no network 1/99"), "{error}");
 }
 
-#[derive(Deserialize)]
-struct Case {
-    label: String,
-    op: Op,
-    inputs: Vec<Vec<usize>>,
-    tensors: Vec<Vec<usize>>,
-}
-
-/// An integer hash of the name and the position, from -1 to 1: the same numbers as `scripts/goldens/proxy.py`.
-fn noise(name: &str, count: usize) -> Vec<f32> {
-    let mut crc = flate2::Crc::new();
-    crc.update(name.as_bytes());
-    let hash = |i: usize| {
-        let mut h = (i as u32).wrapping_mul(2_654_435_761).wrapping_add(crc.sum());
-        for (shift, factor) in [(15, 2_246_822_519), (13, 3_266_489_917)] {
-            h = (h ^ (h >> shift)).wrapping_mul(factor);
-        }
-        h ^ (h >> 16)
-    };
-    (0..count).map(|i| (f64::from(hash(i)) / 2f64.powi(31) - 1.0) as f32).collect()
-}
-
-/// A model whose output is what the one operation makes of stored tensors.
-fn single(case: &Case) -> Network {
-    let spec = |name: String, shape: &Vec<usize>| TensorSpec {
-        init: Init::Values(noise(&name, shape.iter().product())),
-        name,
-        shape: shape.clone(),
-        role: Role::Parameter,
-    };
-    let inputs = case.inputs.iter().enumerate().map(|(i, shape)| spec(format!("{}.x{i}", case.label), shape));
-    let own = case.tensors.iter().enumerate().map(|(i, shape)| spec(format!("{}.w{i}", case.label), shape));
-    let tensors: Vec<TensorSpec> = inputs.chain(own).collect();
-    let count = case.inputs.len();
-    let fixed = |shape: &[usize]| shape.iter().map(|&n| Dim::Fixed(n)).collect::<Vec<_>>();
-    let node = |op, inputs, tensors, shape| Node { op, inputs, tensors, shape, module: String::new(), line: 0 };
-    let mut nodes = vec![node(Op::Input, vec![], vec![], vec![Dim::Batch(1), Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(1)])];
-    nodes.extend((0..count).map(|i| node(Op::Tensor, vec![], vec![i], fixed(&case.inputs[i]))));
-    let shapes: Vec<Vec<Dim>> = case.inputs.iter().map(|shape| fixed(shape)).collect();
-    let shapes: Vec<&[Dim]> = shapes.iter().map(Vec::as_slice).collect();
-    let owned: Vec<usize> = (count..tensors.len()).collect();
-    let shape = infer(&case.op, &shapes, &owned.iter().map(|&t| &tensors[t]).collect::<Vec<_>>()).unwrap();
-    nodes.push(node(case.op.clone(), (1..=count).collect(), owned, shape));
-    let graph = Graph { output: nodes.len() - 1, nodes, tensors, aliases: vec![] };
-    Network::new(&graph, 0, &Device::Cpu, Kernels::Own).unwrap_or_else(|e| panic!("{}: {e}", case.label))
-}
-
 /// With `ELITELOOP_ONNX` set to a folder the models are written there, for `scripts/goldens/export.py --operations`.
 #[test]
 fn every_operation_has_an_onnx_form() {
-    let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(here("tests/goldens/proxy_operations.json")).unwrap()).unwrap();
     let folder = std::env::var_os("ELITELOOP_ONNX").map(PathBuf::from);
-    for (number, case) in cases.iter().enumerate() {
-        let model = onnx::model(&single(case), &[]).unwrap_or_else(|e| panic!("{}: {e}", case.label));
+    for (number, case) in cases().iter().enumerate() {
+        let model = onnx::model(&case.network(Kernels::Own, &Device::Cpu), &[]).unwrap_or_else(|e| panic!("{}: {e}", case.label));
         check(&model);
         assert!(model.graph.as_ref().unwrap().node.len() > 1, "{}: nothing but the output's name", case.label);
         if let Some(folder) = &folder {

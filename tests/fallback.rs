@@ -1,6 +1,7 @@
 //! What runs on a card, forced on the processor: candle's own operations in place of our kernels, weights as a card has them. The goldens and
 //! tolerances are those of the kernels.
 
+mod goldens;
 mod llm_goldens;
 mod models;
 mod proxy_goldens;
@@ -225,7 +226,7 @@ fn convolutions_and_pools_of_odd_shapes_equal_our_kernels() {
     for (op, weight) in cases {
         let spec = |name: &str, shape: Vec<usize>| TensorSpec {
             name: name.into(),
-            init: Init::Values(proxy_goldens::noise(name, shape.iter().product())),
+            init: Init::Values(goldens::noise(name, shape.iter().product())),
             shape,
             role: Role::Parameter,
         };
@@ -245,7 +246,7 @@ fn convolutions_and_pools_of_odd_shapes_equal_our_kernels() {
             let mut network = Network::new(&graph, 0, &Device::Cpu, kernels).unwrap();
             let pass = network.forward(&proxy_goldens::images(1), Mode::Train { dropout: 0 }).unwrap();
             let output = pass.output.clone();
-            let gradients = network.backward(pass, proxy_goldens::filled("dy", output.dims())).unwrap();
+            let gradients = network.backward(pass, goldens::filled("dy", output.dims())).unwrap();
             std::iter::once(output).chain(gradients.into_iter().flatten()).collect()
         });
         assert_eq!(own.len(), stock.len());

@@ -4,7 +4,8 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 use eliteloop::config::{Format, LoraConfig, Masking};
-use eliteloop::delta::warmup::{Model, Recipe, try_out, warm_up};
+use eliteloop::delta::trial::{Task, try_out, unseen_parents};
+use eliteloop::delta::warmup::{Model, Recipe, warm_up};
 use eliteloop::delta::{Failure, prompt, starts::starts};
 use eliteloop::error::Error;
 use eliteloop::llm::config::{DecoderConfig, Family};
@@ -194,7 +195,9 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
 
     let merged = decoder.with_adapter(&lora).unwrap();
     let model = Model { decoder: &merged, ..model };
-    let trials = try_out(&model, &recipe, 3, (1.0, 1.0), Masking::None, &mut |_| Ok(())).unwrap().0;
+    let task = Task { format: recipe.format, mask: Masking::None, temperature: 1.0, top_p: 1.0, max_tokens: 24, seed: 3 };
+    let parents = unseen_parents(&model, 3, 3).unwrap();
+    let trials = try_out(&model, &task, &parents, &mut |_| Ok(())).unwrap().0;
     assert_eq!(trials.len(), 3);
     for trial in trials {
         assert!(trial.tokens >= 1 && trial.tokens <= 24);

@@ -372,3 +372,35 @@ fn the_listed_names_are_those_of_the_sandbox() {
     shuffled.shuffle(&mut seed::rng(1, "mask", &[]));
     assert!(shuffled.iter().all(|name| has(name)));
 }
+
+/// The counts of `bench formats` add up, and a second run gives the same ones.
+#[test]
+fn formats_are_counted_from_first_tries() {
+    let count = |mask: &str| -> serde_json::Value {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eliteloop"));
+        command.args(["bench", "formats", "--parents", "8", "--json", "--mask", mask, "--max-tokens", "60"]);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (free, masked) = (count("none"), count("layers"));
+    for table in [&free, &masked] {
+        let number = |key: &str| table[key].as_u64().unwrap_or_else(|| panic!("{key} in {table}"));
+        let sum = |key: &str| table[key].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum::<u64>();
+        let funnel: Vec<u64> = ["asked", "ended", "parsed", "applied", "networks", "changed", "new", "useful"].map(number).to_vec();
+        assert!(funnel[0] == 8 && funnel.is_sorted_by(|more, fewer| more >= fewer), "{funnel:?}");
+        assert!(number("new") <= number("distinct") && number("useful") <= number("within_budget"));
+        assert_eq!((sum("failures"), sum("kinds")), (8 - number("networks"), number("networks")));
+        assert_eq!(sum("kinds_of_new"), number("new"));
+        assert!((table["tokens_per_valid"].as_f64().unwrap() * number("networks") as f64 - number("tokens") as f64).abs() < 1e-6);
+        let (low, high) = (table["valid_rate"]["low"].as_f64().unwrap(), table["valid_rate"]["high"].as_f64().unwrap());
+        assert!(low <= number("networks") as f64 / 8.0 && number("networks") as f64 / 8.0 <= high);
+    }
+    assert_eq!((free["mask_seconds"].as_f64(), masked["mask_seconds"].as_f64().map(|s| s > 0.0)), (Some(0.0), Some(true)));
+    // What a mask lets end applies.
+    assert_eq!(masked["ended"], masked["applied"]);
+    let again = count("none");
+    for key in ["applied", "networks", "tokens", "kinds", "failures"] {
+        assert_eq!(free[key], again[key], "{key}");
+    }
+}

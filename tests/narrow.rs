@@ -9,6 +9,7 @@ use eliteloop::config::{Dtype, LoraConfig};
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
+use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::{Example, pack};
 use eliteloop::llm::tune::add_gradient;
@@ -192,4 +193,33 @@ fn rows_are_those_of_the_f32_tensors() {
         assert_eq!(rows.widen(), file.tensor(&name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), "{name}");
     }
     assert!(types.contains_key("Q4_1"), "{types:?}");
+}
+
+/// The loop's update, 16 completions of 4 prompts, in a process of its own, whose peak is its own.
+#[test]
+fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
+    for dtype in ["f32", "bf16", "quantized"] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eliteloop"));
+        command.args(["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
+        let output = command.args(["--repeats", "1", "--json", "--dtype", dtype]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (peak, estimate) = (row["peak_mib"].as_f64().unwrap(), row["estimated_mib"].as_f64().unwrap());
+        assert!(estimate >= peak && estimate <= 1.3 * peak, "{dtype}: {estimate} MiB estimated, {peak} taken");
+    }
+}
+
+/// Passes are as long as the memory allows, and what does not fit is refused with its size before it is loaded.
+#[test]
+fn passes_are_chosen_from_the_estimate() {
+    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
+    let lora = LoraConfig::default();
+    let pass = |mib| longest_pass(&file, &lora, Dtype::F32, 512, mib);
+    assert_eq!(pass(6144).unwrap(), 2048);
+    let fits = |tokens| Memory::of(&file, &lora, Dtype::F32, 512, tokens).peak();
+    let shorter = pass((fits(1024) >> 20) + 1).unwrap();
+    assert!((1024..2048).contains(&shorter), "{shorter}");
+    let error = pass(300).unwrap_err();
+    assert!(error.to_string().contains("512 tokens") && error.hint_text().unwrap().contains("quantized"), "{error}");
 }

@@ -1,20 +1,23 @@
 //! Values and gradients of every operation and of ten whole networks against `PyTorch` (`scripts/goldens/proxy.py`) and
 //! against finite differences, for our kernels and for the stock forms.
 
+mod goldens;
 mod proxy_goldens;
 
 use candle_core::{Device, Tensor};
-use eliteloop::network::graph::{Op, TensorSpec};
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::proxy::network::{Kernels, Mode};
+use eliteloop::network::graph::Op;
+use eliteloop::proxy::network::{Kernels, Mode, Network};
 use eliteloop::proxy::ops::loss::cross_entropy;
-use proxy_goldens::{
-    Case, Summary, TRAIN, cases, check_network, check_operations, check_steps, filled, goldens, here, images, started, started_at,
-};
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use goldens::{Case, Summary, cases, filled, started};
+use proxy_goldens::{GAIN, TRAIN, check_network, check_operations, check_steps, goldens, images, weighting};
 
 const KERNELS: [Kernels; 2] = [Kernels::Own, Kernels::Stock];
+
+fn loss(case: &Case, network: &mut Network) -> f64 {
+    let y = network.forward(&images(1), TRAIN).unwrap().output;
+    let terms = (y * weighting(case)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    terms.into_iter().map(f64::from).sum()
+}
 
 #[test]
 fn every_operation_has_the_value_and_the_gradients_of_pytorch() {
@@ -29,7 +32,7 @@ fn every_gradient_agrees_with_finite_differences() {
     for case in cases() {
         let mut network = case.network(Kernels::Own, &Device::Cpu);
         let pass = network.forward(&images(1), TRAIN).unwrap();
-        let gradients = network.backward(pass, case.weighting()).unwrap();
+        let gradients = network.backward(pass, weighting(&case)).unwrap();
         for (index, gradient) in gradients.into_iter().enumerate() {
             let gradient = gradient.unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
             let start = network.tensors()[index].clone();
@@ -41,7 +44,7 @@ fn every_gradient_agrees_with_finite_differences() {
                     let mut values = values.clone();
                     values[at] += by;
                     network.set(index, Tensor::from_vec(values, start.shape(), &Device::Cpu).unwrap()).unwrap();
-                    case.loss(&mut network)
+                    loss(&case, &mut network)
                 };
                 let (up, middle, down) = (moved(STEP), moved(0.0), moved(-STEP));
                 let (right, left) = ((up - middle) / f64::from(STEP), (middle - down) / f64::from(STEP));
@@ -58,44 +61,6 @@ fn every_gradient_agrees_with_finite_differences() {
             network.set(index, start).unwrap();
             assert!(kinks * 2 <= checked, "{}: tensor {index}: {kinks} of {checked} at kinks", case.label);
         }
-    }
-}
-
-#[derive(Deserialize)]
-struct Family {
-    file: String,
-    entry: Option<String>,
-    parameters: usize,
-    tensors: usize,
-    sha256: String,
-    logits: Vec<f64>,
-}
-
-#[test]
-#[allow(clippy::print_stderr)]
-fn families_of_networks_have_the_state_dicts_and_the_logits_of_pytorch() {
-    let families: Vec<Family> = serde_json::from_slice(&std::fs::read(here("tests/goldens/families.json")).unwrap()).unwrap();
-    assert!(families.len() >= 20);
-    let images = filled("images", &[2, 3, 32, 32]);
-    for family in families {
-        let what = format!("{} {}", family.file, family.entry.as_deref().unwrap_or(""));
-        let source = std::fs::read_to_string(here("tests/fixtures/networks").join(format!("{}.py", family.file))).unwrap();
-        let mut options = TraceOptions::new([3, 32, 32], 10);
-        options.program = env!("CARGO_BIN_EXE_eliteloop").into();
-        options.entry = family.entry;
-        options.seconds = 60.0;
-        let graph = trace(&source, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let line = |t: &TensorSpec| format!("{} {}\n", t.name, t.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
-        let state: String = graph.tensors.iter().map(line).collect();
-        assert_eq!((graph.parameters(), graph.tensors.len()), (family.parameters, family.tensors), "{what}: {state}");
-        assert_eq!(format!("{:x}", Sha256::digest(&state)), family.sha256, "{what}: {state}");
-        let logits =
-            started_at(&graph, Kernels::Own, &Device::Cpu, 2.4).evaluate(&images).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let size = family.logits.iter().fold(0.0, |m: f64, v| v.abs().max(m));
-        let error = logits.iter().zip(&family.logits).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
-        // The table of the log: cargo test --release --test proxy_gradients families -- --nocapture
-        eprintln!("{what}: {} parameters, logits differ by {:.1e} of the largest", family.parameters, error / size);
-        assert!(error < 2e-5 * size, "{what}: logits differ by {error:e} of {size}");
     }
 }
 
@@ -127,7 +92,7 @@ fn gradients_are_the_same_bits_for_any_number_of_threads() {
         let run = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
-                let mut network = started(&graph, Kernels::Own, &Device::Cpu);
+                let mut network = started(&graph, Kernels::Own, GAIN, &Device::Cpu);
                 let pass = network.forward(&images, TRAIN).unwrap();
                 let loss = cross_entropy(&pass.output, &labels, 0.0).unwrap();
                 let gradients = network.backward(pass, loss.gradient).unwrap();

@@ -1,13 +1,12 @@
-//! Trainings as a run does them: the recipe, worker processes, the `eval` verb.
+//! Trainings as a run does them: the recipe, worker processes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use assert_cmd::Command;
 use candle_core::Device;
-use eliteloop::config::ProxyConfig;
+use eliteloop::config::{Optimizer, ProxyConfig};
 use eliteloop::home;
 use eliteloop::network::graph::{Dim, Graph, Op, Role};
 use eliteloop::network::{TraceOptions, trace};
@@ -131,7 +130,7 @@ fn results(pool: &Pool, jobs: Vec<Job>) -> BTreeMap<u64, Result<Outcome, Failure
 }
 
 fn jobs(graphs: &[Graph]) -> Vec<Job> {
-    let job = |(id, graph): (usize, &Graph)| Job { id: id as u64, graph: graph.clone(), seed: id as u64, weights: None };
+    let job = |(id, graph): (usize, &Graph)| Job::new(id as u64, graph.clone(), id as u64);
     graphs.iter().enumerate().map(job).collect()
 }
 
@@ -196,18 +195,35 @@ fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
 }
 
 #[test]
-fn eval_trains_a_source_and_tests_only_when_asked() {
-    let run = |extra: &[&str]| {
-        let mut command = Command::new(PROGRAM);
-        command.arg("eval").arg(fixture("normed")).args(["--dataset", "synthetic", "--epochs", "1", "--json"]);
-        command.args(["--train-images", "128", "--valid-images", "100", "--set", "batch=32"]).args(extra);
-        let output = command.assert().success().get_output().stdout.clone();
-        serde_json::from_slice::<serde_json::Value>(&output).unwrap()
-    };
-    let (plain, tested) = (run(&[]), run(&["--test"]));
-    assert!(plain["outcome"]["accuracy"].is_f64() && plain["test"].is_null());
-    assert!(tested["test"]["accuracy"].is_f64());
-    assert_eq!(plain["outcome"]["curve"], tested["outcome"]["curve"]);
-    let typo = Command::new(PROGRAM).arg("eval").arg(fixture("normed")).args(["--set", "epoch=1"]).assert().code(2).get_output().clone();
-    assert!(String::from_utf8_lossy(&typo.stderr).contains("epochs"));
+fn a_training_that_stops_and_goes_on_is_the_unbroken_one_to_the_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let split = split(96, 50);
+    for (optimizer, name) in [(Optimizer::Sgd, "residual"), (Optimizer::Adamw, "mobile"), (Optimizer::Sgd, "dense")] {
+        let config = ProxyConfig { epochs: 4, optimizer, lr: 0.01, ..config() };
+        let pool = pool(folder.path(), &split, 1, config);
+        let [whole, parts] = ["whole", "parts"].map(|file| folder.path().join(format!("{name}-{file}.safetensors")));
+        let state = folder.path().join(format!("{name}-state.safetensors"));
+        let graph = fixture_graph(name);
+        let run = |until, weights: &Path, state: Option<&Path>| {
+            let job = Job { until, weights: Some(weights.into()), state: state.map(Into::into), ..Job::new(0, graph.clone(), 5) };
+            results(&pool, vec![job]).remove(&0).unwrap().unwrap()
+        };
+        let unbroken = run(None, &whole, None);
+        assert_eq!(unbroken.curve.len(), 4);
+        let first = run(Some(1), &parts, Some(&state));
+        assert_eq!((&first.curve[..], first.accuracy), (&unbroken.curve[..1], unbroken.curve[0].valid_accuracy));
+        let kept = std::fs::read(&state).unwrap();
+        assert_eq!(run(Some(1), &parts, Some(&state)), first, "nothing is left to do");
+        assert_eq!(run(Some(3), &parts, Some(&state)).curve[..], unbroken.curve[..3]);
+        assert_eq!(run(None, &parts, Some(&state)), unbroken, "{name}");
+        assert!(std::fs::read(&whole).unwrap() == std::fs::read(&parts).unwrap(), "{name}: other weights");
+        // What is damaged or of another training is not gone on from.
+        for bytes in [&kept[..kept.len() / 2], &kept[..20], b""] {
+            std::fs::write(&state, bytes).unwrap();
+            assert_eq!(run(Some(2), &parts, Some(&state)).curve[..], unbroken.curve[..2]);
+        }
+        std::fs::write(&state, &kept).unwrap();
+        let other = Job { until: Some(2), state: Some(state.clone()), ..Job::new(0, graph.clone(), 6) };
+        assert_ne!(results(&pool, vec![other]).remove(&0).unwrap().unwrap().curve[0], unbroken.curve[0]);
+    }
 }

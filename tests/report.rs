@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
+use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
-use eliteloop::theory::{Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use eliteloop::table;
+use eliteloop::theory::early::Correlation;
+use eliteloop::theory::{Estimate, Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -127,7 +130,19 @@ fn run(cycles: u64, asked: u64) -> ReportData {
             },
             Ancestor { name: "c2-1".into(), quality: Some(0.5), source: source(48, true) + HOSTILE, completion: format!("11+\n{HOSTILE}") },
         ],
+        early: vec![
+            Correlation { name: "synflow".into(), networks: 31, rank: Some(Estimate { value: -0.25, low: -0.5, high: 0.125 }) },
+            Correlation { name: "accuracy after epoch 1".into(), networks: 1, rank: None },
+        ],
         theory,
+    }
+}
+
+#[test]
+fn cheap_scores_stand_with_their_intervals() {
+    let html = render(&run(2, 20));
+    for cell in ["synflow", "\u{2212}0.25", "\u{2212}0.50", ">0.12<", ">31<", "accuracy after epoch 1"] {
+        assert!(html.contains(cell), "no {cell}");
     }
 }
 
@@ -310,7 +325,7 @@ fn browse(chromium: &Path, page: &Path, width: u32, scheme: &str) -> (String, St
 }
 
 /// Appended to a copy of the page, which itself has no script: what overflows, what has no size, what cannot be read.
-const MEASURE: &str = r##"<script>
+const MEASURE: &str = r#"<script>
 const luminance = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
   return .2126 * r + .7152 * g + .0722 * b; };
 const text = luminance(getComputedStyle(document.body).color), paper = luminance(getComputedStyle(document.body).backgroundColor);
@@ -321,8 +336,10 @@ result.id = "measured";
 result.textContent = [document.documentElement.scrollWidth - window.innerWidth, empty.length,
   (Math.max(text, paper) + .05) / (Math.min(text, paper) + .05)].join(" ");
 document.body.append(result);
-</script>"##;
+</script>"#;
 
+// That something was not checked must be seen.
+#[allow(clippy::print_stderr)]
 #[test]
 fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
     let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| in_path(name)) else {
@@ -355,6 +372,28 @@ fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
 
 fn in_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+#[test]
+fn every_table_is_given_as_data() {
+    let data = run(3, 12);
+    let folder = tempfile::tempdir().unwrap();
+    let all = tables(&data);
+    table::write(&all, folder.path()).unwrap();
+    for one in &all {
+        assert!(!one.rows.is_empty() && one.rows.iter().all(|row| row.len() == one.head.len()), "{}", one.id);
+        assert!(folder.path().join(format!("{}.csv", one.id)).is_file(), "{}", one.id);
+    }
+    let read = |id: &str| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join(format!("{id}.json"))).unwrap()).unwrap()
+    };
+    let candidates = read("candidates");
+    assert_eq!(candidates.as_array().unwrap().len(), 36);
+    for (row, candidate) in candidates.as_array().unwrap().iter().zip(&data.candidates) {
+        assert_eq!(row["quality"].as_f64(), candidate.quality, "to the last digit");
+    }
+    assert_eq!(read("cycles")[1]["trained"].as_u64(), Some(data.cycles[1].funnel.trained));
+    assert_eq!(read("claims").as_array().unwrap().len(), data.theory.len());
 }
 
 #[test]

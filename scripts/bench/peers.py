@@ -1,9 +1,8 @@
 """What eliteloop is measured against, one workload a call, one JSON line on stdout.
 
-    python peers.py tune MODEL_DIR [--bf16]     PyTorch + PEFT: 8 padded rows of 400 tokens, one LoRA step
-    python peers.py elites MODEL_DIR [--bf16]   the loop's update: 16 elites of 4 parents as padded rows
-    python peers.py generate MODEL_DIR          transformers.generate: 16 samples of one 250-token prompt, 60 tokens each
-    python peers.py llama MODEL.gguf            llama.cpp: the same, 16 parallel sequences with a shared prompt
+    python peers.py tune MODEL_DIR [--bf16]     PyTorch + PEFT: padded rows of a prompt and a completion, one LoRA step
+    python peers.py generate MODEL_DIR          transformers.generate: samples of one prompt
+    python peers.py llama MODEL.gguf            llama.cpp: the same, parallel sequences with a shared prompt
     python peers.py proxy NETWORK.py            PyTorch: SGD steps at batch 64 on 32x32 images
     python peers.py model MODEL_DIR [--tiny]    writes a model of the default's shapes with random weights, or a tiny one
 
@@ -19,7 +18,6 @@ import time
 
 import numpy as np
 
-PARENT, DELTA, ROWS = 250, 60, 16
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -57,22 +55,21 @@ def finish():
         torch.cuda.synchronize()
 
 
-def tune(rows):
-    """Median seconds of one optimiser step; `rows` are (prompt length, completion length)."""
+def tune():
+    """Median seconds of one optimiser step on rows of a prompt and a completion."""
     import torch
     from peft import LoraConfig, get_peft_model
 
     model = get_peft_model(load(args.target), LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM"))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0)
-    longest = max(p + c for p, c in rows)
-    ids = torch.randint(100, 40000, (len(rows), longest))
-    mask = torch.stack([torch.arange(longest) < p + c for p, c in rows]).long()
-    labels = torch.stack([torch.where((torch.arange(longest) >= p) & (torch.arange(longest) < p + c), ids[i], -100) for i, (p, c) in enumerate(rows)])
-    ids, mask, labels = (x.to(args.device) for x in (ids, mask, labels))
+    length = args.prompt + args.completion
+    ids = torch.randint(100, 40000, (args.rows, length)).to(args.device)
+    labels = ids.clone()
+    labels[:, : args.prompt] = -100
 
     def step():
         with torch.autocast(args.device, torch.bfloat16, enabled=args.bf16):
-            loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -85,23 +82,23 @@ def tune(rows):
         step()
         seconds.append(time.perf_counter() - began)
     middle = float(np.median(seconds))
-    report(seconds_per_step=middle, tokens_per_second=sum(p + c for p, c in rows) / middle)
+    report(seconds_per_step=middle, tokens_per_second=ids.numel() / middle)
 
 
 def generate():
     import torch
 
     model = load(args.target).eval()
-    prompt = torch.randint(100, 40000, (1, PARENT)).to(args.device)
+    prompt = torch.randint(100, 40000, (1, args.prompt)).to(args.device)
     seconds = []
     for i in range(args.steps + 1):
         began = time.perf_counter()
         with torch.no_grad():
-            model.generate(prompt, do_sample=True, num_return_sequences=args.rows, min_new_tokens=DELTA, max_new_tokens=DELTA, top_k=0, pad_token_id=0)
+            model.generate(prompt, do_sample=True, num_return_sequences=args.rows, min_new_tokens=args.completion, max_new_tokens=args.completion, top_k=0, pad_token_id=0)
         finish()
         seconds.append(time.perf_counter() - began)
     middle = float(np.median(seconds[1:]))
-    report(seconds=middle, tokens_per_second=args.rows * DELTA / middle)
+    report(seconds=middle, tokens_per_second=args.rows * args.completion / middle)
 
 
 def llama():
@@ -112,7 +109,7 @@ def llama():
     L.llama_backend_init()
     model = L.llama_model_load_from_file(args.target.encode(), L.llama_model_default_params())
     settings = L.llama_context_default_params()
-    settings.n_ctx, settings.n_batch, settings.n_seq_max = ROWS * 512, 2048, ROWS + 1
+    settings.n_ctx, settings.n_batch, settings.n_seq_max = args.rows * 512, 2048, args.rows + 1
     settings.n_threads = settings.n_threads_batch = args.threads
     settings.kv_unified = True
     context = L.llama_init_from_model(model, settings)
@@ -130,23 +127,23 @@ def llama():
         assert L.llama_decode(context, batch) == 0
         L.llama_batch_free(batch)
 
-    prompt = random.integers(100, 40000, PARENT)
+    prompt = random.integers(100, 40000, args.prompt)
     seconds = []
     for _ in range(args.steps):
         L.llama_memory_clear(memory, True)
         began = time.perf_counter()
-        decode([(int(t), i, 0, i == PARENT - 1) for i, t in enumerate(prompt)])
-        for s in range(1, ROWS):
+        decode([(int(t), i, 0, i == args.prompt - 1) for i, t in enumerate(prompt)])
+        for s in range(1, args.rows):
             L.llama_memory_seq_cp(memory, 0, s, -1, -1)
-        tokens = random.integers(100, 40000, ROWS)
-        for n in range(DELTA):
-            decode([(int(tokens[s]), PARENT + n, s, True) for s in range(ROWS)])
-            for s in range(ROWS):
+        tokens = random.integers(100, 40000, args.rows)
+        for n in range(args.completion):
+            decode([(int(tokens[s]), args.prompt + n, s, True) for s in range(args.rows)])
+            for s in range(args.rows):
                 logits = np.ctypeslib.as_array(L.llama_get_logits_ith(context, s), shape=(vocabulary,))
                 tokens[s] = int(logits.argmax())
         seconds.append(time.perf_counter() - began)
     middle = float(np.median(seconds))
-    report(seconds=middle, tokens_per_second=ROWS * DELTA / middle)
+    report(seconds=middle, tokens_per_second=args.rows * args.completion / middle)
 
 
 def proxy():
@@ -179,19 +176,16 @@ def proxy():
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("workload", choices=["tune", "elites", "generate", "llama", "proxy", "model"])
+parser.add_argument("workload", choices=["tune", "generate", "llama", "proxy", "model"])
 parser.add_argument("target")
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--prompt", type=int, default=250)
+parser.add_argument("--completion", type=int, default=60)
+parser.add_argument("--rows", type=int, default=16)
 parser.add_argument("--steps", type=int, default=3)
 parser.add_argument("--batch", type=int, default=64)
-parser.add_argument("--rows", type=int, default=ROWS, help="samples of a prompt")
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--bf16", action="store_true")
 parser.add_argument("--tiny", action="store_true")
 args = parser.parse_args()
-if args.workload == "tune":
-    tune([(340, 60)] * 8)
-elif args.workload == "elites":
-    tune([(PARENT, DELTA)] * ROWS)
-else:
-    {"generate": generate, "llama": llama, "proxy": proxy, "model": model}[args.workload]()
+{"tune": tune, "generate": generate, "llama": llama, "proxy": proxy, "model": model}[args.workload]()

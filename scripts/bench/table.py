@@ -1,22 +1,65 @@
-"""Reads lines "workload who {json}" and prints the median rate of each and our ratio to it."""
+"""Reads lines "workload who {json}" of scripts/bench/compare and prints a Markdown table of medians: our rate, each peer's, the ratio and its goal, the
+peaks of memory, and how near our products come to the machine's limit. Generation counts the prefill on both sides.
+"""
+import argparse
 import json
 import statistics
 import sys
 
-rates, memory = {}, {}
+parser = argparse.ArgumentParser()
+parser.add_argument("--peak", type=float, default=200.0, help="GFLOP/s of the machine in f32")
+args = parser.parse_args()
+
+WORKLOADS = {
+    "tune": "LoRA step on plain rows",
+    "update": "the loop's update, 4 parents, padded rows for the peer",
+    "generate": "samples of one prompt, prefill counted",
+    "proxy": "proxy step, plain start network, images/s",
+}
+GOALS = {
+    ("tune", "peft-f32"): 1.0,
+    ("update", "peft-f32"): 3.0,
+    ("generate", "llama.cpp"): 1.5,
+    ("generate", "transformers"): 2.5,
+}
+
+found = {}
 for line in sys.stdin:
-    parts = line.split(" ", 2)
-    if len(parts) < 3:
-        continue
-    workload, who, numbers = parts[0], parts[1], json.loads(parts[2])
-    rate = numbers.get("row_tokens_per_second") or numbers.get("tokens_per_second") or numbers.get("images_per_second")
-    rates.setdefault(workload, {}).setdefault(who, []).append(rate)
-    memory.setdefault((workload, who), []).append(numbers.get("peak_mib"))
-print(f"{'workload':10} {'who':18} {'rate/s':>9} {'ours is':>8}  {'peak MiB':>8}")
-for workload, by in rates.items():
-    ours = next(statistics.median(v) for who, v in by.items() if who.startswith("ours"))
-    for who, values in by.items():
-        peak = [m for m in memory[workload, who] if m]
-        middle = statistics.median(values)
-        ratio = "" if who.startswith("ours") else f"{ours / middle:.2f}x"
-        print(f"{workload:10} {who:18} {middle:9.0f} {ratio:>8}  {max(peak) if peak else 0:8.0f}")
+    workload, _, rest = line.partition(" ")
+    who, _, numbers = rest.partition(" ")
+    if numbers.strip():
+        found.setdefault(workload, {}).setdefault(who, []).append(json.loads(numbers))
+
+
+def median(rows, key):
+    values = [row[key] for row in rows if row.get(key)]
+    return statistics.median(values) if values else None
+
+
+def rate(row):
+    return row.get("row_tokens_per_second") or row.get("tokens_per_second") or row.get("images_per_second")
+
+
+# Ours times the decoding alone; the prompt is read once before it.
+prefill = median(found.pop("prefill", {}).get("ours", []), "seconds")
+for row in found.get("generate", {}).get("ours", []):
+    if prefill:
+        row["tokens_per_second"] *= row["seconds"] / (row["seconds"] + prefill)
+        row["gflops"] *= row["seconds"] / (row["seconds"] + prefill)
+
+print("| workload | ours | peer | ours is | goal | peak MiB, ours and peer | ours, GFLOP/s | of the f32 limit |")
+print("|---|---|---|---|---|---|---|---|")
+for workload, by in found.items():
+    own = next(name for name in by if name.startswith("ours"))
+    ours, memory, speed = statistics.median(map(rate, by[own])), median(by[own], "peak_mib"), median(by[own], "gflops")
+    for who, rows in by.items():
+        if who == own:
+            continue
+        peer, peak = statistics.median(map(rate, rows)), median(rows, "peak_mib")
+        goal = GOALS.get((workload, who))
+        goal = f"{goal:.1f}x" if goal else ""
+        if workload == "update" and memory and peak:
+            goal += f"{', ' if goal else ''}memory at most half: {memory / peak:.2f}"
+        both = f"{memory:,.0f} and {peak:,.0f}" if memory and peak else ""
+        near = f"{speed:.0f} | {100 * speed / args.peak:.0f}%" if speed else " | "
+        print(f"| {WORKLOADS.get(workload, workload)} | {ours:.0f} | {who} {peer:.0f} | {ours / peer:.2f}x | {goal} | {both} | {near} |")

@@ -1,7 +1,7 @@
 """Runs sources with real PyTorch: each must give 10 logits for a 3 x 32 x 32 image.
 
     eliteloop warmup --dump DIR                                    the random corpus: *-parent.py, *-child.py, *-text.py, start-*.py
-    eliteloop warmup --adapter ADAPTER --check N --dump DIR        what an adapter's deltas made of unseen parents: *-candidate.py
+    eliteloop bench formats --adapter ADAPTER --dump DIR           what an adapter's deltas made of unseen parents: *-candidate.py
     python scripts/goldens/corpus_check.py DIR [--strict]
 
 Needs torch. Prints how many of each kind run, and checks parameters and MACs (of convolutions and linears) against what the generator counted

@@ -54,8 +54,15 @@ def difference(a, b):
     return float(np.abs(a - b).max()) if a.shape == b.shape and np.isfinite(a).all() else float("inf")
 
 
+def relative(a, b):
+    return difference(a, b) / max(1.0, float(np.abs(np.asarray(b)).max()))
+
+
 def folder(path):
-    """Largest differences: PyTorch - ours, onnxruntime - ours, onnxruntime - PyTorch at another batch size."""
+    """Largest differences: PyTorch - ours, onnxruntime - ours, onnxruntime - PyTorch at another batch size.
+
+    Of logits beyond 1 they are relative to the largest: f32 has no more than seven digits, whatever the size.
+    """
     sample = load_file(path / "sample.safetensors")
     images, logits = sample["images"], sample["logits"]
     net = construct(path / "network.py", logits.shape[1])
@@ -66,9 +73,9 @@ def folder(path):
     with torch.no_grad():
         ours, others = net(images.clone()), net(more.clone())
     return (
-        difference(ours, logits),
-        difference(session.run(None, {"images": images.numpy()})[0], logits),
-        difference(session.run(None, {"images": more.numpy()})[0], others),
+        relative(ours, logits),
+        relative(session.run(None, {"images": images.numpy()})[0], logits),
+        relative(session.run(None, {"images": more.numpy()})[0], others),
     )
 
 

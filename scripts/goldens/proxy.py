@@ -8,47 +8,15 @@ optimiser steps). Weights and images are not stored: both sides compute them fro
 import importlib.util
 import json
 import pathlib
-import zlib
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from noise import filled, rounded, started, summary
 
 torch.set_num_threads(1)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+ENTRIES = 8
 NETWORKS = ["plain", "normed", "residual", "mobile", "gated", "dense", "inception", "attention", "shuffle", "arithmetic"]
-
-
-def noise(name, count):
-    """Numbers from -1 to 1: a hash of the name and the position."""
-    h = np.arange(count, dtype=np.uint64) * np.uint64(2654435761) + np.uint64(zlib.crc32(name.encode()))
-    h &= np.uint64(0xFFFFFFFF)
-    for shift, factor in ((15, 2246822519), (13, 3266489917)):
-        h = ((h ^ (h >> np.uint64(shift))) * np.uint64(factor)) & np.uint64(0xFFFFFFFF)
-    h ^= h >> np.uint64(16)
-    return (h.astype(np.float64) / 2.0**31 - 1.0).astype(np.float32)
-
-
-def filled(name, shape):
-    return torch.from_numpy(noise(name, int(np.prod(shape, dtype=int))).reshape(shape))
-
-
-def start(name, shape):
-    """Starting value of a state-dict tensor."""
-    v = filled(name, shape)
-    last = name.rsplit(".", 1)[-1]
-    if last == "running_var":
-        return 1 + 0.5 * v
-    if len(shape) <= 1:
-        return 0.2 * v + (1.0 if last == "weight" else 0.0)
-    return v * float(np.float32(1.5 / np.sqrt(np.prod(shape[1:]))))
-
-
-def summary(t):
-    """Norm, and eight entries spread over the tensor."""
-    v = t.detach().double().flatten()
-    at = [i * (len(v) - 1) // 7 for i in range(8)]
-    return {"norm": float(v.norm()), "entries": [float(v[i]) for i in at]}
 
 
 def load(name):
@@ -63,9 +31,7 @@ def fresh(name, images):
     net.eval()
     with torch.no_grad():
         net(images)
-        for key, t in net.state_dict().items():
-            t.copy_(torch.zeros_like(t) if t.dtype == torch.int64 else start(key, t.shape))
-    return net
+    return started(net, 1.5)
 
 
 def network(name):
@@ -74,13 +40,13 @@ def network(name):
     net = fresh(name, images)
     result = {"keys": list(net.state_dict())}
     net.eval()
-    result["evaluation"] = summary(net(images))
+    result["evaluation"] = summary(net(images), ENTRIES)
     net.train()
     loss = F.cross_entropy(net(images), labels, label_smoothing=0.1)
     loss.backward()
     result["loss"] = loss.item()
-    result["gradients"] = {key: summary(p.grad) for key, p in net.named_parameters()}
-    result["buffers"] = {key: summary(b) for key, b in net.named_buffers()}
+    result["gradients"] = {key: summary(p.grad, ENTRIES) for key, p in net.named_parameters()}
+    result["buffers"] = {key: summary(b, ENTRIES) for key, b in net.named_buffers()}
     for kind in ("sgd", "adamw"):
         net = fresh(name, images)
         net.train()
@@ -94,7 +60,7 @@ def network(name):
             F.cross_entropy(net(images), labels).backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimizer.step()
-        result[kind] = {key: summary(p) for key, p in net.named_parameters()}
+        result[kind] = {key: summary(p, ENTRIES) for key, p in net.named_parameters()}
     return result
 
 
@@ -104,8 +70,8 @@ def operation(label, op, inputs, tensors, run):
     ws = [filled(f"{label}.w{i}", shape).requires_grad_() for i, shape in enumerate(tensors)]
     y = run(*xs, *ws)
     y.backward(filled(f"{label}.dy", y.shape))
-    gradients = [summary(t.grad) for t in xs + ws]
-    return {"label": label, "op": op, "inputs": inputs, "tensors": tensors, "shape": list(y.shape), "y": summary(y), "gradients": gradients}
+    gradients = [summary(t.grad, ENTRIES) for t in xs + ws]
+    return {"label": label, "op": op, "inputs": inputs, "tensors": tensors, "shape": list(y.shape), "y": summary(y, ENTRIES), "gradients": gradients}
 
 
 def conv(label, x, out, kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1, 1), groups=1, bias=True):
@@ -115,6 +81,17 @@ def conv(label, x, out, kernel, stride=(1, 1), padding=(0, 0, 0, 0), dilation=(1
 
     def run(x, w, b=None):
         return F.conv2d(F.pad(x, (left, right, top, bottom)), w, b, stride, 0, dilation, groups)
+
+    return operation(label, op, [x], tensors, run)
+
+
+def transposed(label, x, out, kernel, stride=(1, 1), padding=(0, 0), output_padding=(0, 0), dilation=(1, 1), groups=1, bias=True):
+    op = {"out": out, "kernel": kernel, "stride": stride, "padding": padding, "output_padding": output_padding}
+    op = {"conv_transpose2d": {**op, "dilation": dilation, "groups": groups, "bias": bias}}
+    tensors = [[x[1], out // groups, *kernel]] + ([[out]] if bias else [])
+
+    def run(x, w, b=None):
+        return F.conv_transpose2d(x, w, b, stride, padding, output_padding, groups, dilation)
 
     return operation(label, op, [x], tensors, run)
 
@@ -134,6 +111,17 @@ def cases():
     yield conv("conv whole map", [2, 3, 6, 6], 4, [6, 6])
     yield conv("conv many", [33, 17, 6, 20], 19, [3, 3], padding=[1, 1, 1, 1])
     yield conv("conv stride past kernel", [2, 3, 9, 9], 4, [2, 2], stride=[3, 3])
+
+    yield transposed("transposed 2 stride 2", [2, 5, 4, 5], 3, [2, 2], stride=[2, 2])
+    yield transposed("transposed 4 stride 2", [3, 4, 5, 4], 6, [4, 4], stride=[2, 2], padding=[1, 1], bias=False)
+    yield transposed("transposed 3 stride 2", [2, 4, 4, 3], 5, [3, 3], stride=[2, 2], padding=[1, 1], output_padding=[1, 1])
+    yield transposed("transposed stride 1", [2, 3, 6, 5], 4, [3, 5], padding=[1, 2])
+    yield transposed("transposed 1x1", [2, 3, 4, 4], 4, [1, 1])
+    yield transposed("transposed uneven", [2, 3, 4, 5], 4, [5, 3], stride=[3, 2], padding=[2, 0], output_padding=[2, 1], dilation=[1, 2])
+    yield transposed("transposed groups", [2, 6, 4, 4], 9, [3, 3], stride=[2, 2], padding=[1, 1], groups=3)
+    yield transposed("transposed depthwise", [2, 5, 4, 4], 5, [4, 4], stride=[2, 2], padding=[1, 1], groups=5)
+    yield transposed("transposed stride past kernel", [2, 3, 3, 4], 4, [2, 2], stride=[3, 3], output_padding=[2, 0])
+    yield transposed("transposed many", [33, 7, 3, 5], 9, [3, 3], stride=[2, 2])
 
     def maxpool(label, x, kernel, stride, padding, dilation, ceil):
         op = {"max_pool2d": {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "ceil": ceil}}
@@ -235,13 +223,6 @@ def cases():
 
 def write(name, value):
     # One line for each case: small, and still readable as a difference.
-    def rounded(v):
-        if isinstance(v, dict):
-            return {k: rounded(x) for k, x in v.items()}
-        if isinstance(v, (list, tuple)):
-            return [rounded(x) for x in v]
-        return float(f"{v:.7g}") if isinstance(v, float) else v
-
     lines = [json.dumps(rounded(v), separators=(",", ":")) for v in value]
     (ROOT / "tests/goldens" / name).write_text("[\n" + ",\n".join(lines) + "\n]\n")
 

@@ -11,7 +11,7 @@ use super::record::{self, Cycle};
 use crate::error::{AtPath, Error, Result};
 use crate::home;
 use crate::oracle::Table;
-use crate::theory::statistics::{mean, quantile};
+use crate::theory::statistics::{mean, median_interval, quantile};
 
 /// Distinct cells after which searches are compared.
 pub const AFTER: [usize; 3] = [100, 500, 1100];
@@ -38,8 +38,9 @@ pub struct Arm {
     pub dataset: String,
     pub searches: Vec<Search>,
     pub found: usize,
-    /// Of [`Search::best_found_at`] where it was found.
+    /// Of [`Search::best_found_at`] where it was found, with its bootstrap interval over the seeds.
     pub median_found_at: Option<f64>,
+    pub median_interval: Option<(f64, f64)>,
     /// Means over the searches.
     pub best: [f64; AFTER.len()],
     pub incumbent: [f64; AFTER.len()],
@@ -47,7 +48,13 @@ pub struct Arm {
 
 impl Search {
     pub fn of(seed: u64, cycles: &[Cycle], table: &Table) -> Self {
+        Self::with_curve(seed, cycles, table).0
+    }
+
+    /// Also the best of the cells queried after one, two, .. distinct ones.
+    pub fn with_curve(seed: u64, cycles: &[Cycle], table: &Table) -> (Self, Vec<f64>) {
         let mut seen = HashSet::new();
+        let mut curve = Vec::new();
         let mut search = Self { seed, distinct: 0, best_found_at: None, best: [0.0; AFTER.len()], incumbent: [0.0; AFTER.len()] };
         let (mut best, mut incumbent, mut highest) = (0f64, 0f64, f64::NEG_INFINITY);
         for sample in cycles.iter().flat_map(|c| &c.samples) {
@@ -59,6 +66,7 @@ impl Search {
                 search.best_found_at = Some(seen.len());
             }
             best = best.max(table.mean(cell));
+            curve.push(best);
             if quality > highest {
                 (highest, incumbent) = (quality, table.mean(cell));
             }
@@ -69,7 +77,7 @@ impl Search {
             }
         }
         search.distinct = seen.len();
-        search
+        (search, curve)
     }
 }
 
@@ -91,20 +99,32 @@ impl Arm {
             }
             searches.push(Search::of(own.seed, &record::cycles(audit)?, &table));
         }
+        let name = folder.file_name().map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into_owned());
+        Ok(Self::of(name, config.policy.name(), &config.dataset, searches))
+    }
+
+    pub fn of(name: String, policy: &str, dataset: &str, searches: Vec<Search>) -> Self {
         let found: Vec<f64> = searches.iter().filter_map(|s| Some(s.best_found_at? as f64)).collect();
         let average = |get: fn(&Search) -> &[f64; AFTER.len()]| {
             std::array::from_fn(|i| mean(&searches.iter().map(|s| get(s)[i]).collect::<Vec<_>>()))
         };
-        Ok(Self {
-            name: folder.file_name().map_or_else(|| folder.display().to_string(), |n| n.to_string_lossy().into_owned()),
-            policy: config.policy.name().into(),
-            dataset: config.dataset,
+        Self {
+            name,
+            policy: policy.into(),
+            dataset: dataset.into(),
             found: found.len(),
             median_found_at: (!found.is_empty()).then(|| quantile(&found, 0.5)),
+            median_interval: median_interval(&found, 0).map(|e| (e.low, e.high)),
             best: average(|s| &s.best),
             incumbent: average(|s| &s.incumbent),
             searches,
-        })
+        }
+    }
+
+    /// The median and its interval.
+    pub fn show_median(&self) -> String {
+        let median = self.median_found_at.map_or("-".into(), |n| n.to_string());
+        self.median_interval.map_or(median.clone(), |(low, high)| format!("{median} [{low:.0}, {high:.0}]"))
     }
 }
 
@@ -133,7 +153,7 @@ pub fn table(arms: &[Arm]) -> String {
     }
     text.push_str("   (in brackets: of the highest accuracy queried)");
     for arm in arms {
-        let median = arm.median_found_at.map_or("-".into(), |n| n.to_string());
+        let median = arm.show_median();
         let found = format!("{} of {}", arm.found, arm.searches.len());
         let _ = write!(text, "\n{:<width$}  {found:>18}  {median:>18}", arm.name);
         for (best, incumbent) in arm.best.iter().zip(&arm.incumbent) {

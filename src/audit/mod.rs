@@ -82,7 +82,7 @@ impl Audit {
             let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
             product.update(&trained, config.table_smoothing);
         }
-        let seconds = record::seconds(path)?.into_iter().take(cycles.len()).collect();
+        let seconds = record::seconds(path)?.into_iter().filter(|s| s.cycle <= cycles.len() as u64).collect();
         Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product, now: None, stop })
     }
 
@@ -95,6 +95,7 @@ impl Audit {
         stop: Arc<AtomicBool>,
         mut say: impl FnMut(String),
     ) -> Result<Self> {
+        let clock = Instant::now();
         if let Some(writer) = &mut writer {
             writer.warm_up(&config.warmup, config.format, config.seed, |step, loss| {
                 if step % 10 == 0 {
@@ -111,20 +112,16 @@ impl Audit {
             gamma_star: config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99)),
             adapter_sha256: writer.as_ref().map(Writer::adapter_hash).transpose()?,
         };
+        let (cycles, seconds) = (Vec::new(), vec![Seconds { tune: clock.elapsed().as_secs_f64(), ..Seconds::default() }]);
+        folder.put_cycles(&cycles, &seconds)?;
         folder.put_inputs(&inputs)?;
-        let (cycles, seconds) = (Vec::new(), Vec::new());
         Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product: Product::uniform(), now: None, stop })
     }
 
     /// Runs the cycles that are not closed yet; false where it was stopped before the last.
     pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
-        for cycle in self.cycles.len() as u64 + 1..=self.config.cycles {
-            let search = self.cycles.last().map(|c| c.search).unwrap_or_default();
-            let found = self.config.stop_at_best && search.best_found_at.is_some();
-            if found || self.config.budget.is_some_and(|budget| search.distinct >= budget) {
-                break;
-            }
-            if !self.cycle(cycle)? {
+        while !is_finished(&self.config, &self.cycles) {
+            if !self.cycle(self.cycles.len() as u64 + 1)? {
                 return Ok(false);
             }
             on_cycle(self.cycles.last().expect("it was closed a line ago"));
@@ -273,6 +270,14 @@ impl Audit {
             .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
         Ok(Exact { before: Measures::of(before, &self.table, gamma_star), after: Measures::of(&after, &self.table, gamma_star), update })
     }
+}
+
+/// Whether no cycle is left: all are closed, or the budget is spent.
+pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
+    let search = cycles.last().map(|c| c.search).unwrap_or_default();
+    cycles.len() as u64 >= config.cycles
+        || config.stop_at_best && search.best_found_at.is_some()
+        || config.budget.is_some_and(|budget| search.distinct >= budget)
 }
 
 fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {

@@ -122,7 +122,7 @@ pub struct Inputs {
     pub adapter_sha256: Option<String>,
 }
 
-/// Wall seconds of one cycle.
+/// Wall seconds of one cycle; cycle 0 is the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     pub cycle: u64,

@@ -121,23 +121,21 @@ fn ending(sample: &record::Sample) -> (&'static str, &'static str) {
     }
 }
 
+/// How many samples got how far: a cell is a network, a query is a training.
+pub fn funnel(cycle: &Cycle) -> data::Funnel {
+    let asked = cycle.samples.len() as u64;
+    let cells = cycle.samples.iter().filter(|s| s.cell().is_some()).count() as u64;
+    let trained = cycle.samples.iter().filter(|s| s.quality.is_some()).count() as u64;
+    let elite = cycle.elites.len() as u64;
+    data::Funnel { asked, parsed: cells, applied: cells, traced: cells, within_budget: cells, novel: trained, trained, elite }
+}
+
 fn show_cycle(cycle: &Cycle, seconds: Option<&record::Seconds>) -> data::Cycle {
     let count = |stage: &str| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
-    let asked = cycle.samples.len() as u64;
-    let (cells, trained) = (asked - count("parse"), count("trained"));
     let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter().filter(|(_, reason)| !reason.is_empty());
     data::Cycle {
         cycle: cycle.cycle,
-        funnel: data::Funnel {
-            asked,
-            parsed: cells,
-            applied: cells,
-            traced: cells,
-            within_budget: cells,
-            novel: trained,
-            trained,
-            elite: cycle.elites.len() as u64,
-        },
+        funnel: funnel(cycle),
         reasons: reasons.map(|(stage, reason)| data::Reason { stage: stage.into(), reason: reason.into(), count: count(stage) }).collect(),
         gamma: cycle.gamma.map(|g| g / 100.0),
         tuning: cycle.tuning.as_ref().map(|t| data::Tuning {

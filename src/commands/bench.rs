@@ -9,9 +9,11 @@ use eliteloop::error::{Error, Result};
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::catalogue;
+use eliteloop::llm::config::DecoderConfig;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::generate::{Request, generate};
 use eliteloop::llm::lora::Lora;
+use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
 use eliteloop::llm::sampling::Sampling;
@@ -20,7 +22,10 @@ use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::printer;
 use serde_json::json;
 
-use super::bench_proxy;
+use super::{bench_formats, bench_proxy};
+
+/// Tokens of a pass on a card, where nothing bounds them.
+const CARD_PASS: usize = 1024;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -50,6 +55,12 @@ pub struct Args {
     /// Give each completion a prompt of its own, as plain rows have
     #[arg(long)]
     rows: bool,
+    /// Different prompts, which the completions share evenly
+    #[arg(long, default_value_t = 1, conflicts_with = "rows")]
+    prompts: usize,
+    /// What tuning may take by the estimate; its passes are made as long as that allows
+    #[arg(long, value_name = "MIB", default_value_t = 6144)]
+    memory: u64,
     #[arg(long, default_value_t = 3)]
     repeats: usize,
     /// Images of a proxy step
@@ -63,6 +74,8 @@ pub struct Args {
     candidates: Option<usize>,
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    formats: bench_formats::Args,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -77,11 +90,13 @@ enum What {
     Score,
     /// Steps of the proxy training on ten small networks
     Proxy,
+    /// What an adapter writes of unseen parents at the first try: valid, new, tokens, seconds
+    Formats,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 {
-        return Err(Error::input("--prompt, --completion, --branches, --repeats and --batch are at least 1"));
+    if args.prompt == 0 || args.completion == 0 || args.branches == 0 || args.repeats == 0 || args.batch == 0 || args.prompts == 0 {
+        return Err(Error::input("--prompt, --prompts, --completion, --branches, --repeats and --batch are at least 1"));
     }
     let (device, why) = args.device.settle();
     why.into_iter().for_each(printer::note);
@@ -90,25 +105,36 @@ pub fn run(args: &Args) -> Result<()> {
     pool.install(|| match args.what {
         What::Proxy if args.candidates.is_some() => bench_proxy::memory(args.candidates.unwrap_or_default(), args.batch, args.json),
         What::Proxy => bench_proxy::run(args.network.as_deref(), args.batch, args.repeats, device, args.json),
+        What::Formats => bench_formats::run(&args.formats, &args.model, args.dtype, args.json),
         _ => measure(args, device),
     })
 }
 
 fn measure(args: &Args, device: Place) -> Result<()> {
     let file = ModelFile::open(&catalogue::find(&args.model)?)?;
+    let context = args.prompt + args.completion;
+    let pass = if device.is_card() {
+        CARD_PASS.max(context)
+    } else {
+        longest_pass(&file, &LoraConfig::default(), args.dtype, context, args.memory)?
+    };
     let decoder = Decoder::open_at(&file, args.dtype, device)?;
     let examples = examples(args, decoder.config().vocab as u32);
     // What plain rows would have processed: the prompt once for each completion.
     let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
-    let (what, seconds, tokens) = match args.what {
+    let predicted = (args.branches * args.completion) as f64;
+    let [layers, logits] = operations(decoder.config());
+    let (what, seconds, tokens, operations) = match args.what {
         What::Tune => {
-            let (seconds, tokens) = time_tune(&decoder, &examples, args.repeats)?;
-            ("tune", seconds, tokens)
+            let (seconds, tokens) = time_tune(&decoder, &examples, pass, args.repeats)?;
+            ("tune", seconds, tokens, 2.0 * (layers * tokens + logits * predicted))
         }
         What::Score => {
             let budget = examples.iter().map(|e| e.prompt.len() + e.completion.len()).sum();
             let seconds = median(args.repeats, || log_p(&decoder, None, &examples, budget).map(drop))?;
-            ("score", seconds, row_tokens)
+            let prompts = if args.rows { args.branches } else { args.prompts };
+            let tokens = (prompts * args.prompt) as f64 + predicted;
+            ("score", seconds, row_tokens, layers * tokens + logits * predicted)
         }
         What::Generate => {
             let prefix = decoder.prefill(&examples[0].prompt, None)?;
@@ -119,7 +145,7 @@ fn measure(args: &Args, device: Place) -> Result<()> {
                 }
                 Ok(())
             })?;
-            ("generate", seconds, (args.branches * args.completion) as f64)
+            ("generate", seconds, predicted, (layers + logits) * predicted)
         }
         What::Sample => {
             let seeds = (0..args.branches as u64).collect();
@@ -127,23 +153,37 @@ fn measure(args: &Args, device: Place) -> Result<()> {
             // No token ends a completion early.
             let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: args.completion, end: u32::MAX };
             let seconds = median(args.repeats, || generate(&decoder, &requests, &sampling, &mut |_| Ok(())).map(drop))?;
-            ("sample", seconds, (args.branches * args.completion) as f64)
+            ("sample", seconds, predicted, layers * (args.prompt as f64 + predicted) + logits * predicted)
         }
-        What::Proxy => unreachable!("measured by a file of its own"),
+        What::Proxy | What::Formats => unreachable!("measured by a file of its own"),
     };
+    let estimate = (matches!(args.what, What::Tune) && !device.is_card()).then(|| {
+        let memory = Memory::of(&file, &LoraConfig::default(), args.dtype, context, pass);
+        memory.peak_of_tuning() as f64 / f64::from(1 << 20)
+    });
     let row_rate = matches!(args.what, What::Tune).then_some(row_tokens / seconds);
     if args.json {
         let (prompt, completion, branches, threads) = (args.prompt, args.completion, args.branches, args.threads);
         printer::data(json!({
             "what": what, "model": args.model, "device": device, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
-            "shared": !args.rows, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
-            "peak_mib": eliteloop::progress::peak_memory_mib(),
+            "shared": !args.rows, "prompts": args.prompts, "dtype": args.dtype, "pass": pass, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+            "peak_mib": eliteloop::progress::peak_memory_mib(), "estimated_mib": estimate,
+            "gflops": operations / seconds / 1e9,
         }));
     } else {
         let rows = row_rate.map(|r| format!("; {r:.0} tokens/s of plain rows")).unwrap_or_default();
-        printer::data(format_args!("{what}: {:.0} tokens/s ({seconds:.3} s{rows})", tokens / seconds));
+        let rate = operations / seconds / 1e9;
+        printer::data(format_args!("{what}: {:.0} tokens/s ({seconds:.3} s{rows}), {rate:.0} GFLOP/s", tokens / seconds));
     }
     Ok(())
+}
+
+/// Operations of the frozen products in one forward pass, of a token through the layers and of a token's logits. A backward pass costs as
+/// many again, since frozen weights get no gradient. Attention and adapter are not counted.
+fn operations(model: &DecoderConfig) -> [f64; 2] {
+    let (query, kv) = (model.heads * model.head_dim, model.kv_heads * model.head_dim);
+    let layers = 2 * model.layers * model.width * (2 * query + 2 * kv + 3 * model.ffn);
+    [layers as f64, (2 * model.width * model.vocab) as f64]
 }
 
 /// Completions that share a prompt, or each with its own; the tokens mean nothing.
@@ -151,18 +191,18 @@ fn examples(args: &Args, vocab: u32) -> Vec<Example> {
     let tokens = |n: usize, stream: usize| (0..n).map(|i| (i as u32 * 7919 + stream as u32 * 104_729 + 1000) % vocab).collect::<Vec<_>>();
     let each = |i: usize| Example {
         id: i.to_string(),
-        prompt: tokens(args.prompt, if args.rows { i + 1 } else { 0 }),
+        prompt: tokens(args.prompt, if args.rows { i + 1 } else { i * args.prompts / args.branches }),
         completion: tokens(args.completion, 100 + i),
     };
     (0..args.branches).map(each).collect()
 }
 
 /// Median seconds of a step after the first, and its tokens.
-fn time_tune(decoder: &Decoder, examples: &[Example], repeats: usize) -> Result<(f64, f64)> {
+fn time_tune(decoder: &Decoder, examples: &[Example], pass: usize, repeats: usize) -> Result<(f64, f64)> {
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 0)?;
     let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
     let config = TuneConfig { epochs: repeats + 1, ..TuneConfig::default() };
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 1024, seed: 0, abort: &AtomicBool::new(false) };
+    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: pass, seed: 0, abort: &AtomicBool::new(false) };
     let (mut last, mut seconds) = (None, Vec::new());
     let log = tune(decoder, &mut lora, &mut optimiser, examples, &plan, |_, _, _| {
         if let Some(last) = last.replace(Instant::now()) {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use eliteloop::compare::{compare, page, text};
 use eliteloop::error::Result;
 use eliteloop::files::write_whole;
-use eliteloop::printer;
+use eliteloop::{printer, table};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,6 +16,9 @@ pub struct Args {
     /// Also one HTML file with plots
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Also each table as CSV and JSON, into this folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -28,6 +31,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.out {
         write_whole(path, page(&comparison).as_bytes())?;
         printer::note(format_args!("wrote {}", path.display()));
+    }
+    if let Some(folder) = &args.data {
+        table::write(&text::tables(&comparison), folder)?;
+        printer::note(format_args!("wrote {}", folder.display()));
     }
     Ok(())
 }

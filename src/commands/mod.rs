@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod audit;
 pub mod bench;
+mod bench_formats;
 mod bench_proxy;
 pub mod compare;
 pub mod data;
@@ -14,6 +15,7 @@ pub mod report;
 pub mod resume;
 pub mod run;
 pub mod sandbox;
+pub mod study;
 pub mod trace;
 pub mod verify;
 pub mod warmup;

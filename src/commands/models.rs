@@ -3,10 +3,9 @@
 use eliteloop::config::{Dtype, LlmConfig, LoraConfig};
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::catalogue::{self, ENTRIES, Entry};
-use eliteloop::llm::hosted::PASS_TOKENS;
 use eliteloop::llm::hub;
 use eliteloop::llm::imported::{self, Imported, Place};
-use eliteloop::llm::memory::Memory;
+use eliteloop::llm::memory::{Memory, PASS_TOKENS};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::printer;
 use serde_json::json;
@@ -145,7 +144,7 @@ fn verify(model: Option<&str>, as_json: bool) -> Result<()> {
 
 fn show(model: &Imported, context: usize, dtype: Dtype, as_json: bool) -> Result<()> {
     let file = ModelFile::open(&model.existing()?)?;
-    let memory = Memory::of(file.config(), &LoraConfig::default(), dtype, model.bytes, context, PASS_TOKENS.max(context));
+    let memory = Memory::of(&file, &LoraConfig::default(), dtype, context, PASS_TOKENS.max(context));
     if as_json {
         let mut row = json!(model);
         row["path"] = json!(model.path());

@@ -2,25 +2,24 @@ use std::path::PathBuf;
 
 use eliteloop::error::Result;
 use eliteloop::files::write_whole;
-use eliteloop::{printer, report};
+use eliteloop::{audit, printer, report, table};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the run
+    /// Folder of the run or audit
     run: PathBuf,
+    /// Also each table as CSV and JSON, into this folder
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let data = report::collect::collect(&args.run)?;
+    let is_audit = audit::record::is_audit(&args.run);
+    let data = if is_audit { audit::report::collect(&args.run)? } else { report::collect::collect(&args.run)? };
     let path = args.run.join("report.html");
     write_whole(&path, report::render(&data).as_bytes())?;
-    for found in report::early::early(&args.run)? {
-        if let Some(rank) = found.rank {
-            printer::note(format_args!(
-                "{} ranks {} networks with Spearman's {:.2} [{:.2}, {:.2}]",
-                found.name, found.networks, rank.value, rank.low, rank.high
-            ));
-        }
+    if let Some(folder) = &args.data {
+        table::write(&report::tables::tables(&data), folder)?;
     }
     printer::data(path.display());
     Ok(())

@@ -1,16 +1,14 @@
-//! `eliteloop warmup`: tune a fresh adapter on the random corpus, and measure how many of its deltas are valid.
+//! `eliteloop warmup`: tune a fresh adapter on the random corpus, then on its own deltas. `eliteloop bench formats` measures what it writes.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use eliteloop::config::{Dtype, Format, LoraConfig, Masking, Objective};
+use eliteloop::config::{Dtype, Format, LoraConfig, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::practice::{Practice, practise};
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, Trial, try_out, warm_up};
+use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, warm_up};
 use eliteloop::delta::{self, prompt};
 use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
@@ -24,7 +22,6 @@ use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
-use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -59,27 +56,12 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "out")]
     from: Option<PathBuf>,
     /// Folder of the adapter that is made
-    #[arg(long, required_unless_present_any = ["adapter", "dump"])]
+    #[arg(long, required_unless_present = "dump")]
     out: Option<PathBuf>,
-    /// Sample one delta for each of N unseen parents and count the valid ones
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    check: usize,
-    /// Of the samples of --check
-    #[arg(long, default_value_t = 1.0)]
-    temperature: f64,
-    /// Of the samples of --check
-    #[arg(long, default_value_t = 1.0)]
-    top_p: f64,
-    /// Of the samples of --check
-    #[arg(long, value_enum, default_value = "none")]
-    mask: Masking,
-    /// Check this adapter instead of making one
-    #[arg(long, value_name = "DIR", conflicts_with = "out", requires = "check")]
-    adapter: Option<PathBuf>,
     /// Where the LLM computes: cpu, cuda:N, metal:N, or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Place,
-    /// Write the sources of the check (without --check: of the corpus) into this folder
+    /// Write sources of the corpus into this folder
     #[arg(long, hide = true, value_name = "DIR")]
     dump: Option<PathBuf>,
 }
@@ -100,11 +82,7 @@ impl Args {
             lr: self.lr,
             warmup_steps: 10,
             clip: 1.0,
-            max_tokens: self.max_tokens.unwrap_or(match self.format {
-                Format::Edit => 160,
-                Format::Diff => 320,
-                Format::Full => 768,
-            }),
+            max_tokens: self.max_tokens.unwrap_or_else(|| delta::longest_delta(self.format)),
             seed: self.seed,
             lora: LoraConfig { rank: self.rank, alpha: 2.0 * self.rank as f64, ..LoraConfig::default() },
         })
@@ -166,32 +144,10 @@ impl Loaded {
 
 pub fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe()?;
-    let folder = match (&args.out, &args.adapter, &args.dump) {
-        (Some(out), ..) => {
-            let loaded = Loaded::open(&args.model, args.device)?;
-            make(&loaded, &recipe, args, out)?;
-            out
-        }
-        (None, Some(adapter), _) => adapter,
-        (None, None, Some(dump)) => return dump_corpus(dump, args),
-        (None, None, None) => return Err(Error::input("where to put the adapter is missing").hint("give --out DIR")),
-    };
-    if args.check == 0 {
-        return Ok(());
-    }
-    // As the files have it, in half precision.
-    let loaded = Loaded::open(&args.model, args.device)?;
-    let merged = loaded.decoder.with_adapter(&Lora::load(folder, loaded.file.config())?)?;
-    let start = Instant::now();
-    let drawn_with = (args.temperature, args.top_p);
-    let (trials, masking) = try_out(&loaded.model(&merged), &recipe, args.check, drawn_with, args.mask, &mut |_| Ok(()))?;
-    report(&trials, start.elapsed().as_secs_f64());
-    if args.mask != Masking::None {
-        printer::note(format_args!("{:.2} s of that for masks", masking.as_secs_f64()));
-    }
-    match &args.dump {
-        Some(folder) => dump_trials(folder, &trials),
-        None => Ok(()),
+    match (&args.out, &args.dump) {
+        (Some(out), _) => make(&Loaded::open(&args.model, args.device)?, &recipe, args, out),
+        (None, Some(dump)) => dump_corpus(dump, args),
+        (None, None) => Err(Error::input("where to put the adapter is missing").hint("give --out DIR")),
     }
 }
 
@@ -285,43 +241,6 @@ impl Log {
 
 fn prompt_hash(format: Format) -> Result<String> {
     Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
-}
-
-/// Counts the first tries that apply and that are networks, and the reasons of those that are not.
-fn report(trials: &[Trial], seconds: f64) {
-    let options = TraceOptions::new([3, 32, 32], 10);
-    let outcomes: Vec<std::result::Result<(), String>> = trials
-        .par_iter()
-        .map(|trial| match &trial.candidate {
-            Err(failure) => Err(failure.reason().to_owned()),
-            Ok(source) => trace(source, &options).map(|_| ()).map_err(|failure| format!("trace: {}", failure.word())),
-        })
-        .collect();
-    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
-    for reason in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
-        *reasons.entry(reason).or_default() += 1;
-    }
-    let applied = trials.iter().filter(|trial| trial.candidate.is_ok()).count();
-    let valid = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    let tokens: usize = trials.iter().map(|trial| trial.tokens).sum();
-    printer::data(format_args!("applied {applied} of {}", trials.len()));
-    printer::data(format_args!("valid {valid} of {}", trials.len()));
-    for (reason, count) in reasons {
-        printer::data(format_args!("{reason} {count}"));
-    }
-    printer::note(format_args!("{tokens} tokens in {seconds:.1} s"));
-}
-
-fn dump_trials(folder: &Path, trials: &[Trial]) -> Result<()> {
-    std::fs::create_dir_all(folder).at("make the folder", folder)?;
-    for (i, trial) in trials.iter().enumerate() {
-        put(folder, &format!("{i:04}.parent"), &trial.parent)?;
-        put(folder, &format!("{i:04}.delta"), &trial.delta)?;
-        if let Ok(source) = &trial.candidate {
-            put(folder, &format!("{i:04}-candidate.py"), source)?;
-        }
-    }
-    Ok(())
 }
 
 fn dump_corpus(folder: &Path, args: &Args) -> Result<()> {

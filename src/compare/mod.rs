@@ -1,7 +1,7 @@
 //! Runs side by side, at the same budget of trained candidates and with paired seeds.
 
 pub mod contest;
-mod page;
+pub(crate) mod page;
 pub mod runs;
 pub mod text;
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::config::{Format, Policy, RunConfig, TuneData};
 use crate::error::Result;
 use crate::theory::Panel;
-use contest::{Contest, Level};
+use contest::{Contest, Level, Side};
 use runs::{Arm, RunFacts};
 
 pub use page::page;
@@ -41,12 +41,13 @@ pub fn compare(folders: &[PathBuf]) -> Result<Comparison> {
 pub fn of_arms(arms: Vec<Arm>) -> Comparison {
     let budget = arms.iter().flat_map(|a| &a.runs).map(|r| r.qualities.len()).min().unwrap_or(0);
     let reference = arms.iter().position(Arm::is_method).unwrap_or(0);
-    let others = arms.iter().enumerate().filter(|(place, _)| *place != reference);
-    let contests = others.map(|(_, arm)| Contest::hold(&arms[reference], arm)).collect();
+    let sides: Vec<Side> = arms.iter().map(Arm::side).collect();
+    let others = sides.iter().enumerate().filter(|(place, _)| *place != reference);
+    let contests = others.map(|(_, side)| Contest::hold(&sides[reference], side)).collect();
     Comparison {
         verdict: verdict(&arms),
         budget,
-        levels: arms.iter().map(|arm| contest::level(arm, budget)).collect(),
+        levels: arms.iter().zip(&sides).map(|(arm, side)| Level::of(side, budget, &arm.valid())).collect(),
         contests,
         panels: panels(&arms),
         arms,
@@ -79,12 +80,12 @@ fn verdict(arms: &[Arm]) -> String {
             .iter()
             .find(|a| a.config().tune.data == TuneData::RandomSubset && differ_only(method, a, |c| c.tune.data = TuneData::Elites));
         if let Some(subset) = subset {
-            let contest = Contest::hold(method, subset);
+            let contest = Contest::hold(&method.side(), &subset.side());
             sentences.push(sentence(&format!("Tuning on elites{of}"), "tuning on a random subset of the same size", &contest));
         }
         let random = arms.iter().find(|a| a.config().policy == Policy::Random && differ_only(method, a, without_llm));
         if let Some(random) = random {
-            let contest = Contest::hold(method, random);
+            let contest = Contest::hold(&method.side(), &random.side());
             sentences.push(sentence(&format!("The LLM{of}"), "random mutation", &contest));
         }
     }
@@ -99,6 +100,7 @@ fn verdict(arms: &[Arm]) -> String {
     sentences.join(" ")
 }
 
+/// Who beats whom, and by how much.
 fn sentence(who: &str, whom: &str, contest: &Contest) -> String {
     let pairs = contest.seeds.len();
     if pairs == 0 {
@@ -111,7 +113,7 @@ fn sentence(who: &str, whom: &str, contest: &Contest) -> String {
 }
 
 /// Claims that take two arms.
-fn panels(arms: &[Arm]) -> Vec<Panel> {
+pub fn panels(arms: &[Arm]) -> Vec<Panel> {
     let mut panels = Vec::new();
     let pair =
         |of: &dyn Fn(&Arm, &Arm) -> bool| arms.iter().find_map(|a| arms.iter().find(|b| of(a, b)).map(|b| (a.evidence(), b.evidence())));

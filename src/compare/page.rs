@@ -2,9 +2,9 @@
 
 use super::Comparison;
 use super::contest::Measured;
-use super::text::{Table, share, tables};
+use super::text::{share, tables};
 use crate::report::chart::{Axis, Chart, Shape};
-use crate::report::html::{Section, document, escape, percent, table};
+use crate::report::html::{Section, document, escape, percent, titled_table};
 use crate::report::panels;
 use crate::theory::statistics::{mean, mean_interval};
 
@@ -46,11 +46,7 @@ pub fn sections(c: &Comparison) -> Vec<Section> {
 }
 
 fn shown(c: &Comparison, ids: &[&str]) -> String {
-    tables(c).iter().filter(|t| ids.contains(&t.id) && !t.rows.is_empty()).map(html).collect()
-}
-
-pub fn html(t: &Table) -> String {
-    format!("<h3>{}</h3>\n{}", escape(&t.title), table(&t.title, &t.head, &t.rows))
+    tables(c).iter().filter(|t| ids.contains(&t.id) && !t.rows.is_empty()).map(titled_table).collect()
 }
 
 /// Mean and best of each arm, with intervals.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::contest::{Entry, Side};
 use crate::config::{Policy, RunConfig, TuneData};
 use crate::error::{Error, Result};
 use crate::record::{Candidate, NetworkId, Store, folder};
@@ -75,6 +76,16 @@ impl RunFacts {
         self.qualities.iter().take(budget).map(|(_, q)| *q).reduce(f64::max)
     }
 
+    /// As a contest sees it: a trained candidate is a trial of the budget.
+    pub fn entry(&self) -> Entry {
+        let qualities: Vec<f64> = self.qualities.iter().map(|(_, q)| *q).collect();
+        let best = qualities.iter().scan(f64::NEG_INFINITY, |best, q| {
+            *best = best.max(*q);
+            Some(*best)
+        });
+        Entry { seed: self.seed, best_so_far: best.collect(), qualities }
+    }
+
     pub fn total_seconds(&self) -> f64 {
         self.seconds.iter().map(|(_, s)| s).sum()
     }
@@ -99,6 +110,15 @@ impl Arm {
 
     pub fn seeds(&self) -> Vec<u64> {
         self.runs.iter().map(|r| r.seed).collect()
+    }
+
+    pub fn side(&self) -> Side {
+        Side { name: self.name.clone(), entries: self.runs.iter().map(RunFacts::entry).collect() }
+    }
+
+    /// The share of the candidates of each run that are networks.
+    pub fn valid(&self) -> Vec<f64> {
+        self.runs.iter().filter(|r| r.funnel.asked > 0).map(|r| r.funnel.traced as f64 / r.funnel.asked as f64).collect()
     }
 
     /// The evidence of all its runs.

@@ -6,15 +6,7 @@ use super::Comparison;
 use super::contest::Measured;
 use crate::report::data::Funnel;
 use crate::report::html::{duration, or_none, percent};
-
-/// A head and its rows.
-pub struct Table {
-    /// Of the file it is written to.
-    pub id: &'static str,
-    pub title: String,
-    pub head: Vec<&'static str>,
-    pub rows: Vec<Vec<String>>,
-}
+use crate::table::{Table, section};
 
 /// A difference of qualities in percentage points.
 pub fn points(m: Measured) -> String {
@@ -49,6 +41,7 @@ fn arms(c: &Comparison) -> Table {
     Table {
         id: "arms",
         title: format!("Arms (best of the first {} trained candidates of each run; intervals over the runs)", c.budget),
+        note: String::new(),
         head: vec!["arm", "runs", "valid", "mean quality", "best quality"],
         rows: rows.collect(),
     }
@@ -67,6 +60,7 @@ fn contests(c: &Comparison) -> Table {
     Table {
         id: "differences",
         title: "Differences, paired by seed".into(),
+        note: String::new(),
         head: vec!["arms", "seeds", "mean quality", "best quality"],
         rows: rows.collect(),
     }
@@ -89,6 +83,7 @@ fn runs(c: &Comparison) -> Table {
     Table {
         id: "runs",
         title: "Runs".into(),
+        note: String::new(),
         head: vec!["run", "arm", "seed", "cycles", "trained", "mean", "best", "best at the budget", "best start"],
         rows: rows.collect(),
     }
@@ -108,6 +103,7 @@ fn funnel(c: &Comparison) -> Table {
     Table {
         id: "funnel",
         title: "Funnel (first tries, all runs of an arm together)".into(),
+        note: String::new(),
         head: vec!["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"],
         rows: rows.collect(),
     }
@@ -132,6 +128,7 @@ fn cost(c: &Comparison) -> Table {
     Table {
         id: "cost",
         title: "Cost of a run".into(),
+        note: String::new(),
         head: vec![
             "arm",
             "propose (s)",
@@ -154,32 +151,11 @@ pub fn text(c: &Comparison) -> String {
         if table.rows.is_empty() {
             continue;
         }
-        let _ = write!(out, "\n\n{}\n{}", table.title, columns(&table));
+        out += "\n";
+        out += &section(&table);
     }
     for panel in &c.panels {
         let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.verdict, panel.sentence);
     }
     out
-}
-
-/// Text in columns, as wide as their longest entry.
-pub fn columns(table: &Table) -> String {
-    let head: Vec<String> = table.head.iter().map(|h| (*h).to_owned()).collect();
-    let all: Vec<&Vec<String>> = std::iter::once(&head).chain(&table.rows).collect();
-    let width = |column: usize| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-    let lines = all.iter().map(|row| {
-        let cells = row.iter().enumerate().map(|(i, cell)| format!("{cell}{}", " ".repeat(width(i) - cell.chars().count())));
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// Rows as CSV (RFC 4180).
-pub fn csv(head: &[&str], rows: &[Vec<String>]) -> String {
-    let cell = |text: &str| {
-        if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
-    };
-    let line = |cells: Vec<String>| cells.join(",") + "\r\n";
-    let first = line(head.iter().map(|h| cell(h)).collect());
-    first + &rows.iter().map(|row| line(row.iter().map(|c| cell(c)).collect())).collect::<String>()
 }

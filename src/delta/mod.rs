@@ -13,10 +13,12 @@ pub mod diff;
 pub mod edit;
 pub mod full;
 pub mod grammar;
+pub mod kind;
 pub mod practice;
 pub mod prompt;
 pub mod starts;
 mod text;
+pub mod trial;
 pub mod warmup;
 
 use std::fmt;
@@ -27,6 +29,16 @@ use crate::config::Format;
 
 /// Longest delta and longest result, in bytes. It bounds what a hostile delta can cost.
 pub const MAX_BYTES: usize = 64 * 1024;
+
+/// Longest delta of the warm-up and its trials in tokens, the end token included.
+#[must_use]
+pub const fn longest_delta(format: Format) -> usize {
+    match format {
+        Format::Edit => 160,
+        Format::Diff => 320,
+        Format::Full => 768,
+    }
+}
 
 /// Why a delta gives no candidate. Lines count from 1 in the delta, hunks from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -3,23 +3,19 @@
 //! One optimiser step is one random parent with several deltas, packed into one pass over the parent. The loss is the mean
 //! over the completions' tokens: here there is no elite set whose members must weigh alike.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::corpus::{random_family, random_network, render};
-use super::{Failure, apply_completion, prompt};
-use crate::config::{Format, LoraConfig, Masking, Objective};
+use super::corpus::random_family;
+use super::prompt;
+use crate::config::{Format, LoraConfig, Objective};
 use crate::error::{Error, Result};
 use crate::llm::adamw::{AdamW, clip};
 use crate::llm::chat::ChatTemplate;
 use crate::llm::decoder::Decoder;
-use crate::llm::generate::{Progress, Request, generate_masked};
 use crate::llm::lora::Lora;
-use crate::llm::mask::{Mask, TokenTrie};
 use crate::llm::pack::{Example, pack};
-use crate::llm::sampling::Sampling;
 use crate::llm::tokenizer::Tokenizer;
 use crate::llm::tune::add_gradient;
 use crate::seed;
@@ -133,56 +129,6 @@ pub fn completion(tokenizer: &Tokenizer, delta: &str) -> Vec<u32> {
     let mut tokens = tokenizer.encode_plain(delta);
     tokens.push(tokenizer.eos());
     tokens
-}
-
-/// One sample on a parent that was in no warm-up.
-#[derive(Clone, Debug)]
-pub struct Trial {
-    pub parent: String,
-    /// As text, bytes that are not UTF-8 replaced.
-    pub delta: String,
-    pub tokens: usize,
-    pub candidate: Result<String, Failure>,
-}
-
-/// Samples one delta for each of `count` unseen parents, drawn with this temperature and `top_p`, perhaps under a mask. The decoder has
-/// the adapter in it. Also gives the time the masks took.
-///
-/// # Errors
-/// Where generation fails.
-pub fn try_out(
-    model: &Model,
-    recipe: &Recipe,
-    count: usize,
-    (temperature, top_p): (f64, f64),
-    masking: Masking,
-    watch: &mut dyn FnMut(Progress) -> Result<()>,
-) -> Result<(Vec<Trial>, Duration)> {
-    let trie = Arc::new(TokenTrie::new(model.tokenizer));
-    let mut masks = Vec::new();
-    let mut parents = Vec::new();
-    let mut requests = Vec::new();
-    for i in 0.. {
-        if parents.len() == count {
-            break;
-        }
-        let parent = render(&random_network(&mut seed::rng(recipe.seed, "warmup trial", &[i])));
-        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &parent)?;
-        if prompt.len() <= LONGEST_PROMPT {
-            masks.extend(Mask::of(masking, &trie, recipe.format, &parent));
-            parents.push(parent);
-            requests.push(Request { prompt, seeds: vec![seed::derive(recipe.seed, "warmup sample", &[i])] });
-        }
-    }
-    let sampling = Sampling { temperature, top_p, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
-    let samples = generate_masked(model.decoder, &requests, &masks, &sampling, watch)?;
-    let trial = |(parent, sample): (String, crate::llm::generate::Sample)| {
-        let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
-        let candidate = apply_completion(recipe.format, &parent, &bytes, sample.ended);
-        Trial { parent, delta: String::from_utf8_lossy(&bytes).into_owned(), tokens: sample.tokens.len(), candidate }
-    };
-    let trials = parents.into_iter().zip(samples.into_iter().flatten()).map(trial).collect();
-    Ok((trials, masks.iter().map(Mask::spent).sum()))
 }
 
 #[cfg(test)]

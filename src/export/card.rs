@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, NetworkId, NetworkRow, Store};
+use crate::record::{Candidate, NetworkId, NetworkRow, Store, Training};
 
 pub fn card(store: &Store, config: &RunConfig, network: &NetworkRow, format: &Format) -> Result<String> {
     let mut text = String::new();
@@ -21,6 +21,9 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     add(text, format_args!("## Data\n"));
     add(text, format_args!("- Set: {}, {} classes, images of {channels} x {height} x {width}", format.name, format.classes));
     add(text, format_args!("- Input: pixels from 0 to 1, minus {:?}, over {:?} (by channel)", format.mean, format.std));
+    if !format.class_names.is_empty() {
+        add(text, format_args!("- Classes in the order of the logits: {}", format.class_names.join(", ")));
+    }
     add(
         text,
         format_args!(
@@ -36,6 +39,10 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     add(text, format_args!("## Recipe\n"));
     let optimizer = format!("{:?}", p.optimizer).to_lowercase();
     add(text, format_args!("- {} epochs of batches of {}, {optimizer}, peak learning rate {}", p.epochs, p.batch, p.lr));
+    let stopped = store.trainings()?.iter().find(|t| t.network == *id && t.seed_index == 0).map(Training::epochs).transpose()?;
+    if let Some(done) = stopped.map(|curve| curve.len()).filter(|&done| done < p.epochs) {
+        add(text, format_args!("- Dropped by successive halving after {done} of these epochs"));
+    }
     add(
         text,
         format_args!(

@@ -94,7 +94,9 @@ fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Tr
     // A deadline fails a training and never changes one, so this one gets a year.
     let config = ProxyConfig { deadline_seconds: 3.2e7, ..config.clone() };
     let pool = Pool::new(Setup { split: images.to_path_buf(), config })?;
-    let job = Job { id: 0, graph: graph.clone(), seed: recorded.seed, weights: Some(weights.into()) };
+    // Halving may have ended it early.
+    let until = Some(recorded.epochs()?.len());
+    let job = Job { weights: Some(weights.into()), until, ..Job::new(0, graph.clone(), recorded.seed) };
     let mut result = None;
     pool.run(vec![job], stop, |event| {
         if let Event::Done { result: done, .. } = event {

@@ -83,6 +83,19 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
             ];
             b.emit("Conv", &read, attributes)
         }
+        Op::ConvTranspose2d { kernel, stride, padding: [rows, columns], output_padding, dilation, groups, .. } => {
+            let tensors = node.tensors.iter().map(|&t| b.own(t)).collect::<Result<Vec<_>>>()?;
+            let read: Vec<&str> = std::iter::once(x).chain(tensors.iter().map(String::as_str)).collect();
+            let attributes = vec![
+                Attribute::ints("kernel_shape", kernel),
+                Attribute::ints("strides", stride),
+                Attribute::ints("pads", &[*rows, *columns, *rows, *columns]),
+                Attribute::ints("output_padding", output_padding),
+                Attribute::ints("dilations", dilation),
+                int("group", *groups as i64),
+            ];
+            b.emit("ConvTranspose", &read, attributes)
+        }
         Op::BatchNorm { eps, affine, track, .. } => batch_norm(b, x, from, &node.tensors, *eps, *affine, *track)?,
         Op::GroupNorm { groups, eps, affine } => {
             let to = b.integers(&[0, *groups as i64, -1]);

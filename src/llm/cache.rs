@@ -63,12 +63,13 @@ impl Prefix {
         &self.stock
     }
 
-    fn push(&mut self, layer: usize, kept: &Kept) {
-        let (heads, stride) = (self.heads, self.heads.stride());
-        for row in kept.qkv.chunks(stride) {
-            for kv in 0..heads.kv {
-                self.keys[layer][kv].extend_from_slice(&row[heads.key_at(kv)..][..heads.dim]);
-                self.values[layer][kv].extend_from_slice(&row[heads.value_at(kv)..][..heads.dim]);
+    /// `rows` are `[key heads | value heads]`.
+    fn push(&mut self, layer: usize, rows: &[f32]) {
+        let Heads { kv, dim, .. } = self.heads;
+        for row in rows.chunks(2 * kv * dim) {
+            for (head, parts) in row.chunks(dim).enumerate() {
+                let into = if head < kv { &mut self.keys[layer][head] } else { &mut self.values[layer][head - kv] };
+                into.extend_from_slice(parts);
             }
         }
     }
@@ -103,14 +104,20 @@ impl Decoder {
         rows.push(tokens, prefix.len, 0..0);
         let pass = self.pass(&rows, lora, None);
         let mut fresh = Vec::with_capacity(self.layers.len());
-        let hidden = self.evaluate(&pass, tokens, lora.map(Lora::layers), |i| prefix.past(i), |_, kept| fresh.push(kept))?;
-        for (layer, kept) in fresh.iter().enumerate() {
-            prefix.push(layer, kept);
+        // Of what a layer leaves for a backward pass only keys and values: the rest is many times as much.
+        let keep = |_, kept: Kept| fresh.push(keys_and_values(prefix.heads, &kept.qkv));
+        let hidden = self.evaluate(&pass, tokens, lora.map(Lora::layers), |i| prefix.past(i), keep)?;
+        for (layer, rows) in fresh.iter().enumerate() {
+            prefix.push(layer, rows);
         }
         prefix.len += tokens.len();
         prefix.logits = Some(self.logits_of(&hidden[hidden.len() - self.config().width..])?);
         Ok(())
     }
+}
+
+fn keys_and_values(heads: Heads, qkv: &[f32]) -> Vec<f32> {
+    qkv.chunks(heads.stride()).flat_map(|row| &row[heads.key_at(0)..]).copied().collect()
 }
 
 /// What one branch added to the prefix: of each layer and key head, room for `capacity` keys and values.

@@ -127,6 +127,12 @@ impl Folder {
         all.map(|(name, view)| (name, view.shape().to_vec())).collect()
     }
 
+    /// Whether every weight is bf16.
+    #[must_use]
+    pub fn is_bf16(&self) -> bool {
+        self.weights.tensors().iter().all(|(_, view)| view.dtype() == safetensors::Dtype::BF16)
+    }
+
     /// A weight as f32 on the CPU.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
 use super::lora::Lora;
 use super::mask::{Mask, TokenTrie};
-use super::memory::Memory;
+use super::memory::{Memory, PASS_TOKENS, longest_pass};
 use super::model_file::ModelFile;
 use super::pack::Example;
 use super::provenance::Provenance;
@@ -45,6 +45,8 @@ pub struct Llm {
     optimizer: AdamW,
     /// Longest prompt and completion together, in tokens.
     max_context: usize,
+    /// Tokens of one forward and backward pass; bounds the memory of an update.
+    pass: usize,
     /// The vocabulary for masks, made when first asked for.
     trie: OnceLock<Arc<TokenTrie>>,
 }
@@ -60,7 +62,8 @@ impl Llm {
     pub fn open(config: &LlmConfig, lora: &LoraConfig, run_seed: u64) -> Result<Self> {
         let path = catalogue::find(&config.model)?;
         let file = ModelFile::open(&path)?;
-        let decoder = open_decoder(&file, config, lora)?;
+        let max_context = config.max_context.min(file.config().context);
+        let (decoder, pass) = open_decoder(&file, config, lora, max_context)?;
         let chat = file.chat_template()?;
         let lora = match adapter_folder(config)? {
             None => Lora::new(file.config(), lora, run_seed)?,
@@ -71,10 +74,18 @@ impl Llm {
                 Lora::load(&folder, file.config())?
             }
         };
-        let max_context = config.max_context.min(file.config().context);
         let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
         let optimizer = fresh_optimizer(&lora)?;
-        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context, trie: OnceLock::new() })
+        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, lora, optimizer, max_context, pass, trie: OnceLock::new() })
+    }
+
+    /// The model with its adapter, to generate with.
+    pub fn adapted(&self) -> Result<Decoder> {
+        self.decoder.with_adapter(&self.lora)
+    }
+
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
     }
 
     /// The token ids that ask for a change of `parent`.
@@ -118,7 +129,7 @@ impl Llm {
             on_progress(progress);
             if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
         };
-        match generate::generate_masked(&self.decoder.with_adapter(&self.lora)?, requests, masks, &sampling, &mut watch) {
+        match generate::generate_masked(&self.adapted()?, requests, masks, &sampling, &mut watch) {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
             samples => samples.map(Some),
         }
@@ -143,7 +154,7 @@ impl Llm {
         if examples.is_empty() {
             return Ok(Vec::new());
         }
-        log_p(&self.decoder, Some(&self.lora), examples, PASS_TOKENS.max(self.max_context))
+        log_p(&self.decoder, Some(&self.lora), examples, self.pass)
     }
 
     /// The CE update: all examples in one optimiser step, `config.epochs` of them. None when `stop` is set meanwhile; the adapter
@@ -160,7 +171,7 @@ impl Llm {
             self.optimizer = fresh_optimizer(&self.lora)?;
         }
         let before = self.lora.snapshot()?;
-        let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: PASS_TOKENS.max(self.max_context), seed, abort: stop };
+        let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: self.pass, seed, abort: stop };
         let log =
             tune::tune(&self.decoder, &mut self.lora, &mut self.optimizer, examples, &plan, |index, _, step| on_step(index + 1, step))?;
         if log.aborted {
@@ -218,20 +229,20 @@ impl Llm {
     }
 }
 
-/// Tokens of one forward and backward pass; bounds the memory of an update.
-pub const PASS_TOKENS: usize = 2048;
-
 const OPTIMIZER: &str = "optimizer.safetensors";
 
 fn fresh_optimizer(lora: &Lora) -> Result<AdamW> {
     Ok(AdamW::new(lora.snapshot()?.iter().map(Vec::len)))
 }
 
-/// On a card, tuning keeps the graph of all layers where that fits what is free or allowed, and else of one at a time: the same numbers.
-fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Result<Decoder> {
+/// The decoder and the tokens of tuning's passes. On a card, tuning keeps the graph of all layers where that fits what is free or allowed,
+/// and else of one at a time: the same numbers.
+fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig, context: usize) -> Result<(Decoder, usize)> {
     let device = config.device.open()?;
-    let Some(card) = Card::of(&device)? else { return Decoder::open(file, config.dtype) };
-    let context = config.max_context.min(file.config().context);
+    let Some(card) = Card::of(&device)? else {
+        let pass = longest_pass(file, lora, config.dtype, context, config.memory_mib)?;
+        return Ok((Decoder::open(file, config.dtype)?, pass));
+    };
     let pass = PASS_TOKENS.max(context);
     let [all, one] = [false, true]
         .map(|recompute| Memory::on_card(file.config(), lora, config.card_dtype, context, pass, generate::BATCH_ON_CARD, recompute).peak());
@@ -240,11 +251,11 @@ fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Resu
     if all > room {
         card.check("the model", one, budget)?;
     }
-    Decoder::open_on(file, config.card_dtype, &device, all > room)
+    Ok((Decoder::open_on(file, config.card_dtype, &device, all > room)?, pass))
 }
 
 /// The folder of the adapter a run starts from; None for a fresh one.
-fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
+pub fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
     let folder = match config.adapter.as_str() {
         "none" => return Ok(None),
         "warmup" => home::models().join(format!("warmup-{}", config.model)),

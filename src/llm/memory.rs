@@ -1,71 +1,82 @@
-//! What a model takes in a run, from its shape alone: an estimate before anything is loaded.
+//! What a model takes in a run, from its shape and its file's types alone: an estimate before anything is loaded, and the length of
+//! tuning's passes that keeps to it.
 
+use candle_core::quantized::GgmlDType;
 use serde::Serialize;
 
 use super::config::DecoderConfig;
+use super::model_file::{Matrix, ModelFile};
+use super::ops::cross_entropy::ROWS as LOGIT_ROWS;
+use super::repack::panel_bytes;
 use crate::config::{CardDtype, Dtype, LoraConfig};
+use crate::error::{Error, Result};
 
 /// In bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
     /// The frozen weights, as they are kept, and once more in panels for decoding.
     pub weights: u64,
-    /// The adapter, its gradient and AdamW's two moments.
+    /// The adapter, its gradient, `AdamW`'s two moments, and the copies that an update can be taken back to.
     pub adapter: u64,
-    /// Generation: keys and values of a prompt and its samples, and what reading the prompt widens.
+    /// What is in the way while the largest matrix is laid out.
+    pub loading: u64,
+    /// Generation: keys and values of a prompt and its samples, and what reading the prompt takes.
     pub generation: u64,
-    /// Tuning: what one forward pass leaves for its backward pass, and the logits.
+    /// Tuning: what one forward pass leaves for its backward pass, and the logits or the layer in progress.
     pub tuning: u64,
 }
 
 /// Samples decoded side by side.
 const BRANCHES: u64 = 16;
-/// Logits that exist at one time.
-const LOGIT_ROWS: u64 = 96;
+/// Longest completion that generation makes room for.
+const COMPLETION: usize = 768;
+/// Code, tokenizer, masks and the allocator's own; on a card, the driver's.
+const PROGRAM: u64 = 96 << 20;
+/// Adapter, working copy, gradients here and in the graph, two moments; copies of it and of the moments, twice of the adapter.
+const COPIES: u64 = 10;
+/// Tokens of one forward and backward pass, where memory allows them.
+pub const PASS_TOKENS: usize = 2048;
+/// Shorter passes are shorter by this.
+const SHORTER: usize = 256;
 
 impl Memory {
-    /// `stored` is the size of the weights on disk, `context` the longest prompt and completion together; `pass` the tokens of a forward and backward pass.
+    /// `context` is the longest prompt and completion together; `pass` the tokens of a forward and backward pass.
     #[must_use]
-    pub fn of(model: &DecoderConfig, lora: &LoraConfig, dtype: Dtype, stored: u64, context: usize, pass: usize) -> Self {
+    pub fn of(file: &ModelFile, lora: &LoraConfig, dtype: Dtype, context: usize, pass: usize) -> Self {
         let n = |x: usize| x as u64;
+        let model = file.config();
         let (width, ffn, layers, vocab) = (n(model.width), n(model.ffn), n(model.layers), n(model.vocab));
         let (query, kv) = (n(model.heads * model.head_dim), n(model.kv_heads * model.head_dim));
-        let projections = width * (2 * query + 2 * kv) + 3 * width * ffn;
         let rank = n(lora.rank);
-        let sides = |target: &str| match target {
-            "q_proj" | "o_proj" => width + query,
-            "k_proj" | "v_proj" => width + kv,
-            _ => width + ffn,
-        };
-        let adapter = layers * lora.targets.iter().map(|target| rank * sides(target)).sum::<u64>();
+        let adapter = adapter_elements(model, lora);
         // Input, qkv, attention's output and log-sums, the middle, gate and up, the adapter's inner products.
         let qkv = (query + 2 * kv) * if model.qk_norm { 2 } else { 1 };
         let kept = 2 * width + qkv + query + n(model.heads) + 2 * ffn + rank * n(lora.targets.len());
         // The gradients of the widest part of the layer in progress.
         let passing = 2 * width + 5 * ffn;
-        let tables = if model.tied { 1 } else { 2 };
-        // Panels keep the integers of a file's blocks with f32 scales, half as much again at most; bf16 stays as it is.
-        let panels = if dtype == Dtype::Bf16 { 2 * (layers * projections + vocab * width) } else { stored * 3 / 2 };
-        let weights = match dtype {
-            // The embedding, and the output layer laid out for products.
-            Dtype::F32 => 4 * (layers * projections + 2 * vocab * width),
-            Dtype::Bf16 => 2 * (layers * projections + tables * vocab * width),
-            Dtype::Quantized => stored,
-        };
-        // The largest matrix as f32.
-        let widened = if dtype == Dtype::F32 { 0 } else { (vocab * width).max(2 * width * ffn) };
-        // With narrow weights the layers' inputs, and one layer at a time.
-        let activations = if dtype == Dtype::F32 { layers * kept } else { layers * width + kept };
+        let (recomputes, head) = (dtype != Dtype::F32, vocab * width);
+        // With narrow weights: the matrix in use as f32, and only the inputs of layers, of which one at a time is computed again.
+        let widened = |matrix: u64| if recomputes { matrix } else { 0 };
+        let layer = |tokens: u64| tokens * (passing + if recomputes { kept } else { 0 }) + widened(2 * width * ffn);
+        let (pass, context) = (n(pass), n(context));
+        let predicted = pass * 4 * width + n(LOGIT_ROWS) * vocab + widened(head);
+        let activations = pass * layers * if recomputes { width } else { kept };
         Self {
-            weights: weights + panels,
-            adapter: 4 * 4 * adapter,
-            generation: 4 * (widened + layers * 2 * kv * n(context) * (BRANCHES + 2)),
-            tuning: 4 * (n(pass) * (activations + passing) + LOGIT_ROWS * vocab + widened),
+            weights: weights(file, dtype),
+            adapter: 4 * COPIES * adapter,
+            loading: 8 * head,
+            generation: 4
+                * (layers * kv * (5 * context + 2 * BRANCHES * context.min(n(COMPLETION)))
+                    + context * (kept + passing)
+                    + widened(2 * width * ffn)
+                    + BRANCHES * vocab
+                    + 2 * adapter),
+            tuning: 4 * (activations + layer(pass).max(predicted)),
         }
     }
 
-    /// On a card, where weights are in one copy, stock operations leave every intermediate value of a layer in its graph, and the samples of a prompt
-    /// are decoded `branches` at a time. With `recompute` there is one layer's graph at a time.
+    /// On a card, where weights are in one copy, stock operations leave every intermediate value of a layer in its graph, and
+    /// the samples of a prompt are decoded `branches` at a time. With `recompute` there is one layer's graph at a time.
     #[must_use]
     pub fn on_card(
         model: &DecoderConfig,
@@ -79,7 +90,6 @@ impl Memory {
         let n = |x: usize| x as u64;
         let (width, ffn, layers, vocab) = (n(model.width), n(model.ffn), n(model.layers), n(model.vocab));
         let (query, kv, heads) = (n(model.heads * model.head_dim), n(model.kv_heads * model.head_dim), n(model.heads));
-        let host = Self::of(model, lora, Dtype::F32, 0, context, pass);
         let projections = width * (2 * query + 2 * kv) + 3 * width * ffn;
         let tables = if model.tied { 1 } else { 2 };
         let each = if dtype == CardDtype::Bf16 { 2 } else { 4 };
@@ -94,16 +104,74 @@ impl Memory {
         Self {
             weights: each * (layers * projections + tables * vocab * width),
             // Optimiser and gradients are on the processor.
-            adapter: host.adapter / 4,
+            adapter: 4 * adapter_elements(model, lora),
+            loading: 0,
             generation: 4 * (cache + step.max(prompt)),
             tuning: 4 * (kept + 6 * n(pass) * vocab),
         }
     }
 
-    /// Generation and tuning take turns.
+    /// Loading, generation and tuning take turns.
     #[must_use]
     pub fn peak(&self) -> u64 {
-        self.weights + self.adapter + self.generation.max(self.tuning)
+        PROGRAM + self.weights + self.adapter + self.generation.max(self.tuning).max(self.loading)
+    }
+
+    /// Of tuning alone.
+    #[must_use]
+    pub fn peak_of_tuning(&self) -> u64 {
+        PROGRAM + self.weights + self.adapter + self.tuning.max(self.loading)
+    }
+}
+
+fn adapter_elements(model: &DecoderConfig, lora: &LoraConfig) -> u64 {
+    let sides = |target: &str| match target {
+        "q_proj" | "o_proj" => model.width + model.heads * model.head_dim,
+        "k_proj" | "v_proj" => model.width + model.kv_heads * model.head_dim,
+        _ => model.width + model.ffn,
+    };
+    lora.targets.iter().map(|target| (model.layers * lora.rank * sides(target)) as u64).sum()
+}
+
+/// The weights as they are kept and their panels.
+fn weights(file: &ModelFile, dtype: Dtype) -> u64 {
+    let tied = file.config().tied;
+    let matrices = file.matrices();
+    let bytes = |matrix: &Matrix| {
+        let elements = (matrix.rows * matrix.columns) as u64;
+        let is_embedding = matrix.name == "model.embed_tokens.weight";
+        let kept = match dtype {
+            // The embedding, and the output layer laid out for products.
+            Dtype::F32 if is_embedding && tied => 8 * elements,
+            Dtype::F32 => 4 * elements,
+            Dtype::Bf16 => 2 * elements,
+            Dtype::Quantized => matrix.bytes,
+        };
+        let panels = if dtype == Dtype::Bf16 { GgmlDType::BF16 } else { matrix.dtype };
+        kept + if is_embedding && !tied { 0 } else { panel_bytes(matrix.rows, matrix.columns, panels) }
+    };
+    matrices.iter().map(bytes).sum()
+}
+
+/// The longest pass whose estimate keeps to `memory_mib`: [`PASS_TOKENS`] at most, `context` at least.
+///
+/// # Errors
+/// Where not even a pass of one example fits.
+pub fn longest_pass(file: &ModelFile, lora: &LoraConfig, dtype: Dtype, context: usize, memory_mib: u64) -> Result<usize> {
+    let mut pass = PASS_TOKENS.max(context);
+    loop {
+        let peak = Memory::of(file, lora, dtype, context, pass).peak() >> 20;
+        if peak <= memory_mib {
+            return Ok(pass);
+        }
+        if pass == context {
+            let name = file.name();
+            return Err(Error::input(format!(
+                "{name} with prompts and completions of up to {context} tokens takes about {peak} MiB, llm.memory_mib allows {memory_mib}"
+            ))
+            .hint("set llm.dtype to quantized (of a GGUF file) or bf16, lower llm.max_context, or raise llm.memory_mib"));
+        }
+        pass = pass.saturating_sub(SHORTER).max(context);
     }
 }
 

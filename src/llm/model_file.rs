@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
+use candle_core::quantized::GgmlDType;
 use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
@@ -43,6 +44,16 @@ struct Weight {
     dims: Vec<usize>,
     /// The heads whose rows GGUF interleaves.
     interleaved: Option<usize>,
+}
+
+/// A matrix of the model and how the file has it.
+pub struct Matrix {
+    /// Hugging Face's.
+    pub name: String,
+    pub rows: usize,
+    pub columns: usize,
+    pub dtype: GgmlDType,
+    pub bytes: u64,
 }
 
 impl ModelFile {
@@ -142,6 +153,25 @@ impl ModelFile {
     #[must_use]
     pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
         weights(&self.config).into_iter().map(|weight| (weight.hugging_face, weight.dims)).collect()
+    }
+
+    /// Every matrix, as it lies on disk; those of a folder are bf16 where all are, else f32.
+    #[must_use]
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let of_folder = match &self.source {
+            Source::Folder(folder) if folder.is_bf16() => GgmlDType::BF16,
+            _ => GgmlDType::F32,
+        };
+        let matrix = |weight: Weight| {
+            let [rows, columns] = weight.dims[..] else { return None };
+            let dtype = match &self.source {
+                Source::Gguf(gguf) => gguf.tensors().get(&weight.gguf).map_or(of_folder, |info| info.dtype),
+                Source::Folder(_) => of_folder,
+            };
+            let bytes = (rows * columns / dtype.block_size() * dtype.type_size()) as u64;
+            Some(Matrix { name: weight.hugging_face, rows, columns, dtype, bytes })
+        };
+        weights(&self.config).into_iter().filter_map(matrix).collect()
     }
 
     /// A weight as f32 on the CPU, in Hugging Face's layout.

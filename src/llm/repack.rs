@@ -1,11 +1,27 @@
 //! The frozen matrices laid out in panels for decoding.
 
+use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
 use super::blocks::{eight_bit, four_bit, is_eight_bit, is_four_bit};
 use super::ops::panel::{Data, Eight, Four, Panels, WIDE};
 use super::weight::{Part, Rows};
 use half::bf16;
+
+/// What [`repack`] takes for a matrix of this type, at most.
+#[must_use]
+pub fn panel_bytes(rows: usize, columns: usize, dtype: GgmlDType) -> u64 {
+    let (size, inputs) = if is_four_bit(dtype) {
+        (size_of::<Four>(), 32)
+    } else if is_eight_bit(dtype) {
+        (size_of::<Eight>(), 16)
+    } else if dtype == GgmlDType::BF16 {
+        (size_of::<[bf16; WIDE]>(), 1)
+    } else {
+        (size_of::<[f32; WIDE]>(), 1)
+    };
+    (rows.div_ceil(WIDE) * (columns / inputs) * size) as u64
+}
 
 /// Each part of a matrix in panels.
 #[must_use]
@@ -58,7 +74,7 @@ pub fn repack_f32(input: usize, output: usize, value: impl Fn(usize, usize) -> f
 
 #[cfg(test)]
 mod tests {
-    use candle_core::quantized::{GgmlDType, QTensor};
+    use candle_core::quantized::QTensor;
     use candle_core::{Device, Tensor};
 
     use super::*;

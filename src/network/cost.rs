@@ -38,6 +38,8 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
     let weight = |i: usize| graph.tensors[node.tensors[i]].elements() as u64;
     match &node.op {
         Op::Conv2d { out, .. } | Op::Linear { out, .. } => (elements(graph, id) / (*out as u64).max(1)).saturating_mul(weight(0)),
+        // Each element of the input meets the whole kernel.
+        Op::ConvTranspose2d { .. } => extent(0, 1).saturating_mul(extent(0, 2)).saturating_mul(weight(0)),
         Op::MatMul => elements(graph, id).saturating_mul(extent(0, 1)),
         Op::Lstm { hidden, .. } | Op::Gru { hidden, .. } => {
             (elements(graph, id) / (*hidden as u64).max(1)).saturating_mul(weight(0) + weight(1))

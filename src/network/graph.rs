@@ -201,6 +201,19 @@ pub enum Op {
         groups: usize,
         bias: bool,
     },
+    /// The adjoint of a convolution: each input element adds its multiple of the kernel to the output, `stride` apart; of what that
+    /// gives, `padding` is cut off on all sides and `output_padding` (below the stride) put on at the bottom and the right.
+    /// Owns weight (in, out/groups, kh, kw) and, where `bias`, bias (out).
+    ConvTranspose2d {
+        out: usize,
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+        output_padding: [usize; 2],
+        dilation: [usize; 2],
+        groups: usize,
+        bias: bool,
+    },
     /// Over dimension 1 of a 2-, 3- or 4-dimensional input. Owns weight and bias where `affine`, then running mean, running
     /// variance and counter where `track`. `momentum` is the weight of the new value (`PyTorch`'s convention).
     BatchNorm {

@@ -47,6 +47,22 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
             let width = window(w, kernel[1], stride[1], [padding[2], padding[3]], dilation[1], false)?;
             return bounded(vec![n, Dim::Fixed(out), Dim::Fixed(height), Dim::Fixed(width)]);
         }
+        Op::ConvTranspose2d { out, kernel, stride, padding, output_padding, dilation, groups, bias } => {
+            let (n, [c, h, w]) = map(one(inputs)?)?;
+            let (groups, out) = (*groups, *out);
+            if groups == 0 || out == 0 || c == 0 || c % groups != 0 || out % groups != 0 {
+                return Err(format!("groups={groups} does not divide {c} input and {out} output channels"));
+            }
+            let mut owned = vec![vec![c, out / groups, kernel[0], kernel[1]]];
+            if *bias {
+                owned.push(vec![out]);
+            }
+            own("transposed convolution", tensors, &owned)?;
+            let extent = |axis: usize, from| {
+                transposed_window(from, kernel[axis], stride[axis], padding[axis], output_padding[axis], dilation[axis])
+            };
+            return bounded(vec![n, Dim::Fixed(out), Dim::Fixed(extent(0, h)?), Dim::Fixed(extent(1, w)?)]);
+        }
         Op::BatchNorm { eps, momentum, affine, track } => {
             let x = one(inputs)?;
             if !(2..=4).contains(&x.len()) {
@@ -377,6 +393,29 @@ fn window(extent: usize, kernel: usize, stride: usize, padding: [usize; 2], dila
     }
     let out = room.div_ceil(stride) + 1;
     Ok(if (out - 1) * stride >= extent + padding[0] { out - 1 } else { out })
+}
+
+/// Extent before a sliding window that gives `extent`.
+fn transposed_window(
+    extent: usize,
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+    output_padding: usize,
+    dilation: usize,
+) -> Result<usize, String> {
+    if kernel == 0 || stride == 0 || dilation == 0 || extent == 0 {
+        return Err("extent, kernel, stride and dilation must be at least 1".to_owned());
+    }
+    if output_padding >= stride {
+        return Err(format!("output padding {output_padding} is not smaller than the stride {stride}"));
+    }
+    let whole = sum(&[product(&[extent - 1, stride])?, product(&[dilation, kernel - 1])?, 1, output_padding])?;
+    let cut = product(&[2, padding])?;
+    if cut >= whole {
+        return Err(format!("padding {padding} cuts off all of an output of {whole}"));
+    }
+    Ok(whole - cut)
 }
 
 fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, String> {

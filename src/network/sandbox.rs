@@ -48,6 +48,7 @@ const MODULES: &[(&str, &str)] = &[
     ("shims", include_str!("torch/shims.py")),
     ("torch", include_str!("torch/torch.py")),
     ("torch._tensor", include_str!("torch/tensor.py")),
+    ("torch._shapes", include_str!("torch/shapes.py")),
     ("torch._ops", include_str!("torch/ops.py")),
     ("torch._einsum", include_str!("torch/einsum.py")),
     ("torch.nn", include_str!("torch/nn.py")),

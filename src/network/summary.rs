@@ -59,8 +59,9 @@ fn place(node: &Node) -> String {
 fn describe(op: &Op) -> String {
     match op {
         Op::Constant { shape, .. } => format!("constant {shape:?}"),
-        Op::Conv2d { out, kernel, stride, groups, .. } => {
-            let mut text = format!("conv2d {out}, {}x{}", kernel[0], kernel[1]);
+        Op::Conv2d { out, kernel, stride, groups, .. } | Op::ConvTranspose2d { out, kernel, stride, groups, .. } => {
+            let transposed = if matches!(op, Op::ConvTranspose2d { .. }) { "conv_transpose2d" } else { "conv2d" };
+            let mut text = format!("{transposed} {out}, {}x{}", kernel[0], kernel[1]);
             if *stride != [1, 1] {
                 let _ = write!(text, " /{}", stride[0]);
             }

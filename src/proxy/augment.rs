@@ -66,7 +66,8 @@ mod tests {
     use crate::seed;
 
     fn one_image() -> (Images, Format) {
-        let format = Format { name: "t".into(), shape: [1, 6, 6], classes: 2, mean: vec![0.0], std: vec![1.0], flip: true };
+        let format =
+            Format { name: "t".into(), shape: [1, 6, 6], classes: 2, class_names: Vec::new(), mean: vec![0.0], std: vec![1.0], flip: true };
         (Images { pixels: (1..=36).collect(), labels: vec![0] }, format)
     }
 

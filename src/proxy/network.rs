@@ -10,11 +10,11 @@ use std::path::Path;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::RngCore;
 
-use super::ops::pool::Axis;
-use super::ops::{activation, arithmetic, conv, linear, norm, pool};
-use super::{init, stock};
+use super::operation::{Saved, Step};
+use super::ops::{arithmetic, conv, norm, pool};
+use super::{init, operation, stock};
 pub use crate::device::Kernels;
-use crate::network::graph::{Activation, Binary, Graph, Node, NodeId, Op, Reduction, Role, TensorSpec};
+use crate::network::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec};
 use crate::seed;
 
 /// What a forward is for.
@@ -51,14 +51,6 @@ impl Pass {
     pub fn value(&self, node: NodeId) -> Option<&Tensor> {
         self.values[node].as_ref()
     }
-}
-
-enum Saved {
-    Nothing,
-    Norm(norm::Saved),
-    Places(Vec<u32>),
-    Mask(Tensor),
-    Tape { inputs: Vec<Tensor>, tensors: Vec<Tensor>, output: Tensor },
 }
 
 impl Network {
@@ -195,11 +187,11 @@ impl Network {
         }
         let tensors: Vec<Tensor> = node.tensors.iter().map(|&tensor| self.tensors[tensor].clone()).collect();
         if self.kernels == Kernels::Own
-            && let Some(done) = own_forward(&node.op, inputs, &tensors)?
+            && let Some(done) = operation::forward(&node.op, inputs, &tensors)?
         {
             return Ok(done);
         }
-        let recorded = matches!(mode, Mode::Train { .. }) && self.differentiable[id] && !has_formula(&node.op);
+        let recorded = matches!(mode, Mode::Train { .. }) && self.differentiable[id] && !operation::has_formula(&node.op);
         if !recorded {
             let value = stock::apply(&node.op, inputs, &tensors, batch, &self.device)?.contiguous()?;
             return Ok((value, Saved::Nothing));
@@ -331,33 +323,9 @@ impl Network {
         }
         let tensors: Vec<&Tensor> = node.tensors.iter().map(|&tensor| &self.tensors[tensor]).collect();
         let trained = |i: usize| node.tensors.get(i).is_some_and(|&tensor| self.graph.tensors[tensor].role == Role::Parameter);
-        let wanted = |i: usize| node.inputs.get(i).is_some_and(|&input| self.differentiable[input]);
-        match &node.op {
-            Op::Conv2d { stride, padding, dilation, groups, .. } => {
-                let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
-                let needs = conv::Needs { x: wanted(0), weight: trained(0), bias: trained(1) };
-                let g = conv::backward(inputs[0], tensors[0], dy, spec, needs)?;
-                Ok(Step { inputs: vec![g.x], tensors: vec![g.weight, g.bias] })
-            }
-            Op::Linear { .. } => {
-                let (dx, dw, db) = linear::backward(inputs[0], tensors[0], dy, wanted(0))?;
-                Ok(Step { inputs: vec![dx], tensors: vec![Some(dw), Some(db)] })
-            }
-            Op::Activation(kind) => Ok(Step::of_input(activation::backward(inputs[0], *kind, dy)?)),
-            op => formula(op, inputs, dy),
-        }
-    }
-}
-
-/// Gradients of a node's inputs and own tensors.
-struct Step {
-    inputs: Vec<Option<Tensor>>,
-    tensors: Vec<Option<Tensor>>,
-}
-
-impl Step {
-    fn of_input(gradient: Tensor) -> Self {
-        Self { inputs: vec![Some(gradient)], tensors: Vec::new() }
+        let wanted = node.inputs.first().is_some_and(|&input| self.differentiable[input]);
+        let needs = conv::Needs { x: wanted, weight: trained(0), bias: trained(1) };
+        operation::backward(&node.op, inputs, &tensors, dy, needs)
     }
 }
 
@@ -372,130 +340,6 @@ fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
 /// Leaves of a tape.
 fn variables(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     tensors.iter().map(|t| if t.dtype() == DType::F32 { Ok(Var::from_tensor(t)?.into_inner()) } else { Ok(t.clone()) }).collect()
-}
-
-/// Operations whose backward is written down in [`formula`], whatever the device.
-fn has_formula(op: &Op) -> bool {
-    match op {
-        Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul),
-        Op::Tensor | Op::Reshape { .. } | Op::Affine { .. } | Op::Cat { .. } => true,
-        _ => false,
-    }
-}
-
-/// Backward of what [`has_formula`].
-fn formula(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Step> {
-    match op {
-        Op::Tensor => Ok(Step { inputs: Vec::new(), tensors: vec![Some(dy.clone())] }),
-        Op::Dropout { .. } => Ok(Step::of_input(dy.clone())),
-        Op::Reshape { .. } => Ok(Step::of_input(dy.reshape(inputs[0].shape())?)),
-        Op::Affine { scale, .. } => Ok(Step::of_input(dy.affine(*scale, 0.0)?)),
-        Op::Binary(kind) => {
-            let (a, b) = (inputs[0], inputs[1]);
-            let (da, db) = match kind {
-                Binary::Add => (dy.clone(), dy.clone()),
-                Binary::Sub => (dy.clone(), dy.neg()?),
-                _ => (dy.broadcast_mul(b)?, dy.broadcast_mul(a)?),
-            };
-            let gradients = [arithmetic::reduce_to(&da, a.dims())?, arithmetic::reduce_to(&db, b.dims())?];
-            Ok(Step { inputs: gradients.into_iter().map(Some).collect(), tensors: Vec::new() })
-        }
-        Op::Cat { dim } => {
-            let extents = inputs.iter().map(|input| input.dims()[*dim]);
-            let parts = arithmetic::split(dy, *dim, extents)?;
-            Ok(Step { inputs: parts.into_iter().map(Some).collect(), tensors: Vec::new() })
-        }
-        Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } | Op::Reduce { .. } => {
-            let (rows, columns, divisors) = mean_windows(op, inputs[0])?;
-            let shape = map_shape(op, inputs[0]);
-            Ok(Step::of_input(pool::mean_backward(&shape, &rows, &columns, &divisors, dy)?.reshape(inputs[0].shape())?))
-        }
-        op => candle_core::bail!("{op:?} kept nothing for its backward"),
-    }
-}
-
-/// Value and what the backward needs, for operations with a kernel.
-fn own_forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<(Tensor, Saved)>> {
-    let plain = |value: Tensor| Ok(Some((value, Saved::Nothing)));
-    match op {
-        Op::Conv2d { stride, padding, dilation, groups, .. } => {
-            let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
-            plain(conv::forward(&inputs[0], &tensors[0], tensors.get(1), spec)?)
-        }
-        Op::Linear { .. } => plain(linear::forward(&inputs[0], &tensors[0], tensors.get(1))?),
-        Op::Activation(kind) => plain(activation::forward(&inputs[0], *kind)?),
-        Op::MaxPool2d { .. } | Op::AdaptiveMaxPool2d { .. } => {
-            let (rows, columns) = max_windows(op, &inputs[0])?;
-            let (value, places) = pool::max_forward(&inputs[0], &rows, &columns)?;
-            Ok(Some((value, Saved::Places(places))))
-        }
-        Op::AvgPool2d { .. } | Op::AdaptiveAvgPool2d { .. } => {
-            let (rows, columns, divisors) = mean_windows(op, &inputs[0])?;
-            plain(pool::mean_forward(&inputs[0], &rows, &columns, &divisors)?)
-        }
-        Op::Reduce { kind: Reduction::Mean, dims, keep } if is_trailing(dims, inputs[0].rank()) => {
-            let (rows, columns, divisors) = mean_windows(op, &inputs[0])?;
-            let x = inputs[0].reshape(map_shape(op, &inputs[0]))?;
-            let value = pool::mean_forward(&x, &rows, &columns, &divisors)?;
-            let mut shape = inputs[0].dims()[..inputs[0].rank() - dims.len()].to_vec();
-            if *keep {
-                shape.extend(std::iter::repeat_n(1, dims.len()));
-            }
-            plain(value.reshape(shape)?)
-        }
-        Op::Binary(Binary::Add) if inputs[0].dims() == inputs[1].dims() => plain(arithmetic::add(&inputs[0], &inputs[1])?),
-        Op::Cat { dim } => plain(arithmetic::cat(inputs, *dim)?),
-        _ => Ok(None),
-    }
-}
-
-fn is_trailing(dims: &[usize], rank: usize) -> bool {
-    !dims.is_empty() && dims.iter().rev().enumerate().all(|(i, &d)| d + 1 + i == rank)
-}
-
-/// The shape as maps whose whole extent a mean over trailing dimensions takes; other operations have maps already.
-fn map_shape(op: &Op, x: &Tensor) -> Vec<usize> {
-    match op {
-        Op::Reduce { dims, .. } => {
-            let inner: usize = dims.iter().map(|&d| x.dims()[d]).product();
-            vec![x.elem_count() / inner, 1, inner]
-        }
-        _ => x.dims().to_vec(),
-    }
-}
-
-fn max_windows(op: &Op, x: &Tensor) -> Result<(Axis, Axis)> {
-    let (_, _, height, width) = x.dims4()?;
-    match op {
-        Op::MaxPool2d { kernel, stride, padding, dilation, ceil } => Ok((
-            Axis::sliding(height, kernel[0], stride[0], padding[0], dilation[0], *ceil)?,
-            Axis::sliding(width, kernel[1], stride[1], padding[1], dilation[1], *ceil)?,
-        )),
-        Op::AdaptiveMaxPool2d { out } => Ok((Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1]))),
-        op => candle_core::bail!("{op:?} takes no maximum"),
-    }
-}
-
-fn mean_windows(op: &Op, x: &Tensor) -> Result<(Axis, Axis, Vec<f32>)> {
-    if let Op::Reduce { .. } = op {
-        let inner = map_shape(op, x)[2];
-        return Ok((Axis::adaptive(1, 1), Axis::adaptive(inner, 1), vec![inner as f32]));
-    }
-    let (_, _, height, width) = x.dims4()?;
-    match op {
-        Op::AvgPool2d { kernel, stride, padding, ceil, count_pad, divisor } => {
-            let rows = Axis::sliding(height, kernel[0], stride[0], padding[0], 1, *ceil)?;
-            let columns = Axis::sliding(width, kernel[1], stride[1], padding[1], 1, *ceil)?;
-            let divisors = pool::divisors(&rows, &columns, *count_pad, *divisor);
-            Ok((rows, columns, divisors))
-        }
-        Op::AdaptiveAvgPool2d { out } => {
-            let (rows, columns) = (Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1]));
-            let divisors = pool::divisors(&rows, &columns, false, None);
-            Ok((rows, columns, divisors))
-        }
-        op => candle_core::bail!("{op:?} takes no mean"),
-    }
 }
 
 /// 0 with probability `p`, else 1/(1-p); one draw an element, or one a map where `channels`.

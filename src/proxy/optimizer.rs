@@ -3,7 +3,7 @@
 //! SGD: `g += decay * p; m = momentum * m + g` (m = g at first); `p -= lr * m`.
 //! `AdamW`: `p *= 1 - lr * decay; m = .9 m + .1 g; v = .999 v + .001 g^2; p -= lr * m' / (sqrt(v') + 1e-8)` with corrected m', v'.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::network::Network;
 use super::ops::arithmetic::is_flat;
@@ -35,6 +35,15 @@ impl Optimizer {
             first: vec![None; tensors],
             second: vec![None; tensors],
         }
+    }
+
+    /// Steps made, and what is kept of each tensor: with them and [`Optimizer::set_state`] a training can go on elsewhere.
+    pub fn state(&self) -> (i32, [&[Option<Tensor>]; 2]) {
+        (self.step, [&self.first, &self.second])
+    }
+
+    pub fn set_state(&mut self, step: i32, [first, second]: [Vec<Option<Tensor>>; 2]) {
+        (self.step, self.first, self.second) = (step, first, second);
     }
 
     /// Moves the trained tensors; gives the norm of the gradients before clipping.
@@ -98,6 +107,8 @@ fn norm(gradients: &[Option<Tensor>]) -> Result<f64> {
     for gradient in gradients.iter().flatten() {
         if is_flat(gradient) {
             total += sgd::squares(gradient)?;
+        } else if gradient.device().is_cpu() {
+            total += gradient.sqr()?.sum_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?;
         } else {
             elsewhere.push(gradient.sqr()?.sum_all()?);
         }

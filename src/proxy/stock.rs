@@ -6,6 +6,7 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::ops::conv::Spec;
+use super::ops::conv_transpose;
 use super::ops::pool::{self, Axis};
 use crate::network::graph::{Activation, Binary, Border, Op, Reduction, Unary};
 
@@ -20,6 +21,10 @@ pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, devic
         Op::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let spec = Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
             convolution(x()?, &tensors[0], bias.then(|| &tensors[1]), spec)
+        }
+        Op::ConvTranspose2d { stride, padding: [rows, columns], output_padding, dilation, groups, bias, .. } => {
+            let spec = Spec { stride: *stride, padding: [*rows, *rows, *columns, *columns], dilation: *dilation, groups: *groups };
+            transposed(x()?, &tensors[0], bias.then(|| &tensors[1]), *output_padding, spec)
         }
         Op::GroupNorm { groups, eps, affine } => group_norm(x()?, *groups, *eps, affine.then_some(tensors)),
         Op::LayerNorm { dims, eps, weight, bias } => layer_norm(x()?, *dims, *eps, *weight, *bias, tensors),
@@ -109,7 +114,12 @@ fn gathered(x: &Tensor, rows: &Axis, columns: &Axis, fill: f32) -> Result<Tensor
     }
     let (row_taps, column_taps) = (positions(rows), positions(columns));
     let taps = row_taps.len() * column_taps.len();
-    let table = table(&row_taps, &column_taps, [height, width]);
+    windows(x, table(&row_taps, &column_taps, [height, width]), taps, fill)
+}
+
+/// Windows by a table of places as (n, c, taps, windows); places outside the map read `fill`.
+fn windows(x: &Tensor, table: Vec<u32>, taps: usize, fill: f32) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
     let border = Tensor::full(fill, (batch, channels, 1), x.device())?;
     let flat = Tensor::cat(&[&x.reshape((batch, channels, height * width))?, &border], 2)?;
     let count = table.len() / taps;
@@ -216,6 +226,32 @@ pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spe
         weight.reshape((1, groups, out / groups, depth * taps))?.broadcast_matmul(&patches)?
     };
     let y = y.reshape((batch, out, rows.count, columns.count))?;
+    match bias {
+        Some(bias) => y.broadcast_add(&per_channel(bias, 4)?),
+        None => Ok(y),
+    }
+}
+
+/// The convolution's form with the windows of the output: each reads the input elements that reach it.
+fn transposed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, output_padding: [usize; 2], spec: Spec) -> Result<Tensor> {
+    let (batch, channels, height, width) = x.dims4()?;
+    let (_, out, kernel_height, kernel_width) = weight.dims4()?;
+    let [out_height, out_width] = conv_transpose::extents(x, weight, spec, output_padding)?;
+    let axis = |extent: usize, to: usize, kernel: usize, stride: usize, before: usize, dilation: usize| -> Vec<Vec<Option<usize>>> {
+        let from = |tap: usize, o: usize| {
+            let at = (o + before).checked_sub(tap * dilation).filter(|at| at.is_multiple_of(stride))?;
+            Some(at / stride).filter(|&at| at < extent)
+        };
+        (0..kernel).map(|tap| (0..to).map(|o| from(tap, o)).collect()).collect()
+    };
+    let rows = axis(height, out_height, kernel_height, spec.stride[0], spec.padding[0], spec.dilation[0]);
+    let columns = axis(width, out_width, kernel_width, spec.stride[1], spec.padding[2], spec.dilation[1]);
+    let (taps, groups) = (kernel_height * kernel_width, spec.groups);
+    let patches = windows(x, table(&rows, &columns, [height, width]), taps, 0.0)?;
+    let patches = patches.reshape((batch, groups, channels / groups * taps, out_height * out_width))?;
+    let weight = weight.reshape((groups, channels / groups, out, taps))?.permute((0, 2, 1, 3))?.contiguous()?;
+    let weight = weight.reshape((1, groups, out, channels / groups * taps))?;
+    let y = weight.broadcast_matmul(&patches)?.reshape((batch, groups * out, out_height, out_width))?;
     match bias {
         Some(bias) => y.broadcast_add(&per_channel(bias, 4)?),
         None => Ok(y),

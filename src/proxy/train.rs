@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use super::augment::{self, Normal};
 use super::dataset::{Format, Images, Split};
+use super::estimate::Estimates;
 use super::network::{Kernels, Mode, Network};
 use super::ops::loss::{Loss, cross_entropy};
 use super::optimizer::Optimizer;
@@ -20,7 +22,7 @@ use crate::seed;
 /// Images evaluated at once.
 const EVALUATION_BATCH: usize = 100;
 
-/// Trains `graph` from fresh parameters; `on_epoch` sees each epoch as it ends.
+/// Trains `graph` from fresh parameters through all epochs of the recipe; `on_epoch` sees each epoch as it ends.
 ///
 /// # Errors
 /// The loss is no longer a number, the deadline has passed, or an operation failed.
@@ -30,75 +32,152 @@ pub fn train(
     config: &ProxyConfig,
     seed: u64,
     deadline: Duration,
-    mut on_epoch: impl FnMut(&Epoch),
+    on_epoch: impl FnMut(&Epoch),
 ) -> Result<(Outcome, Network), Failure> {
-    let start = Instant::now();
-    let _kept = allocator::keep();
-    let device = config.device.open().map_err(|error| Failure::Crash { message: error.to_string() })?;
-    let normal = Normal::new(&split.format);
-    let estimates = estimate::estimate(graph, split, seed)?;
-    let mut network = Network::new(graph, seed, &device, Kernels::Own)?;
-    let mut optimizer = Optimizer::new(config, graph.tensors.len());
-    let batch = config.batch.min(split.train.len()).max(1);
-    let steps = split.train.len() / batch;
-    let total = steps * config.epochs;
-    let mut order: Vec<u32> = (0..split.train.len() as u32).collect();
-    let mut curve = Vec::new();
-    let mut training = Duration::ZERO;
-    for epoch in 0..config.epochs {
-        let epoch_start = Instant::now();
-        order.shuffle(&mut seed::rng(seed, "order", &[epoch as u64]));
-        let (mut loss_sum, mut correct) = (0f64, 0);
-        for (i, indices) in order.chunks_exact(batch).enumerate() {
-            let step = epoch * steps + i;
-            if start.elapsed() > deadline {
-                return Err(Failure::Deadline { seconds: deadline.as_secs_f64() });
+    let mut training = Training::start(graph, split, config, seed)?;
+    training.until(config.epochs, deadline, on_epoch)?;
+    Ok((training.outcome()?, training.network))
+}
+
+/// A training between two epochs.
+pub struct Training<'a> {
+    split: &'a Split,
+    config: &'a ProxyConfig,
+    seed: u64,
+    normal: Normal,
+    /// Of the images; each epoch shuffles the order of the one before.
+    order: Vec<u32>,
+    pub network: Network,
+    pub(super) optimizer: Optimizer,
+    pub(super) log: Log,
+}
+
+/// What a training has to tell so far.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Log {
+    pub curve: Vec<Epoch>,
+    pub estimates: Estimates,
+    /// All of it, and the steps alone.
+    pub seconds: f64,
+    pub step_seconds: f64,
+}
+
+impl<'a> Training<'a> {
+    /// Fresh parameters, nothing trained.
+    ///
+    /// # Errors
+    /// An operation failed.
+    pub fn start(graph: &Graph, split: &'a Split, config: &'a ProxyConfig, seed: u64) -> Result<Self, Failure> {
+        let start = Instant::now();
+        let _kept = allocator::keep();
+        let estimates = estimate::estimate(graph, split, seed)?;
+        let device = config.device.open().map_err(|error| Failure::Crash { message: error.to_string() })?;
+        let network = Network::new(graph, seed, &device, Kernels::Own)?;
+        let optimizer = Optimizer::new(config, graph.tensors.len());
+        let log = Log { curve: Vec::new(), estimates, seconds: start.elapsed().as_secs_f64(), step_seconds: 0.0 };
+        Ok(Self::at(split, config, seed, network, optimizer, log))
+    }
+
+    /// After the epochs that `log` tells of.
+    pub(super) fn at(split: &'a Split, config: &'a ProxyConfig, seed: u64, network: Network, optimizer: Optimizer, log: Log) -> Self {
+        let mut order: Vec<u32> = (0..split.train.len() as u32).collect();
+        for epoch in 0..log.curve.len() {
+            order.shuffle(&mut seed::rng(seed, "order", &[epoch as u64]));
+        }
+        Self { split, config, seed, normal: Normal::new(&split.format), order, network, optimizer, log }
+    }
+
+    /// Epochs that are done.
+    pub fn epochs(&self) -> usize {
+        self.log.curve.len()
+    }
+
+    /// Goes on until `epochs` are done. The deadline is that of the whole training.
+    ///
+    /// # Errors
+    /// See [`train`].
+    pub fn until(&mut self, epochs: usize, deadline: Duration, mut on_epoch: impl FnMut(&Epoch)) -> Result<(), Failure> {
+        let _kept = allocator::keep();
+        while self.epochs() < epochs {
+            let start = Instant::now();
+            let left = deadline.saturating_sub(Duration::from_secs_f64(self.log.seconds));
+            let late = || Failure::Deadline { seconds: deadline.as_secs_f64() };
+            let done = self.epoch(|| if start.elapsed() > left { Err(late()) } else { Ok(()) })?;
+            let spent = start.elapsed();
+            let format = &self.split.format;
+            let (valid_loss, valid_accuracy) =
+                evaluate(&mut self.network, &self.split.valid, format, left.saturating_sub(spent))?.ok_or_else(late)?;
+            if !valid_loss.is_finite() {
+                return Err(Failure::Diverged { step: (self.epochs() + 1) * self.steps() });
             }
+            self.log.curve.push(Epoch { valid_loss, valid_accuracy, ..done });
+            self.log.step_seconds += spent.as_secs_f64();
+            self.log.seconds += start.elapsed().as_secs_f64();
+            on_epoch(&self.log.curve[self.epochs() - 1]);
+        }
+        Ok(())
+    }
+
+    fn batch(&self) -> usize {
+        self.config.batch.min(self.split.train.len()).max(1)
+    }
+
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        self.split.train.len() / self.batch()
+    }
+
+    /// The steps of one epoch; nothing of it is validated yet.
+    fn epoch(&mut self, in_time: impl Fn() -> Result<(), Failure>) -> Result<Epoch, Failure> {
+        let (split, config, seed) = (self.split, self.config, self.seed);
+        let (epoch, batch, steps) = (self.epochs(), self.batch(), self.steps());
+        self.order.shuffle(&mut seed::rng(seed, "order", &[epoch as u64]));
+        let (mut loss_sum, mut correct) = (0f64, 0);
+        for (i, indices) in self.order.chunks_exact(batch).enumerate() {
+            let step = epoch * steps + i;
+            in_time()?;
             let pixels = if config.augment {
-                augment::varied(&split.train, indices, &split.format, &normal, &mut seed::rng(seed, "augment", &[step as u64]))
+                augment::varied(&split.train, indices, &split.format, &self.normal, &mut seed::rng(seed, "augment", &[step as u64]))
             } else {
-                augment::plain(&split.train, indices, &split.format, &normal)
+                augment::plain(&split.train, indices, &split.format, &self.normal)
             };
-            let images = to_tensor(pixels, indices.len(), &split.format, &device)?;
+            let images = to_tensor(pixels, indices.len(), &split.format, self.network.device())?;
             let labels: Vec<u8> = indices.iter().map(|&index| split.train.labels[index as usize]).collect();
             let dropout = seed::derive(seed, "step", &[step as u64]);
-            let rate = schedule::rate(config.lr, step, total, steps);
+            let rate = schedule::rate(config.lr, step, steps * config.epochs, steps);
             let batch = Batch { images, labels: &labels, classes: split.format.classes };
-            let (loss, norm) = self::step(&mut network, &mut optimizer, &batch, config.label_smoothing, dropout, rate)?;
+            let (loss, norm) = self::step(&mut self.network, &mut self.optimizer, &batch, config.label_smoothing, dropout, rate)?;
             if !norm.is_finite() {
                 return Err(Failure::Diverged { step });
             }
             loss_sum += loss.value;
             correct += loss.correct;
         }
-        training += epoch_start.elapsed();
-        let left = deadline.saturating_sub(start.elapsed());
-        let Some((valid_loss, valid_accuracy)) = evaluate(&mut network, &split.valid, &split.format, left)? else {
-            return Err(Failure::Deadline { seconds: deadline.as_secs_f64() });
-        };
-        if !valid_loss.is_finite() {
-            return Err(Failure::Diverged { step: (epoch + 1) * steps });
-        }
-        let done = Epoch {
+        Ok(Epoch {
             epoch: epoch + 1,
             train_loss: loss_sum / steps as f64,
             train_accuracy: correct as f64 / (steps * batch) as f64,
-            valid_loss,
-            valid_accuracy,
-        };
-        on_epoch(&done);
-        curve.push(done);
+            valid_loss: f64::NAN,
+            valid_accuracy: f64::NAN,
+        })
     }
-    let last = curve.last().ok_or_else(|| Failure::Crash { message: "no epochs were asked for".into() })?;
-    let outcome = Outcome {
-        accuracy: last.valid_accuracy,
-        valid_loss: last.valid_loss,
-        images_per_second: (total * batch) as f64 / training.as_secs_f64(),
-        seconds: start.elapsed().as_secs_f64(),
-        curve,
-        estimates,
-    };
-    Ok((outcome, network))
+
+    /// What came of it so far.
+    ///
+    /// # Errors
+    /// No epoch is done.
+    pub fn outcome(&self) -> Result<Outcome, Failure> {
+        let Log { curve, estimates, seconds, step_seconds } = self.log.clone();
+        let last = curve.last().ok_or_else(|| Failure::Crash { message: "no epochs were asked for".into() })?;
+        Ok(Outcome {
+            accuracy: last.valid_accuracy,
+            valid_loss: last.valid_loss,
+            images_per_second: (curve.len() * self.steps() * self.batch()) as f64 / step_seconds,
+            seconds,
+            curve,
+            estimates,
+        })
+    }
 }
 
 /// What one step learns from.

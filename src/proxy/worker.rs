@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Split;
-use super::{Epoch, Failure, Outcome, train};
+use super::train::Training;
+use super::{Epoch, Failure, Outcome, state};
 use crate::config::ProxyConfig;
 use crate::error::{Error, Result};
 use crate::network::graph::Graph;
@@ -30,6 +31,17 @@ pub struct Job {
     pub seed: u64,
     /// Where the trained state dict goes (safetensors).
     pub weights: Option<PathBuf>,
+    /// Epochs to stop after; None is all of the recipe.
+    pub until: Option<usize>,
+    /// Where a training that stops before the end of the recipe leaves its state, and where one that left it goes on from.
+    pub state: Option<PathBuf>,
+}
+
+impl Job {
+    /// A whole training, of which nothing is kept but the outcome.
+    pub fn new(id: u64, graph: Graph, seed: u64) -> Self {
+        Self { id, graph, seed, weights: None, until: None, state: None }
+    }
 }
 
 /// A line that a worker writes.
@@ -74,11 +86,25 @@ fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Outcome, Failu
         // A parent that is gone is noticed at the reply.
         let _ = send(&Reply::Epoch { id: job.id, epoch: epoch.clone() });
     };
-    let (outcome, network) = train::train(&job.graph, split, config, job.seed, deadline, report)?;
-    if let Some(path) = &job.weights {
-        network.save(path)?;
+    let kept = match &job.state {
+        // What cannot be read is trained again.
+        Some(path) => state::restore(path, &job.graph, split, config, job.seed).unwrap_or_default(),
+        None => None,
+    };
+    let mut training = match kept {
+        Some(training) => training,
+        None => Training::start(&job.graph, split, config, job.seed)?,
+    };
+    let until = job.until.map_or(config.epochs, |epochs| epochs.min(config.epochs));
+    training.until(until, deadline, report)?;
+    if let Some(path) = job.state.as_ref().filter(|_| until < config.epochs) {
+        // Without it the training begins anew when it is to go on, and comes to the same.
+        let _ = training.save(job.seed, path);
     }
-    Ok(outcome)
+    if let Some(path) = &job.weights {
+        training.network.save(path)?;
+    }
+    training.outcome()
 }
 
 fn send(reply: &Reply) -> Result<()> {

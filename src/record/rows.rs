@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkId, Stage};
+use crate::error::Result;
+use crate::proxy::Epoch;
 use crate::theory::gate::Forecast;
 
 /// A traced network: a start network or a candidate that got that far.
@@ -72,12 +74,19 @@ pub struct Training {
     pub repeat: bool,
     /// On the validation split; None where it failed.
     pub accuracy: Option<f64>,
-    /// JSON, one entry an epoch.
+    /// JSON, one entry an epoch; halving may have ended it before the last of the recipe.
     pub curve: String,
     pub failure: Option<String>,
     pub seconds: f64,
     /// JSON of [`crate::proxy::estimate::Estimates`]; None where it failed.
     pub estimates: Option<String>,
+}
+
+impl Training {
+    /// The epochs it went through.
+    pub fn epochs(&self) -> Result<Vec<Epoch>> {
+        Ok(serde_json::from_str(&self.curve)?)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

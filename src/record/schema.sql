@@ -77,3 +77,21 @@ CREATE TABLE IF NOT EXISTS label (    -- of the candidates that an LLM proposed,
     valid BLOB NOT NULL,              -- one byte a token, 1 where it is valid
     PRIMARY KEY (cycle, idx)
 ) STRICT;
+
+-- For whoever asks with SQL: what the JSON of `training` says, as columns.
+CREATE VIEW IF NOT EXISTS learning_curve AS
+SELECT network, seed_index, repeat,
+    json_extract(entry.value, '$.epoch') AS epoch,
+    json_extract(entry.value, '$.train_loss') AS train_loss,
+    json_extract(entry.value, '$.train_accuracy') AS train_accuracy,
+    json_extract(entry.value, '$.valid_loss') AS valid_loss,
+    json_extract(entry.value, '$.valid_accuracy') AS valid_accuracy
+FROM training, json_each(training.curve) AS entry;
+
+CREATE VIEW IF NOT EXISTS score AS
+SELECT network, seed_index, repeat, accuracy,
+    json_array_length(curve) AS epochs,     -- fewer than the recipe's where halving dropped it
+    json_extract(estimates, '$.parameters') AS parameters,
+    json_extract(estimates, '$.synflow') AS synflow,
+    json_extract(estimates, '$.nwot') AS nwot
+FROM training;

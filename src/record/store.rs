@@ -32,8 +32,10 @@ impl Store {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let store = Self { db, path: path.into() };
         store.prepare_writer()?;
-        store.db.execute_batch(&format!("BEGIN;\n{SCHEMA}\nCOMMIT;"))?;
-        store.set_meta("format", FORMAT)?;
+        store.transaction(|s| {
+            s.db.execute_batch(SCHEMA)?;
+            s.set_meta("format", FORMAT)
+        })?;
         Ok(store)
     }
 
@@ -220,9 +222,10 @@ impl Store {
         })
     }
 
+    /// Stores a training, or how far it has got since.
     pub fn put_training(&self, t: &Training) -> Result<()> {
         self.db.execute(
-            "INSERT INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT OR REPLACE INTO training VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 t.network.to_string(),
                 t.seed_index,

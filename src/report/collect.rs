@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::claims::Evidence;
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, ReportData, StartNetwork, Tuning};
+use super::early::early;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::proxy;
@@ -35,6 +36,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         candidates: show_candidates(&store, &candidates, &quality, &elites)?,
         lineage: lineage(&store, &candidates, &quality)?,
         best,
+        early: early(&store, &config)?,
         theory: Evidence::of(&store, &config, &candidates)?.panels(None, None),
     };
     Ok(data)
@@ -136,7 +138,8 @@ fn show_candidates(
             index: c.index,
             parent: c.parent.to_string(),
             stage: c.stage.map_or("asked", failed_gate).into(),
-            reason: c.reason.clone().unwrap_or_default(),
+            // A trained one has a detail where halving dropped it.
+            reason: c.reason.clone().or_else(|| c.detail.clone().filter(|_| c.stage == Some(Stage::Trained))).unwrap_or_default(),
             quality: quality.get(&id).copied(),
             elite: elite.is_some(),
             held_out: elite.is_some_and(|e| e.held_out),

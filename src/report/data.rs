@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::theory::Panel;
+use crate::theory::early::Correlation;
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReportData {
@@ -29,6 +30,8 @@ pub struct ReportData {
     pub best: Option<Best>,
     /// From the start network (first) to the best network (last).
     pub lineage: Vec<Ancestor>,
+    /// How scores that are known early rank the networks.
+    pub early: Vec<Correlation>,
     pub theory: Vec<Panel>,
 }
 

@@ -1,6 +1,7 @@
 //! Pieces of HTML. What comes from outside (sources, completions, reasons, names) goes through [`escape`] only.
 //! The output is XML as well, so that a test can check that it is well formed.
 
+use crate::table::Table;
 use std::fmt::Write as _;
 
 /// Nothing may run or be loaded, even if some text got through.
@@ -89,6 +90,12 @@ pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
 fn is_number(cell: &str) -> bool {
     let digits = cell.trim_start_matches(['+', '\u{2212}', '-']);
     cell == NONE || digits.starts_with(|c: char| c.is_ascii_digit()) && !digits.contains(|c: char| c.is_alphabetic() && c != 'e')
+}
+
+/// A table under its title.
+pub fn titled_table(t: &Table) -> String {
+    let note = if t.note.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&t.note)) };
+    format!("<h3>{}</h3>\n{note}{}", escape(&t.title), table(&t.title, &t.head, &t.rows))
 }
 
 /// The table of a chart: folded away where it is long.

@@ -10,6 +10,7 @@ pub(crate) mod html;
 mod network;
 pub(crate) mod panels;
 mod quality;
+pub mod tables;
 mod tuning;
 
 pub use data::ReportData;
@@ -26,6 +27,9 @@ pub fn render(data: &ReportData) -> String {
     ];
     if let Some(tuning) = tuning::section(data) {
         sections.push(Section::new("tuning", "Tuning on the elites", tuning));
+    }
+    if let Some(scores) = early::section(data) {
+        sections.push(Section::new("scores", "Cheap scores against the quality", scores));
     }
     sections.extend([
         Section::new("best", "Best network", network::best(data)),

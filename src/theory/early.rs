@@ -1,6 +1,8 @@
 //! How well what is known early ranks networks by what is known late: Spearman's correlation of a cheap score, or of the
 //! accuracy after an earlier epoch, with the quality.
 
+use serde::{Deserialize, Serialize};
+
 use super::Estimate;
 use super::statistics::{bootstrap, spearman};
 
@@ -11,7 +13,7 @@ pub struct Scores {
     pub early: Vec<(String, f64)>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Correlation {
     pub name: String,
     pub networks: usize,

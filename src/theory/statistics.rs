@@ -10,6 +10,9 @@ use crate::seed;
 /// Two-sided 95% point of the standard normal.
 pub const Z95: f64 = 1.959_963_984_540_054;
 
+/// The place of the upper end of a 95% interval.
+pub const LEVEL95: f64 = 0.975;
+
 /// Bootstrap resamples behind every interval and test.
 pub const RESAMPLES: usize = 2000;
 
@@ -50,6 +53,11 @@ fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
 /// the normal quantile (Hesterberg 2015); without it small samples are covered too rarely. None where the statistic
 /// is not finite or there are fewer than two units.
 pub fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Option<Estimate> {
+    bootstrap_at(n, seed, LEVEL95, statistic)
+}
+
+/// [`bootstrap`] whose interval leaves out `1 - level` at either end.
+fn bootstrap_at(n: usize, seed: u64, level: f64, statistic: impl Fn(&[usize]) -> f64) -> Option<Estimate> {
     let all: Vec<usize> = (0..n).collect();
     let value = statistic(&all);
     if n < 2 || !value.is_finite() {
@@ -75,10 +83,10 @@ pub fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Op
     let share = (below as f64 + 0.5 * equal as f64) / draws.len() as f64;
     let bias = normal.inverse_cdf(share.clamp(1e-3, 1.0 - 1e-3));
     let acceleration = acceleration(&all, &statistic);
-    let student = StudentsT::new(0.0, 1.0, (n - 1) as f64).expect("n is at least 2").inverse_cdf(0.975);
+    let student = StudentsT::new(0.0, 1.0, (n - 1) as f64).expect("n is at least 2").inverse_cdf(level);
     let z = student * (n as f64 / (n - 1) as f64).sqrt();
-    let level = |z: f64| normal.cdf(bias + (bias + z) / (1.0 - acceleration * (bias + z)).max(0.1));
-    Some(Estimate { value, low: sorted_quantile(&draws, level(-z)).min(value), high: sorted_quantile(&draws, level(z)).max(value) })
+    let end = |z: f64| sorted_quantile(&draws, normal.cdf(bias + (bias + z) / (1.0 - acceleration * (bias + z)).max(0.1)));
+    Some(Estimate { value, low: end(-z).min(value), high: end(z).max(value) })
 }
 
 /// Skewness of the jackknife values over 6: how fast the spread of the statistic changes with its value.
@@ -108,17 +116,35 @@ fn resample(units: &mut [usize], rng: &mut ChaCha8Rng) {
 
 /// [`bootstrap`] of the mean.
 pub fn mean_interval(values: &[f64], seed: u64) -> Option<Estimate> {
-    bootstrap(values.len(), seed, |units| units.iter().map(|&unit| values[unit]).sum::<f64>() / units.len() as f64)
+    mean_interval_at(values, seed, LEVEL95)
+}
+
+/// [`mean_interval`] that leaves out `1 - level` at either end.
+pub fn mean_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
+    bootstrap_at(values.len(), seed, level, |units| units.iter().map(|&unit| values[unit]).sum::<f64>() / units.len() as f64)
+}
+
+/// [`bootstrap`] of the median; None of fewer than two.
+pub fn median_interval(values: &[f64], seed: u64) -> Option<Estimate> {
+    if values.len() < 2 {
+        return None;
+    }
+    bootstrap(values.len(), seed, |units| quantile(&units.iter().map(|&unit| values[unit]).collect::<Vec<_>>(), 0.5))
 }
 
 /// Interval of the mean of a few independent values, as one a seed: [`mean_interval`] from eight on, below that Student's, since no
 /// resample of a few values leaves their range. None of fewer than two.
 pub fn few_interval(values: &[f64], seed: u64) -> Option<Estimate> {
+    few_interval_at(values, seed, LEVEL95)
+}
+
+/// [`few_interval`] that leaves out `1 - level` at either end.
+pub fn few_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
     let n = values.len();
     if n >= 8 {
-        return mean_interval(values, seed);
+        return mean_interval_at(values, seed, level);
     }
-    let student = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?.inverse_cdf(0.975);
+    let student = StudentsT::new(0.0, 1.0, n.checked_sub(1)? as f64).ok()?.inverse_cdf(level);
     let (value, half) = (mean(values), student * (variance(values) / n as f64).sqrt());
     Some(Estimate { value, low: value - half, high: value + half })
 }

@@ -14,7 +14,7 @@ use super::{slice_of, vector};
 use crate::llm::weight::Weight;
 
 /// Rows whose logits exist at one time.
-const ROWS: usize = 96;
+pub const ROWS: usize = 96;
 
 /// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`.
 pub fn nll(h: &Tensor, head: &Weight, targets: &[u32]) -> Result<Tensor> {

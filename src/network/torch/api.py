@@ -84,7 +84,7 @@ def _functions():
         randn_like=_like(randn), rand_like=_like(rand), full_like=lambda input, value, **kwargs: full(input._shape, value), arange=arange,
         linspace=linspace, eye=eye, is_tensor=is_tensor, clone=Tensor.clone, numel=numel, addcmul=addcmul, baddbmm=baddbmm,
         relu=F.relu, relu_=F.relu_, sigmoid=F.sigmoid, tanh=F.tanh, softmax=F.softmax, log_softmax=F.log_softmax, dropout=F.dropout, prelu=F.prelu,
-        conv1d=F.conv1d, conv2d=F.conv2d, celu=F.celu, selu=F.selu, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
+        conv1d=F.conv1d, conv2d=F.conv2d, conv_transpose2d=F.conv_transpose2d, celu=F.celu, selu=F.selu, layer_norm=F.layer_norm, pixel_shuffle=F.pixel_shuffle, channel_shuffle=F.channel_shuffle,
     )
     for name in ("relu", "sigmoid", "tanh", "softmax", "log_softmax"):
         setattr(Tensor, name, getattr(F, name))

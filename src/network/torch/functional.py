@@ -198,6 +198,27 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return emit({"conv2d": op}, [input], [weight] if bias is None else [weight, bias])
 
 
+def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    if weight._shape is None or len(weight._shape) != 4:
+        raise RuntimeError("conv_transpose2d needs a 4-dimensional weight")
+    stride, dilation, output_padding = pair(stride, "stride"), pair(dilation, "dilation"), pair(output_padding, "output_padding")
+    if len(input._shape) != 4:
+        raise RuntimeError("Expected 4D (batched) input to conv_transpose2d, but got input of size: " + repr(list(input._shape)))
+    if input._shape[1] != weight._shape[0]:
+        raise RuntimeError(
+            "Given transposed=1, weight of size {}, expected input{} to have {} channels, but got {} channels instead".format(
+                list(weight._shape), list(input._shape), weight._shape[0], input._shape[1]
+            )
+        )
+    if any(o >= max(s, d) for o, s, d in zip(output_padding, stride, dilation)):
+        raise RuntimeError("output padding must be smaller than either stride or dilation")
+    if any(o >= s for o, s in zip(output_padding, stride)):
+        raise Unsupported("a transposed convolution whose output padding is not smaller than its stride")
+    op = {"out": weight._shape[1] * groups, "kernel": weight._shape[2:], "stride": stride, "padding": pair(padding, "padding"), "dilation": dilation}
+    op.update(output_padding=output_padding, groups=groups, bias=bias is not None)
+    return emit({"conv_transpose2d": op}, [input], [weight] if bias is None else [weight, bias])
+
+
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """A matrix product over windows: no operation of the graph owns a 3-dimensional weight."""
     stride, dilation = single(stride, "stride"), single(dilation, "dilation")

@@ -119,6 +119,59 @@ class LazyConv2d(Conv2d):
         return self.forward(input)
 
 
+class ConvTranspose2d(Module):
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
+        super().__init__()
+        self._configure(in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, dilation, padding_mode)
+        shape = (self.in_channels, self.out_channels // self.groups) + self.kernel_size
+        bound = _bound(_count(shape[1:]))
+        self.weight = _uniform(shape, bound)
+        self.register_parameter("bias", _uniform((self.out_channels,), bound) if bias else None)
+
+    def _configure(self, in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, dilation, padding_mode):
+        self.in_channels, self.out_channels = _whole(in_channels, "in_channels"), _whole(out_channels, "out_channels")
+        self.groups = _whole(groups, "groups")
+        if self.groups <= 0:
+            raise ValueError("groups must be a positive integer")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError("in_channels and out_channels must be divisible by groups")
+        if padding_mode != "zeros":
+            raise ValueError('Only "zeros" padding mode is supported for ConvTranspose2d')
+        self.kernel_size, self.stride = pair(kernel_size, "kernel_size"), pair(stride, "stride")
+        self.padding, self.output_padding, self.dilation = pair(padding, "padding"), pair(output_padding, "output_padding"), pair(dilation, "dilation")
+        self.padding_mode = padding_mode
+
+    def forward(self, input, output_size=None):
+        if output_size is not None:
+            raise Unsupported("nn.ConvTranspose2d with output_size (use output_padding)")
+        return F.conv_transpose2d(input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+
+    def extra_repr(self):
+        return "{}, {}, kernel_size={}, stride={}".format(self.in_channels, self.out_channels, self.kernel_size, self.stride)
+
+
+class LazyConvTranspose2d(ConvTranspose2d):
+    def __init__(self, out_channels, kernel_size, stride=1, padding=0, output_padding=0, groups=1, bias=True, dilation=1, padding_mode="zeros", device=None, dtype=None):
+        Module.__init__(self)
+        self._configure(0, out_channels, kernel_size, stride, padding, output_padding, groups, dilation, padding_mode)
+        self.weight = UninitializedParameter()
+        self.register_parameter("bias", UninitializedParameter() if bias else None)
+
+    def forward(self, input, output_size=None):
+        if len(input._shape) != 4:
+            raise RuntimeError("Expected 4D (batched) input to LazyConvTranspose2d, but got input of size: " + repr(list(input._shape)))
+        self.in_channels = input._shape[1]
+        if self.in_channels % self.groups:
+            raise ValueError("in_channels must be divisible by groups")
+        shape = (self.in_channels, self.out_channels // self.groups) + self.kernel_size
+        bound = _bound(_count(shape[1:]))
+        self.weight.materialize(shape, ("uniform", -bound, bound))
+        if self.bias is not None:
+            self.bias.materialize((self.out_channels,), ("uniform", -bound, bound))
+        self.__class__ = ConvTranspose2d
+        return self.forward(input, output_size)
+
+
 class Linear(Module):
     def __init__(self, in_features, out_features, bias=True, device=None, dtype=None):
         super().__init__()
@@ -433,7 +486,7 @@ def _publish():
     space = nn.__dict__
     space.update(_tensor_layers())
     for cls in (
-        Conv1d, Conv2d, LazyConv2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
+        Conv1d, Conv2d, LazyConv2d, ConvTranspose2d, LazyConvTranspose2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
         RMSNorm, Dropout, Dropout1d, Dropout2d, Identity, PReLU, Softmax2d,
     ):
         space[cls.__name__] = cls

@@ -20,6 +20,7 @@ pub const FILES: [(&str, &str); 8] = [
     ("test_lables.json", "a5df9ed6f395827dd69906fe5ac740be70395ca9d841974d4351818628b48bb6"),
 ];
 
+const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
 
@@ -43,6 +44,7 @@ pub fn load(dir: &Path, part: Part) -> Result<Dataset> {
         name: "cifar10".into(),
         shape: [3, SIDE, SIDE],
         classes: 10,
+        class_names: CLASSES.map(String::from).to_vec(),
         mean: vec![0.4914, 0.4822, 0.4465],
         std: vec![0.2470, 0.2435, 0.2616],
         flip: true,

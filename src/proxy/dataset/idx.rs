@@ -22,8 +22,15 @@ pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
         return Err(damaged(name, dir, "labels and images do not fit each other"));
     }
     let (mean, std) = if name == "mnist" { (0.1307, 0.3081) } else { (0.2860, 0.3530) };
-    let format =
-        Format { name: name.into(), shape: [1, shape[1], shape[2]], classes: 10, mean: vec![mean], std: vec![std], flip: name != "mnist" };
+    let format = Format {
+        name: name.into(),
+        shape: [1, shape[1], shape[2]],
+        classes: 10,
+        class_names: Vec::new(),
+        mean: vec![mean],
+        std: vec![std],
+        flip: name != "mnist",
+    };
     Ok(Dataset { format, images: Images { pixels, labels } })
 }
 

@@ -1,8 +1,10 @@
 //! Image data sets: bytes in memory, one image after the other, each channel by channel.
 
 mod cifar10;
+pub mod folder;
 mod idx;
 mod split;
+pub mod stored;
 mod synthetic;
 
 use std::path::Path;
@@ -20,6 +22,9 @@ pub struct Format {
     /// Channels, height, width.
     pub shape: [usize; 3],
     pub classes: usize,
+    /// In the order of the labels; empty where they have no names.
+    #[serde(default)]
+    pub class_names: Vec<String>,
     /// Of pixels from 0 to 1, by channel.
     pub mean: Vec<f32>,
     pub std: Vec<f32>,
@@ -28,6 +33,12 @@ pub struct Format {
 }
 
 impl Format {
+    /// The name of a class, or its number where it has none.
+    #[must_use]
+    pub fn class(&self, label: usize) -> String {
+        self.class_names.get(label).map_or_else(|| label.to_string(), |name| format!("'{name}'"))
+    }
+
     /// Bytes of one image.
     #[must_use]
     pub fn elements(&self) -> usize {
@@ -74,7 +85,7 @@ pub struct Dataset {
     pub images: Images,
 }
 
-/// The sets that [`load`] knows.
+/// The sets that the program knows; [`load`] reads those of the user's own too.
 pub const NAMES: [&str; 4] = ["cifar10", "fashion-mnist", "mnist", "synthetic"];
 
 /// Reads one part of a set from `dir` (see [`crate::home::data`]).
@@ -86,14 +97,47 @@ pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
         "cifar10" => cifar10::load(&dir.join(name), part),
         "fashion-mnist" | "mnist" => idx::load(name, &dir.join(name), part),
         "synthetic" => Ok(synthetic::generate(part)),
-        _ => Err(Error::input(format!("there is no data set '{name}'")).hint(format!("data sets: {}", NAMES.join(", ")))),
+        _ if is_name(name) && is_present(name, dir) => stored::load(dir, name, part),
+        _ => Err(unknown(name, dir)),
     }
+}
+
+/// Names of all sets: those the program knows, then those of the user's own.
+#[must_use]
+pub fn names(dir: &Path) -> Vec<String> {
+    let own = stored::names(dir).into_iter().filter(|name| !NAMES.contains(&&name[..]));
+    NAMES.iter().map(|name| (*name).to_owned()).chain(own).collect()
+}
+
+/// Whether a set of the user's own may be called so: its folder is.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    !name.starts_with('.') && !name.is_empty() && name.chars().all(plain)
+}
+
+/// The error for a name that no set has.
+#[must_use]
+pub fn unknown(name: &str, dir: &Path) -> Error {
+    Error::input(format!("there is no data set '{name}'"))
+        .hint(format!("data sets: {}; `eliteloop data import FOLDER --name NAME` adds one", names(dir).join(", ")))
 }
 
 /// Whether the files of a set are there (not whether they are right: that is [`verify`]).
 #[must_use]
 pub fn is_present(name: &str, dir: &Path) -> bool {
-    files(name).iter().all(|file| file.candidates().any(|path| dir.join(name).join(path).is_file()))
+    check_present(name, dir).is_ok()
+}
+
+/// # Errors
+/// The name is unknown, or a file is missing.
+pub fn check_present(name: &str, dir: &Path) -> Result<()> {
+    if !NAMES.contains(&name) {
+        let own = is_name(name) && stored::file(dir, name).is_file();
+        return if own { Ok(()) } else { Err(unknown(name, dir)) };
+    }
+    let absent = files(name).into_iter().find(|file| !file.candidates().any(|path| dir.join(name).join(path).is_file()));
+    absent.map_or(Ok(()), |file| Err(missing(name, &dir.join(name).join(file.0))))
 }
 
 /// Checks every file of a set: the SHA-256 where one is known, else that both parts can be read whole.
@@ -103,6 +147,10 @@ pub fn is_present(name: &str, dir: &Path) -> bool {
 pub fn verify(name: &str, dir: &Path) -> Result<()> {
     if name == "cifar10" {
         cifar10::verify(&dir.join(name))?;
+    }
+    if !NAMES.contains(&name) {
+        // Each part is checked against its own SHA-256.
+        return [Part::Train, Part::Test].iter().try_for_each(|&part| load(name, dir, part).map(drop));
     }
     for (part, count) in [(Part::Train, 50_000), (Part::Test, 10_000)] {
         let found = load(name, dir, part)?;

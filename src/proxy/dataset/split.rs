@@ -39,28 +39,51 @@ impl Split {
         let share = |total: usize, class: usize| total / classes + usize::from(class < total % classes);
         let (mut first, mut second) = (Vec::new(), Vec::new());
         for class in 0..classes {
-            let mut of_class: Vec<u32> =
-                (0..dataset.images.len() as u32).filter(|&i| usize::from(dataset.images.labels[i as usize]) == class).collect();
+            let mut of_class = of_class(dataset, class);
             let (trained, validated) = (share(train, class), share(valid, class));
             if of_class.len() < trained + validated {
-                let have = of_class.len();
-                return Err(Error::input(format!(
-                    "{}: class {class} has {have} images, {trained} + {validated} are wanted",
-                    dataset.format.name
-                ))
-                .hint("lower proxy.train_images or proxy.valid_images"));
+                let (have, name, class) = (of_class.len(), &dataset.format.name, dataset.format.class(class));
+                let most = have.saturating_sub(1) * classes;
+                return Err(Error::input(format!("{name}: class {class} has {have} images, {trained} + {validated} are wanted")).hint(
+                    format!("lower proxy.train_images or proxy.valid_images: this class lets them be {most} together, shared out evenly"),
+                ));
             }
             of_class.shuffle(&mut seed::rng(run, "split", &[class as u64]));
             first.extend_from_slice(&of_class[..trained]);
             second.extend_from_slice(&of_class[trained..trained + validated]);
         }
+        Ok(Self::gathered(dataset, run, first, second))
+    }
+
+    /// All images of `dataset`, which is the training part of a set: of each class the share `valid` to validate with, one image at
+    /// least, and the others to train with.
+    ///
+    /// # Errors
+    /// A class has fewer than two images.
+    pub fn whole(dataset: &Dataset, run: u64, valid: f64) -> Result<Self> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for class in 0..dataset.format.classes {
+            let mut of_class = of_class(dataset, class);
+            if of_class.len() < 2 {
+                let (name, class) = (&dataset.format.name, dataset.format.class(class));
+                return Err(Error::input(format!("{name}: class {class} has {} images, at least 2 are wanted", of_class.len())));
+            }
+            of_class.shuffle(&mut seed::rng(run, "split", &[class as u64]));
+            let count = (valid * of_class.len() as f64).round() as usize;
+            second.extend(of_class.split_off(of_class.len() - count.clamp(1, of_class.len() - 1)));
+            first.extend(of_class);
+        }
+        Ok(Self::gathered(dataset, run, first, second))
+    }
+
+    fn gathered(dataset: &Dataset, run: u64, mut first: Vec<u32>, mut second: Vec<u32>) -> Self {
         first.shuffle(&mut seed::rng(run, "split order", &[0]));
         second.shuffle(&mut seed::rng(run, "split order", &[1]));
         let take = |indices: &[u32]| Images {
             pixels: indices.iter().flat_map(|&i| dataset.images.image(i, &dataset.format)).copied().collect(),
             labels: indices.iter().map(|&i| dataset.images.labels[i as usize]).collect(),
         };
-        Ok(Self { format: dataset.format.clone(), train: take(&first), valid: take(&second) })
+        Self { format: dataset.format.clone(), train: take(&first), valid: take(&second) }
     }
 
     /// SHA-256 of all images and labels, in their order.
@@ -124,4 +147,8 @@ impl Split {
         let split = Self { format: header.format, train, valid };
         (complete && split.hash() == header.hash).then_some(split)
     }
+}
+
+fn of_class(dataset: &Dataset, class: usize) -> Vec<u32> {
+    (0..dataset.images.len() as u32).filter(|&i| usize::from(dataset.images.labels[i as usize]) == class).collect()
 }

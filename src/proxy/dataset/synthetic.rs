@@ -26,6 +26,7 @@ pub fn generate(part: Part) -> Dataset {
         name: "synthetic".into(),
         shape: [3, SIDE, SIDE],
         classes: 2 * DIRECTIONS,
+        class_names: Vec::new(),
         mean: vec![0.5; 3],
         std: vec![0.25; 3],
         flip: false,

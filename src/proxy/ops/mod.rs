@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod arithmetic;
 pub mod conv;
+pub mod conv_transpose;
 mod kernel;
 pub mod linear;
 pub mod loss;

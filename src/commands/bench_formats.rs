@@ -1,0 +1,276 @@
+//! `eliteloop bench formats`: what a model writes of unseen parents in one delta format, at the first try.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking, ProxyConfig, ScreenConfig};
+use eliteloop::delta::kind::{Kind, kind};
+use eliteloop::delta::longest_delta;
+use eliteloop::delta::trial::{Spent, Task, Trial, try_out, unseen_parents};
+use eliteloop::delta::warmup::Model;
+use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::llm::Llm;
+use eliteloop::network::cost::cost;
+use eliteloop::network::{TraceOptions, canonical, trace};
+use eliteloop::printer;
+use eliteloop::screen::over_budget;
+use eliteloop::theory::Estimate;
+use eliteloop::theory::statistics::wilson;
+use rayon::prelude::*;
+use serde::Serialize;
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Options of formats")]
+pub struct Args {
+    /// Unseen parents; one delta of each
+    #[arg(long, default_value_t = 300)]
+    parents: usize,
+    #[arg(long, value_enum, default_value = "edit")]
+    format: Format,
+    #[arg(long, value_enum, default_value = "none")]
+    mask: Masking,
+    /// `warmup` (shipped, for the default model), `none`, or a PEFT folder
+    #[arg(long, default_value = "warmup")]
+    adapter: String,
+    #[arg(long, default_value_t = 1.0)]
+    temperature: f64,
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f64,
+    /// Longest delta in tokens [default: 160 for edits, 320 for diffs, 768 for full code]
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// Of the parents and the samples
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write parents, deltas and candidates into this folder
+    #[arg(long, value_name = "DIR")]
+    dump: Option<PathBuf>,
+}
+
+/// A candidate that is a network.
+struct Network {
+    hash: String,
+    kind: Option<Kind>,
+    is_affordable: bool,
+    is_its_parent: bool,
+}
+
+/// What became of a first try.
+enum Outcome {
+    Network(Network),
+    /// Why not, and how far it came.
+    Failed {
+        reason: String,
+        ended: bool,
+        parsed: bool,
+        applied: bool,
+    },
+}
+
+/// The counts are of first tries, each a subset of the one before, from `asked` to `networks`.
+#[derive(Serialize)]
+struct Table {
+    asked: usize,
+    ended: usize,
+    /// Of the format, whether or not it fits its parent.
+    parsed: usize,
+    /// To another text than the parent's.
+    applied: usize,
+    networks: usize,
+    within_budget: usize,
+    /// Networks other than their parent's, by the canonical form.
+    changed: usize,
+    /// Of these the ones that no earlier sample gave.
+    new: usize,
+    /// The same within the budget.
+    useful: usize,
+    /// Different networks.
+    distinct: usize,
+    valid_rate: Estimate,
+    useful_rate: Estimate,
+    distinct_share: f64,
+    tokens: usize,
+    tokens_per_valid: f64,
+    tokens_per_useful: f64,
+    /// Of the networks and of the new ones, what the deltas do.
+    kinds: BTreeMap<Kind, usize>,
+    kinds_of_new: BTreeMap<Kind, usize>,
+    failures: BTreeMap<String, usize>,
+}
+
+pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> {
+    if args.parents == 0 || !(args.temperature > 0.0 && args.top_p > 0.0 && args.top_p <= 1.0) {
+        return Err(Error::input("--parents and --temperature are above 0, --top-p above 0 and at most 1"));
+    }
+    let config = LlmConfig { model: model.into(), adapter: args.adapter.clone(), dtype, ..LlmConfig::default() };
+    let llm = Llm::open(&config, &LoraConfig::default(), args.seed)?;
+    let adapted = llm.adapted()?;
+    let model = Model { decoder: &adapted, tokenizer: &llm.tokenizer, template: llm.template() };
+    let task = Task {
+        format: args.format,
+        mask: args.mask,
+        temperature: args.temperature,
+        top_p: args.top_p,
+        max_tokens: args.max_tokens.unwrap_or_else(|| longest_delta(args.format)),
+        seed: args.seed,
+    };
+    let parents = unseen_parents(&model, args.seed, args.parents)?;
+    let (trials, spent) = try_out(&model, &task, &parents, &mut |done| {
+        if done.is_multiple_of(50) {
+            printer::note(format_args!("{done} of {}", args.parents));
+        }
+        Ok(())
+    })?;
+    if let Some(folder) = &args.dump {
+        dump(folder, &trials)?;
+    }
+    let outcomes = trials.par_iter().map(judge).collect::<Result<Vec<_>>>()?;
+    let table = count(&trials, &outcomes);
+    if as_json {
+        let seconds = |part: std::time::Duration| part.as_secs_f64();
+        let mut row = serde_json::to_value(&table)?;
+        let more = serde_json::json!({
+            "what": "formats", "model": llm.identity.name, "adapter": args.adapter, "adapter_hash": llm.adapter_hash()?, "format": args.format,
+            "mask": args.mask, "temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "dtype": dtype,
+            "prompt_seconds": seconds(spent.prompts), "decoding_seconds": seconds(spent.decoding), "mask_seconds": seconds(spent.masks),
+            "mask_share": mask_share(&spent), "peak_mib": eliteloop::progress::peak_memory_mib(),
+        });
+        if let (Some(row), serde_json::Value::Object(more)) = (row.as_object_mut(), more) {
+            row.extend(more);
+        }
+        printer::data(row);
+    } else {
+        show(&table, &spent);
+    }
+    Ok(())
+}
+
+/// Traces a candidate and its parent.
+fn judge(trial: &Trial) -> Result<Outcome> {
+    let source = match &trial.candidate {
+        Ok(source) => source,
+        Err(failure) => {
+            let ended = !matches!(failure, eliteloop::delta::Failure::NotEnded);
+            let (reason, parsed) = (failure.reason().to_owned(), failure.is_of_format());
+            return Ok(Outcome::Failed { reason, ended, parsed, applied: false });
+        }
+    };
+    let options = TraceOptions::new([3, 32, 32], 10);
+    let failed = |reason: String| Ok(Outcome::Failed { reason, ended: true, parsed: true, applied: true });
+    let graph = match trace(source, &options) {
+        Ok(graph) => graph,
+        Err(failure) => return failed(format!("trace: {}", failure.word())),
+    };
+    let Ok(hash) = canonical::hash(&graph) else { return failed("not-comparable".into()) };
+    let parent = trace(&trial.parent, &options).map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))?;
+    Ok(Outcome::Network(Network {
+        kind: kind(&trial.parent, source),
+        is_affordable: over_budget(&cost(&graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none(),
+        is_its_parent: canonical::hash(&parent)? == hash,
+        hash,
+    }))
+}
+
+fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
+    let mut seen = HashSet::new();
+    let (mut ended, mut parsed, mut applied) = (0, 0, 0);
+    let (mut networks, mut within_budget, mut changed, mut new, mut useful) = (0, 0, 0, 0, 0);
+    let (mut kinds, mut kinds_of_new, mut failures) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Failed { reason, ended: has_ended, parsed: is_parsed, applied: is_applied } => {
+                ended += usize::from(*has_ended);
+                parsed += usize::from(*is_parsed);
+                applied += usize::from(*is_applied);
+                *failures.entry(reason.clone()).or_default() += 1;
+            }
+            Outcome::Network(network) => {
+                (ended, parsed, applied, networks) = (ended + 1, parsed + 1, applied + 1, networks + 1);
+                within_budget += usize::from(network.is_affordable);
+                changed += usize::from(!network.is_its_parent);
+                let is_new = seen.insert(&network.hash) && !network.is_its_parent;
+                new += usize::from(is_new);
+                useful += usize::from(is_new && network.is_affordable);
+                if let Some(kind) = network.kind {
+                    *kinds.entry(kind).or_default() += 1;
+                    *kinds_of_new.entry(kind).or_default() += usize::from(is_new);
+                }
+            }
+        }
+    }
+    let (asked, tokens) = (outcomes.len(), trials.iter().map(|trial| trial.tokens).sum::<usize>());
+    let per = |count: usize| tokens as f64 / count as f64;
+    Table {
+        asked,
+        ended,
+        parsed,
+        applied,
+        networks,
+        within_budget,
+        changed,
+        new,
+        useful,
+        distinct: seen.len(),
+        valid_rate: wilson(networks as u64, asked as u64),
+        useful_rate: wilson(useful as u64, asked as u64),
+        distinct_share: seen.len() as f64 / networks as f64,
+        tokens,
+        tokens_per_valid: per(networks),
+        tokens_per_useful: per(useful),
+        kinds,
+        kinds_of_new,
+        failures,
+    }
+}
+
+fn mask_share(spent: &Spent) -> f64 {
+    spent.masks.as_secs_f64() / spent.decoding.as_secs_f64()
+}
+
+fn show(table: &Table, spent: &Spent) {
+    let percent = |rate: &Estimate| format!("{:.1}% [{:.1}, {:.1}]", 100.0 * rate.value, 100.0 * rate.low, 100.0 * rate.high);
+    let list = |counts: &mut dyn Iterator<Item = (String, usize)>| {
+        let words: Vec<String> = counts.map(|(name, count)| format!("{name} {count}")).collect();
+        if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+    };
+    let kinds = |kinds: &BTreeMap<Kind, usize>| list(&mut kinds.iter().map(|(kind, count)| (format!("{kind:?}").to_lowercase(), *count)));
+    let Table { asked, ended, parsed, applied, networks, .. } = table;
+    printer::data(format_args!(
+        "asked {asked}, ended {ended}, parsed {parsed}, applied {applied}, networks {networks}: {}",
+        percent(&table.valid_rate)
+    ));
+    let Table { within_budget, changed, new, useful, distinct, .. } = table;
+    printer::data(format_args!(
+        "of the networks {within_budget} within the budget, {distinct} distinct, {changed} unlike their parent, {new} of these new; all of it {useful}: {}",
+        percent(&table.useful_rate)
+    ));
+    printer::data(format_args!(
+        "{} tokens: {:.1} for a network, {:.1} for one with all of it",
+        table.tokens, table.tokens_per_valid, table.tokens_per_useful
+    ));
+    printer::data(format_args!("deltas of networks: {}; of new ones: {}", kinds(&table.kinds), kinds(&table.kinds_of_new)));
+    printer::data(format_args!("failures: {}", list(&mut table.failures.iter().map(|(reason, count)| (reason.clone(), *count)))));
+    printer::data(format_args!(
+        "{:.1} s of reading prompts, {:.1} s of decoding, {:.2} s of that for masks ({:.1}%)",
+        spent.prompts.as_secs_f64(),
+        spent.decoding.as_secs_f64(),
+        spent.masks.as_secs_f64(),
+        100.0 * mask_share(spent)
+    ));
+}
+
+fn dump(folder: &Path, trials: &[Trial]) -> Result<()> {
+    std::fs::create_dir_all(folder).at("make the folder", folder)?;
+    let put = |name: String, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).at("write", &path)
+    };
+    for (i, trial) in trials.iter().enumerate() {
+        put(format!("{i:04}.parent"), &trial.parent)?;
+        put(format!("{i:04}.delta"), &trial.delta)?;
+        if let Ok(source) = &trial.candidate {
+            put(format!("{i:04}-candidate.py"), source)?;
+        }
+    }
+    Ok(())
+}

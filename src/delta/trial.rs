@@ -1,0 +1,129 @@
+//! First tries: a model is shown parents that no warm-up has, and writes one delta of each. Nothing is repaired or asked again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::corpus::{random_network, render};
+use super::warmup::{LONGEST_PROMPT, Model};
+use super::{Failure, apply_completion, prompt};
+use crate::config::{Format, Masking};
+use crate::error::Result;
+use crate::llm::generate::{Request, generate_masked};
+use crate::llm::mask::{Mask, TokenTrie};
+use crate::llm::sampling::Sampling;
+use crate::seed;
+
+/// What is asked of the model, and how its answer is drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub format: Format,
+    pub mask: Masking,
+    pub temperature: f64,
+    pub top_p: f64,
+    /// Longest delta in tokens, the end token included.
+    pub max_tokens: usize,
+    pub seed: u64,
+}
+
+/// One first try.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub parent: String,
+    /// As text, bytes that are not UTF-8 replaced.
+    pub delta: String,
+    pub tokens: usize,
+    pub candidate: Result<String, Failure>,
+}
+
+/// Where the time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Reading the prompts, up to each first token.
+    pub prompts: Duration,
+    /// The tokens after it, the masks' time included.
+    pub decoding: Duration,
+    /// Making the grammars, and all that they were asked.
+    pub masks: Duration,
+}
+
+const FORMATS: [Format; 3] = [Format::Edit, Format::Diff, Format::Full];
+
+/// Parents of the corpus's kind from a stream of their own, the same for every format.
+///
+/// # Errors
+/// Where the chat template refuses a parent.
+pub fn unseen_parents(model: &Model, seed: u64, count: usize) -> Result<Vec<String>> {
+    let mut parents = Vec::new();
+    for i in 0.. {
+        if parents.len() == count {
+            break;
+        }
+        let parent = parent(seed, i);
+        let mut fits = true;
+        for format in FORMATS {
+            fits &= prompt::encode(model.tokenizer, model.template, format, &parent)?.len() <= LONGEST_PROMPT;
+        }
+        if fits {
+            parents.push(parent);
+        }
+    }
+    Ok(parents)
+}
+
+fn parent(seed: u64, index: u64) -> String {
+    render(&random_network(&mut seed::rng(seed, "warmup trial", &[index])))
+}
+
+/// One delta of each parent; the model's decoder has the adapter in it. `watch` is told how many are done, and its error ends the trials.
+///
+/// # Errors
+/// Where generation fails, and what `watch` gives.
+pub fn try_out(model: &Model, task: &Task, parents: &[String], watch: &mut dyn FnMut(usize) -> Result<()>) -> Result<(Vec<Trial>, Spent)> {
+    let trie = Arc::new(TokenTrie::new(model.tokenizer));
+    let sampling = Sampling { temperature: task.temperature, top_p: task.top_p, max_tokens: task.max_tokens, end: model.tokenizer.eos() };
+    let (mut trials, mut spent) = (Vec::new(), Spent::default());
+    for (i, parent) in parents.iter().enumerate() {
+        let begun = Instant::now();
+        let mask = Mask::of(task.mask, &trie, task.format, parent);
+        let grammar_made = begun.elapsed();
+        let prompt = prompt::encode(model.tokenizer, model.template, task.format, parent)?;
+        let request = Request { prompt, seeds: vec![seed::derive(task.seed, "warmup sample", &[i as u64])] };
+        let (begun, mut first) = (Instant::now(), None);
+        let samples = generate_masked(model.decoder, &[request], mask.as_slice(), &sampling, &mut |_| {
+            first.get_or_insert_with(|| begun.elapsed());
+            Ok(())
+        })?;
+        let prompt_read = first.unwrap_or_default();
+        spent.prompts += prompt_read;
+        spent.decoding += begun.elapsed().saturating_sub(prompt_read);
+        spent.masks += mask.map_or(Duration::ZERO, |mask| grammar_made + mask.spent());
+        for sample in samples.into_iter().flatten() {
+            let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
+            let candidate = apply_completion(task.format, parent, &bytes, sample.ended);
+            let delta = String::from_utf8_lossy(&bytes).into_owned();
+            trials.push(Trial { parent: parent.clone(), delta, tokens: sample.tokens.len(), candidate });
+        }
+        watch(i + 1)?;
+    }
+    Ok((trials, spent))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The shipped adapter's: 900 steps of examples and 200 rounds of practice with its lessons, two new parents each.
+    #[test]
+    fn unseen_parents_are_in_no_warm_up() {
+        let mut seen: HashSet<String> = (0..1100).map(|step| render(&random_network(&mut seed::rng(0, "warmup", &[step])))).collect();
+        for round in 0..200 {
+            let mut rng = seed::rng(0, "practice", &[round]);
+            seen.extend((0..2).map(|_| render(&random_network(&mut rng))));
+        }
+        let unseen: HashSet<String> = (0..300).map(|i| parent(0, i)).collect();
+        assert_eq!(unseen.len(), 300);
+        assert_eq!(unseen.intersection(&seen).count(), 0);
+    }
+}

@@ -1,0 +1,135 @@
+//! A set of the user's own as one file, `data/NAME/images.bin`: `elimage1`, the length of the header (64 bits, lowest byte
+//! first), the header (JSON), then labels and pixels of the training part, then those of the test part.
+//!
+//! Each part has a hash of its own, so to read one part is never to look at the other.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Dataset, Format, Images, Part};
+use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
+
+const MAGIC: &[u8; 8] = b"elimage1";
+/// A longer header is none of ours.
+const MOST_HEADER: u64 = 1 << 24;
+
+/// How a set was imported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Origin {
+    pub folder: PathBuf,
+    pub size: usize,
+    /// Share of the images set aside as the test part; None where the folder had one.
+    pub test: Option<f64>,
+    pub seed: u64,
+    pub flip: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    pub format: Format,
+    pub origin: Origin,
+    pub train: Section,
+    pub test: Section,
+}
+
+/// One part in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Section {
+    pub images: usize,
+    /// Of labels and pixels.
+    pub sha256: String,
+}
+
+impl Section {
+    fn of(images: &Images) -> Self {
+        Self { images: images.len(), sha256: hash(&images.labels, &images.pixels) }
+    }
+}
+
+fn hash(labels: &[u8], pixels: &[u8]) -> String {
+    super::hex(&Sha256::new().chain_update(labels).chain_update(pixels).finalize())
+}
+
+/// The file of a set.
+pub fn file(data: &Path, name: &str) -> PathBuf {
+    data.join(name).join("images.bin")
+}
+
+/// Names of the stored sets, sorted.
+pub fn names(data: &Path) -> Vec<String> {
+    let folders = std::fs::read_dir(data).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| file(data, name).is_file()).collect();
+    names.sort();
+    names
+}
+
+/// Writes the file of a new set.
+pub fn write(data: &Path, format: &Format, origin: &Origin, train: &Images, test: &Images) -> Result<()> {
+    let header = Header { format: format.clone(), origin: origin.clone(), train: Section::of(train), test: Section::of(test) };
+    let header = serde_json::to_vec(&header)?;
+    let mut bytes = [&MAGIC[..], &(header.len() as u64).to_le_bytes(), &header].concat();
+    for images in [train, test] {
+        bytes.extend_from_slice(&images.labels);
+        bytes.extend_from_slice(&images.pixels);
+    }
+    let path = file(data, &format.name);
+    let folder = data.join(&format.name);
+    std::fs::create_dir_all(&folder).at("make the folder", &folder)?;
+    write_whole(&path, &bytes)
+}
+
+pub fn header(data: &Path, name: &str) -> Result<Header> {
+    let path = file(data, name);
+    open(&path).map(|opened| opened.1)
+}
+
+/// The open file at its first part, and the header.
+fn open(path: &Path) -> Result<(File, Header)> {
+    let damaged = || damaged(path, "is not a whole data set");
+    let mut file = File::open(path).at("read", path)?;
+    let mut start = [0; 16];
+    file.read_exact(&mut start).map_err(|_| damaged())?;
+    let length = u64::from_le_bytes(start[8..].try_into().expect("eight bytes"));
+    if start[..8] != *MAGIC || length > MOST_HEADER {
+        return Err(damaged());
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(|_| damaged())?;
+    let header = serde_json::from_slice(&header).map_err(|e| damaged().caused_by(e))?;
+    Ok((file, header))
+}
+
+pub fn load(data: &Path, name: &str, part: Part) -> Result<Dataset> {
+    let path = file(data, name);
+    let (mut file, Header { format, train, test, .. }) = open(&path)?;
+    let length = |section: &Section| section.images.checked_mul(format.elements().checked_add(1)?);
+    let (Some(first), Some(second)) = (length(&train), length(&test)) else { return Err(damaged(&path, "has no sensible header")) };
+    let whole = file.stream_position()?.checked_add(first as u64).and_then(|end| end.checked_add(second as u64));
+    if whole != Some(file.metadata().at("read", &path)?.len()) {
+        return Err(damaged(&path, "is not as long as it should be"));
+    }
+    let (section, length) = match part {
+        Part::Train => (train, first),
+        Part::Test => {
+            file.seek(SeekFrom::Current(first as i64))?;
+            (test, second)
+        }
+    };
+    let mut labels = vec![0; length];
+    file.read_exact(&mut labels).at("read", &path)?;
+    let pixels = labels.split_off(section.images);
+    if hash(&labels, &pixels) != section.sha256 || labels.iter().any(|&label| usize::from(label) >= format.classes) {
+        return Err(damaged(&path, "was changed after it was written"));
+    }
+    Ok(Dataset { format, images: Images { pixels, labels } })
+}
+
+fn damaged(path: &Path, why: &str) -> Error {
+    Error::input(format!("{}: {why}", path.display())).hint("delete it and import the folder again")
+}

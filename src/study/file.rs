@@ -1,0 +1,318 @@
+//! The study file: which models, arms and seeds, and the settings that they change.
+//!
+//! ```toml
+//! kind = "audit"                    # or "run": real networks on real images
+//! cycles = 22
+//! candidates = 50
+//! seeds = [0, 1, 2]                 # or { first = 0, count = 20 }
+//! workers = 1                       # runs at the same time
+//!
+//! [settings]                        # of every run, as for `run --set` and `audit --set`
+//! threads = 2
+//!
+//! [models.smollm2-135m]             # what a model changes
+//! llm.model = "smollm2-135m-instruct"
+//!
+//! [arms.llm]                        # what an arm changes: nothing
+//! [arms.random]
+//! policy = "random"
+//! ```
+//!
+//! An arm without an LLM has no use for a model: it is run once for all of them.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::job::{Job, Settings};
+use crate::audit::settings::AuditConfig;
+use crate::config::{RunConfig, nearest_key};
+use crate::error::{AtPath, Error, Result};
+
+/// The folder of the arms without an LLM.
+pub const NO_MODEL: &str = "no-llm";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Study {
+    /// One line for the report; the file's name by default.
+    #[serde(default)]
+    pub title: String,
+    pub kind: Kind,
+    pub cycles: u64,
+    /// Asked of the policy in a cycle.
+    pub candidates: u64,
+    pub seeds: Seeds,
+    /// Runs at the same time.
+    #[serde(default = "one")]
+    pub workers: usize,
+    /// Built-in settings below all others; for `run` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    #[serde(default)]
+    pub settings: Table,
+    /// By name, a table of settings each.
+    #[serde(default)]
+    pub models: Table,
+    pub arms: Table,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// NAS-Bench-201, every probability exact.
+    Audit,
+    /// Real networks, trained on images.
+    Run,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Seeds {
+    List(Vec<u64>),
+    Range(SeedRange),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeedRange {
+    pub first: u64,
+    pub count: u64,
+}
+
+impl Seeds {
+    fn all(&self) -> Vec<u64> {
+        match self {
+            Self::List(seeds) => seeds.clone(),
+            Self::Range(range) => (range.first..range.first.saturating_add(range.count)).collect(),
+        }
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Study {
+    /// # Errors
+    /// Says what is wrong with the file: a typo with the nearest right key, a name that is no folder, a setting without meaning.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).at("read the study", path)?;
+        let mut study = Self::parse(&text, &path.display().to_string())?;
+        if study.title.is_empty() {
+            study.title = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        }
+        Ok(study)
+    }
+
+    /// # Errors
+    /// See [`Study::read`].
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let study: Self = toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let place = if line > 0 { format!(", line {line}") } else { String::new() };
+            let error = Error::input(format!("{origin}{place}: {}", e.message()));
+            match nearest_key(e.message()) {
+                Some(key) => error.hint(format!("did you mean '{key}'?")),
+                None => error.hint("scripts/studies has studies to start from"),
+            }
+        })?;
+        study.check(origin)?;
+        Ok(study)
+    }
+
+    fn check(&self, origin: &str) -> Result<()> {
+        let wrong = |why: String| Err(Error::input(format!("{origin}: {why}")));
+        let seeds = self.seeds.all();
+        if seeds.is_empty() || self.workers == 0 || self.arms.is_empty() {
+            return wrong("a study has at least one seed, one worker and one arm".into());
+        }
+        if let Some(twice) = (1..seeds.len()).find(|&i| seeds[..i].contains(&seeds[i])) {
+            return wrong(format!("seed {} is there twice", seeds[twice]));
+        }
+        if self.preset.is_some() && self.kind == Kind::Audit {
+            return wrong("preset: audits have none".into());
+        }
+        for (what, table) in [("model", &self.models), ("arm", &self.arms)] {
+            for (name, value) in table {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) || name == NO_MODEL {
+                    return wrong(format!(
+                        "{what} '{name}': a name is a folder's, of letters, digits, '-', '_' and '.', and not '{NO_MODEL}'"
+                    ));
+                }
+                let Value::Table(settings) = value else {
+                    return wrong(format!("{what} {name}: its settings are a table, as [{what}s.{name}]"));
+                };
+                if settings.contains_key("seed") {
+                    return wrong(format!("{what} {name}: the seeds are those of the study"));
+                }
+            }
+        }
+        if self.settings.contains_key("seed") {
+            return wrong("settings: the seeds are those of the study".into());
+        }
+        Ok(())
+    }
+
+    /// All runs, seed by seed, so that a study that is half done has each arm about as often.
+    ///
+    /// # Errors
+    /// Settings that a run refuses, with the model and the arm; an arm with an LLM where no model is named.
+    pub fn jobs(&self) -> Result<Vec<Job>> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for seed in self.seeds.all() {
+            for (arm, value) in &self.arms {
+                let own = value.as_table().expect("it was checked");
+                let plain = self.job(NO_MODEL, &Table::new(), arm, own, seed)?;
+                if !plain.settings.has_llm() {
+                    jobs.push(plain);
+                    continue;
+                }
+                if self.models.is_empty() {
+                    return Err(Error::input(format!("arm {arm} has an LLM, but the study names no model"))
+                        .hint("add a table as [models.smollm2-135m] with llm.model = \"smollm2-135m-instruct\""));
+                }
+                for (model, value) in &self.models {
+                    jobs.push(self.job(model, value.as_table().expect("it was checked"), arm, own, seed)?);
+                }
+            }
+        }
+        Ok(jobs)
+    }
+
+    fn job(&self, model: &str, of_model: &Table, arm: &str, of_arm: &Table, seed: u64) -> Result<Job> {
+        let candidates = match self.kind {
+            Kind::Audit => "samples",
+            Kind::Run => "candidates",
+        };
+        let mut assignments = vec![format!("cycles={}", self.cycles), format!("{candidates}={}", self.candidates)];
+        for table in [&self.settings, of_model, of_arm] {
+            flatten("", table, &mut assignments);
+        }
+        assignments.push(format!("seed={seed}"));
+        let settings = match self.kind {
+            Kind::Audit => AuditConfig::resolve(None, &assignments).map(|c| Settings::Audit(Box::new(c))),
+            Kind::Run => RunConfig::resolve(self.preset.as_deref(), None, &assignments).map(|c| Settings::Run(Box::new(c))),
+        };
+        let settings = settings.map_err(|e| {
+            let error = Error::input(format!("model {model}, arm {arm}: {e}"));
+            match e.hint_text() {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?;
+        Ok(Job { model: model.into(), arm: arm.into(), seed, settings, preset: self.preset.clone(), assignments })
+    }
+
+    /// As it is kept with the runs.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a study is plain TOML")
+    }
+
+    /// What differs from `before` and would make other runs, as `key: old -> new`.
+    pub fn changes(&self, before: &Self) -> Vec<String> {
+        let flat = |study: &Self| {
+            let mut assignments = Vec::new();
+            let mut table: Table = study.to_toml().parse().expect("a study is plain TOML");
+            for free in ["title", "workers"] {
+                table.remove(free);
+            }
+            // An arm without changes is an arm too.
+            for part in ["models", "arms"] {
+                let names = table.get(part).and_then(Value::as_table).map_or_else(Vec::new, |t| t.keys().cloned().collect::<Vec<_>>());
+                table.insert(format!("{part} are"), names.join(" ").into());
+            }
+            flatten("", &table, &mut assignments);
+            assignments
+        };
+        let (old, new) = (flat(before), flat(self));
+        let key = |assignment: &str| assignment.split_once('=').map_or_else(String::new, |(key, _)| key.to_owned());
+        let value = |of: &[String], wanted: &str| {
+            let found = of.iter().find(|a| key(a) == wanted);
+            found.and_then(|a| a.split_once('=')).map_or_else(|| "nothing".to_owned(), |(_, value)| value.to_owned())
+        };
+        let mut keys: Vec<String> = old.iter().chain(&new).map(|a| key(a)).collect();
+        let mut seen = std::collections::HashSet::new();
+        keys.retain(|key| seen.insert(key.clone()));
+        let changed = keys.into_iter().map(|key| (value(&old, &key), value(&new, &key), key)).filter(|(old, new, _)| old != new);
+        changed.map(|(old, new, key)| format!("{key}: {old} -> {new}")).collect()
+    }
+}
+
+/// `a.b=value` for each value, as `--set` takes it.
+fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(inner) => flatten(&key, inner, into),
+            value => into.push(format!("{key}={value}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        kind = "audit"
+        cycles = 3
+        candidates = 10
+        seeds = { first = 4, count = 2 }
+        settings.audit_every = 0
+        [models.one]
+        llm.model = "a.gguf"
+        [models.two]
+        llm.model = "b.gguf"
+        [arms.llm]
+        [arms.random]
+        policy = "random"
+        [arms.evolution]
+        policy = "evolution"
+        cycles = 5
+    "#;
+
+    #[test]
+    fn an_arm_without_an_llm_is_run_once_for_all_models() {
+        let jobs = Study::parse(FILE, "file").unwrap().jobs().unwrap();
+        let names: Vec<String> = jobs.iter().map(Job::name).collect();
+        assert_eq!(names[..4], ["one/llm/seed-4", "two/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4"]);
+        assert_eq!(jobs.len(), 8);
+        assert_eq!(jobs[3].settings.cycles(), 5);
+        let Settings::Audit(two) = &jobs[1].settings else { panic!("not an audit") };
+        assert_eq!((two.samples, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
+    }
+
+    #[test]
+    fn changes_are_named_and_how_many_run_at_once_is_none() {
+        let before = Study::parse(FILE, "file").unwrap();
+        let now = Study { workers: 2, title: "other".into(), ..before.clone() };
+        assert!(now.changes(&before).is_empty());
+        let text = FILE.replace("cycles = 5", "cycles = 6").replace("[arms.llm]", "[arms.llm]\n[arms.frozen]");
+        let changes = Study::parse(&text, "file").unwrap().changes(&before);
+        assert_eq!(changes, ["arms.evolution.cycles: 5 -> 6", "arms are: \"llm random evolution\" -> \"llm frozen random evolution\""]);
+        assert_eq!(Study::parse(&before.to_toml(), "again").unwrap(), before);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let fails = |from: &str, to: &str| Study::parse(&FILE.replace(from, to), "file").and_then(|s| s.jobs()).unwrap_err();
+        let typo = fails("candidates = 10", "candidate = 10");
+        assert!(typo.to_string().contains("line 4") && typo.hint_text().unwrap().contains("candidates"), "{typo}");
+        let setting = fails("policy = \"evolution\"", "polcy = \"evolution\"");
+        assert!(setting.to_string().contains("arm evolution") && setting.hint_text().unwrap().contains("policy"), "{setting}");
+        for (from, to, word) in [
+            ("{ first = 4, count = 2 }", "[]", "at least one seed"),
+            ("{ first = 4, count = 2 }", "[1, 1]", "twice"),
+            ("[models.one]", "[models.\"../one\"]", "folder"),
+            ("[models.one]", "[models.no-llm]", "folder"),
+            ("cycles = 5", "seed = 5", "seeds are those of the study"),
+            ("kind = \"audit\"", "kind = \"audit\"\npreset = \"quick\"", "preset"),
+            ("kind = \"audit\"", "kind = \"audits\"", "audits"),
+        ] {
+            assert!(fails(from, to).to_string().contains(word), "{to}: {}", fails(from, to));
+        }
+    }
+}

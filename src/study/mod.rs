@@ -1,0 +1,101 @@
+//! A study: models, arms and seeds out of one file, each run in a folder of its own, and one report of all.
+
+pub mod estimate;
+pub mod file;
+pub mod job;
+pub mod outcome;
+mod page;
+pub mod published;
+pub mod report;
+pub mod schedule;
+pub mod tables;
+mod view;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use crate::error::{AtPath, Error, Result};
+use crate::files::write_whole;
+use crate::record::folder::lock;
+use crate::table;
+use file::Study;
+use job::{Job, State};
+use report::Report;
+use schedule::Ending;
+
+const FILE: &str = "study.toml";
+
+/// A study that is open: nobody else writes into its folder.
+pub struct Open {
+    pub study: Study,
+    pub jobs: Vec<Job>,
+    pub states: Vec<State>,
+    folder: PathBuf,
+    _lock: File,
+}
+
+/// Whether a study lies in this folder.
+pub fn is_study(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
+impl Open {
+    /// Makes the folder of a new study, or goes on with the one that is there. Whatever can be wrong with the file, the models and
+    /// the data is found before anything is written.
+    pub fn new(study: Study, folder: &Path) -> Result<Self> {
+        let jobs = study.jobs()?;
+        if is_study(folder) {
+            let changes = study.changes(&read(folder)?);
+            if !changes.is_empty() {
+                return Err(Error::input(format!("{} was begun with another study: {}", folder.display(), changes.join("; ")))
+                    .hint("give --out a new folder, or put the file back as it was"));
+            }
+        } else if std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::input(format!("{} is no study and not empty", folder.display())).hint("give --out a new folder"));
+        }
+        let states = jobs.iter().map(|job| job.state(folder)).collect::<Vec<State>>();
+        let mut checked: Vec<&Job> = Vec::new();
+        for (job, state) in jobs.iter().zip(&states) {
+            if state.begun {
+                job.check_settings(folder)?;
+            }
+            // The seeds of an arm need the same.
+            if !state.finished && !checked.iter().any(|other| other.model == job.model && other.arm == job.arm) {
+                job.check_inputs().map_err(|e| {
+                    let error = Error::input(format!("{}: {e}", job.name()));
+                    let hint = e.hint_text().map(str::to_owned);
+                    hint.map_or_else(|| Error::input(format!("{}: {e}", job.name())), |hint| error.hint(hint))
+                })?;
+                checked.push(job);
+            }
+        }
+        std::fs::create_dir_all(folder).at("make the folder", folder)?;
+        let lock = lock(folder)?;
+        write_whole(&folder.join(FILE), study.to_toml().as_bytes())?;
+        Ok(Self { study, jobs, states, folder: folder.into(), _lock: lock })
+    }
+
+    /// Runs what is left.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<Ending> {
+        schedule::run(&self.jobs, &mut self.states, &self.folder, self.study.workers, stop)
+    }
+}
+
+/// The study in a folder.
+pub fn read(folder: &Path) -> Result<Study> {
+    Study::read(&folder.join(FILE))
+}
+
+/// Reads what is there of a study and writes its report in all its forms; gives the report.
+pub fn write_report(folder: &Path, failures: &[schedule::Failure]) -> Result<Report> {
+    let study = read(folder)?;
+    let jobs = study.jobs()?;
+    let states = jobs.iter().map(|job| job.state(folder)).collect::<Vec<State>>();
+    let report = Report::collect(&study, &jobs, &states, folder, failures)?;
+    write_whole(&folder.join("study.json"), (serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
+    write_whole(&folder.join("study.md"), tables::markdown(&report).as_bytes())?;
+    write_whole(&folder.join("study.html"), page::page(&report).as_bytes())?;
+    table::write(&tables::tables(&report), &folder.join("tables"))?;
+    Ok(report)
+}

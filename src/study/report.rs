@@ -1,0 +1,209 @@
+//! What a study shows: each model and arm over its seeds, arms against their controls, the six claims beside the published figures.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::file::{Kind, Study};
+use super::job::{Job, Settings, State};
+use super::outcome::{Measures, Outcome};
+use super::schedule::Failure;
+use crate::audit::compare as searches;
+use crate::compare::contest::{Contest, Level, Measured, Side};
+use crate::compare::runs::Arm;
+use crate::config::{Policy, TuneData};
+use crate::error::Result;
+use crate::theory::statistics::mean;
+use crate::theory::{Panel, Verdict};
+use crate::{audit, compare};
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Whether the LLM beats its controls: the first line.
+    pub verdict: String,
+    pub title: String,
+    pub kind: Kind,
+    /// The study file as it was run.
+    #[serde(skip)]
+    pub file: String,
+    pub planned: usize,
+    pub finished: usize,
+    /// (run, its last words)
+    pub failed: Vec<(String, String)>,
+    /// Trials that every run has: trained networks, or distinct cells. The best is of so many.
+    pub budget: usize,
+    pub cells: Vec<Cell>,
+    /// Each arm with a tuned LLM against each of its controls.
+    pub contests: Vec<Contest>,
+    /// Claims that take two arms, by model.
+    pub pairs: Vec<(String, Panel)>,
+}
+
+/// One model under one arm, over its seeds.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cell {
+    pub model: String,
+    pub arm: String,
+    /// The LLM tuned on its elites: what the controls are controls of.
+    pub is_method: bool,
+    pub planned: usize,
+    pub runs: Vec<Outcome>,
+    pub level: Level,
+    /// Over the seeds, of claim 1 to 6.
+    pub verdicts: Vec<Verdicts>,
+    pub search: Option<searches::Arm>,
+}
+
+/// How often a claim came out how, and what it said in the first of the runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Verdicts {
+    pub claim: u8,
+    pub holds: usize,
+    pub fails: usize,
+    pub not_met: usize,
+}
+
+impl Cell {
+    fn read(jobs: &[&Job], states: &[State], study: &Path) -> Result<Self> {
+        let first = jobs[0];
+        let done = jobs.iter().zip(states).filter(|(_, state)| state.finished);
+        let runs: Vec<Outcome> = done.map(|(job, _)| Outcome::read(job, study)).collect::<Result<_>>()?;
+        let is_method = match &first.settings {
+            Settings::Audit(config) => config.policy == audit::settings::Policy::Llm,
+            Settings::Run(config) => config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled,
+        };
+        let search = match &first.settings {
+            Settings::Audit(config) if !runs.is_empty() => {
+                let all = runs.iter().filter_map(|r| r.search.clone()).collect();
+                Some(searches::Arm::of(label(&first.model, &first.arm), config.policy.name(), &config.dataset, all))
+            }
+            _ => None,
+        };
+        let claims = 1..=6;
+        let counted = claims.filter_map(|claim| {
+            let of = |verdict| runs.iter().flat_map(|r| &r.claims).filter(|c| c.claim == claim && c.verdict == verdict).count();
+            let verdicts = Verdicts { claim, holds: of(Verdict::Holds), fails: of(Verdict::Fails), not_met: of(Verdict::AssumptionNotMet) };
+            (verdicts.holds + verdicts.fails + verdicts.not_met > 0).then_some(verdicts)
+        });
+        Ok(Self {
+            model: first.model.clone(),
+            arm: first.arm.clone(),
+            is_method,
+            planned: jobs.len(),
+            verdicts: counted.collect(),
+            level: Level { mean: None, best: None, valid: None },
+            search,
+            runs,
+        })
+    }
+
+    pub fn name(&self) -> String {
+        label(&self.model, &self.arm)
+    }
+
+    pub fn side(&self) -> Side {
+        Side { name: self.name(), entries: self.runs.iter().map(|r| r.entry.clone()).collect() }
+    }
+
+    fn valid(&self) -> Vec<f64> {
+        self.runs.iter().filter(|r| r.funnel.asked > 0).map(|r| r.funnel.traced as f64 / r.funnel.asked as f64).collect()
+    }
+
+    /// Mean over the runs; None of none.
+    pub fn average(&self, of: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
+        let values: Vec<f64> = self.runs.iter().filter_map(of).collect();
+        (!values.is_empty()).then(|| mean(&values))
+    }
+
+    /// A measure over the runs that give it, with its interval.
+    pub fn measure(&self, of: impl Fn(&Measures) -> Option<f64>) -> Option<Measured> {
+        Measured::of(&self.runs.iter().filter_map(|r| of(&r.measures)).collect::<Vec<_>>(), 7)
+    }
+}
+
+fn label(model: &str, arm: &str) -> String {
+    if model == super::file::NO_MODEL { arm.to_owned() } else { format!("{model}/{arm}") }
+}
+
+impl Report {
+    /// Reads what has finished of a study.
+    pub fn collect(study: &Study, jobs: &[Job], states: &[State], folder: &Path, failures: &[Failure]) -> Result<Self> {
+        let mut groups: Vec<(Vec<&Job>, Vec<State>)> = Vec::new();
+        for (job, state) in jobs.iter().zip(states) {
+            match groups.iter_mut().find(|(of, _)| of[0].model == job.model && of[0].arm == job.arm) {
+                Some((of, their)) => (of.push(job), their.push(*state)).1,
+                None => groups.push((vec![job], vec![*state])),
+            }
+        }
+        let mut cells = groups.iter().map(|(jobs, states)| Cell::read(jobs, states, folder)).collect::<Result<Vec<_>>>()?;
+        let sides: Vec<Side> = cells.iter().map(Cell::side).collect();
+        let budget = sides.iter().flat_map(|s| &s.entries).map(|e| e.best_so_far.len()).min().unwrap_or(0);
+        for (cell, side) in cells.iter_mut().zip(&sides) {
+            cell.level = Level::of(side, budget, &cell.valid());
+        }
+        let mut contests = Vec::new();
+        for (method, side) in cells.iter().zip(&sides).filter(|(cell, _)| cell.is_method) {
+            let controls =
+                cells.iter().zip(&sides).filter(|(c, _)| !c.is_method && (c.model == method.model || c.model == super::file::NO_MODEL));
+            contests.extend(controls.map(|(_, control)| Contest::hold(side, control)));
+        }
+        Ok(Self {
+            verdict: verdict(&cells, &contests),
+            title: study.title.clone(),
+            kind: study.kind,
+            file: study.to_toml(),
+            planned: jobs.len(),
+            finished: states.iter().filter(|s| s.finished).count(),
+            failed: failures.iter().map(|f| (f.job.clone(), f.message.clone())).collect(),
+            budget,
+            pairs: pairs(&cells),
+            cells,
+            contests,
+        })
+    }
+
+    /// The arms of the controls that each method is held against, and the methods themselves.
+    pub fn methods(&self) -> impl Iterator<Item = &Cell> {
+        self.cells.iter().filter(|c| c.is_method && !c.runs.is_empty())
+    }
+}
+
+fn verdict(cells: &[Cell], contests: &[Contest]) -> String {
+    if cells.iter().all(|c| c.runs.is_empty()) {
+        return "No run has finished yet.".into();
+    }
+    let sentences: Vec<String> = cells.iter().filter(|c| c.is_method).filter_map(|method| sentence(&method.name(), contests)).collect();
+    if sentences.is_empty() {
+        return "The study has no arm with a tuned LLM and a control that share a finished seed, so nothing is said of the method.".into();
+    }
+    sentences.join(" ")
+}
+
+fn sentence(method: &str, contests: &[Contest]) -> Option<String> {
+    let held: Vec<&Contest> = contests.iter().filter(|c| c.arm == method && !c.seeds.is_empty()).collect();
+    let list = |won: bool| held.iter().filter(|c| c.wins() == won).map(|c| c.against.as_str()).collect::<Vec<_>>().join(", ");
+    let seeds = held.iter().map(|c| c.seeds.len()).max()?;
+    let (won, lost) = (list(true), list(false));
+    let plural = if seeds == 1 { "" } else { "s" };
+    Some(match (won.is_empty(), lost.is_empty()) {
+        (true, _) => format!("{method} beats none of its controls ({lost}; {seeds} paired seed{plural})."),
+        (false, true) => format!("{method} beats all of its controls ({won}; {seeds} paired seed{plural})."),
+        (false, false) => format!("{method} does not beat {lost}; it beats {won} ({seeds} paired seed{plural})."),
+    })
+}
+
+/// Claims 4 and 5 where two arms of a model differ in the format or the filter alone.
+fn pairs(cells: &[Cell]) -> Vec<(String, Panel)> {
+    let mut models: Vec<&str> = cells.iter().map(|c| c.model.as_str()).collect();
+    models.dedup();
+    let mut found = Vec::new();
+    for model in models {
+        let arm = |cell: &Cell| {
+            let runs: Vec<_> = cell.runs.iter().filter_map(|r| r.facts.as_deref().cloned()).collect();
+            (!runs.is_empty()).then(|| Arm { name: cell.name(), runs })
+        };
+        let arms: Vec<Arm> = cells.iter().filter(|c| c.model == model).filter_map(arm).collect();
+        found.extend(compare::panels(&arms).into_iter().map(|panel| (model.to_owned(), panel)));
+    }
+    found
+}
