@@ -2,6 +2,7 @@
 
 use std::process::{Command, Output};
 
+use eliteloop::llm::memory::PROGRAM;
 use serde_json::Value;
 
 fn program(arguments: &[&str]) -> Command {
@@ -32,7 +33,7 @@ fn the_machine_the_model_the_data_and_the_needs_are_told() {
     let of = |key: &str| needs["llm"][key].as_u64().unwrap();
     assert!(of("weights") > 500 << 20 && of("generation") > 0 && of("tuning") > 0);
     let turns = of("generation").max(of("tuning")).max(of("loading"));
-    assert_eq!(needs["peak"].as_u64().unwrap(), (96 << 20) + of("weights") + of("adapter") + turns);
+    assert_eq!(needs["peak"].as_u64().unwrap(), PROGRAM + of("weights") + of("adapter") + turns);
 
     let text = output(&["doctor", "--device", "cpu", "--set", "proxy.dataset=synthetic", "--quick"]);
     let text = String::from_utf8(text.stdout).unwrap();
