@@ -19,7 +19,8 @@ pub fn points(m: Measured) -> String {
 /// A share with its interval.
 pub fn share(m: Measured) -> String {
     match m.interval {
-        Some((low, high)) => format!("{} [{}, {}]", percent(m.value), percent(low), percent(high)),
+        // Student's interval of a share may reach beyond what a share can be.
+        Some((low, high)) => format!("{} [{}, {}]", percent(m.value), percent(low.max(0.0)), percent(high.min(1.0))),
         None => percent(m.value),
     }
 }
@@ -114,7 +115,8 @@ fn cost(c: &Comparison) -> Table {
     let rows = c.arms.iter().map(|arm| {
         let runs = arm.runs.len() as f64;
         let sum = |f: &dyn Fn(&super::runs::RunFacts) -> f64| arm.runs.iter().map(f).sum::<f64>();
-        let phase = |name: &str| sum(&|r| r.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum()) / runs;
+        // A sum of nothing is -0.0.
+        let phase = |name: &str| 0.0 + sum(&|r| r.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum()) / runs;
         let trained = sum(&|r| r.qualities.len() as f64);
         let total = sum(&|r| r.total_seconds());
         let mut row = vec![arm.name.clone()];
