@@ -30,8 +30,9 @@ pub struct Memory {
 const BRANCHES: u64 = 16;
 /// Longest completion that generation makes room for.
 const COMPLETION: usize = 768;
-/// Code, tokenizer, masks and the allocator's own; on a card, the driver's.
-pub const PROGRAM: u64 = 160 << 20;
+/// Code, tokenizer, masks and the allocator's own, which differs by up to 50 MiB between runs of one command; on a card, the
+/// driver's.
+pub const PROGRAM: u64 = 208 << 20;
 /// Adapter, working copy, gradients here and in the graph, two moments; copies of it and of the moments, twice of the adapter.
 const COPIES: u64 = 10;
 /// Tokens of one forward and backward pass, where memory allows them.
