@@ -14,7 +14,6 @@ WORKLOADS = {
     "tune": "LoRA step on plain rows",
     "update": "the loop's update, 4 parents, padded rows for the peer",
     "generate": "samples of one prompt, prefill counted",
-    "proxy": "proxy step, plain start network, images/s",
 }
 GOALS = {
     ("tune", "peft-f32"): 1.0,
@@ -37,7 +36,7 @@ def median(rows, key):
 
 
 def rate(row):
-    return row.get("row_tokens_per_second") or row.get("tokens_per_second") or row.get("images_per_second")
+    return row.get("row_tokens_per_second") or row.get("tokens_per_second")
 
 
 # Ours times the decoding alone; the prompt is read once before it.
