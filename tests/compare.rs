@@ -1,9 +1,9 @@
 //! Runs side by side: made-up runs whose truth is known, and real ones with the controls.
 
+mod program;
 mod synthetic;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
@@ -14,6 +14,7 @@ use eliteloop::record::{GateAction, Stage, Store, folder};
 use eliteloop::report;
 use eliteloop::seed;
 use eliteloop::theory::{Panel, Verdict};
+use program::{program, small_run, succeed};
 use rand::Rng;
 use synthetic::Networks;
 
@@ -124,46 +125,14 @@ fn claims_that_take_two_arms_come_out_of_the_comparison() {
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("comparison.html"), html).unwrap();
 }
 
-fn program(verb: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.arg(verb).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// A real run on the synthetic images.
 fn real(out: &Path, more: &[&str]) -> PathBuf {
-    let mut command = program("run");
-    command.arg("--out").arg(out);
-    let small = [
-        "cycles=2",
-        "candidates=6",
-        "parents.per_cycle=2",
-        "proxy.dataset=synthetic",
-        "proxy.train_images=128",
-        "proxy.valid_images=100",
-        "proxy.epochs=1",
-        "proxy.repeats=1",
-        "elite.rho=0.5",
-        "tune.epochs=2",
-        "delta.max_tokens=80",
-    ];
-    for setting in small.iter().chain(more) {
-        command.args(["--set", setting]);
-    }
-    succeed(command);
+    succeed(small_run(out, more));
     out.to_path_buf()
 }
 
 fn verified(run: &Path) -> String {
-    let mut verify = program("verify");
-    verify.arg(run);
-    succeed(verify)
+    succeed(program(&["verify"]).arg(run))
 }
 
 #[test]
@@ -181,15 +150,11 @@ fn evolution_and_the_filter_are_arms_of_real_runs() {
     assert!(parents.iter().any(|p| p.starts_with("1/")), "the second cycle has parents of the first: {parents:?}");
     assert!(verified(&runs[4]).lines().all(|l| l.starts_with("ok")));
 
-    let mut command = program("compare");
-    command.args(&runs).args(["--out".into(), out("page.html")]);
-    let printed = succeed(command);
+    let printed = succeed(program(&["compare"]).args(&runs).arg("--out").arg(out("page.html")));
     assert!(printed.lines().next().unwrap().starts_with("5 runs of 3 arms"), "{printed}");
     assert!(printed.contains("policy=evolution") && printed.contains("Claim 5"), "{printed}");
     assert!(std::fs::read_to_string(out("page.html")).unwrap().contains("id=\"claim-5\""));
-    let mut command = program("compare");
-    command.args(&runs).arg("--json");
-    let json: serde_json::Value = serde_json::from_str(&succeed(command)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&succeed(program(&["compare", "--json"]).args(&runs))).unwrap();
     assert_eq!(json["arms"].as_array().unwrap().len(), 3);
     assert_eq!(json["contests"][0]["seeds"], serde_json::json!([1, 2]));
 }
@@ -234,9 +199,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let said = claim(&all);
     assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 
-    let mut command = program("compare");
-    command.args([&elites, &subset]);
-    let first = succeed(command).lines().next().unwrap().to_owned();
+    let first = succeed(program(&["compare"]).args([&elites, &subset])).lines().next().unwrap().to_owned();
     assert!(first.starts_with("Tuning on elites") && first.contains("tuning on a random subset"), "{first}");
 }
 
