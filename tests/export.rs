@@ -106,6 +106,20 @@ fn the_state_dict_has_the_names_and_shapes_of_the_trace_and_every_name_of_a_shar
     assert_eq!(values("body.0.weight"), values("first.0.weight"));
 }
 
+#[cfg(unix)]
+#[test]
+fn every_file_can_be_read_by_whom_new_files_can() {
+    use std::os::unix::fs::PermissionsExt;
+    let base = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let ordinary = base.path().join("ordinary");
+    std::fs::write(&ordinary, "").unwrap();
+    let out = export(run(), base.path(), &["--candidate", "start/shared"]).unwrap();
+    for name in files(&out) {
+        assert_eq!(mode(&out.join(&name)), mode(&ordinary) & 0o644, "{name}");
+    }
+}
+
 #[test]
 fn the_onnx_model_has_the_operators_of_the_network_and_a_free_batch() {
     let base = tempfile::tempdir().unwrap();
