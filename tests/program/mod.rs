@@ -49,7 +49,7 @@ pub fn small_run(out: &Path, more: &[&str]) -> Command {
 
 /// Runs a command to its end; gives stdout.
 pub fn succeed(mut command: impl BorrowMut<Command>) -> String {
-    let command = command.borrow_mut();
+    let command: &mut Command = command.borrow_mut();
     let output = command.output().unwrap();
     let said = stderr(&output);
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -59,7 +59,7 @@ pub fn succeed(mut command: impl BorrowMut<Command>) -> String {
 
 /// Exit code and stderr of a command that is expected to fail.
 pub fn fail(mut command: impl BorrowMut<Command>) -> (i32, String) {
-    let command = command.borrow_mut();
+    let command: &mut Command = command.borrow_mut();
     let output = command.output().unwrap();
     assert!(!output.status.success(), "{command:?} succeeded");
     (output.status.code().unwrap_or(-1), stderr(&output))
