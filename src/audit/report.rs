@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::codec::Proposal;
+use super::exact::Update;
 use super::record::{self, Cycle, Inputs};
 use super::search;
 use super::settings::AuditConfig;
@@ -41,17 +42,8 @@ pub fn table(cycles: &[Cycle]) -> String {
         let m = &exact.before;
         let _ = write!(text, " | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
         let Some(u) = &exact.update else { continue };
-        let show = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.3}"));
-        let _ = write!(
-            text,
-            " | {:>7}    {:>6}  {:>5}  {:>5.3}  {:>5}  {:>6}",
-            show(u.to_elites_before),
-            show(u.to_elites_after),
-            show(u.share),
-            u.alpha,
-            show(u.distance),
-            show(u.to_table)
-        );
+        let [before, after, share, alpha, distance, to_table] = figures(u, 3, "-");
+        let _ = write!(text, " | {before:>7}    {after:>6}  {share:>5}  {alpha:>5}  {distance:>5}  {to_table:>6}");
     }
     if let Some(Cycle { exact: Some(exact), .. }) = cycles.last() {
         let m = &exact.after;
@@ -62,6 +54,13 @@ pub fn table(cycles: &[Cycle]) -> String {
         );
     }
     text
+}
+
+/// KL(e||p) before and after, the share realised, alpha, KL to its mixture, KL(p||table); `infinite` stands for what has no number.
+fn figures(update: &Update, digits: usize, infinite: &str) -> [String; 6] {
+    let Update { to_elites_before, to_elites_after, share, alpha, distance, to_table } = *update;
+    [to_elites_before, to_elites_after, share, Some(alpha), distance, to_table]
+        .map(|value| value.map_or(infinite.to_owned(), |v| format!("{v:.digits$}")))
 }
 
 /// Reads an audit that is finished or still going on.
@@ -224,19 +223,11 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     if let Some(to_table) = last.to_table {
         let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
-    let show = |value: Option<f64>| value.map_or("infinite".into(), |v| format!("{v:.4}"));
     for (cycle, u) in &updates {
+        let [before, after, share, alpha, distance, to_table] = figures(u, 4, "infinite");
         panel.numbers.push((
             format!("exact, cycle {cycle}: KL(e||p) before and after, share realised; alpha, KL to its mixture; KL(p||table)"),
-            format!(
-                "{} -> {}, {}; {:.4}, {}; {}",
-                show(u.to_elites_before),
-                show(u.to_elites_after),
-                show(u.share),
-                u.alpha,
-                show(u.distance),
-                show(u.to_table)
-            ),
+            format!("{before} -> {after}, {share}; {alpha}, {distance}; {to_table}"),
         ));
     }
     panel.plot = Some(Plot {
