@@ -74,6 +74,59 @@ fn deltas_of_the_corpus_are_accepted() {
     assert!(seen > 400, "{seen} deltas");
 }
 
+const NET: &str = "class Net(nn.Module):
+    def __init__(self, num_classes=10):
+        super().__init__()
+        layers = []
+        for width in [20, 48]:
+            layers.append(nn.LazyConv2d(width, 3))
+        self.features = nn.Sequential(
+            nn.LazyConv2d(32, 3),
+            nn.ReLU()
+        )
+";
+
+/// Each line of these edits is right alone; whether the whole is depends on where it stands.
+#[test]
+fn lines_of_edits_fit_what_is_around_them() {
+    let accepts = |delta: &str| accepts(Format::Edit, Lines::Python, NET, delta);
+    let right = [
+        "5\nfor width in [8]:\n",
+        "6\nlayers.append(nn.ReLU())\nlayers.append(nn.SiLU())\n",
+        "5+\nlayers.append(nn.ReLU())\n",
+        "6+\nlayers.append(nn.ReLU())\n",
+        "5-6\nlayers.append(nn.ReLU())\n",
+        "5-6\n",
+        "8\n",
+        "8\nnn.Conv2d(\n    3, 8, 3,\n),\n",
+        "9\nnn.SiLU(),\n",
+        "8+\nnn.Dropout(0.1),\n",
+        "7-10\nself.features = nn.Sequential(*layers)\n",
+        "6+\nself.stem = nn.Sequential(\n    nn.ReLU(),\n)\n8\nnn.LazyConv2d(16, 3),\n",
+        "6+\nif num_classes > 10:\n    self.n = 1\n",
+    ];
+    // Headers of blocks without a block and the other way round, brackets that stay open or were never, statements among items, no comma.
+    let wrong = [
+        "5\nlayers.append(nn.ReLU())\n",
+        "5\n",
+        "6\n",
+        "6\nfor width in [8]:\n",
+        "7\nself.features = nn.ReLU()\n",
+        "7\n",
+        "10\n",
+        "6+\nself.stem = nn.Sequential(\n    nn.ReLU(),\n",
+        "6+\n)\n",
+        "6+\nself.stem = nn.Sequential(\n8\nnn.LazyConv2d(16, 3),\n",
+        "7+\nself.n = 1\n",
+        "7+\nreturn self.n\n",
+        "8\nnn.SiLU()\n",
+        "8+\n]\n",
+    ];
+    let refused: Vec<&str> = right.into_iter().filter(|delta| !accepts(delta)).collect();
+    let accepted: Vec<&str> = wrong.into_iter().filter(|delta| accepts(delta)).collect();
+    assert!(refused.is_empty() && accepted.is_empty(), "refused {refused:?}, accepted {accepted:?}");
+}
+
 /// Deltas near right ones: lines moved, doubled, cut, given another mark or end.
 fn damaged(rng: &mut impl Rng, parent: &str, delta: &str) -> String {
     let mut lines: Vec<String> = delta.split('\n').map(str::to_owned).collect();

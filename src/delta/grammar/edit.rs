@@ -5,6 +5,7 @@
 
 use super::Grammar;
 use super::given::Given;
+use super::place::Place;
 
 /// Blanks and tabs, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -65,6 +66,8 @@ struct Edit {
     base: Indent,
     /// Of the first line given that is not blank.
     first: Option<Indent>,
+    /// After the lines given so far.
+    place: Option<Place>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,12 +108,35 @@ impl State {
         }
     }
 
+    /// What stands around the lines given is not known after a wrong one.
+    pub fn resume(self) -> Self {
+        Self { edit: self.edit.map(|edit| Edit { place: None, ..edit }), ..self }
+    }
+
     pub fn is_complete(self, grammar: &Grammar) -> bool {
+        let closes = |edit: Edit| grammar.closes(edit, self.done);
         match self.line {
-            Line::Code(given) => given.is_complete(),
-            Line::Start | Line::Indentation(_) | Line::Blank => self.edit.is_some(),
-            line => grammar.header(self.done, line).is_some(),
+            Line::Code(given) => given.is_complete() && self.edit.is_none_or(|edit| edit.with(given).is_some_and(closes)),
+            Line::Start | Line::Indentation(_) | Line::Blank => self.edit.is_some_and(closes),
+            line => grammar.header(self.done, line).is_some_and(|(start, end)| grammar.closes(grammar.edit(start, end), end)),
         }
+    }
+}
+
+impl Edit {
+    /// With one more line given.
+    fn with(self, given: Given) -> Option<Self> {
+        match self.place.zip(given.python()) {
+            Some((place, python)) => Some(Self { place: Some(place.line_ended(python)?), ..self }),
+            None => Some(self),
+        }
+    }
+
+    /// With a line begun at `indent`.
+    fn begun(self, indent: Indent) -> Self {
+        let first = self.first.unwrap_or(indent);
+        let level = (self.base.len + indent.len).saturating_sub(first.len);
+        Self { first: Some(first), place: self.place.map(|place| place.begun(level)), ..self }
     }
 }
 
@@ -121,7 +147,8 @@ impl Grammar {
         match (state.line, byte) {
             (Line::Start, b'0'..=b'9') => {
                 let value = u16::from(byte - b'0');
-                starts_a_number(value, state.done, last).then_some(State { line: Line::Number { first: None, value }, ..state })
+                let may_start = starts_a_number(value, state.done, last) && state.edit.is_none_or(|edit| self.closes(edit, state.done));
+                may_start.then_some(State { line: Line::Number { first: None, value }, ..state })
             }
             (Line::Number { first, value }, b'0'..=b'9') => {
                 // A number that goes on is far below the limit: it starts one that is at most the number of lines.
@@ -138,14 +165,21 @@ impl Grammar {
             }
             (Line::Number { .. } | Line::Plus { .. } | Line::Closed { .. }, b'\n') => {
                 let (start, end) = self.header(state.done, state.line)?;
-                Some(State { done: end, edit: Some(Edit { base: self.base(start, end), first: None }), line: Line::Start })
+                Some(State { done: end, edit: Some(self.edit(start, end)), line: Line::Start })
             }
             (Line::Number { .. } | Line::Plus { .. }, b'\r') => {
                 let (start, end) = self.header(state.done, state.line)?;
                 at(Line::Closed { start, end })
             }
             (Line::Number { .. } | Line::Plus { .. } | Line::Closed { .. } | Line::Dash { .. }, _) => None,
-            (Line::Code(given), b'\n') => given.is_complete().then_some(State { line: Line::Start, ..state }),
+            (Line::Code(given), b'\n') if !given.is_complete() => None,
+            (Line::Code(given), b'\n') => {
+                let edit = match state.edit {
+                    Some(edit) => Some(edit.with(given)?),
+                    None => None,
+                };
+                Some(State { edit, line: Line::Start, ..state })
+            }
             (Line::Code(given), _) => at(Line::Code(given.step(byte)?)),
             (Line::Start | Line::Indentation(_) | Line::Blank, _) => {
                 let edit = state.edit?;
@@ -159,9 +193,11 @@ impl Grammar {
                     (_, b'\r') => at(Line::Blank),
                     (_, b' ' | b'\t') => at(Line::Indentation(indent.with(byte)?)),
                     (_, 0x21..=0x7E) => {
-                        let first = edit.first.unwrap_or(indent);
-                        let line = Line::Code(Given::new(self.lines_given).step(byte)?);
-                        indent.fits(first, edit.base).then_some(State { edit: Some(Edit { first: Some(first), ..edit }), line, ..state })
+                        let begun = edit.begun(indent);
+                        let given = begun.place.map_or_else(|| Given::new(self.lines_given), |place| Given::at(place.python));
+                        let line = Line::Code(given.step(byte)?);
+                        let fits = indent.fits(edit.first.unwrap_or(indent), edit.base);
+                        fits.then_some(State { edit: Some(begun), line, ..state })
                     }
                     _ => None,
                 }
@@ -180,6 +216,15 @@ impl Grammar {
             Line::Closed { start, end } => Some((start, end)),
             _ => None,
         }
+    }
+
+    fn edit(&self, start: u16, end: u16) -> Edit {
+        Edit { base: self.base(start, end), first: None, place: self.places.as_ref().map(|places| places.after(start)) }
+    }
+
+    /// Whether the parent's line `end` (from 0) may follow the lines that an edit has given.
+    fn closes(&self, edit: Edit, end: u16) -> bool {
+        self.places.as_ref().zip(edit.place).is_none_or(|(places, place)| places.go_on(place, end))
     }
 
     fn base(&self, start: u16, end: u16) -> Indent {

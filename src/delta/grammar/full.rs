@@ -2,7 +2,7 @@
 
 use super::Lines;
 use super::given::Utf8;
-use super::python::Python;
+use super::python::{self, Python};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
@@ -72,7 +72,7 @@ impl State {
     pub fn new(lines: Lines) -> Self {
         match lines {
             Lines::Free => Self::Free { utf8: Utf8::Whole, fence: Fence::Ticks(0) },
-            Lines::Python => Self::Python { utf8: Utf8::Whole, line: Python::new(false), blocks: Blocks::new() },
+            Lines::Python => Self::Python { utf8: Utf8::Whole, line: Python::new(python::Line::Whole), blocks: Blocks::new() },
         }
     }
 
@@ -134,7 +134,7 @@ impl State {
             Self::Free { .. } => Self::new(Lines::Free),
             Self::Python { blocks, .. } => {
                 let blocks = Blocks { column: 0, begun: false, wants_deeper: false, any: true, ..blocks };
-                Self::Python { utf8: Utf8::Whole, line: Python::new(false), blocks }
+                Self::Python { utf8: Utf8::Whole, line: Python::new(python::Line::Whole), blocks }
             }
         }
     }

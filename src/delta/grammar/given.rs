@@ -1,7 +1,7 @@
 //! The text of a line that a delta gives, without its end.
 
 use super::Lines;
-use super::python::Python;
+use super::python::{Line, Python};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Given {
@@ -11,7 +11,16 @@ pub struct Given {
 
 impl Given {
     pub fn new(lines: Lines) -> Self {
-        Self { utf8: Utf8::Whole, python: (lines == Lines::Python).then(|| Python::new(true)) }
+        Self { utf8: Utf8::Whole, python: (lines == Lines::Python).then(|| Python::new(Line::Alone)) }
+    }
+
+    /// A line that stands where `python` is.
+    pub fn at(python: Python) -> Self {
+        Self { utf8: Utf8::Whole, python: Some(python.given()) }
+    }
+
+    pub fn python(self) -> Option<Python> {
+        self.python
     }
 
     /// `byte` is not a line feed.

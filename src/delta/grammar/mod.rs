@@ -11,7 +11,8 @@
 //!   headers with leading zeros, indentation of more than 64 or other characters than blanks and tabs;
 //! - full code: three backticks after nothing but characters outside ASCII.
 //!
-//! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]).
+//! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]). Those of a numbered
+//! edit also fit what is around them ([`place`]), so that the result is Python as a whole.
 
 // The arms of an automaton are its table: one a case, in the order in which cases are told apart.
 #![allow(clippy::match_same_arms)]
@@ -22,6 +23,7 @@ mod full;
 mod given;
 mod label;
 mod names;
+mod place;
 mod python;
 mod token;
 
@@ -31,6 +33,7 @@ use super::edit::Levels;
 use super::text::Text;
 use crate::config::Format;
 use edit::Indent;
+use place::Places;
 
 /// What the lines that a delta gives may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +57,8 @@ pub struct Grammar {
     indents: Vec<Option<Indent>>,
     /// Indentation implied for an insertion after each number of lines.
     insertions: Vec<Indent>,
+    /// Where lines stand in the parent's Python; none where given lines are free or the parent is not read.
+    places: Option<Places>,
 }
 
 /// Where in a delta the grammar is.
@@ -78,6 +83,7 @@ impl Grammar {
             lines_given: given,
             same: lines.iter().map(first_of).collect(),
             indents: kept.iter().map(|line| (!super::text::is_blank(line)).then(|| Indent::of(super::text::indentation(line)))).collect(),
+            places: (given == Lines::Python && format == Format::Edit).then(|| Places::of(kept)).flatten(),
             insertions: (0..=kept.len()).map(|at| Indent::of(levels.base(at, at))).collect(),
             parent: parent.to_owned(),
             lines,
@@ -139,7 +145,7 @@ impl Grammar {
     fn resume(start: State) -> State {
         match start {
             State::Diff(state) => State::Diff(state.resume()),
-            State::Edit(_) => start,
+            State::Edit(state) => State::Edit(state.resume()),
             State::Full(state) => State::Full(state.resume()),
         }
     }

@@ -21,8 +21,18 @@ pub struct Python {
     /// Two bits a bracket, the innermost lowest.
     brackets: u64,
     depth: u8,
-    /// Whether statements may have begun on earlier lines that are not known.
-    is_part: bool,
+    line: Line,
+}
+
+/// What a line is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Line {
+    /// A source that is read from its start.
+    Whole,
+    /// A source that is read from its start, in which the line is new: inside brackets it ends where an item starts or ends.
+    Given,
+    /// The same, of a source whose earlier lines are not known.
+    Alone,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,8 +111,8 @@ const DEEPEST: u8 = 24;
 const BETWEEN: [&str; 9] = ["and", "as", "else", "for", "if", "in", "is", "not", "or"];
 
 impl Python {
-    /// At the start of a line of a whole source, or of a line that a delta gives.
-    pub fn new(is_part: bool) -> Self {
+    /// At the start of a line.
+    pub fn new(line: Line) -> Self {
         Self {
             mode: Mode::Between,
             expect: Expect::Statement,
@@ -110,12 +120,26 @@ impl Python {
             operand: Operand::Value,
             brackets: 0,
             depth: 0,
-            is_part,
+            line,
         }
+    }
+
+    /// The same place in a line that a delta gives.
+    pub fn given(self) -> Self {
+        Self { line: Line::Given, ..self }
     }
 
     pub fn is_inside_brackets(self) -> bool {
         self.depth > 0
+    }
+
+    /// Whether a source that goes on from `other` goes on from here too; `closes` says that it does so with a closing bracket, for
+    /// which it is all one whether a comma is before it.
+    pub fn stands_for(self, other: Self, closes: bool) -> bool {
+        let comma = closes && self.expect == Expect::Operand { fresh: true } && other.expect == Expect::Operator;
+        let item = self.depth == 0 || self.expect == other.expect || comma;
+        let is_header = |python: Self| python.statement == Statement::Compound;
+        self.depth == other.depth && self.brackets == other.brackets && item && is_header(self) == is_header(other)
     }
 
     /// `byte` is not a line feed.
@@ -256,8 +280,8 @@ impl Python {
     fn close(self, byte: u8) -> Option<Self> {
         if self.depth == 0 {
             // What an earlier line opened is closed before anything else on this one.
-            let first =
-                self.is_part && (self.expect == Expect::Statement || self.operand == Operand::Closed && self.expect == Expect::Operator);
+            let first = self.line == Line::Alone
+                && (self.expect == Expect::Statement || self.operand == Operand::Closed && self.expect == Expect::Operator);
             return first.then(|| Self { operand: Operand::Closed, ..self.then(Mode::Between, Expect::Operator) });
         }
         let kind = match byte {
@@ -350,7 +374,7 @@ impl Python {
     }
 
     fn may_end(self) -> bool {
-        if self.is_part { self.line_may_end() } else { self.next_line().is_some() }
+        if self.line == Line::Whole { self.next_line().is_some() } else { self.line_may_end() }
     }
 
     /// Whether a line that a delta gives may end here.
@@ -367,7 +391,7 @@ impl Python {
         if line.depth > 0 {
             return Some((line.at(Mode::Between), false));
         }
-        line.statement_may_end().then(|| (Self::new(self.is_part), line.statement == Statement::Compound))
+        line.statement_may_end().then(|| (Self::new(self.line), line.statement == Statement::Compound))
     }
 }
 
@@ -376,7 +400,7 @@ mod tests {
     use super::*;
 
     fn may_be(line: &str) -> bool {
-        line.bytes().try_fold(Python::new(true), Python::step).is_some_and(Python::line_may_end)
+        line.bytes().try_fold(Python::new(Line::Alone), Python::step).is_some_and(Python::line_may_end)
     }
 
     #[test]
