@@ -206,7 +206,9 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
         practise(&model, &mut lora, recipe, practice, &|source| judge(source, &options), &mut |round| {
-            log.line(round, round.round, round.of, || format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy))?;
+            log.line(round, round.round, round.of, || {
+                format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy)
+            })?;
             valid.push(round.valid);
             record.seconds = before + round.seconds;
             Ok(())
