@@ -180,7 +180,7 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     let learn = || {
         let mut losses = Vec::new();
         let mut lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
-        warm_up(&model, &mut lora, &recipe, &mut |step| {
+        warm_up(&model, &mut lora, &recipe, &mut |step, _| {
             losses.push(step.loss);
             Ok(())
         })
