@@ -146,7 +146,7 @@ fn real<const N: usize>(base: &Path, runs: [(&str, &[&str]); N]) -> [PathBuf; N]
     let network = base.join("network.py");
     std::fs::write(&network, NETWORK).unwrap();
     let start = format!("parents.start=[{:?}]", network.display().to_string());
-    let small = ["threads=1", "proxy.workers=1", "proxy.train_images=64", "proxy.valid_images=50", "parents.per_cycle=1", &start];
+    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1", &start];
     side_by_side(runs, |(name, more)| {
         let out = base.join(name);
         succeed(small_run(&out, &[&small, more].concat()));
