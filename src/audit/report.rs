@@ -11,6 +11,7 @@ use super::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
 use crate::report::data::{self, ReportData};
+use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
 use crate::theory::convergence::{self, Count};
 use crate::theory::improvement::{self, CycleQualities};
@@ -224,20 +225,18 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     if let Some(to_table) = last.to_table {
         let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
-    let show = |value: Option<f64>| value.map_or("infinite".into(), |v| format!("{v:.4}"));
     for (cycle, u) in &updates {
-        panel.numbers.push((
-            format!("exact, cycle {cycle}: KL(e||p) before and after, share realised; alpha, KL to its mixture; KL(p||table)"),
-            format!(
-                "{} -> {}, {}; {:.4}, {}; {}",
-                show(u.to_elites_before),
-                show(u.to_elites_after),
-                show(u.share),
-                u.alpha,
-                show(u.distance),
-                show(u.to_table)
-            ),
-        ));
+        let figures = [
+            ("KL(e||p) before", u.to_elites_before),
+            ("KL(e||p) after", u.to_elites_after),
+            ("share realised", u.share),
+            ("alpha", Some(u.alpha)),
+            ("KL to its mixture", u.distance),
+            ("KL(p||table)", u.to_table),
+        ];
+        panel.numbers.extend(figures.map(|(name, figure)| {
+            (format!("exact, cycle {cycle}: {name}"), Cell::number(figure.unwrap_or(f64::INFINITY), Show::Fixed(4)))
+        }));
     }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),
@@ -285,7 +284,9 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         panel.verdict = Verdict::Fails;
     }
     panel.numbers.extend(
-        updates.iter().map(|(cycle, change)| (format!("exact change of E[S] by the update of cycle {cycle}"), format!("{change:+.6}"))),
+        updates.iter().map(|&(cycle, change)| {
+            (format!("exact change of E[S] by the update of cycle {cycle}"), Cell::number(change, Show::Signed(6)))
+        }),
     );
     let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected / 100.0)) };
     if let Some(plot) = &mut panel.plot {
@@ -304,7 +305,7 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
         })
         .collect();
     let mut panel = convergence::judge(&counts).panel();
-    panel.numbers.insert(0, ("gamma*".into(), format!("{:.4}%", inputs.gamma_star)));
+    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star / 100.0, Show::Percent(4))));
     let exact = series(cycles, |e| Some(e.before.elite));
     let (Some(first), Some(last)) = (exact.first(), exact.last()) else { return panel };
     let _ = write!(panel.sentence, " Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
@@ -314,7 +315,7 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
         None => ".".into(),
     };
     panel.sentence.push_str(&fit);
-    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), format!("{:.6}", p.y))));
+    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), Cell::number(p.y, Show::Fixed(6)))));
     if let Some(plot) = &mut panel.plot {
         plot.series.push(Series { name: "exact C".into(), mark: Mark::Line, points: exact });
     }
@@ -330,10 +331,13 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     for cycle in cycles {
         let Some(exact) = &cycle.exact else { continue };
         let m = exact.before;
-        numbers.push((
-            format!("exact, cycle {}: entropy, dependence of the edges, mass outside, p(best)", cycle.cycle),
-            format!("{:.4}, {:.4}, {:.2e}, {:.6}", m.entropy, m.dependence, m.outside, m.best),
-        ));
+        let figures = [
+            ("entropy", m.entropy, Show::Fixed(4)),
+            ("dependence of the edges", m.dependence, Show::Fixed(4)),
+            ("mass outside", m.outside, Show::Scientific(2)),
+            ("p(best)", m.best, Show::Fixed(6)),
+        ];
+        numbers.extend(figures.map(|(name, figure, show)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, show))));
     }
     Panel {
         claim: 5,
