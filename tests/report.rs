@@ -260,7 +260,7 @@ fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
     let Some(chromium) = page::browser() else { return };
     for (candidates, width, scheme) in [(50, 1280, Scheme::Light), (12, 400, Scheme::Dark)] {
         let ids = ["funnel", "quality", "theory", "claim-1", "claim-2", "claim-3", "claim-4", "claim-5", "claim-6"];
-        page::look(&chromium, &render(&run(22, candidates)), width, scheme, &ids).assert_readable();
+        page::assert_readable(&chromium, &render(&run(22, candidates)), width, scheme, &ids);
     }
 }
 

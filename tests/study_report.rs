@@ -2,7 +2,7 @@
 
 mod page;
 
-use eliteloop::compare::contest::{Entry, Measured};
+use eliteloop::compare::contest::{Contest, Entry, Measured};
 use eliteloop::report::data::Funnel;
 use eliteloop::study::file::{Kind, NO_MODEL};
 use eliteloop::study::outcome::{Claim, Measures, Outcome};
@@ -11,7 +11,7 @@ use eliteloop::study::report::{Cell, Missing, Report};
 use eliteloop::study::tables;
 use eliteloop::table;
 use eliteloop::theory::Verdict;
-use page::{Scheme, keep, look, well_formed};
+use page::{Scheme, assert_readable, keep, well_formed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -40,7 +40,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         distinct: trained + 3,
         mean: entry.mean(),
         best: entry.best_of(usize::MAX),
-        seconds: 421.123_456_789,
+        seconds: 421.125,
         tokens_written: tokens,
         tokens_tuned: tokens,
         claims: vec![Claim { claim: 2, verdict: Verdict::Holds, sentence: "It rose.".into() }],
@@ -138,6 +138,16 @@ impl Data {
     }
 }
 
+/// Of the mean qualities of a seed.
+fn difference(report: &Report, contest: &Contest, seed: u64) -> f64 {
+    let mean = |name: &str| {
+        let cell = report.cells.iter().find(|cell| cell.name() == name).unwrap();
+        let run = cell.runs.iter().find(|run| run.seed == seed).unwrap();
+        run.qualities.iter().map(|(_, quality)| quality).sum::<f64>() / run.qualities.len() as f64
+    };
+    mean(&contest.arm) - mean(&contest.against)
+}
+
 #[test]
 fn data_files_give_back_every_number() {
     let report = study();
@@ -150,7 +160,7 @@ fn data_files_give_back_every_number() {
         arms.assert_measured(row, "valid", cell.level.valid);
         arms.assert_measured(row, "mean_quality", cell.level.mean);
         arms.assert_measured(row, "best_at_the_budget", cell.level.best);
-        assert_eq!(arms.number(row, "time_of_a_run_s"), Some(421.123_456_789));
+        assert_eq!(arms.number(row, "time_of_a_run_s"), Some(421.125));
         assert_eq!(arms.number(row, "tokens_written").is_none(), cell.model == NO_MODEL, "an arm without an LLM has none");
     }
     let differences = Data::read(folder.path(), "differences");
@@ -161,6 +171,11 @@ fn data_files_give_back_every_number() {
         differences.assert_measured(row, "mean_quality", contest.mean);
         differences.assert_measured(row, "best_quality", contest.best);
         assert_eq!(differences.json[row]["beats_it"], contest.wins());
+        let by_seed = Data::read(folder.path(), "differences-by-seed");
+        for seed in &contest.seeds {
+            let row = by_seed.row(&[("arm", &contest.arm), ("against", &contest.against), ("seed", &seed.to_string())]);
+            assert_eq!(by_seed.number(row, "mean_quality"), Some(difference(&report, contest, *seed)));
+        }
     }
     let runs = Data::read(folder.path(), "runs");
     let behind = Data::read(folder.path(), "measures-by-run");
@@ -364,6 +379,11 @@ fn differences_are_drawn_with_their_intervals() {
             };
             assert!(chart.same_x(chart.x(center), 100.0 * m.value), "{title}: {}", tags[1]);
         }
+        let dots: Vec<f64> = chart.svg.split("<circle class=\"pair-dot\"").skip(1).map(|tag| chart.x(pixels(tag, "cx"))).collect();
+        for seed in &contest.seeds {
+            let expected = 100.0 * difference(&report, contest, *seed);
+            assert!(dots.iter().any(|&dot| chart.same_x(dot, expected)), "{} seed {seed}", contest.against);
+        }
         let zero = chart.svg.split("class=\"line zero\"").nth(1).expect("a zero line");
         let x: f64 = attribute(zero, "points").split(',').next().unwrap().parse().unwrap();
         assert!(chart.same_x(chart.x(x), 0.0));
@@ -417,6 +437,6 @@ fn a_browser_shows_the_whole_study_at_two_widths_in_light_and_dark() {
     let Some(chromium) = page::browser() else { return };
     for (width, scheme) in [(1280, Scheme::Light), (1280, Scheme::Dark), (400, Scheme::Light), (400, Scheme::Dark)] {
         let ids = ["results", "quality", "differences", "funnel", "theory", "runs", "study"];
-        look(&chromium, &html, width, scheme, &ids).assert_readable();
+        assert_readable(&chromium, &html, width, scheme, &ids);
     }
 }

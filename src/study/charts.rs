@@ -72,11 +72,9 @@ pub fn quality(report: &Report) -> String {
 pub fn differences(report: &Report) -> String {
     let held: Vec<&Contest> = report.contests.iter().filter(|c| !c.seeds.is_empty()).collect();
     let ends = |m: &Measured| m.interval.map_or([m.value; 2], |(low, high)| [low, high]);
-    let reach = |all: &[&Contest]| {
-        let ends = all.iter().flat_map(|c| [&c.mean, &c.best]).flatten().flat_map(ends);
-        ends.fold((0.0, 0.0), |(low, high): (f64, f64), end| (low.min(end), high.max(end)))
-    };
-    let (low, high) = reach(&held);
+    let measured = held.iter().flat_map(|c| [&c.mean, &c.best]).flatten().flat_map(ends);
+    let pairs = held.iter().flat_map(|c| &c.pairs).flat_map(|pair| [pair.mean, pair.best]).flatten();
+    let (low, high) = measured.chain(pairs).fold((0.0, 0.0), |(low, high): (f64, f64), end| (low.min(end), high.max(end)));
     let mut methods: Vec<&str> = held.iter().map(|c| c.arm.as_str()).collect();
     methods.dedup();
     methods.into_iter().map(|method| forest(method, &held, (low, high))).collect()
@@ -92,11 +90,21 @@ fn forest(method: &str, held: &[&Contest], (low, high): (f64, f64)) -> String {
     let axis = Axis::plain("difference in accuracy (percentage points)", 100.0 * low, 100.0 * high);
     let mut chart = Chart::rows(axis, &names, 72.0);
     chart.line(&[(0.0, 0.0), (0.0, -(own.len() as f64))], "zero");
-    let kinds = [(0.5, Shape::Square, "tuned", "mean quality"), (0.78, Shape::Diamond, "unseen", "best quality at the budget of the pair")];
+    let kinds =
+        [(0.53, Shape::Square, "tuned", "mean quality"), (0.85, Shape::Diamond, "unseen", "best quality at the budget of the pair")];
     for (row, contest) in own.iter().enumerate() {
-        for ((down, shape, class, what), m) in kinds.into_iter().zip([contest.mean, contest.best]) {
-            let Some(m) = m else { continue };
+        let differences = [
+            (contest.mean, contest.pairs.iter().map(|p| p.mean).collect::<Vec<_>>()),
+            (contest.best, contest.pairs.iter().map(|p| p.best).collect()),
+        ];
+        for ((down, shape, class, what), (m, pairs)) in kinds.into_iter().zip(differences) {
             let y = -(row as f64) - down;
+            for (pair, difference) in contest.pairs.iter().zip(pairs) {
+                let Some(difference) = difference else { continue };
+                let title = format!("{what}, seed {}: {:+.1} points", pair.seed, 100.0 * difference);
+                chart.point(100.0 * difference, y + 0.12, Shape::Dot, "pair-dot", &title);
+            }
+            let Some(m) = m else { continue };
             let title = format!("{method} against {}, {what}: {}", contest.against, points(m));
             if let Some((low, high)) = m.interval {
                 chart.span((100.0 * low, 100.0 * high), y, class, &title);
@@ -107,6 +115,7 @@ fn forest(method: &str, held: &[&Contest], (low, high): (f64, f64)) -> String {
     for (_, shape, class, what) in kinds {
         chart.legend_shape(shape, class, what);
     }
+    chart.legend_shape(Shape::Dot, "pair-dot", "one seed");
     let figure = chart.figure(&format!(
         "{method} minus each control, paired by seed, with 95% intervals: right of the dashed zero line {method} is better. An interval that \
          holds zero shows no difference."

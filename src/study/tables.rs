@@ -34,7 +34,8 @@ pub fn tables(report: &Report) -> Vec<Table> {
 
 /// Also the measures run by run, and what the charts draw.
 pub fn data(report: &Report) -> Vec<Table> {
-    [tables(report), vec![measures_by_run(report), best_so_far(report), mean_so_far(report), cycles(report)]].concat()
+    [tables(report), vec![differences_by_seed(report), measures_by_run(report), best_so_far(report), mean_so_far(report), cycles(report)]]
+        .concat()
 }
 
 /// The arms of which a run has finished.
@@ -139,6 +140,17 @@ fn contests(report: &Report) -> Table {
                 significantly lower (5% in all, Holm's correction over the two; not corrected over the rows).";
     let head = vec![value("arm"), value("against"), part("seeds"), estimate("mean quality"), estimate("best quality"), value("beats it")];
     table("differences", "Differences, paired by seed", note, head, rows)
+}
+
+fn differences_by_seed(report: &Report) -> Table {
+    let rows = report.contests.iter().flat_map(|contest| {
+        contest.pairs.iter().map(|pair| {
+            let differences = [pair.mean, pair.best].map(|difference| Cell::number(difference, Show::Points));
+            [vec![contest.arm.as_str().into(), contest.against.as_str().into(), pair.seed.into()], differences.to_vec()].concat()
+        })
+    });
+    let head = values(["arm", "against", "seed", "mean quality", "best quality"]);
+    table("differences-by-seed", "Differences, seed by seed", "", head, rows)
 }
 
 fn funnel(report: &Report) -> Table {

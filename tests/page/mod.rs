@@ -120,30 +120,9 @@ result.textContent = [document.documentElement.scrollWidth - window.innerWidth, 
 document.body.append(result);
 </script>"#;
 
-/// What the browser saw of a page.
-#[derive(Clone, Copy, Debug)]
-pub struct Seen {
-    pub width: u32,
-    /// Pixels by which the page is wider than the window.
-    pub overflow: f64,
-    /// Sections and charts without a size.
-    pub empty: f64,
-    /// Lowest contrasts with what lies behind.
-    pub reading: f64,
-    pub text: f64,
-    pub marks: f64,
-}
-
-impl Seen {
-    pub fn assert_readable(self) {
-        assert!(self.overflow <= 0.0 && self.empty == 0.0, "{self:?}");
-        // WCAG: AAA for what is read, AA for all text, and for what charts are drawn with.
-        assert!(self.reading >= 7.0 && self.text >= 4.5 && self.marks >= 3.0, "{self:?}");
-    }
-}
-
-/// Opens a page, once as it is (its console must stay empty) and once measured; every one of these ids must be there.
-pub fn look(chromium: &Path, html: &str, width: u32, scheme: Scheme, ids: &[&str]) -> Seen {
+/// Opens a page, once as it is (its console must stay empty) and once measured; every one of these ids must be there, and all of
+/// it must be readable.
+pub fn assert_readable(chromium: &Path, html: &str, width: u32, scheme: Scheme, ids: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
     std::fs::write(&page, html).unwrap();
@@ -159,5 +138,8 @@ pub fn look(chromium: &Path, html: &str, width: u32, scheme: Scheme, ids: &[&str
     let measured = dom.split("<output id=\"measured\">").nth(1).unwrap_or_else(|| panic!("the page was not measured: {console}"));
     let numbers: Vec<f64> = measured.split('<').next().unwrap().split(' ').map(|n| n.parse().unwrap()).collect();
     let [overflow, empty, reading, text, marks] = numbers[..] else { panic!("{numbers:?}") };
-    Seen { width, overflow, empty, reading, text, marks }
+    assert!(overflow <= 0.0, "{overflow} pixels wider than the window of {width}");
+    assert!(empty == 0.0, "{empty} sections or charts without a size at {width}");
+    // WCAG: AAA for what is read, AA for all text, and for what charts are drawn with.
+    assert!(reading >= 7.0 && text >= 4.5 && marks >= 3.0, "{scheme:?} at {width}: contrasts {reading}, {text}, {marks}");
 }
