@@ -22,7 +22,7 @@ pub fn best(entries: &[Entry]) -> Vec<Band> {
     bands(&entries.iter().map(|e| e.best_so_far.clone()).collect::<Vec<_>>())
 }
 
-/// The mean quality of the first candidates that have one; at the end it is the run's mean quality.
+/// The mean quality of the first candidates that have one.
 pub fn mean_so_far(entries: &[Entry]) -> Vec<Band> {
     let of = |entry: &Entry| {
         let sums = entry.qualities.iter().scan(0.0, |sum, quality| {

@@ -7,7 +7,13 @@ use crate::compare::contest::{Contest, Measured};
 use crate::compare::curves::{self, Curve};
 use crate::compare::text::points;
 use crate::report::chart::{Axis, Band, Chart, Course, Shape, Style};
+use crate::report::data::Funnel;
 use crate::report::html::escape;
+
+/// A chart of quality: the curve of an arm, the names of x and y, how the curve goes, and what is said under it.
+type Quality<'a> = (&'a dyn Fn(&Cell) -> Vec<Band>, &'a str, &'a str, Course, &'a str);
+/// A bar of the funnel: its class, its name, and how many candidates got so far.
+type Stage = (&'static str, &'static str, fn(&Funnel) -> u64);
 
 /// Best and mean quality of each arm against trials, and the mean of each cycle; a group of charts a model, arms without an LLM in
 /// each of them. Axes are the same for all models, and an arm looks the same.
@@ -38,7 +44,7 @@ pub fn quality(report: &Report) -> String {
         Kind::Audit => ("true accuracy, best so far", "accuracy as queried, mean so far", "queries, repeats included"),
         Kind::Run => ("validation accuracy, best so far", "validation accuracy, mean so far", "trained candidates"),
     };
-    let charts: [(&dyn Fn(&Cell) -> Vec<Band>, &str, &str, Course, &str); 3] = [
+    let charts: [Quality; 3] = [
         (
             &|cell| curves::best(&cell.side().entries),
             trials(report.kind),
@@ -46,13 +52,7 @@ pub fn quality(report: &Report) -> String {
             Course::Steps,
             "Best so far, as far as every seed of the arm goes.",
         ),
-        (
-            &|cell: &Cell| curves::mean_so_far(&cell.side().entries),
-            candidates,
-            mean_of,
-            Course::Straight,
-            "Mean of all candidates so far; at its end it is the mean quality of the table.",
-        ),
+        (&|cell: &Cell| curves::mean_so_far(&cell.side().entries), candidates, mean_of, Course::Straight, "Mean of all candidates so far."),
         (&Cell::cycle_means, "cycle", "mean of the cycle", Course::Straight, "Mean of the candidates of each cycle."),
     ];
     let mut groups: Vec<Vec<String>> = vec![Vec::new(); models.len()];
@@ -118,7 +118,7 @@ fn forest(method: &str, held: &[&Contest], (low, high): (f64, f64)) -> String {
     chart.legend_shape(Shape::Dot, "pair-dot", "one seed");
     let figure = chart.figure(&format!(
         "{method} minus each control, paired by seed, with 95% intervals: right of the dashed zero line {method} is better. An interval that \
-         holds zero shows no difference."
+         holds zero leaves open which of the two is better."
     ));
     format!("<h3>{}</h3>\n{figure}", escape(&format!("{method} against its controls")))
 }
@@ -132,8 +132,7 @@ pub fn funnel(report: &Report) -> String {
     let names: Vec<String> = arms.iter().map(|cell| cell.name()).collect();
     let axis = Axis::plain("share of the candidates asked for (%)", 0.0, 100.0);
     let mut chart = Chart::rows(axis, &names, 72.0);
-    let stages: [(&str, &str, fn(&crate::report::data::Funnel) -> u64); 3] =
-        [("hollow", "valid", |f| f.traced), ("medium", "new", |f| f.novel), ("dark", "trained", |f| f.trained)];
+    let stages: [Stage; 3] = [("hollow", "valid", |f| f.traced), ("medium", "new", |f| f.novel), ("dark", "trained", |f| f.trained)];
     for (row, cell) in arms.iter().enumerate() {
         for (place, (class, what, reached)) in stages.into_iter().enumerate() {
             let Some(m) = Measured::of(&cell.shares(reached), 3) else { continue };

@@ -160,7 +160,7 @@ fn funnel(report: &Report) -> Table {
         [vec![cell.model.as_str().into(), cell.arm.as_str().into()], counts.map(Cell::from).to_vec()].concat()
     });
     let head = values(["model", "arm", "asked", "parsed", "applied", "valid", "in budget", "new", "trained", "elite"]);
-    table("funnel", "Funnel", "First tries, all runs of an arm together.", head, rows)
+    table("funnel", "Candidates at each stage", "First tries, all runs of an arm together.", head, rows)
 }
 
 fn verdicts(report: &Report) -> Table {
@@ -180,19 +180,40 @@ fn verdicts(report: &Report) -> Table {
     table("verdicts", "The six claims", note, values(["claim", "arm", "holds", "fails", "assumption not met", "published"]), rows)
 }
 
-/// A number behind a claim: of which claim, what it is, of one run, and how people see it.
-type Measure = (u64, &'static str, fn(&Measures) -> Option<f64>, Show);
+/// A number behind a claim: of which claim, what it is, of one run, how people see it, and the mean of it that is one.
+type Measure = (u64, &'static str, fn(&Measures) -> Option<f64>, Show, Mean);
+
+#[derive(Clone, Copy)]
+enum Mean {
+    Arithmetic,
+    /// Of ratios, which are never negative and whose spread grows with them. There is none where one is 0 or infinite.
+    Geometric,
+}
+
+impl Mean {
+    fn of(self, values: &[f64], show: Show) -> Cell {
+        match self {
+            Self::Arithmetic => measured(Measured::of(values, 7), show),
+            Self::Geometric if values.iter().any(|value| *value <= 0.0 || !value.is_finite()) => Cell::Unknown,
+            Self::Geometric => {
+                let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+                let mean = Measured::of(&logs, 7);
+                mean.map(|m| Cell::estimate(m.value.exp(), m.interval.map(|(low, high)| (low.exp(), high.exp())), show)).into()
+            }
+        }
+    }
+}
 
 const MEASURES: [Measure; 9] = [
-    (1, "share of the CE update realised, exact, median of a run", |m| m.realised, SHARE),
-    (2, "share of the transitions in which the raw mean fell", |m| share_of(m.fell, m.transitions), SHARE),
-    (2, "share of the updates by which exact E[S] fell", |m| share_of(m.exact_fell?, m.updates?), SHARE),
-    (3, "C in the first cycle", |m| m.first_c, SHARE),
-    (3, "C in the last cycle", |m| m.last_c, SHARE),
-    (5, "new among the valid ones written", |m| m.new, SHARE),
-    (5, "exact entropy in nats, first", |m| m.first_entropy, Show::Fixed(2)),
-    (5, "exact entropy in nats, last", |m| m.last_entropy, Show::Fixed(2)),
-    (6, "signal-to-noise ratio of the proxy", |m| m.snr, Show::Fixed(2)),
+    (1, "share of the CE update realised, exact, median of a run", |m| m.realised, SHARE, Mean::Arithmetic),
+    (2, "share of the transitions in which the raw mean fell", |m| share_of(m.fell, m.transitions), SHARE, Mean::Arithmetic),
+    (2, "share of the updates by which exact E[S] fell", |m| share_of(m.exact_fell?, m.updates?), SHARE, Mean::Arithmetic),
+    (3, "C in the first cycle", |m| m.first_c, SHARE, Mean::Arithmetic),
+    (3, "C in the last cycle", |m| m.last_c, SHARE, Mean::Arithmetic),
+    (5, "new among the valid ones written", |m| m.new, SHARE, Mean::Arithmetic),
+    (5, "exact entropy in nats, first", |m| m.first_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (5, "exact entropy in nats, last", |m| m.last_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (6, "signal-to-noise ratio of the proxy", |m| m.snr, Show::Fixed(2), Mean::Geometric),
 ];
 
 fn share_of(count: usize, of: usize) -> Option<f64> {
@@ -201,16 +222,25 @@ fn share_of(count: usize, of: usize) -> Option<f64> {
 
 /// Means over the seeds of the numbers behind the verdicts.
 fn measures(report: &Report) -> Table {
-    let rows = MEASURES.iter().flat_map(|(claim, what, of, show)| {
+    let rows = MEASURES.iter().flat_map(|(claim, what, of, show, mean)| {
         report.methods().filter_map(move |cell| {
-            let mean = cell.measure(|r| of(&r.measures))?;
+            let values: Vec<f64> = cell.runs.iter().filter_map(|r| of(&r.measures)).collect();
+            if values.is_empty() {
+                return None;
+            }
             let each = cell.runs.iter().map(|r| Cell::number(of(&r.measures), *show).to_string());
             let seeds = each.collect::<Vec<_>>().join(", ");
-            Some(vec![Cell::Count(*claim), cell.name().into(), (*what).into(), measured(mean, *show), seeds.into()])
+            Some(vec![Cell::Count(*claim), cell.name().into(), (*what).into(), mean.of(&values, *show), seeds.into()])
         })
     });
     let head = vec![value("claim"), value("arm"), value("what"), estimate("measured"), value("seed by seed")];
-    table("measures", "The numbers behind the claims", "Means over the seeds with 95% intervals.", head, rows)
+    table(
+        "measures",
+        "The numbers behind the claims",
+        "Means over the seeds with 95% intervals; of the signal-to-noise ratio the geometric mean.",
+        head,
+        rows,
+    )
 }
 
 fn measures_by_run(report: &Report) -> Table {
@@ -259,7 +289,7 @@ fn runs(report: &Report) -> Table {
         values(["model", "arm", "seed", "cycles", "asked", "valid", "new", "trained", "distinct", "elite", "mean", "best"]),
         vec![value("best cell found at"), seconds("time")],
     ];
-    table("runs", "Runs", "", head.concat(), rows)
+    table("runs", "Runs that finished", "", head.concat(), rows)
 }
 
 /// A row a place of a curve, after its model and arm.
@@ -337,7 +367,21 @@ pub fn missing(report: &Report) -> Vec<String> {
     lines
 }
 
-/// Of a share, with its interval, in words for a chart.
+/// A share with its interval, in words for a chart.
 pub fn share(m: Measured) -> String {
     measured(m, SHARE).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_have_a_geometric_mean() {
+        let Cell::Number { value, interval: Some((low, high)), .. } = Mean::Geometric.of(&[2.0, 8.0, 4.0], Show::Fixed(2)) else {
+            panic!("no estimate")
+        };
+        assert!((value - 4.0).abs() < 1e-9 && low > 0.0 && (low * high - 16.0).abs() < 1e-6, "{value} [{low}, {high}]");
+        assert_eq!(Mean::Geometric.of(&[0.0, 8.0], Show::Fixed(2)), Cell::Unknown);
+    }
 }
