@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{Dtype, Format, LoraConfig, Objective};
+use eliteloop::config::{Dtype, Format, LoraConfig, Objective, ProxyConfig, ScreenConfig};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
-use eliteloop::delta::practice::{Practice, practise};
+use eliteloop::delta::practice::{Judged, Practice, practise};
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, warm_up};
 use eliteloop::delta::{self, prompt};
@@ -20,7 +20,9 @@ use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
-use eliteloop::network::{TraceOptions, trace};
+use eliteloop::network::cost::cost;
+use eliteloop::network::{TraceOptions, canonical, trace};
+use eliteloop::screen::over_budget;
 use eliteloop::{printer, seed};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -52,6 +54,9 @@ pub struct Args {
     practice: usize,
     #[arg(long, default_value_t = 3e-4)]
     practice_lr: f64,
+    /// How much practice rewards the entropy of what is written, per nat of a whole delta
+    #[arg(long, default_value_t = 0.02)]
+    practice_entropy: f64,
     /// Go on from this adapter instead of a fresh one; --examples 0 goes straight to the practice
     #[arg(long, value_name = "DIR", requires = "out")]
     from: Option<PathBuf>,
@@ -71,6 +76,9 @@ impl Args {
         let is_rate = |lr: f64| lr.is_finite() && lr > 0.0;
         if self.per_parent == 0 || self.rank == 0 || !is_rate(self.lr) || !is_rate(self.practice_lr) {
             return Err(Error::input("--per-parent, --rank, --lr and --practice-lr are above 0"));
+        }
+        if !(self.practice_entropy.is_finite() && self.practice_entropy >= 0.0) {
+            return Err(Error::input("--practice-entropy is 0 or above"));
         }
         if self.examples == 0 && self.practice == 0 && self.out.is_some() {
             return Err(Error::input("nothing to learn from").hint("give --examples or --practice"));
@@ -94,10 +102,17 @@ impl Args {
             parents: 2,
             samples: 12,
             corpus: 6,
+            entropy: self.practice_entropy,
             lr: self.practice_lr,
             warmup_steps: 10,
         })
     }
+}
+
+fn judge(source: &str, options: &TraceOptions) -> Option<Judged> {
+    let graph = trace(source, options).ok()?;
+    let is_affordable = over_budget(&cost(&graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
+    Some(Judged { hash: canonical::hash(&graph).ok()?, is_affordable })
 }
 
 /// What `warmup.toml` says of an adapter.
@@ -190,8 +205,8 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
         let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
-        practise(&model, &mut lora, recipe, practice, &|source| trace(source, &options).is_ok(), &mut |round| {
-            log.line(round, round.round, round.of, || format!("{:.2} valid, {:.2} good", round.valid, round.good))?;
+        practise(&model, &mut lora, recipe, practice, &|source| judge(source, &options), &mut |round| {
+            log.line(round, round.round, round.of, || format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy))?;
             valid.push(round.valid);
             record.seconds = before + round.seconds;
             Ok(())

@@ -1,9 +1,11 @@
 //! Practice: after the examples of the warm-up, the model writes deltas of its own and learns from which of them are networks.
 //!
-//! The policy gradient of the expected share of good deltas, by REINFORCE with a leave-one-out baseline (Kool, van Hoof and
-//! Welling 2019): of `k` deltas of one parent with rewards `r_i`, delta `i` weighs `r_i - (R - r_i)/(k-1)`, `R = sum r`. Good is a
-//! delta that applies, whose result is a network, and that no earlier one of the same parent equals; without the last the model
-//! would learn to write the one delta that is always right. Examples of the corpus in each step keep the rest of the
+//! The policy gradient by REINFORCE with a leave-one-out baseline (Kool, van Hoof and Welling 2019): of `k` deltas of one parent
+//! with rewards `r_i`, delta `i` weighs `r_i - (R - r_i)/(k-1)`, `R = sum r`. Good is a delta that applies, and whose result is a
+//! network within the budget that computes something else than the parent and than every earlier one of the same parent. The
+//! reward is `[good] - beta log p(delta)`: the second part makes it the gradient of the share of good deltas plus `beta` times the
+//! entropy of what the model writes (Williams and Peng 1991). Without it, and without the others of a parent counting, the model
+//! would learn to write the few deltas that are always right. Examples of the corpus in each step keep the rest of the
 //! distribution where it was.
 
 use std::collections::HashSet;
@@ -34,6 +36,9 @@ pub struct Practice {
     pub samples: usize,
     /// Deltas of the corpus learnt beside them in each round.
     pub corpus: usize,
+    /// Reward of the model's entropy, per nat of a whole delta.
+    #[serde(default)]
+    pub entropy: f64,
     /// Peak learning rate; it rises over `warmup_steps`, then falls to zero in a straight line.
     pub lr: f64,
     pub warmup_steps: usize,
@@ -44,9 +49,11 @@ pub struct Practice {
 pub struct Round {
     pub round: usize,
     pub of: usize,
-    /// Share of the round's deltas that are networks, and that are and were not written before.
+    /// Share of the round's deltas that are networks, and that are good ones.
     pub valid: f64,
     pub good: f64,
+    /// Mean of -log p of a whole delta, in nats.
+    pub entropy: f64,
     /// Mean negative log-likelihood of a token of the corpus, before the step.
     pub corpus_loss: f64,
     pub gradient_norm: f64,
@@ -54,7 +61,15 @@ pub struct Round {
     pub seconds: f64,
 }
 
-/// Lets the model practise; `judge` says whether a source is a network. `watch` sees each round, and its error ends the practice.
+/// What is known of a source that is a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Equal for networks that compute the same.
+    pub hash: String,
+    pub is_affordable: bool,
+}
+
+/// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round, and its error ends the practice.
 ///
 /// # Errors
 /// Where the gradient is no number any more, and what `watch` gives.
@@ -63,7 +78,7 @@ pub fn practise(
     lora: &mut Lora,
     recipe: &Recipe,
     practice: &Practice,
-    judge: &(dyn Fn(&str) -> bool + Sync),
+    judge: &(dyn Fn(&str) -> Option<Judged> + Sync),
     watch: &mut dyn FnMut(&Round) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
@@ -87,7 +102,7 @@ pub fn practise(
             }
             Ok(nll)
         };
-        let weights = weights(&tried, practice.samples);
+        let weights = weights(&tried, practice);
         add(lora, &tried.iter().map(|attempt| attempt.example.clone()).collect::<Vec<_>>(), 0, &|i| weights[i])?;
         let nll = add(lora, &lesson, 1, &|_| 1.0 / predicted as f64)?;
         let gradient_norm = clip(&mut gradients, recipe.clip);
@@ -102,7 +117,8 @@ pub fn practise(
             round: round + 1,
             of: practice.rounds,
             valid: share(|attempt| attempt.is_network),
-            good: share(|attempt| attempt.is_network && attempt.is_new),
+            good: share(|attempt| attempt.is_good),
+            entropy: -tried.iter().map(|attempt| attempt.log_p).sum::<f64>() / tried.len() as f64,
             corpus_loss: nll / predicted as f64,
             gradient_norm,
             lr,
@@ -115,20 +131,20 @@ pub fn practise(
 /// A delta that the model wrote.
 struct Attempt {
     example: Example,
+    log_p: f64,
     is_network: bool,
-    /// Whether no earlier one of the same parent has the same result.
-    is_new: bool,
+    is_good: bool,
 }
 
-/// The weight of each attempt's negative log-likelihood; `samples` in a row have one parent.
-fn weights(attempts: &[Attempt], samples: usize) -> Vec<f64> {
-    let reward = |attempt: &Attempt| f64::from(u8::from(attempt.is_network && attempt.is_new));
+/// The weight of each attempt's negative log-likelihood; `practice.samples` in a row have one parent.
+fn weights(attempts: &[Attempt], practice: &Practice) -> Vec<f64> {
+    let reward = |attempt: &Attempt| f64::from(u8::from(attempt.is_good)) - practice.entropy * attempt.log_p;
     let of_parent = |group: &[Attempt]| {
         let total: f64 = group.iter().map(reward).sum();
         let others = (group.len() - 1).max(1) as f64;
         group.iter().map(|attempt| (reward(attempt) - (total - reward(attempt)) / others) / attempts.len() as f64).collect::<Vec<_>>()
     };
-    attempts.chunks(samples).flat_map(of_parent).collect()
+    attempts.chunks(practice.samples).flat_map(of_parent).collect()
 }
 
 fn attempts(
@@ -137,7 +153,7 @@ fn attempts(
     recipe: &Recipe,
     practice: &Practice,
     round: u64,
-    judge: &(dyn Fn(&str) -> bool + Sync),
+    judge: &(dyn Fn(&str) -> Option<Judged> + Sync),
 ) -> Result<Vec<Attempt>> {
     let mut rng = seed::rng(recipe.seed, "practice", &[round]);
     let (mut parents, mut requests) = (Vec::new(), Vec::new());
@@ -159,11 +175,13 @@ fn attempts(
             apply_completion(recipe.format, parent, &bytes, sample.ended).ok()
         };
         let candidates: Vec<Option<String>> = samples.iter().map(candidate).collect();
-        let networks: Vec<bool> = candidates.par_iter().map(|source| source.as_deref().is_some_and(judge)).collect();
-        let mut seen = HashSet::new();
-        for ((sample, candidate), is_network) in samples.into_iter().zip(candidates).zip(networks) {
+        let networks: Vec<Option<Judged>> = candidates.par_iter().map(|source| source.as_deref().and_then(judge)).collect();
+        let mut seen: HashSet<String> = judge(parent).map(|judged| judged.hash).into_iter().collect();
+        for (sample, network) in samples.into_iter().zip(networks) {
             let example = Example { id: format!("{round}.{}", attempts.len()), prompt: request.prompt.clone(), completion: sample.tokens };
-            attempts.push(Attempt { example, is_network, is_new: candidate.is_some_and(|source| seen.insert(source)) });
+            let is_network = network.is_some();
+            let is_good = network.is_some_and(|network| seen.insert(network.hash) && network.is_affordable);
+            attempts.push(Attempt { example, log_p: sample.log_p, is_network, is_good });
         }
     }
     Ok(attempts)
@@ -172,28 +190,74 @@ fn attempts(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Format, LoraConfig};
+    use crate::llm::decoder::Decoder;
+    use crate::llm::model_file::ModelFile;
+    use crate::llm::score::log_p;
+
+    const PRACTICE: Practice = Practice { rounds: 1, parents: 1, samples: 4, corpus: 0, entropy: 0.0, lr: 1e-3, warmup_steps: 0 };
+
+    fn attempt(is_good: bool, log_p: f64) -> Attempt {
+        let example = Example { id: String::new(), prompt: vec![1], completion: vec![2] };
+        Attempt { example, log_p, is_network: is_good, is_good }
+    }
 
     #[test]
     fn weights_are_of_leave_one_out_rewards_and_sum_to_zero_in_a_family() {
-        let attempt = |is_network, is_new| Attempt {
-            example: Example { id: String::new(), prompt: vec![1], completion: vec![2] },
-            is_network,
-            is_new,
-        };
-        let tried = [
-            attempt(true, true),
-            attempt(true, false),
-            attempt(false, true),
-            attempt(true, true),
-            attempt(true, true),
-            attempt(true, true),
-            attempt(true, true),
-            attempt(true, true),
-        ];
-        let weights = weights(&tried, 4);
+        let tried = [true, false, false, true, true, true, true, true].map(|good| attempt(good, -3.0));
+        let found = weights(&tried, &PRACTICE);
         // Rewards 1 0 0 1: a good one has 1 of 3 good others, a bad one 2 of 3.
         let expected = [2.0 / 3.0, -2.0 / 3.0, -2.0 / 3.0, 2.0 / 3.0].map(|a| a / 8.0);
-        assert!(weights[..4].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{weights:?}");
-        assert_eq!(weights[4..], [0.0; 4]);
+        assert!(found[..4].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+        assert_eq!(found[4..], [0.0; 4]);
+        // Of equally good ones the rare one weighs more: .1 of 6 nats against the mean of 2, 2 and 2.
+        let tried = [-2.0, -2.0, -2.0, -6.0].map(|log_p| attempt(true, log_p));
+        let found = weights(&tried, &Practice { entropy: 0.1, ..PRACTICE });
+        assert!((found[3] - 0.4 / 4.0).abs() < 1e-12 && found.iter().sum::<f64>().abs() < 1e-12, "{found:?}");
+    }
+
+    /// By the real model: one round makes what `judge` likes more likely, and the rest less. What it likes is arbitrary.
+    #[test]
+    fn a_round_moves_the_model_to_what_is_judged_good() {
+        let path = crate::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
+        let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
+        let (decoder, tokenizer) = (Decoder::open(&file, crate::config::Dtype::F32).unwrap(), file.tokenizer().unwrap());
+        let template = file.chat_template().unwrap();
+        let model = Model { decoder: &decoder, tokenizer: &tokenizer, template: template.as_ref() };
+        let mut lora = Lora::load(&crate::home::models().join("warmup-smollm2-135m-instruct"), file.config()).unwrap();
+        let recipe = Recipe {
+            format: Format::Edit,
+            examples: 0,
+            per_parent: 1,
+            lr: 1e-3,
+            warmup_steps: 0,
+            clip: 1.0,
+            max_tokens: 60,
+            seed: 0,
+            lora: LoraConfig::default(),
+        };
+        let practice = Practice { samples: 12, lr: 1e-4, ..PRACTICE };
+        let judge = |source: &str| {
+            let hash = format!("{:016x}", seed::derive(0, source, &[]));
+            hash.ends_with(|digit| "02468ace".contains(digit)).then_some(Judged { hash, is_affordable: true })
+        };
+        let tried = attempts(&model, &lora, &recipe, &practice, 0, &judge).unwrap();
+        let good = tried.iter().filter(|attempt| attempt.is_good).count();
+        assert!((2..=10).contains(&good), "{good} of 12 are good: the test needs both");
+        let examples: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
+        let before = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        assert!(before.iter().zip(&tried).all(|(scored, attempt)| (scored - attempt.log_p).abs() < 1e-3));
+        let mut rounds = Vec::new();
+        practise(&model, &mut lora, &recipe, &practice, &judge, &mut |round| {
+            rounds.push(round.clone());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(rounds.len(), 1);
+        assert!((rounds[0].good - good as f64 / 12.0).abs() < 1e-12);
+        let after = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        let weights = weights(&tried, &practice);
+        let gain: f64 = weights.iter().zip(after.iter().zip(&before)).map(|(weight, (after, before))| weight * (after - before)).sum();
+        assert!(gain > 0.0 && rounds[0].gradient_norm > 0.0, "{gain}");
     }
 }
