@@ -86,14 +86,7 @@ fn search(c: &Comparison) -> String {
     let Some(range) = curves::range(&all) else { return String::new() };
     let most = all.iter().map(|c| c.bands.len()).max().unwrap_or(0);
     let x = Axis::counts("trained candidates", most as u64);
-    curves::figure(
-        &all,
-        x,
-        "best so far, validation accuracy",
-        range,
-        Course::Steps,
-        "Best validation accuracy after so many trained candidates.",
-    )
+    curves::figure(&all, x, "best accuracy so far", range, Course::Steps, "Best validation accuracy after so many trained candidates.")
 }
 
 /// Mean quality of each cycle, all runs of an arm together.

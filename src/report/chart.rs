@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::html::{escape, short};
 
 const WIDTH: f64 = 640.0;
-const LEFT: f64 = 90.0;
+const LEFT: f64 = 96.0;
 /// Where the rows are named inside the frame.
 const LEFT_OF_ROWS: f64 = 24.0;
 const RIGHT: f64 = 12.0;

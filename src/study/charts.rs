@@ -41,8 +41,8 @@ pub fn quality(report: &Report) -> String {
         own.map(curve).collect()
     };
     let (best_of, mean_of, candidates) = match report.kind {
-        Kind::Audit => ("true accuracy, best so far", "accuracy as queried, mean so far", "queries, repeats included"),
-        Kind::Run => ("validation accuracy, best so far", "validation accuracy, mean so far", "trained candidates"),
+        Kind::Audit => ("best true accuracy so far", "mean queried accuracy so far", "queries, repeats included"),
+        Kind::Run => ("best accuracy so far", "mean accuracy so far", "trained candidates"),
     };
     let charts: [Quality; 3] = [
         (
