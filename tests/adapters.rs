@@ -1,5 +1,7 @@
 //! Adapters that leave the program and come into it: PEFT's folders in both directions, merged models, chat templates.
 
+mod models;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -19,6 +21,7 @@ use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::record::folder::{self, Folder};
 use eliteloop::record::{CycleRow, Store};
+use models::smollm_file;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -182,8 +185,7 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
 /// The default model is a GGUF file: `config.json` and `tokenizer.json` are made from its keys.
 #[test]
 fn the_default_model_becomes_a_folder() {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
+    let file = smollm_file();
     let mut lora = Lora::new(file.config(), &LoraConfig::default(), 5).unwrap();
     let mut count = 0_u32;
     lora.fill(|_, shape| {

@@ -1,6 +1,7 @@
 //! The exact audit: enumeration against brute force, the table policy against its closed form, resuming, reports.
 
 mod models;
+mod program;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -28,6 +29,7 @@ use eliteloop::report as html;
 use eliteloop::seed;
 use eliteloop::theory::{Verdict, table};
 use models::{tiny, tiny_config};
+use program::program;
 use rand::Rng;
 
 fn settings(overrides: &[&str]) -> AuditConfig {
@@ -228,9 +230,9 @@ const SMALL: [&str; 9] = [
     "tune.smoothing=0.9",
 ];
 
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.arg("audit").args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+fn command(arguments: &[&str]) -> Command {
+    let mut command = program(&["audit"]);
+    command.args(arguments).stdout(Stdio::null());
     command
 }
 
@@ -249,7 +251,7 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
 
     let mut arguments = vec!["--out", broken.to_str().unwrap()];
     arguments.extend(overrides.iter().flat_map(|s| ["--set", s]));
-    let mut child = program(&arguments).spawn().unwrap();
+    let mut child = command(&arguments).spawn().unwrap();
     for _ in 0..2_000 {
         if record::cycles(&broken).is_ok_and(|c| !c.is_empty()) {
             break;
@@ -264,7 +266,7 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
     std::fs::create_dir_all(broken.join(format!(".cycle-{:04}", closed + 1))).unwrap();
     std::fs::create_dir_all(broken.join(format!("cycle-{:04}", closed + 1))).unwrap();
 
-    let output = program(&["--resume", broken.to_str().unwrap()]).output().unwrap();
+    let output = command(&["--resume", broken.to_str().unwrap()]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(contents(&whole) == contents(&broken));
     audit
@@ -348,7 +350,7 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
     let out = folder.path().join("random");
     let seeds = |samples: &str| {
         let arguments = ["--out", out.to_str().unwrap(), "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110"];
-        program(&[&arguments[..], &["--samples", samples]].concat()).output().unwrap()
+        command(&[&arguments[..], &["--samples", samples]].concat()).output().unwrap()
     };
     assert!(seeds("40").status.success());
     let stored = |seed: &str| std::fs::read(out.join(seed).join("cycles.jsonl")).unwrap();
@@ -370,7 +372,7 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
 fn what_cannot_go_on_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let fail = |arguments: &[&str]| {
-        let output = program(arguments).output().unwrap();
+        let output = command(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         String::from_utf8_lossy(&output.stderr).into_owned()
     };

@@ -1,9 +1,9 @@
 //! Runs side by side: made-up runs whose truth is known, and real ones with the controls.
 
+mod program;
 mod synthetic;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
@@ -14,6 +14,7 @@ use eliteloop::record::{GateAction, Stage, Store, folder};
 use eliteloop::report;
 use eliteloop::seed;
 use eliteloop::theory::{Panel, Verdict};
+use program::{program, small_run, succeed};
 use rand::Rng;
 use synthetic::Networks;
 
@@ -124,72 +125,68 @@ fn claims_that_take_two_arms_come_out_of_the_comparison() {
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("comparison.html"), html).unwrap();
 }
 
-fn program(verb: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.arg(verb).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+/// Short, so that prompts are, and soon trained.
+const NETWORK: &str = "from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.LazyConv2d(8, 3, stride=2),
+            nn.ReLU(),
+            nn.LazyConv2d(16, 3, stride=2),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.LazyLinear(10),
+        )
+";
+
+/// Real runs of one thread each, side by side, by name and settings; all from the network above.
+fn real<const N: usize>(base: &Path, runs: [(&str, &[&str]); N]) -> [PathBuf; N] {
+    let network = base.join("network.py");
+    std::fs::write(&network, NETWORK).unwrap();
+    let start = format!("parents.start=[{:?}]", network.display().to_string());
+    let small = ["threads=1", "proxy.workers=1", "proxy.train_images=64", "proxy.valid_images=50", "parents.per_cycle=1", &start];
+    side_by_side(runs, |(name, more)| {
+        let out = base.join(name);
+        succeed(small_run(&out, &[&small, more].concat()));
+        out
+    })
 }
 
-fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A real run on the synthetic images.
-fn real(out: &Path, more: &[&str]) -> PathBuf {
-    let mut command = program("run");
-    command.arg("--out").arg(out);
-    let small = [
-        "cycles=2",
-        "candidates=6",
-        "parents.per_cycle=2",
-        "proxy.dataset=synthetic",
-        "proxy.train_images=128",
-        "proxy.valid_images=100",
-        "proxy.epochs=1",
-        "proxy.repeats=1",
-        "elite.rho=0.5",
-        "tune.epochs=2",
-        "delta.max_tokens=80",
-    ];
-    for setting in small.iter().chain(more) {
-        command.args(["--set", setting]);
-    }
-    succeed(command);
-    out.to_path_buf()
+fn side_by_side<T: Send, R: Send, const N: usize>(all: [T; N], work: impl Fn(T) -> R + Sync) -> [R; N] {
+    let work = &work;
+    std::thread::scope(|scope| all.map(|one| scope.spawn(move || work(one))).map(|done| done.join().unwrap()))
 }
 
 fn verified(run: &Path) -> String {
-    let mut verify = program("verify");
-    verify.arg(run);
-    succeed(verify)
+    succeed(program(&["verify"]).arg(run))
 }
 
 #[test]
 fn evolution_and_the_filter_are_arms_of_real_runs() {
     let base = tempfile::tempdir().unwrap();
     let out = |name: &str| base.path().join(name);
-    let mut runs = Vec::new();
-    for seed in ["seed=1", "seed=2"] {
-        runs.push(real(&out(&format!("random {seed}")), &["policy=random", seed]));
-        runs.push(real(&out(&format!("off {seed}")), &["policy=random", seed, "novelty.enabled=false"]));
-    }
-    runs.push(real(&out("evolution"), &["policy=evolution", "seed=1", "parents.population=8", "parents.tournament=3"]));
+    let runs = real(
+        base.path(),
+        [
+            ("random 1", &["policy=random", "seed=1"]),
+            ("off 1", &["policy=random", "seed=1", "novelty.enabled=false"]),
+            ("random 2", &["policy=random", "seed=2"]),
+            ("off 2", &["policy=random", "seed=2", "novelty.enabled=false"]),
+            ("evolution", &["policy=evolution", "seed=1", "parents.population=8", "parents.tournament=3"]),
+        ],
+    );
     let evolution = Store::read(&folder::store_path(&runs[4])).unwrap();
     let parents: Vec<String> = evolution.candidates_of(2).unwrap().iter().map(|c| c.parent.to_string()).collect();
     assert!(parents.iter().any(|p| p.starts_with("1/")), "the second cycle has parents of the first: {parents:?}");
     assert!(verified(&runs[4]).lines().all(|l| l.starts_with("ok")));
 
-    let mut command = program("compare");
-    command.args(&runs).args(["--out".into(), out("page.html")]);
-    let printed = succeed(command);
+    let printed = succeed(program(&["compare"]).args(&runs).arg("--out").arg(out("page.html")));
     assert!(printed.lines().next().unwrap().starts_with("5 runs of 3 arms"), "{printed}");
     assert!(printed.contains("policy=evolution") && printed.contains("Claim 5"), "{printed}");
     assert!(std::fs::read_to_string(out("page.html")).unwrap().contains("id=\"claim-5\""));
-    let mut command = program("compare");
-    command.args(&runs).arg("--json");
-    let json: serde_json::Value = serde_json::from_str(&succeed(command)).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&succeed(program(&["compare", "--json"]).args(&runs))).unwrap();
     assert_eq!(json["arms"].as_array().unwrap().len(), 3);
     assert_eq!(json["contests"][0]["seeds"], serde_json::json!([1, 2]));
 }
@@ -197,16 +194,23 @@ fn evolution_and_the_filter_are_arms_of_real_runs() {
 #[test]
 fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let base = tempfile::tempdir().unwrap();
-    let elites = real(&base.path().join("elites"), &["seed=3", "tune.gate=rollback"]);
-    let subset = real(&base.path().join("subset"), &["seed=3", "tune.gate=rollback", "tune.data=random-subset"]);
-    let all = real(&base.path().join("all"), &["seed=3", "tune.data=all-valid", "cycles=1", "elite.rho=0.1"]);
-    for (run, says) in [(&elites, "chosen again: elites"), (&subset, "a random subset, not the elites"), (&all, "all valid candidates")] {
-        let checks = verified(run);
+    let runs = real(
+        base.path(),
+        [
+            ("elites", &["tune.epochs=1", "tune.gate=rollback"]),
+            ("subset", &["tune.epochs=1", "tune.gate=rollback", "tune.data=random-subset"]),
+            ("all", &["tune.epochs=1", "tune.data=all-valid", "cycles=1", "elite.rho=0.1"]),
+        ],
+    );
+    let [elites, subset, all] = &runs;
+    let checked = side_by_side([elites, subset, all], |run| verified(run));
+    let says = ["chosen again: elites", "a random subset, not the elites", "all valid candidates"];
+    for ((run, checks), says) in runs.iter().zip(&checked).zip(says) {
         assert!(checks.contains(says) && checks.contains("labels"), "{checks}");
-        assert_eq!(checks.contains("decisions made again"), run != &all, "{checks}");
+        assert_eq!(checks.contains("decisions made again"), run != all, "{checks}");
     }
     let of = |run: &Path| Store::read(&folder::store_path(run)).unwrap();
-    for run in [&elites, &subset] {
+    for run in [elites, subset] {
         let store = of(run);
         for row in store.cycles().unwrap().iter().filter(|c| c.tuning.is_some()) {
             let gate = row.tuning.as_ref().unwrap().gate.clone().unwrap();
@@ -228,15 +232,13 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     }
     // The control took as many examples as there were elites, all of them of the cycle and valid.
     let count = |run: &Path| of(run).cycles().unwrap()[1].tuning.as_ref().map(|t| t.manifest.len());
-    assert_eq!(count(&elites), count(&subset));
+    assert_eq!(count(elites), count(subset));
     let claim = |run: &Path| report::collect::collect(run).unwrap().theory[0].clone();
-    assert_eq!(claim(&elites).claim, 1);
-    let said = claim(&all);
+    assert_eq!(claim(elites).claim, 1);
+    let said = claim(all);
     assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 
-    let mut command = program("compare");
-    command.args([&elites, &subset]);
-    let first = succeed(command).lines().next().unwrap().to_owned();
+    let first = succeed(program(&["compare"]).args([elites, subset])).lines().next().unwrap().to_owned();
     assert!(first.starts_with("Tuning on elites") && first.contains("tuning on a random subset"), "{first}");
 }
 

@@ -3,10 +3,10 @@
 mod goldens;
 mod llm_goldens;
 mod models;
+mod program;
 mod proxy_goldens;
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use candle_core::Device;
@@ -16,7 +16,6 @@ use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::generate::{Request, Sample, generate};
 use eliteloop::llm::lora::Lora;
-use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::proxy::dataset::{self, Part, Split};
@@ -24,7 +23,8 @@ use eliteloop::proxy::network::Kernels;
 use eliteloop::proxy::train;
 use eliteloop::record::{Store, Training, folder};
 use llm_goldens::{check_gradients, check_logits, example};
-use models::smollm;
+use models::{smollm, smollm_file};
+use program::{program, small_run, succeed};
 
 fn card() -> Option<&'static Device> {
     static CARD: OnceLock<Option<Device>> = OnceLock::new();
@@ -38,9 +38,7 @@ fn card() -> Option<&'static Device> {
 }
 
 fn on_card(device: &Device, dtype: CardDtype, recompute: bool) -> Decoder {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("{e}: scripts/fetch brings the model"));
-    Decoder::open_on(&file, dtype, device, recompute).unwrap()
+    Decoder::open_on(&smollm_file(), dtype, device, recompute).unwrap()
 }
 
 fn tokens(n: usize, step: u32) -> Vec<u32> {
@@ -122,26 +120,7 @@ fn a_training_repeats_to_the_bit_and_gives_its_memory_back() {
 }
 
 fn run(out: &Path) -> String {
-    let settings = [
-        "seed=3",
-        "cycles=2",
-        "candidates=6",
-        "parents.per_cycle=2",
-        "proxy.dataset=synthetic",
-        "proxy.train_images=128",
-        "proxy.valid_images=100",
-        "proxy.epochs=1",
-        "elite.rho=0.5",
-        "tune.epochs=2",
-        "delta.max_tokens=80",
-    ];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.args(["run", "--device", "cuda:0", "--out"]).arg(out);
-    for setting in settings {
-        command.args(["--set", setting]);
-    }
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeed(small_run(out, &["proxy.repeats=2"]).args(["--device", "cuda:0"]));
     let store = Store::read(&folder::store_path(out)).unwrap();
     let trainings: Vec<Training> = store.trainings().unwrap().into_iter().map(|t| Training { seconds: 0.0, ..t }).collect();
     assert!(trainings.iter().any(|training| training.accuracy.is_some()));
@@ -156,6 +135,5 @@ fn two_cycles_on_the_card_repeat_with_the_same_seed() {
     let base = tempfile::tempdir().unwrap();
     let (first, second) = (run(&base.path().join("first")), run(&base.path().join("second")));
     assert!(first == second, "the same seed gave another run");
-    let verify = Command::new(env!("CARGO_BIN_EXE_eliteloop")).arg("verify").arg(base.path().join("first")).output().unwrap();
-    assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
+    succeed(program(&["verify"]).arg(base.path().join("first")));
 }

@@ -1,22 +1,15 @@
 //! `doctor`, and `--device`, on a machine whose program was built for the processor alone or has no card.
 
-use std::process::{Command, Output};
+mod program;
+
+use std::process::Output;
 
 use eliteloop::llm::memory::PROGRAM;
+use program::{program, stderr};
 use serde_json::Value;
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.args(arguments);
-    command
-}
 
 fn output(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The `eval` verb: short and full trainings, of sources and of a run's networks, and who looks at the test images.
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use eliteloop::home;
 use eliteloop::proxy::dataset::{self, Format, Images, Part, Split, stored};
+use program::{stderr, succeed, with_data};
 use rand::Rng;
 use serde_json::Value;
 
@@ -12,19 +14,9 @@ fn here(path: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
 }
 
-fn program(data: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_eliteloop")).args(arguments).env("ELITELOOP_DATA", data).output().unwrap()
-}
-
-fn succeed(data: &Path, arguments: &[&str]) -> String {
-    let output = program(data, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn refused(data: &Path, arguments: &[&str], word: &str) {
-    let output = program(data, arguments);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let output = with_data(data, arguments).output().unwrap();
+    let stderr = stderr(&output);
     assert!(output.status.code() == Some(2) && stderr.contains(word), "{arguments:?}: {stderr}");
 }
 
@@ -64,7 +56,7 @@ fn a_full_training_takes_every_image_and_reports_the_test_accuracy_over_its_seed
     let run = |more: &[&str]| {
         let arguments =
             [&["eval", &source, "--dataset", "colours", "--full", "--set", "epochs=3", "--set", "batch=16", "--json"], more].concat();
-        serde_json::from_str::<Value>(&succeed(data.path(), &arguments)).unwrap()
+        serde_json::from_str::<Value>(&succeed(with_data(data.path(), &arguments))).unwrap()
     };
     let three = run(&["--seeds", "3", "--test", "--weights", weights.to_str().unwrap()]);
     assert_eq!(three["recipe"]["epochs"], 3);
@@ -84,9 +76,11 @@ fn a_full_training_takes_every_image_and_reports_the_test_accuracy_over_its_seed
     assert!(weights.is_file());
 
     let said =
-        program(data.path(), &["eval", &source, "--dataset", "colours", "--full", "--set", "epochs=1", "--set", "batch=16", "--test"]);
+        with_data(data.path(), &["eval", &source, "--dataset", "colours", "--full", "--set", "epochs=1", "--set", "batch=16", "--test"])
+            .output()
+            .unwrap();
     // 36 + 18 + 10 and 4 + 2 + 1.
-    let stderr = String::from_utf8_lossy(&said.stderr);
+    let stderr = stderr(&said);
     assert!(stderr.contains("64 training and 7 validation images") && stderr.contains("1 epochs of batches of 16"), "{stderr}");
     assert_eq!(String::from_utf8_lossy(&said.stdout).matches("test accuracy").count(), 1);
     let all = dataset::load("colours", data.path(), Part::Train).unwrap();
@@ -104,7 +98,7 @@ fn a_short_training_tests_only_when_asked_and_mistakes_are_named() {
     colours(data.path(), [20; 3]);
     let source = here("src/delta/starts/plain.py");
     let arguments = ["eval", &source, "--dataset", "colours", "--train-images", "30", "--valid-images", "12", "--epochs", "1", "--json"];
-    let run = |more: &[&str]| serde_json::from_str::<Value>(&succeed(data.path(), &[&arguments[..], more].concat())).unwrap();
+    let run = |more: &[&str]| serde_json::from_str::<Value>(&succeed(with_data(data.path(), &[&arguments[..], more].concat()))).unwrap();
     let (plain, tested) = (run(&[]), run(&["--test"]));
     assert!(plain["validation"]["mean"].is_f64() && plain["test"].is_null());
     assert!(tested["test"]["mean"].is_f64());
@@ -135,25 +129,21 @@ fn no_verb_but_eval_with_test_reads_the_test_images() {
     let data = untested();
     let base = tempfile::tempdir().unwrap();
     let [run, out] = ["run", "out"].map(|name| base.path().join(name).display().to_string());
-    let mut arguments = vec!["run", "--out", &run];
     let settings = ["policy=random", "cycles=1", "candidates=2", "proxy.train_images=64", "proxy.valid_images=50", "proxy.epochs=1"];
-    for setting in settings {
-        arguments.extend(["--set", setting]);
-    }
-    succeed(data.path(), &arguments);
+    succeed(program::run(Path::new(&run), &settings).env("ELITELOOP_DATA", data.path()));
     for verb in ["resume", "verify", "report"] {
-        succeed(data.path(), &[verb, &run]);
+        succeed(with_data(data.path(), &[verb, &run]));
     }
-    succeed(data.path(), &["export", &run, "--out", &out]);
+    succeed(with_data(data.path(), &["export", &run, "--out", &out]));
     let evaluation = ["eval", &run, "--candidate", "start/plain", "--json"];
-    let found: Value = serde_json::from_str(&succeed(data.path(), &evaluation)).unwrap();
+    let found: Value = serde_json::from_str(&succeed(with_data(data.path(), &evaluation))).unwrap();
     assert_eq!(found["network"], "start/plain");
     assert_eq!(found["recipe"]["train_images"], 64, "the recipe is the run's");
     refused(data.path(), &[&evaluation[..], &["--test"]].concat(), "test_batch.png");
-    let listed = succeed(data.path(), &["data", "list"]);
+    let listed = succeed(with_data(data.path(), &["data", "list"]));
     assert!(listed.contains("not here: run scripts/fetch cifar10"), "{listed}");
     // The whole set is there: the same network, the same images, and now the test images too.
-    let tested: Value = serde_json::from_str(&succeed(&home::data(), &[&evaluation[..], &["--test"]].concat())).unwrap();
+    let tested: Value = serde_json::from_str(&succeed(with_data(&home::data(), &[&evaluation[..], &["--test"]].concat()))).unwrap();
     assert_eq!(tested["trainings"][0]["outcome"]["curve"], found["trainings"][0]["outcome"]["curve"]);
     assert!(tested["test"]["mean"].is_f64());
 }

@@ -1,10 +1,10 @@
 //! A network of a run, written for other programs. What `PyTorch` and onnxruntime make of it: `scripts/goldens/export.py`.
 
 mod goldens;
+mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device};
@@ -13,15 +13,8 @@ use eliteloop::network::{TraceOptions, trace};
 use eliteloop::proxy::network::Kernels;
 use eliteloop::record::{NetworkId, Store, folder};
 use goldens::{cases, here};
+use program::{program, stderr, succeed};
 use prost::Message;
-
-const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
-
-fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(arguments).stdin(Stdio::null());
-    command
-}
 
 /// A run of one cycle without an LLM, from a plain network and one with shared tensors.
 fn run() -> &'static Path {
@@ -42,12 +35,7 @@ fn run() -> &'static Path {
             "proxy.repeats=1",
             &starts,
         ];
-        let mut command = program(&["run", "--out", run.to_str().unwrap()]);
-        for setting in settings {
-            command.args(["--set", setting]);
-        }
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        succeed(program::run(&run, &settings));
         (base, run)
     });
     run
@@ -56,11 +44,11 @@ fn run() -> &'static Path {
 /// Exports into a new folder, of which nothing may be left where it fails.
 fn export(run: &Path, base: &Path, arguments: &[&str]) -> Result<PathBuf, String> {
     let out = base.join("out");
-    let output = program(&["export", run.to_str().unwrap(), "--out", out.to_str().unwrap()]).args(arguments).output().unwrap();
+    let output = program(&["export"]).arg(run).arg("--out").arg(&out).args(arguments).output().unwrap();
     if output.status.success() {
         return Ok(out);
     }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    Err(stderr(&output))
 }
 
 fn files(folder: &Path) -> BTreeSet<String> {
@@ -101,7 +89,7 @@ fn the_state_dict_has_the_names_and_shapes_of_the_trace_and_every_name_of_a_shar
     );
     assert_eq!(files(base.path()), ["out".to_owned()].into(), "nothing else is left");
     let source = std::fs::read_to_string(out.join("network.py")).unwrap();
-    let options = TraceOptions { program: PROGRAM.into(), ..TraceOptions::new([3, 32, 32], 10) };
+    let options = TraceOptions { program: env!("CARGO_BIN_EXE_eliteloop").into(), ..TraceOptions::new([3, 32, 32], 10) };
     let graph = trace(&source, &options).unwrap();
     let mut expected: BTreeMap<String, Vec<usize>> = graph.tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
     // `self.first` is a slice of `self.body`: PyTorch lists its convolution and its normalisation a second time.
@@ -116,6 +104,20 @@ fn the_state_dict_has_the_names_and_shapes_of_the_trace_and_every_name_of_a_shar
     assert_eq!(stored["body.1.num_batches_tracked"].to_scalar::<i64>().unwrap(), 8, "four calls in each of two steps");
     let values = |name: &str| stored[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(values("body.0.weight"), values("first.0.weight"));
+}
+
+#[cfg(unix)]
+#[test]
+fn every_file_can_be_read_by_whom_new_files_can() {
+    use std::os::unix::fs::PermissionsExt;
+    let base = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let ordinary = base.path().join("ordinary");
+    std::fs::write(&ordinary, "").unwrap();
+    let out = export(run(), base.path(), &["--candidate", "start/shared"]).unwrap();
+    for name in files(&out) {
+        assert_eq!(mode(&out.join(&name)), mode(&ordinary) & 0o644, "{name}");
+    }
 }
 
 #[test]

@@ -16,21 +16,18 @@ use eliteloop::llm::config::Family;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::generate::{Request, Sample, generate};
 use eliteloop::llm::lora::Lora;
-use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::score::log_p;
 use eliteloop::llm::tune::{Plan, Schedule, TuneLog, tune};
 use eliteloop::proxy::network::Kernels;
 use llm_goldens::{by_formula, check_gradients, check_logits, evaluate, example, gradient, norm, relative};
-use models::{largest_difference, smollm, tiny, tiny_config, weights};
+use models::{largest_difference, smollm, smollm_file, tiny, tiny_config, weights};
 
 const FAMILIES: [Family; 3] = [Family::Llama, Family::Qwen2, Family::Qwen3];
 
 /// The default model as a card would have it.
 fn smollm_as_on_a_card(dtype: CardDtype, recompute: bool) -> Decoder {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("{e}: scripts/fetch brings the model"));
-    Decoder::open_on(&file, dtype, &Device::Cpu, recompute).unwrap()
+    Decoder::open_on(&smollm_file(), dtype, &Device::Cpu, recompute).unwrap()
 }
 
 fn tiny_as_on_a_card(family: Family, seed: u64, dtype: CardDtype) -> Decoder {

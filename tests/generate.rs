@@ -1,5 +1,7 @@
 //! Generation with the real model: samples depend on prompt and seed alone, and carry the model's own probabilities.
 
+mod models;
+
 use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
@@ -12,9 +14,9 @@ use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::generate::{Progress, Request, Sample, generate};
 use eliteloop::llm::lora::Lora;
-use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::tokenizer::Tokenizer;
+use models::smollm_file;
 
 struct Loaded {
     decoder: Decoder,
@@ -25,8 +27,7 @@ struct Loaded {
 fn loaded() -> &'static Loaded {
     static LOADED: OnceLock<Loaded> = OnceLock::new();
     LOADED.get_or_init(|| {
-        let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-        let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("{e}: scripts/fetch brings the model"));
+        let file = smollm_file();
         let tokenizer = file.tokenizer().unwrap();
         let template = file.chat_template().unwrap();
         let prompt = prompt::encode(&tokenizer, template.as_ref(), Format::Edit, starts()[0].1).unwrap();
@@ -103,7 +104,7 @@ fn progress_is_told_and_can_stop_the_generation() {
 #[test]
 fn the_prompt_is_short_and_what_a_parent_says_is_text() {
     let tokenizer = &loaded().tokenizer;
-    let template = ModelFile::open(&eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap().chat_template().unwrap();
+    let template = smollm_file().chat_template().unwrap();
     let encode = |parent: &str| prompt::encode(tokenizer, template.as_ref(), Format::Edit, parent).unwrap();
     let empty = encode("").len();
     assert!(empty < 70, "{empty} tokens around the parent");
@@ -179,7 +180,7 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     let learn = || {
         let mut losses = Vec::new();
         let mut lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
-        warm_up(&model, &mut lora, &recipe, &mut |step| {
+        warm_up(&model, &mut lora, &recipe, &mut |step, _| {
             losses.push(step.loss);
             Ok(())
         })

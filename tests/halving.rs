@@ -1,11 +1,13 @@
 //! Whole runs with successive halving: who goes on, what is stored of the others, and that nothing but the settings decides it.
 
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use eliteloop::proxy::Epoch;
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
+use program::{copy_folder, program, succeed};
 
 const SETTINGS: [&str; 13] = [
     "policy=random",
@@ -24,22 +26,8 @@ const SETTINGS: [&str; 13] = [
 ];
 const HALVING: &str = "proxy.halving={ epochs = 1, eta = 2 }";
 
-fn program(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_eliteloop")).args(arguments).output().unwrap()
-}
-
-fn succeed(arguments: &[&str]) -> String {
-    let output = program(arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn run(out: &Path, more: &[&str]) {
-    let mut arguments = vec!["run", "--out", out.to_str().unwrap()];
-    for setting in SETTINGS.iter().chain(more) {
-        arguments.extend(["--set", setting]);
-    }
-    succeed(&arguments);
+    succeed(program::run(out, &[&SETTINGS[..], more].concat()));
 }
 
 fn store(run: &Path) -> Store {
@@ -62,19 +50,6 @@ fn halved() -> &'static Path {
         (base, path)
     });
     path
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 fn is_of_cycle(network: &NetworkId, wanted: u64) -> bool {
@@ -128,11 +103,11 @@ fn workers_do_not_change_it_and_it_verifies_and_exports_a_dropped_network() {
     run(&one, &[HALVING, "proxy.workers=1", "threads=1"]);
     assert!(contents(&one) == contents(halved()), "one worker gives another run than two");
     let path = halved().to_str().unwrap();
-    let checks = succeed(&["verify", path]);
+    let checks = succeed(program(&["verify", path]));
     assert!(checks.contains("dropped by halving") && checks.lines().all(|line| line.starts_with("ok")), "{checks}");
     let dropped = store(halved()).candidates().unwrap().into_iter().find(|c| c.detail.is_some() && c.reason.is_none()).unwrap();
     let out = base.path().join("out");
-    succeed(&["export", path, "--candidate", &dropped.id().to_string(), "--out", out.to_str().unwrap()]);
+    succeed(program(&["export", path, "--candidate", &dropped.id().to_string(), "--out", out.to_str().unwrap()]));
     let card = std::fs::read_to_string(out.join("card.md")).unwrap();
     assert!(card.contains("Dropped by successive halving after"), "{card}");
 }
@@ -143,7 +118,7 @@ fn a_run_that_was_killed_between_rungs_goes_on_to_the_same() {
     for keep in ["1 = 1", "idx % 3 <> 0"] {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("run");
-        copy(halved(), &path);
+        copy_folder(halved(), &path);
         let db = rusqlite::Connection::open(folder::store_path(&path)).unwrap();
         db.execute_batch(&format!(
             "UPDATE candidate SET stage = 'novel', detail = NULL WHERE cycle = 2 AND stage = 'trained';
@@ -156,7 +131,7 @@ fn a_run_that_was_killed_between_rungs_goes_on_to_the_same() {
         .unwrap();
         drop(db);
         assert!(contents(&path) != contents(halved()));
-        succeed(&["resume", path.to_str().unwrap()]);
+        succeed(program(&["resume", path.to_str().unwrap()]));
         assert!(contents(&path) == contents(halved()), "{keep}");
     }
 }
@@ -165,7 +140,7 @@ fn a_run_that_was_killed_between_rungs_goes_on_to_the_same() {
 fn verify_finds_a_training_of_another_length() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("run");
-    copy(halved(), &path);
+    copy_folder(halved(), &path);
     rusqlite::Connection::open(folder::store_path(&path))
         .unwrap()
         .execute_batch(
@@ -173,7 +148,7 @@ fn verify_finds_a_training_of_another_length() {
              WHERE network LIKE '1/%' AND json_array_length(curve) = 4",
         )
         .unwrap();
-    let output = program(&["verify", path.to_str().unwrap()]);
+    let output = program(&["verify", path.to_str().unwrap()]).output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(stdout.lines().any(|line| line.starts_with("WRONG") && line.contains("training lengths")), "{stdout}");
 }
@@ -187,7 +162,7 @@ fn scores_and_learning_curves_are_columns_and_the_report_tells_how_they_rank() {
     let last =
         "SELECT count(*) FROM score JOIN learning_curve USING (network, seed_index) WHERE epoch = epochs AND valid_accuracy = accuracy";
     assert_eq!(count(last), count("SELECT count(*) FROM score"));
-    let path = succeed(&["report", halved().to_str().unwrap()]);
+    let path = succeed(program(&["report", halved().to_str().unwrap()]));
     let html = std::fs::read_to_string(path.trim()).unwrap();
     let section = html.split("id=\"scores\"").nth(1).and_then(|rest| rest.split("</section>").next()).expect("a section of scores");
     for score in ["parameters", "synflow", "nwot", "accuracy after epoch 1", "accuracy after epoch 3"] {

@@ -1,22 +1,15 @@
 //! A folder of images as a data set: what is taken from it, what is refused, and that every verb works with it.
 
+mod program;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use eliteloop::proxy::dataset::{self, Part, stored};
 use eliteloop::record::Store;
 use image::codecs::jpeg::JpegEncoder;
 use image::{DynamicImage, GrayImage, ImageEncoder, Luma, Rgb, RgbImage, Rgba, RgbaImage};
-
-fn program(data: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_eliteloop")).args(arguments).env("ELITELOOP_DATA", data).output().unwrap()
-}
-
-fn succeed(data: &Path, arguments: &[&str]) -> String {
-    let output = program(data, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
+use program::{stderr, succeed, with_data};
 
 /// Noise around a colour, so that no two images are the same.
 fn picture(colour: [u8; 3], size: (u32, u32), number: u32) -> RgbImage {
@@ -40,44 +33,41 @@ fn folder(count: u32) -> tempfile::TempDir {
 }
 
 fn import(data: &Path, folder: &Path, more: &[&str]) -> Output {
-    program(data, &[&["data", "import", folder.to_str().unwrap(), "--name", "mine"][..], more].concat())
+    with_data(data, &[&["data", "import", folder.to_str().unwrap(), "--name", "mine"][..], more].concat()).output().unwrap()
 }
 
 #[test]
 fn a_folder_becomes_a_set_that_run_eval_and_export_take() {
     let (images, data) = (folder(20), tempfile::tempdir().unwrap());
     let said = import(data.path(), images.path(), &["--size", "16"]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let listed = succeed(data.path(), &["data", "list"]);
+    assert!(said.status.success(), "{}", stderr(&said));
+    let listed = succeed(with_data(data.path(), &["data", "list"]));
     assert!(listed.contains("3 classes, 48 + 12 images of 16 x 16"), "{listed}");
-    let listed: Vec<serde_json::Value> = serde_json::from_str(&succeed(data.path(), &["data", "list", "--json"])).unwrap();
+    let listed: Vec<serde_json::Value> = serde_json::from_str(&succeed(with_data(data.path(), &["data", "list", "--json"]))).unwrap();
     assert!(listed.iter().any(|entry| entry["name"] == "mine" && entry["here"] == true), "{listed:?}");
-    assert!(succeed(data.path(), &["data", "verify"]).contains("mine: as it should be"));
-    let hint = succeed(data.path(), &["data", "fetch-hint", "mine"]);
+    assert!(succeed(with_data(data.path(), &["data", "verify"])).contains("mine: as it should be"));
+    let hint = succeed(with_data(data.path(), &["data", "fetch-hint", "mine"]));
     assert!(hint.contains(images.path().to_str().unwrap()) && hint.contains("--size 16 --test 0.2 --seed 0"), "{hint}");
-    assert_eq!(succeed(data.path(), &["data", "fetch-hint", "mnist"]).trim(), "scripts/fetch mnist");
+    assert_eq!(succeed(with_data(data.path(), &["data", "fetch-hint", "mnist"])).trim(), "scripts/fetch mnist");
 
     let base = tempfile::tempdir().unwrap();
     let (run, out) = (base.path().join("run"), base.path().join("out"));
     let (run, out) = (run.to_str().unwrap(), out.to_str().unwrap());
-    let mut arguments = vec!["run", "--out", run];
-    for setting in ["policy=random", "cycles=1", "candidates=3", "proxy.dataset=mine", "proxy.train_images=36", "proxy.valid_images=12"] {
-        arguments.extend(["--set", setting]);
-    }
-    arguments.extend(["--set", "proxy.epochs=2", "--set", "proxy.batch=12", "--set", "proxy.repeats=0"]);
-    succeed(data.path(), &arguments);
-    succeed(data.path(), &["verify", run]);
+    let settings = ["policy=random", "cycles=1", "candidates=3", "proxy.dataset=mine", "proxy.train_images=36", "proxy.valid_images=12"];
+    let more = ["proxy.epochs=2", "proxy.batch=12", "proxy.repeats=0"];
+    succeed(program::run(Path::new(run), &[&settings[..], &more].concat()).env("ELITELOOP_DATA", data.path()));
+    succeed(with_data(data.path(), &["verify", run]));
     let store = Store::read(&Path::new(run).join("run.sqlite")).unwrap();
     assert!(store.meta("dataset").unwrap().is_some_and(|hash| hash.len() == 64));
     let network = store.networks().unwrap().remove(0);
     let last: Vec<usize> = network.graph.nodes[network.graph.output].shape.iter().map(|dim| dim.at(5)).collect();
     assert_eq!(last, [5, 3]);
-    succeed(data.path(), &["export", run, "--out", out]);
+    succeed(with_data(data.path(), &["export", run, "--out", out]));
     let card = std::fs::read_to_string(Path::new(out).join("card.md")).unwrap();
     assert!(card.contains("mine, 3 classes, images of 3 x 16 x 16") && card.contains("blue, green, red"), "{card}");
 
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/delta/starts/plain.py");
-    let evaluated = succeed(
+    let evaluated = succeed(with_data(
         data.path(),
         &[
             "eval",
@@ -94,7 +84,7 @@ fn a_folder_becomes_a_set_that_run_eval_and_export_take() {
             "batch=12",
             "--test",
         ],
-    );
+    ));
     assert!(evaluated.contains("test accuracy"), "{evaluated}");
 }
 
@@ -126,7 +116,7 @@ fn pixels_are_taken_from_the_middle_upright_grey_in_three_channels_and_on_white(
     std::fs::write(at("train/readme.txt"), "").unwrap();
 
     let said = import(data.path(), base.path(), &["--size", "8", "--no-flip"]);
-    let stderr = String::from_utf8_lossy(&said.stderr);
+    let stderr = stderr(&said);
     for line in ["1 not square", "2 grey", "1 partly transparent", "1 files beside"] {
         assert!(stderr.contains(line), "no '{line}' in {stderr}");
     }
@@ -162,7 +152,7 @@ fn the_seed_decides_what_is_set_aside_and_no_image_is_in_both_parts() {
     let bytes = |seed: &str| {
         let data = tempfile::tempdir().unwrap();
         let said = import(data.path(), images.path(), &["--seed", seed]);
-        assert!(String::from_utf8_lossy(&said.stderr).contains("1 left out"));
+        assert!(stderr(&said).contains("1 left out"));
         let [train, test] = [Part::Train, Part::Test].map(|part| dataset::load("mine", data.path(), part).unwrap().images);
         assert_eq!((train.len(), test.len()), (36, 9));
         let mut labels = test.labels.clone();
@@ -190,7 +180,7 @@ fn the_training_part_is_read_without_the_test_part_and_changes_are_found() {
     std::fs::write(&path, &changed).unwrap();
     assert_eq!(load(Part::Train).unwrap(), train, "the training part does not depend on the test part");
     assert!(load(Part::Test).unwrap_err().to_string().contains("changed"));
-    let output = program(data.path(), &["data", "verify", "mine"]);
+    let output = with_data(data.path(), &["data", "verify", "mine"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     for cut in [0, 4, 15, 40, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..cut]).unwrap();
@@ -226,7 +216,7 @@ fn what_is_wrong_with_a_folder_is_named() {
         let (images, data) = (folder(3), tempfile::tempdir().unwrap());
         change(images.path());
         let output = import(data.path(), images.path(), &[]);
-        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stderr = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{word}: {stderr}");
         assert!(stderr.contains(word) && stderr.contains("hint"), "{word}: {stderr}");
         assert!(!data.path().join("mine").exists(), "{word} left something");
@@ -238,15 +228,15 @@ fn what_is_wrong_with_a_folder_is_named() {
         (&["--name", "a", "--test", "1.5"], "--test"),
         (&["--name", "a", "--size", "1"], "--size"),
     ] {
-        let output = program(data.path(), &[&["data", "import", images.path().to_str().unwrap()], arguments].concat());
-        let stderr = String::from_utf8_lossy(&output.stderr);
+        let output = with_data(data.path(), &[&["data", "import", images.path().to_str().unwrap()], arguments].concat()).output().unwrap();
+        let stderr = stderr(&output);
         assert!(output.status.code() == Some(2) && stderr.contains(word), "{arguments:?}: {stderr}");
     }
     assert!(import(data.path(), images.path(), &[]).status.success());
     let again = import(data.path(), images.path(), &[]);
-    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"));
+    assert!(stderr(&again).contains("exists already"));
     let split = dataset::Split::draw(&dataset::load("mine", data.path(), Part::Train).unwrap(), 0, 3, 30).unwrap_err();
     assert!(split.to_string().contains("class 'blue' has 2 images"), "{split}");
-    let missing = program(data.path(), &["data", "verify", "other"]);
-    assert!(String::from_utf8_lossy(&missing.stderr).contains("mine"));
+    let missing = with_data(data.path(), &["data", "verify", "other"]).output().unwrap();
+    assert!(stderr(&missing).contains("mine"));
 }

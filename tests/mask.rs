@@ -1,5 +1,8 @@
 //! Grammar masks: what the grammar accepts applies, what applies it accepts, and what is drawn under a mask is what was promised.
 
+mod models;
+mod program;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -21,6 +24,8 @@ use eliteloop::llm::score::{log_p, log_p_and_q};
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::seed;
+use models::smollm_file;
+use program::{program, succeed};
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 
@@ -149,8 +154,7 @@ struct Loaded {
 fn loaded() -> &'static Loaded {
     static LOADED: OnceLock<Loaded> = OnceLock::new();
     LOADED.get_or_init(|| {
-        let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-        let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("{e}: scripts/fetch brings the model"));
+        let file = smollm_file();
         let (tokenizer, template) = (file.tokenizer().unwrap(), file.chat_template().unwrap());
         Loaded { trie: Arc::new(TokenTrie::new(&tokenizer)), file, tokenizer, template }
     })
@@ -377,11 +381,8 @@ fn the_listed_names_are_those_of_the_sandbox() {
 #[test]
 fn formats_are_counted_from_first_tries() {
     let count = |mask: &str| -> serde_json::Value {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-        command.args(["bench", "formats", "--parents", "8", "--json", "--mask", mask, "--max-tokens", "60"]);
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let arguments = ["bench", "formats", "--parents", "8", "--json", "--mask", mask, "--max-tokens", "60"];
+        serde_json::from_str(&succeed(program(&arguments))).unwrap()
     };
     let (free, masked) = (count("none"), count("layers"));
     for table in [&free, &masked] {

@@ -1,11 +1,12 @@
 //! Frozen weights kept narrow (bf16, or a GGUF file's blocks): the numbers against f32's, forward, backward and in decoding.
 
 mod models;
+mod program;
 
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use eliteloop::config::{Dtype, LoraConfig};
+use eliteloop::config::{CardDtype, Dtype, LoraConfig};
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
@@ -13,12 +14,11 @@ use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::{Example, pack};
 use eliteloop::llm::tune::add_gradient;
-use models::{largest_difference, smollm};
+use models::{largest_difference, smollm, smollm_file};
+use program::{program, succeed};
 
 fn open(dtype: Dtype) -> Decoder {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
-    Decoder::open(&file, dtype).unwrap()
+    Decoder::open(&smollm_file(), dtype).unwrap()
 }
 
 fn fixture(name: &str) -> ModelFile {
@@ -182,8 +182,7 @@ fn decoding_with_an_adapter_is_that_of_f32_weights_whatever_is_in_the_batch() {
 /// Every tensor of the file, the reordered rows of q and k among them.
 #[test]
 fn rows_are_those_of_the_f32_tensors() {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap();
+    let file = smollm_file();
     let mut types = BTreeMap::new();
     for (name, shape) in file.shapes().into_iter().filter(|(name, shape)| shape.len() == 2 && name.contains(".1")) {
         let part = file.narrow(&name, Dtype::Quantized).unwrap();
@@ -199,11 +198,9 @@ fn rows_are_those_of_the_f32_tensors() {
 #[test]
 fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
     for dtype in ["f32", "bf16", "quantized"] {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-        command.args(["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
-        let output = command.args(["--repeats", "1", "--json", "--dtype", dtype]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let mut command = program(&["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
+        let printed = succeed(command.args(["--repeats", "1", "--json", "--dtype", dtype]));
+        let row: serde_json::Value = serde_json::from_str(&printed).unwrap();
         let (peak, estimate) = (row["peak_mib"].as_f64().unwrap(), row["estimated_mib"].as_f64().unwrap());
         assert!(estimate >= peak && estimate <= 1.3 * peak, "{dtype}: {estimate} MiB estimated, {peak} taken");
     }
@@ -212,8 +209,7 @@ fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
 /// Passes are as long as the memory allows, and what does not fit is refused with its size before it is loaded.
 #[test]
 fn passes_are_chosen_from_the_estimate() {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
+    let file = smollm_file();
     let lora = LoraConfig::default();
     let pass = |mib| longest_pass(&file, &lora, Dtype::F32, 512, mib);
     assert_eq!(pass(6144).unwrap(), 2048);
@@ -222,4 +218,14 @@ fn passes_are_chosen_from_the_estimate() {
     assert!((1024..2048).contains(&shorter), "{shorter}");
     let error = pass(300).unwrap_err();
     assert!(error.to_string().contains("512 tokens") && error.hint_text().unwrap().contains("quantized"), "{error}");
+}
+
+#[test]
+fn a_card_holds_the_weights_once_and_recomputing_saves_most_of_the_graph() {
+    let file = smollm_file();
+    let of = |dtype, recompute| Memory::on_card(file.config(), &LoraConfig::default(), dtype, 1536, 2048, 64, recompute);
+    assert_eq!(of(CardDtype::Bf16, false).weights, 2 * 134_479_872);
+    assert_eq!(of(CardDtype::F32, false).weights, 4 * 134_479_872);
+    let (all, one) = (of(CardDtype::Bf16, false), of(CardDtype::Bf16, true));
+    assert!(one.tuning * 4 < all.tuning && one.generation == all.generation && one.peak() < all.peak());
 }

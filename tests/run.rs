@@ -1,5 +1,7 @@
 //! Whole runs of the real program: the real LLM, real trainings (on the synthetic images, so they are short).
 
+mod program;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -7,50 +9,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
-
-const SMALL: [&str; 13] = [
-    "seed=3",
-    "cycles=2",
-    "candidates=6",
-    "parents.per_cycle=2",
-    "proxy.dataset=synthetic",
-    "proxy.train_images=128",
-    "proxy.valid_images=100",
-    "proxy.epochs=1",
-    "proxy.repeats=1",
-    "elite.rho=0.5",
-    "elite.held_out=0.3",
-    "tune.epochs=2",
-    "delta.max_tokens=80",
-];
-
-fn program(verb: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));
-    command.arg(verb).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+use program::{copy_folder, fail, program, small_run, succeed};
 
 fn start(out: &Path, more: &[&str]) -> Command {
-    let mut command = program("run");
-    command.arg("--out").arg(out);
-    for setting in SMALL.iter().chain(more) {
-        command.args(["--set", setting]);
-    }
-    command
-}
-
-/// Runs a command to its end; gives stdout.
-fn succeed(mut command: Command) -> String {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Exit code and stderr of a command that is expected to fail.
-fn fail(mut command: Command) -> (i32, String) {
-    let output = command.output().unwrap();
-    assert!(!output.status.success(), "{command:?} succeeded");
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stderr).into_owned())
+    small_run(out, &[&["elite.held_out=0.3"], more].concat())
 }
 
 /// Everything a run stored but times: two runs are the same if and only if this is.
@@ -138,7 +100,7 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(folder::store_path(&run).is_file(), "{name}");
-        command = program("resume");
+        command = program(&["resume"]);
         command.arg(&run);
     }
     succeed(command);
@@ -156,9 +118,7 @@ fn a_kill_between_the_last_training_and_what_follows_from_it_changes_nothing() {
     )
     .unwrap();
     drop(db);
-    let mut resume = program("resume");
-    resume.arg(&copy);
-    succeed(resume);
+    succeed(program(&["resume"]).arg(&copy));
     assert!(contents(&copy) == unbroken().contents);
 }
 
@@ -173,18 +133,12 @@ fn workers_and_threads_do_not_change_a_run() {
 #[test]
 fn a_finished_run_verifies_and_reports_and_resuming_it_changes_nothing() {
     let run = &unbroken().run;
-    let mut verify = program("verify");
-    verify.arg(run);
-    let checks = succeed(verify);
+    let checks = succeed(program(&["verify"]).arg(run));
     assert!(checks.lines().count() >= 10 && checks.lines().all(|l| l.starts_with("ok")), "{checks}");
-    let mut report = program("report");
-    report.arg(run);
-    let path = succeed(report);
+    let path = succeed(program(&["report"]).arg(run));
     let html = std::fs::read_to_string(path.trim()).unwrap();
     assert!(html.contains("<svg") && html.contains("class Net"));
-    let mut resume = program("resume");
-    resume.arg(run);
-    succeed(resume);
+    succeed(program(&["resume"]).arg(run));
     assert!(contents(run) == unbroken().contents);
 }
 
@@ -208,25 +162,10 @@ fn verify_finds_what_was_changed_afterwards() {
         let copy = base.path().join("run");
         copy_folder(&unbroken().run, &copy);
         rusqlite::Connection::open(folder::store_path(&copy)).unwrap().execute_batch(sql).unwrap();
-        let mut verify = program("verify");
-        verify.arg(&copy);
-        let output = verify.output().unwrap();
+        let output = program(&["verify"]).arg(&copy).output().unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
         assert!(!output.status.success(), "{sql} is not noticed:\n{stdout}");
         assert!(stdout.lines().any(|l| l.starts_with("WRONG") && l.contains(check)), "{sql}: no complaint about {check}:\n{stdout}");
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 
@@ -239,9 +178,7 @@ fn the_controls_run_without_tuning() {
         let store = Store::read(&folder::store_path(&run)).unwrap();
         assert!(store.cycles().unwrap().iter().all(|c| c.tuning.is_none()), "{policy}");
         assert!(store.candidates().unwrap().iter().any(|c| c.stage == Some(Stage::Trained)), "{policy} trained nothing");
-        let mut verify = program("verify");
-        verify.arg(&run);
-        succeed(verify);
+        succeed(program(&["verify"]).arg(&run));
     }
 }
 
@@ -255,9 +192,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("eliteloop resume"), "{stderr}");
-    let mut resume = program("resume");
-    resume.arg(&run);
-    succeed(resume);
+    succeed(program(&["resume"]).arg(&run));
     assert!(contents(&run) == unbroken().contents);
 }
 
@@ -307,9 +242,7 @@ fn bad_input_is_refused_with_a_hint_before_anything_is_written() {
     assert_eq!(std::fs::read_to_string(occupied.join("note.txt")).unwrap(), "mine");
 
     for verb in ["resume", "report", "verify"] {
-        let mut command = program(verb);
-        command.arg(&empty);
-        let (code, stderr) = fail(command);
+        let (code, stderr) = fail(program(&[verb]).arg(&empty));
         assert!(code == 2 && stderr.contains("hint"), "{verb}: {stderr}");
     }
 }
@@ -351,9 +284,7 @@ fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
     let (code, stderr) = fail(start(&run, &[]));
     assert!(code == 1 && stderr.contains("disk is full"), "{code}: {stderr}");
     disk.grow("200m");
-    let mut resume = program("resume");
-    resume.arg(&run);
-    succeed(resume);
+    succeed(program(&["resume"]).arg(&run));
     assert!(contents(&run) == unbroken().contents);
 }
 
@@ -367,9 +298,7 @@ fn a_run_of_another_store_version_is_refused() {
         .execute_batch("UPDATE meta SET value = '0' WHERE key = 'format'")
         .unwrap();
     for verb in ["resume", "report", "verify"] {
-        let mut command = program(verb);
-        command.arg(&copy);
-        let (code, stderr) = fail(command);
+        let (code, stderr) = fail(program(&[verb]).arg(&copy));
         assert!(code == 2 && stderr.contains("format 0"), "{verb}: {stderr}");
     }
 }

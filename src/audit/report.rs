@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::codec::Proposal;
+use super::exact::Update;
 use super::record::{self, Cycle, Inputs};
 use super::search;
 use super::settings::AuditConfig;
@@ -42,17 +43,9 @@ pub fn table(cycles: &[Cycle]) -> String {
         let m = &exact.before;
         let _ = write!(text, " | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
         let Some(u) = &exact.update else { continue };
-        let show = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.3}"));
-        let _ = write!(
-            text,
-            " | {:>7}    {:>6}  {:>5}  {:>5.3}  {:>5}  {:>6}",
-            show(u.to_elites_before),
-            show(u.to_elites_after),
-            show(u.share),
-            u.alpha,
-            show(u.distance),
-            show(u.to_table)
-        );
+        let show = |(_, figure): (_, Option<f64>)| figure.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        let [before, after, share, alpha, distance, to_table] = figures(u).map(show);
+        let _ = write!(text, " | {before:>7}    {after:>6}  {share:>5}  {alpha:>5}  {distance:>5}  {to_table:>6}");
     }
     if let Some(Cycle { exact: Some(exact), .. }) = cycles.last() {
         let m = &exact.after;
@@ -63,6 +56,19 @@ pub fn table(cycles: &[Cycle]) -> String {
         );
     }
     text
+}
+
+/// The figures of an update and their names; None is infinite.
+fn figures(update: &Update) -> [(&'static str, Option<f64>); 6] {
+    let Update { to_elites_before, to_elites_after, share, alpha, distance, to_table } = *update;
+    [
+        ("KL(e||p) before", to_elites_before),
+        ("KL(e||p) after", to_elites_after),
+        ("share realised", share),
+        ("alpha", Some(alpha)),
+        ("KL to its mixture", distance),
+        ("KL(p||table)", to_table),
+    ]
 }
 
 /// Reads an audit that is finished or still going on.
@@ -226,15 +232,7 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
     for (cycle, u) in &updates {
-        let figures = [
-            ("KL(e||p) before", u.to_elites_before),
-            ("KL(e||p) after", u.to_elites_after),
-            ("share realised", u.share),
-            ("alpha", Some(u.alpha)),
-            ("KL to its mixture", u.distance),
-            ("KL(p||table)", u.to_table),
-        ];
-        panel.numbers.extend(figures.map(|(name, figure)| {
+        panel.numbers.extend(figures(u).map(|(name, figure)| {
             (format!("exact, cycle {cycle}: {name}"), Cell::number(figure.unwrap_or(f64::INFINITY), Show::Fixed(4)))
         }));
     }

@@ -1,26 +1,16 @@
 //! `eliteloop doctor`: whether this machine can do a run, and what it will need.
 
-use std::path::PathBuf;
-
-use eliteloop::config::RunConfig;
 use eliteloop::device::Place;
 use eliteloop::doctor::{Findings, Found, examine};
 use eliteloop::error::{Error, Result};
 use eliteloop::printer;
 
-use super::run::device_settings;
+use super::settings::SettingsArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// For a run with these settings
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Built-in settings: quick, cifar10
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// One setting, e.g. --set llm.model=my-model
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// cpu, cuda:N, metal:N, or auto
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Place,
@@ -33,8 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let overrides: Vec<String> = args.overrides.iter().cloned().chain(device_settings(Some(args.device))).collect();
-    let config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &overrides)?;
+    let config = args.settings.resolve(Some(args.device))?;
     let findings = examine(&config, args.quick)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&findings)?);

@@ -15,6 +15,7 @@ pub mod report;
 pub mod resume;
 pub mod run;
 pub mod sandbox;
+mod settings;
 pub mod study;
 pub mod trace;
 pub mod verify;

@@ -9,17 +9,12 @@ use eliteloop::error::{Error, Result};
 use eliteloop::run::Run;
 use eliteloop::{best, printer};
 
+use super::settings::SettingsArgs;
+
 #[derive(clap::Args)]
 pub struct Args {
-    /// Settings as TOML; they go over the preset's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Built-in settings: quick, cifar10
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// One setting, e.g. --set elite.rho=0.2; goes over the preset's and the file's
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// Where LLM and proxies compute: cpu, cuda:N, metal:N, or auto
     #[arg(long, value_name = "DEVICE")]
     device: Option<Place>,
@@ -29,8 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let overrides: Vec<String> = args.overrides.iter().cloned().chain(device_settings(args.device)).collect();
-    let mut config = RunConfig::resolve(args.preset.as_deref(), args.config.as_deref(), &overrides)?;
+    let mut config = args.settings.resolve(args.device)?;
     settle(&mut config);
     set_threads(config.threads)?;
     let stop = stop_on_ctrl_c()?;
@@ -52,11 +46,6 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
         Ending::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
     }
     Ok(())
-}
-
-/// `--device` as settings.
-pub fn device_settings(device: Option<Place>) -> impl Iterator<Item = String> {
-    device.into_iter().flat_map(|place| ["llm", "proxy"].map(|whose| format!("{whose}.device={place}")))
 }
 
 /// Replaces `auto` by a device that is there, and tells why if that is the processor.

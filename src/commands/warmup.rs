@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, default_value_t = 3e-4)]
     practice_lr: f64,
     /// How much practice rewards the entropy of what is written, per nat of a whole delta
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 0.004)]
     practice_entropy: f64,
     /// Go on from this adapter instead of a fresh one; --examples 0 goes straight to the practice
     #[arg(long, value_name = "DIR", requires = "out")]
@@ -191,28 +191,28 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
     if recipe.examples > 0 {
         let mut log = Log::new(out, "warmup.jsonl")?;
         let mut losses = Vec::new();
-        warm_up(&model, &mut lora, recipe, &mut |step| {
+        warm_up(&model, &mut lora, recipe, &mut |step, lora| {
             let rate = step.tokens as f64 / step.seconds;
             log.line(step, step.step, step.of, || format!("loss {:.3}, {rate:.0} tokens/s", step.loss))?;
             losses.push(step.loss);
             record.seconds = step.seconds;
-            Ok(())
+            keep(loaded, lora, out, step.step, step.of)
         })?;
         record.final_loss = Some(end_mean(&losses));
-        save(loaded, &lora, out)?;
     }
     if let Some(practice) = &record.practice {
         let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
-        practise(&model, &mut lora, recipe, practice, &|source| judge(source, &options), &mut |round| {
-            log.line(round, round.round, round.of, || format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy))?;
+        practise(&model, &mut lora, recipe, practice, &|source| judge(source, &options), &mut |round, lora| {
+            log.line(round, round.round, round.of, || {
+                format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy)
+            })?;
             valid.push(round.valid);
             record.seconds = before + round.seconds;
-            Ok(())
+            keep(loaded, lora, out, round.round, round.of)
         })?;
         record.final_valid = Some(end_mean(&valid));
-        save(loaded, &lora, out)?;
     }
     let path = out.join("warmup.toml");
     let text = toml::to_string(&record).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
@@ -225,6 +225,13 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
 fn end_mean(values: &[f64]) -> f64 {
     let last = &values[values.len() - values.len().div_ceil(10)..];
     last.iter().sum::<f64>() / last.len() as f64
+}
+
+/// Steps between the adapters that a kill leaves behind, to go on from with `--from`.
+const KEEP_EVERY: usize = 25;
+
+fn keep(loaded: &Loaded, lora: &Lora, out: &Path, step: usize, of: usize) -> Result<()> {
+    if step.is_multiple_of(KEEP_EVERY) || step == of { save(loaded, lora, out) } else { Ok(()) }
 }
 
 fn save(loaded: &Loaded, lora: &Lora, out: &Path) -> Result<()> {

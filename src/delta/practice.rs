@@ -69,7 +69,8 @@ pub struct Judged {
     pub is_affordable: bool,
 }
 
-/// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round, and its error ends the practice.
+/// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round and the adapter
+/// after it, and its error ends the practice.
 ///
 /// # Errors
 /// Where the gradient is no number any more, and what `watch` gives.
@@ -79,7 +80,7 @@ pub fn practise(
     recipe: &Recipe,
     practice: &Practice,
     judge: &(dyn Fn(&str) -> Option<Judged> + Sync),
-    watch: &mut dyn FnMut(&Round) -> Result<()>,
+    watch: &mut dyn FnMut(&Round, &Lora) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
     let mut parameters = lora.snapshot()?;
@@ -113,7 +114,7 @@ pub fn practise(
         optimiser.step(&mut parameters, &gradients, lr, 0.0);
         lora.restore(&parameters)?;
         let share = |what: fn(&Attempt) -> bool| tried.iter().filter(|attempt| what(attempt)).count() as f64 / tried.len() as f64;
-        watch(&Round {
+        let done = Round {
             round: round + 1,
             of: practice.rounds,
             valid: share(|attempt| attempt.is_network),
@@ -123,7 +124,8 @@ pub fn practise(
             gradient_norm,
             lr,
             seconds: start.elapsed().as_secs_f64(),
-        })?;
+        };
+        watch(&done, lora)?;
     }
     Ok(())
 }
@@ -248,7 +250,7 @@ mod tests {
         let before = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
         assert!(before.iter().zip(&tried).all(|(scored, attempt)| (scored - attempt.log_p).abs() < 1e-3));
         let mut rounds = Vec::new();
-        practise(&model, &mut lora, &recipe, &practice, &judge, &mut |round| {
+        practise(&model, &mut lora, &recipe, &practice, &judge, &mut |round, _| {
             rounds.push(round.clone());
             Ok(())
         })

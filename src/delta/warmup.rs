@@ -65,11 +65,11 @@ pub struct Step {
     pub seconds: f64,
 }
 
-/// Tunes an adapter; `watch` sees each step, and its error ends the warm-up.
+/// Tunes an adapter; `watch` sees each step and the adapter after it, and its error ends the warm-up.
 ///
 /// # Errors
 /// Where the loss is no number any more, and what `watch` gives.
-pub fn warm_up(model: &Model, lora: &mut Lora, recipe: &Recipe, watch: &mut dyn FnMut(&Step) -> Result<()>) -> Result<()> {
+pub fn warm_up(model: &Model, lora: &mut Lora, recipe: &Recipe, watch: &mut dyn FnMut(&Step, &Lora) -> Result<()>) -> Result<()> {
     let start = Instant::now();
     let mut parameters = lora.snapshot()?;
     let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
@@ -93,7 +93,7 @@ pub fn warm_up(model: &Model, lora: &mut Lora, recipe: &Recipe, watch: &mut dyn 
         }
         optimiser.step(&mut parameters, &gradients, lr, 0.0);
         lora.restore(&parameters)?;
-        watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() })?;
+        watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() }, lora)?;
     }
     Ok(())
 }

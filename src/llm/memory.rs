@@ -175,38 +175,3 @@ pub fn longest_pass(file: &ModelFile, lora: &LoraConfig, dtype: Dtype, context: 
         pass = pass.saturating_sub(SHORTER).max(context);
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::llm::config::Family;
-
-    fn smollm() -> DecoderConfig {
-        DecoderConfig {
-            family: Family::Llama,
-            vocab: 49152,
-            width: 576,
-            layers: 30,
-            heads: 9,
-            kv_heads: 3,
-            head_dim: 64,
-            ffn: 1536,
-            context: 8192,
-            rope_base: 100_000.0,
-            rope_scaling: None,
-            rms_eps: 1e-5,
-            tied: true,
-            qkv_bias: false,
-            qk_norm: false,
-        }
-    }
-
-    #[test]
-    fn a_card_holds_the_weights_once_and_recomputing_saves_most_of_the_graph() {
-        let of = |dtype, recompute| Memory::on_card(&smollm(), &LoraConfig::default(), dtype, 1536, 2048, 64, recompute);
-        assert_eq!(of(CardDtype::Bf16, false).weights, 2 * 134_479_872);
-        assert_eq!(of(CardDtype::F32, false).weights, 4 * 134_479_872);
-        let (all, one) = (of(CardDtype::Bf16, false), of(CardDtype::Bf16, true));
-        assert!(one.tuning * 4 < all.tuning && one.generation == all.generation && one.peak() < all.peak());
-    }
-}

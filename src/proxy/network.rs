@@ -14,6 +14,7 @@ use super::operation::{Saved, Step};
 use super::ops::{arithmetic, conv, norm, pool};
 use super::{init, operation, stock};
 pub use crate::device::Kernels;
+use crate::files::write_whole;
 use crate::network::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec};
 use crate::seed;
 
@@ -111,11 +112,10 @@ impl Network {
     }
 
     /// Saves the state dict: `PyTorch`'s names and shapes, shared tensors under each name, counters as 64-bit integers.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: &Path) -> crate::error::Result<()> {
         let mut named: BTreeMap<&str, &Tensor> = self.graph.tensors.iter().map(|spec| &spec.name[..]).zip(&self.tensors).collect();
         named.extend(self.graph.aliases.iter().map(|(name, tensor)| (&name[..], &self.tensors[*tensor])));
-        safetensors::serialize_to_file(named, None, path)?;
-        Ok(())
+        write_whole(path, &safetensors::serialize(named, None)?)
     }
 
     /// Loads what [`Network::save`] wrote, or `PyTorch` for the same source; every tensor has to be there.

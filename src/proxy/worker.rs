@@ -102,7 +102,7 @@ fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Outcome, Failu
         let _ = training.save(job.seed, path);
     }
     if let Some(path) = &job.weights {
-        training.network.save(path)?;
+        training.network.save(path).map_err(|error| Failure::Crash { message: error.to_string() })?;
     }
     training.outcome()
 }

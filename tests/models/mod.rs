@@ -10,10 +10,13 @@ use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::model_file::ModelFile;
 use rand::Rng;
 
-pub fn load_smollm() -> Decoder {
+pub fn smollm_file() -> ModelFile {
     let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-    let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
-    Decoder::open(&file, eliteloop::config::Dtype::F32).unwrap()
+    ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"))
+}
+
+pub fn load_smollm() -> Decoder {
+    Decoder::open(&smollm_file(), eliteloop::config::Dtype::F32).unwrap()
 }
 
 pub fn smollm() -> &'static Decoder {

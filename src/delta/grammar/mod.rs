@@ -23,6 +23,7 @@ mod given;
 mod label;
 mod names;
 mod python;
+mod token;
 
 pub use label::label;
 

@@ -9,6 +9,7 @@
 //! end inside brackets where an argument starts or ends; a whole source goes on inside its brackets.
 
 use super::names::{Module, Prefix};
+use super::token::{Number, Word, is_letter};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Python {
@@ -91,97 +92,13 @@ enum Operand {
     Slice,
 }
 
-/// A word of up to eight bytes is known, a longer one is no keyword.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Word {
-    Short {
-        bytes: u64,
-        len: u8,
-    },
-    Long,
-    /// A name that has to be one of a module's.
-    Listed(Prefix),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Number {
-    Whole,
-    /// A dot and no digit yet.
-    Dot,
-    Fraction,
-    /// `e`, perhaps a sign, and no digit yet.
-    Exponent {
-        signed: bool,
-    },
-    Power,
-}
-
 const ROUND: u64 = 0;
 const SQUARE: u64 = 1;
 const CURLY: u64 = 2;
 const DEEPEST: u8 = 24;
 
-const KEYWORDS: [&str; 35] = [
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except",
-    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try",
-    "while", "with", "yield",
-];
 /// Those that stand after an operand; `for` only inside brackets, `as` only before a colon.
 const BETWEEN: [&str; 9] = ["and", "as", "else", "for", "if", "in", "is", "not", "or"];
-
-fn packed(word: &[u8]) -> u64 {
-    word.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
-}
-
-fn is_letter(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_'
-}
-
-impl Word {
-    fn new(byte: u8) -> Self {
-        Self::Short { bytes: u64::from(byte), len: 1 }
-    }
-
-    fn with(self, byte: u8) -> Option<Self> {
-        Some(match self {
-            Self::Short { bytes, len } if len < 8 => Self::Short { bytes: bytes << 8 | u64::from(byte), len: len + 1 },
-            Self::Short { .. } | Self::Long => Self::Long,
-            Self::Listed(prefix) => Self::Listed(prefix.with(byte)?),
-        })
-    }
-
-    /// The keyword it is, or "".
-    fn keyword(self) -> &'static str {
-        KEYWORDS.into_iter().find(|keyword| self.is(keyword)).unwrap_or_default()
-    }
-
-    fn is(self, word: &str) -> bool {
-        matches!(self, Self::Short { bytes, .. } if bytes == packed(word.as_bytes()))
-    }
-
-    /// Whether it starts one of `words`.
-    fn starts(self, words: &[&str]) -> bool {
-        let Self::Short { bytes, len } = self else { return false };
-        words.iter().any(|word| word.as_bytes().get(..usize::from(len)).is_some_and(|start| packed(start) == bytes))
-    }
-}
-
-impl Number {
-    fn step(self, byte: u8) -> Option<Self> {
-        Some(match (self, byte) {
-            (Self::Whole | Self::Fraction | Self::Power, b'0'..=b'9') => self,
-            (Self::Whole, b'.') | (Self::Dot, b'0'..=b'9') => Self::Fraction,
-            (Self::Whole | Self::Fraction, b'e') => Self::Exponent { signed: false },
-            (Self::Exponent { signed: false }, b'+' | b'-') => Self::Exponent { signed: true },
-            (Self::Exponent { .. }, b'0'..=b'9') => Self::Power,
-            _ => return None,
-        })
-    }
-
-    fn is_whole(self) -> bool {
-        matches!(self, Self::Whole | Self::Fraction | Self::Power)
-    }
-}
 
 impl Python {
     /// At the start of a line of a whole source, or of a line that a delta gives.

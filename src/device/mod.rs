@@ -1,6 +1,10 @@
 //! Where tensors are: the processor, or one card. Which operations have a kernel there, how much memory is free, and what to do when a
 //! card cannot be had.
 
+mod errors;
+#[cfg(feature = "cuda")]
+mod nvidia;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
@@ -8,6 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(feature = "cuda", feature = "metal"))]
+use self::errors::refused;
+pub use self::errors::{is_out_of_memory, meaning};
 use crate::error::{Error, Result};
 
 /// What a setting names: `cpu`, `cuda:N`, `metal:N`, or `auto`, which takes the first card there is and else the processor.
@@ -180,99 +187,6 @@ pub fn available(device: &Device, budget_mib: u64) -> Result<Option<u64>> {
     Ok(Some(if budget_mib == 0 { free } else { free.min(budget_mib << 20) }))
 }
 
-/// Whether an error's text says that a card's memory is full.
-pub fn is_out_of_memory(text: &str) -> bool {
-    ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "Failed to create metal resource"].iter().any(|mark| text.contains(mark))
-}
-
-/// What errors of CUDA mean: a part of candle's text, what to say, what to do. The first that fits counts.
-const MEANINGS: &[(&str, &str, &str)] = &[
-    (
-        "CUDA_ERROR_OUT_OF_MEMORY",
-        "the card's memory is full",
-        "nvidia-smi shows who holds it; lower llm.card_memory_mib, proxy.workers or llm.max_context, or use --device cpu",
-    ),
-    (
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "the card's memory is full",
-        "nvidia-smi shows who holds it; lower llm.card_memory_mib, proxy.workers or llm.max_context, or use --device cpu",
-    ),
-    ("CUDA_ERROR_NO_DEVICE", "there is no NVIDIA card that can be used", "check nvidia-smi and CUDA_VISIBLE_DEVICES, or use --device cpu"),
-    ("CUDA_ERROR_INVALID_DEVICE", "there is no card of this number", "nvidia-smi -L lists the cards; they count from 0"),
-    (
-        "CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
-        "the driver is too old for this program",
-        "update the NVIDIA driver (CUDA 13 wants 580 or newer), or build with an older nvcc on PATH",
-    ),
-    (
-        "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
-        "the driver's library and its kernel module are of different versions",
-        "reload the NVIDIA module or restart the machine after an update of the driver",
-    ),
-    (
-        "CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE",
-        "the driver is too old for this program",
-        "update the NVIDIA driver, or remove the forward-compatibility libraries from LD_LIBRARY_PATH",
-    ),
-    (
-        "CUDA_ERROR_NO_BINARY_FOR_GPU",
-        "the card is older than this program was built for",
-        "build again with CUDA_COMPUTE_CAP set to the card's (nvidia-smi --query-gpu=compute_cap)",
-    ),
-    (
-        "CUDA_ERROR_INVALID_PTX",
-        "the card is older than this program was built for",
-        "build again with CUDA_COMPUTE_CAP set to the card's (nvidia-smi --query-gpu=compute_cap)",
-    ),
-    (
-        "CUDA_ERROR_DEVICE_UNAVAILABLE",
-        "another program has the card for itself",
-        "end it (nvidia-smi shows which), or set the card's compute mode back to shared (nvidia-smi -c 0)",
-    ),
-    ("CUDA_ERROR_SYSTEM_NOT_READY", "the card is not ready", "start the fabric manager (systems with NVSwitch need it), then try again"),
-    ("CUDA_ERROR_STUB_LIBRARY", "libcuda.so.1 is the toolkit's stub, not the driver's", "take the stubs folder out of LD_LIBRARY_PATH"),
-    (
-        "CUDA_ERROR_OPERATING_SYSTEM",
-        "the system refuses the card",
-        "check the rights on /dev/nvidia*, and that the container was given the card",
-    ),
-    ("CUDA_ERROR_MPS", "the MPS server does not answer", "restart it (nvidia-cuda-mps-control), or end it"),
-    (
-        "CUBLAS_STATUS_NOT_INITIALIZED",
-        "cuBLAS does not start on this card",
-        "mostly the driver is older than the CUDA libraries, or the card's memory is full: see nvidia-smi",
-    ),
-    (
-        "CUBLAS_STATUS_ARCH_MISMATCH",
-        "the CUDA libraries no longer know this card",
-        "it is too old for them; build with an older CUDA, or use --device cpu",
-    ),
-    (
-        "CURAND_STATUS",
-        "cuRAND does not start on this card",
-        "mostly the driver is older than the CUDA libraries, or the card's memory is full: see nvidia-smi",
-    ),
-    (
-        "CUDA_ERROR_ECC_UNCORRECTABLE",
-        "the card's memory has an error that it could not correct",
-        "reset the card or restart the machine; if it comes again the card is broken",
-    ),
-];
-
-/// What an error of a card means, and what to do about it.
-pub fn meaning(text: &str) -> Option<(&'static str, &'static str)> {
-    MEANINGS.iter().find(|(mark, ..)| text.contains(mark)).map(|(_, what, hint)| (*what, *hint))
-}
-
-#[cfg(any(test, feature = "cuda", feature = "metal"))]
-fn refused(place: &str, error: candle_core::Error) -> Error {
-    let text = error.to_string();
-    match meaning(&text) {
-        Some((what, hint)) => Error::input(format!("{place}: {what}")).hint(hint),
-        None => Error::machine(format!("{place} cannot be opened")).hint("--device cpu works without a card").caused_by(error),
-    }
-}
-
 fn not_built(place: &str, how: &str) -> Error {
     Error::input(format!("{place}: this program was built without it")).hint(format!("{how}, or use --device cpu"))
 }
@@ -307,70 +221,6 @@ fn cuda(number: usize) -> Result<Device> {
     Ok(device)
 }
 
-#[cfg(feature = "cuda")]
-mod nvidia {
-    use std::ffi::CStr;
-
-    use candle_core::CudaDevice;
-    use candle_core::backend::BackendDevice;
-    use candle_core::cuda_backend::WrapErr;
-    use candle_core::cuda_backend::cudarc::driver::result;
-
-    use super::Card;
-    use crate::error::{Error, Result};
-
-    /// Opens what the program calls and, built by scripts/build-cuda, does not name as needed; calls find it because they are bound when
-    /// first made.
-    pub fn open_libraries(place: &str) -> Result<()> {
-        open(c"libcuda.so.1").map_err(|why| {
-            Error::input(format!("{place}: there is no NVIDIA driver ({why})"))
-                .hint("install the driver (in a container: give it the card), or use --device cpu")
-        })?;
-        let libraries: &[&CStr] = match option_env!("ELITELOOP_CUDA_MAJOR") {
-            Some("13") => &[c"libcublasLt.so.13", c"libcublas.so.13", c"libcurand.so.10", c"libnvrtc.so.13"],
-            Some("12") => &[c"libcublasLt.so.12", c"libcublas.so.12", c"libcurand.so.10", c"libnvrtc.so.12"],
-            // Linked to a toolkit's libraries, which are there or the program would not have started.
-            _ => &[],
-        };
-        for name in libraries {
-            open(name).map_err(|why| {
-                Error::input(format!("{place}: a library of CUDA is missing ({why})"))
-                    .hint("install the CUDA libraries, or put those of pip's PyTorch (nvidia/cu13/lib) in LD_LIBRARY_PATH")
-            })?;
-        }
-        Ok(())
-    }
-
-    fn open(name: &CStr) -> Result<(), String> {
-        // SAFETY: a C string and flags; the library stays open for good.
-        if !unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_GLOBAL) }.is_null() {
-            return Ok(());
-        }
-        // SAFETY: after a failure dlerror gives a string that is valid until the next call of its family.
-        let why = unsafe { CStr::from_ptr(libc::dlerror()) };
-        Err(why.to_string_lossy().into_owned())
-    }
-
-    pub fn card(device: &CudaDevice) -> Result<Card> {
-        // Freed blocks return to the card at a synchronisation.
-        device.synchronize()?;
-        let stream = device.cuda_stream();
-        let context = stream.context();
-        context.bind_to_thread().w()?;
-        let (free, total) = result::mem_get_info().w()?;
-        let mut driver = 0;
-        // SAFETY: a pointer to a number that lives through the call.
-        let known = unsafe { candle_core::cuda_backend::cudarc::driver::sys::cuDriverGetVersion(&raw mut driver) }.result().is_ok();
-        Ok(Card {
-            place: format!("cuda:{}", context.ordinal()),
-            name: context.name().w()?,
-            driver: known.then_some(driver as u32),
-            free: Some(free as u64),
-            total: Some(total as u64),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,30 +234,6 @@ mod tests {
         for wrong in ["gpu", "cuda:x", "cuda:", "cpu:0", "auto:1", ""] {
             assert!(wrong.parse::<Place>().is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn errors_of_cuda_get_a_meaning_and_a_hint() {
-        // As cudarc and candle write them.
-        for (text, word) in [
-            (r#"DriverError(CUDA_ERROR_NO_DEVICE, "no CUDA-capable device is detected")"#, "no NVIDIA card"),
-            (r#"DriverError(CUDA_ERROR_INVALID_DEVICE, "invalid device ordinal")"#, "this number"),
-            (
-                r#"DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION, "the provided PTX was compiled with an unsupported toolchain.") when loading affine"#,
-                "too old",
-            ),
-            (r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#, "memory is full"),
-            (r#"DriverError(CUDA_ERROR_DEVICE_UNAVAILABLE, "CUDA-capable device(s) is/are busy or unavailable")"#, "for itself"),
-            ("CublasError(CUBLAS_STATUS_NOT_INITIALIZED)", "cuBLAS does not start"),
-            ("CurandError(CURAND_STATUS_INITIALIZATION_FAILED)", "cuRAND does not start"),
-        ] {
-            let (what, hint) = meaning(text).unwrap_or_else(|| panic!("{text} has no meaning"));
-            assert!(what.contains(word) && !hint.is_empty(), "{text}: {what}");
-            let error = refused("cuda:0", candle_core::Error::Msg(text.into()));
-            assert!(error.to_string().starts_with("cuda:0: ") && error.hint_text().is_some() && error.exit_code() == 2);
-        }
-        assert!(meaning("a shape that does not fit").is_none());
-        assert!(is_out_of_memory(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#) && !is_out_of_memory("shape mismatch"));
     }
 
     #[test]

@@ -1,0 +1,27 @@
+//! `[parents]`: which networks are shown to the policy.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParentsConfig {
+    /// Source files to start from; empty means the start networks built into the program.
+    pub start: Vec<PathBuf>,
+    /// Distinct parents shown in a cycle; the candidates are shared out evenly among them.
+    pub per_cycle: usize,
+    /// Elites (best first) that may become parents; the start networks always may.
+    pub pool: usize,
+    /// The r-th best of the pool, from 0, is drawn with weight `(1 + r)^-power`.
+    pub power: f64,
+    /// Of `policy = evolution`: how many of the youngest trained networks are alive, and how many of these a tournament draws.
+    pub population: usize,
+    pub tournament: usize,
+}
+
+impl Default for ParentsConfig {
+    fn default() -> Self {
+        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
+    }
+}

@@ -1,0 +1,82 @@
+//! `[proxy]`: the short trainings that give a candidate its quality.
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Place;
+use crate::halving::Halving;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
+    pub dataset: String,
+    /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
+    pub train_images: usize,
+    pub valid_images: usize,
+    pub epochs: usize,
+    pub batch: usize,
+    pub optimizer: Optimizer,
+    /// Multi-fidelity: `"off"`, or `{ epochs = 1, eta = 3 }`: only the best 1/eta of a cycle's candidates go on after so many epochs, and
+    /// so on; the others keep the accuracy they have then. See [`crate::halving`].
+    pub halving: Halving,
+    /// Peak learning rate; one warm-up epoch at most, then a cosine to zero.
+    pub lr: f64,
+    /// Of SGD (Nesterov off).
+    pub momentum: f64,
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 is no clipping.
+    pub clip: f64,
+    pub label_smoothing: f64,
+    /// Random horizontal flip (not for digits) and crop from a border of 4 zeros.
+    pub augment: bool,
+    /// Independent trainings of a candidate; quality is their mean.
+    pub seeds: u64,
+    /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
+    /// quality (claim 6). It does not change the quality.
+    pub repeats: usize,
+    /// Processes of one thread that train at the same time.
+    pub workers: usize,
+    /// A training that takes longer fails alone.
+    pub deadline_seconds: f64,
+    /// Address space of a worker, where it trains on the processor.
+    pub memory_mib: u64,
+    /// Where the workers train: see `llm.device`.
+    pub device: Place,
+    /// Memory of the card that the workers may take together, in MiB; 0 is what is free when a cycle's trainings begin. It bounds how many
+    /// work at a time, and changes no result.
+    pub card_memory_mib: u64,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            dataset: "cifar10".into(),
+            train_images: 4000,
+            valid_images: 2000,
+            epochs: 2,
+            halving: Halving::Off,
+            batch: 64,
+            optimizer: Optimizer::Sgd,
+            lr: 0.05,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            clip: 5.0,
+            label_smoothing: 0.0,
+            augment: true,
+            seeds: 1,
+            repeats: 2,
+            workers: 2,
+            deadline_seconds: 120.0,
+            memory_mib: 4096,
+            device: Place::Cpu,
+            card_memory_mib: 0,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    Sgd,
+    Adamw,
+}
