@@ -1,7 +1,6 @@
 //! The report of a made-up run: complete, well formed, safe to open, small enough.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod page;
 
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
 use eliteloop::report::tables::tables;
@@ -9,6 +8,7 @@ use eliteloop::report::{ReportData, render};
 use eliteloop::table;
 use eliteloop::theory::early::Correlation;
 use eliteloop::theory::{Estimate, Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use page::{Scheme, keep, well_formed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -203,58 +203,6 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
     ]
 }
 
-/// A strict reader of tags: every element is closed in order, attributes are quoted and not repeated, text holds no bare
-/// `<` or `&`. Gives the number of elements.
-fn well_formed(html: &str) -> Result<usize, String> {
-    let mut rest = html.strip_prefix("<!DOCTYPE html>").ok_or("no doctype")?;
-    let (mut open, mut count) = (Vec::new(), 0);
-    let entities = |text: &str| {
-        text.match_indices('&').all(|(at, _)| {
-            let name = text[at + 1..].split(';').next().unwrap_or("");
-            ["amp", "lt", "gt", "quot", "#39"].contains(&name)
-        })
-    };
-    while let Some(start) = rest.find('<') {
-        let text = &rest[..start];
-        if !(open.last() == Some(&"style") || entities(text) && !text.contains('>')) {
-            return Err(format!("bare character in text: {text}"));
-        }
-        let end = start + rest[start..].find('>').ok_or("a tag that does not end")?;
-        let tag = &rest[start + 1..end];
-        rest = &rest[end + 1..];
-        if let Some(name) = tag.strip_prefix('/') {
-            if open.pop() != Some(name) {
-                return Err(format!("</{name}> closes nothing"));
-            }
-            continue;
-        }
-        count += 1;
-        let (name, mut attributes) = tag.trim_end_matches('/').split_once(' ').unwrap_or((tag.trim_end_matches('/'), ""));
-        let mut seen = Vec::new();
-        while !attributes.trim().is_empty() {
-            let (key, after) = attributes.trim_start().split_once("=\"").ok_or(format!("an unquoted attribute in <{tag}>"))?;
-            let (value, after) = after.split_once('"').ok_or(format!("an open quote in <{tag}>"))?;
-            if seen.contains(&key) || !entities(value) || key.contains(|c: char| !c.is_ascii_alphabetic() && c != '-') {
-                return Err(format!("attribute {key} in <{tag}>"));
-            }
-            if key.starts_with("on") || key == "href" && !value.starts_with('#') || key == "src" {
-                return Err(format!("attribute {key} reaches out of the page"));
-            }
-            seen.push(key);
-            attributes = after;
-        }
-        if !tag.ends_with('/') {
-            open.push(name);
-        }
-    }
-    if open.is_empty() && rest.trim().is_empty() { Ok(count) } else { Err(format!("left open: {open:?}")) }
-}
-
-/// Kept in the build folder, to be looked at.
-fn keep(name: &str, html: &str) {
-    std::fs::write(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), html).unwrap();
-}
-
 #[test]
 fn a_run_fills_every_section() {
     let html = render(&run(3, 12));
@@ -307,71 +255,13 @@ fn eleven_hundred_candidates_stay_under_three_megabytes() {
     assert!(html.len() < 3_000_000, "{} bytes", html.len());
 }
 
-/// What a browser makes of a page: the page as it stands after layout, with what the script appended to it measured, and what
-/// it printed to its console.
-fn browse(chromium: &Path, page: &Path, width: u32, scheme: &str) -> (String, String) {
-    let profile = tempfile::tempdir().unwrap();
-    let flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"];
-    let run = Command::new(chromium)
-        .args(flags)
-        .args(["--disable-component-update", "--enable-logging=stderr", "--dump-dom"])
-        .arg(format!("--blink-settings=preferredColorScheme={scheme}"))
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg(format!("--window-size={width},900"))
-        .arg(format!("file://{}", page.display()))
-        .output()
-        .unwrap();
-    (String::from_utf8(run.stdout).unwrap(), String::from_utf8_lossy(&run.stderr).into_owned())
-}
-
-/// Appended to a copy of the page, which itself has no script: what overflows, what has no size, what cannot be read.
-const MEASURE: &str = r#"<script>
-const luminance = c => { const [r, g, b] = c.match(/[\d.]+/g).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b; };
-const text = luminance(getComputedStyle(document.body).color), paper = luminance(getComputedStyle(document.body).backgroundColor);
-const empty = [...document.querySelectorAll("section, svg[viewBox^='0 0 640']")].filter(e => !e.closest("details:not([open])"))
-  .filter(e => { const box = e.getBoundingClientRect(); return box.width < 50 || box.height < 10; });
-const result = document.createElement("output");
-result.id = "measured";
-result.textContent = [document.documentElement.scrollWidth - window.innerWidth, empty.length,
-  (Math.max(text, paper) + .05) / (Math.min(text, paper) + .05)].join(" ");
-document.body.append(result);
-</script>"#;
-
-// That something was not checked must be seen.
-#[allow(clippy::print_stderr)]
 #[test]
 fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
-    let Some(chromium) = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| in_path(name)) else {
-        eprintln!("SKIPPED: no Chromium in PATH, so the report was not opened in a browser");
-        return;
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let page = folder.path().join("report.html");
-    for (candidates, width, scheme) in [(50, 1280, "1"), (12, 400, "0")] {
-        let html = render(&run(22, candidates));
-        std::fs::write(&page, &html).unwrap();
-        let (_, console) = browse(&chromium, &page, width, scheme);
-        assert!(!console.contains("CONSOLE"), "{console}");
-        // The page itself allows no script.
-        let measured = html.replace("default-src 'none'", "default-src 'none'; script-src 'unsafe-inline'");
-        std::fs::write(&page, measured.replace("</body>", &format!("{MEASURE}</body>"))).unwrap();
-        let (dom, _) = browse(&chromium, &page, width, scheme);
-        for id in ["funnel", "quality", "theory", "claim-1", "claim-2", "claim-3", "claim-4", "claim-5", "claim-6"] {
-            assert!(dom.contains(&format!("id=\"{id}\"")), "{id} at {width}");
-        }
-        let measured = dom.split("<output id=\"measured\">").nth(1).expect("the page was measured").split('<').next().unwrap();
-        let numbers: Vec<f64> = measured.split(' ').map(|n| n.parse().unwrap()).collect();
-        let [overflow, empty, contrast] = numbers[..] else { panic!("{measured}") };
-        assert!(overflow <= 0.0, "{overflow} pixels wider than the window of {width}");
-        assert!(empty == 0.0, "{empty} sections or plots without a size at {width}");
-        // WCAG AAA for text.
-        assert!(contrast >= 7.0, "a contrast of {contrast} at {width}");
+    let Some(chromium) = page::browser() else { return };
+    for (candidates, width, scheme) in [(50, 1280, Scheme::Light), (12, 400, Scheme::Dark)] {
+        let ids = ["funnel", "quality", "theory", "claim-1", "claim-2", "claim-3", "claim-4", "claim-5", "claim-6"];
+        page::assert_readable(&chromium, &render(&run(22, candidates)), width, scheme, &ids);
     }
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
 #[test]

@@ -551,7 +551,7 @@ fn claim_6_verdicts_follow_the_snr() {
     assert_eq!(reliability::judge(&[], &none, 0.2).verdict, Verdict::AssumptionNotMet);
     let clipped = reliability::judge(&[vec![0.4, 0.6], vec![0.6, 0.4], vec![0.5, 0.5]], &none, 0.2);
     assert_eq!(clipped.verdict, Verdict::Fails);
-    assert!(clipped.components.unwrap().clipped && clipped.panel().numbers.iter().any(|(_, text)| text.contains("set to 0")));
+    assert!(clipped.components.unwrap().clipped && clipped.panel().numbers.iter().any(|(name, _)| name.contains("set to 0")));
 }
 
 #[test]

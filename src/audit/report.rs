@@ -12,6 +12,7 @@ use super::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
 use crate::report::data::{self, ReportData};
+use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
 use crate::theory::convergence::{self, Count};
 use crate::theory::improvement::{self, CycleQualities};
@@ -42,7 +43,8 @@ pub fn table(cycles: &[Cycle]) -> String {
         let m = &exact.before;
         let _ = write!(text, " | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
         let Some(u) = &exact.update else { continue };
-        let [before, after, share, alpha, distance, to_table] = figures(u, 3, "-");
+        let show = |(_, figure): (_, Option<f64>)| figure.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        let [before, after, share, alpha, distance, to_table] = figures(u).map(show);
         let _ = write!(text, " | {before:>7}    {after:>6}  {share:>5}  {alpha:>5}  {distance:>5}  {to_table:>6}");
     }
     if let Some(Cycle { exact: Some(exact), .. }) = cycles.last() {
@@ -56,11 +58,17 @@ pub fn table(cycles: &[Cycle]) -> String {
     text
 }
 
-/// KL(e||p) before and after, the share realised, alpha, KL to its mixture, KL(p||table); `infinite` stands for what has no number.
-fn figures(update: &Update, digits: usize, infinite: &str) -> [String; 6] {
+/// The figures of an update and their names; None is infinite.
+fn figures(update: &Update) -> [(&'static str, Option<f64>); 6] {
     let Update { to_elites_before, to_elites_after, share, alpha, distance, to_table } = *update;
-    [to_elites_before, to_elites_after, share, Some(alpha), distance, to_table]
-        .map(|value| value.map_or(infinite.to_owned(), |v| format!("{v:.digits$}")))
+    [
+        ("KL(e||p) before", to_elites_before),
+        ("KL(e||p) after", to_elites_after),
+        ("share realised", share),
+        ("alpha", Some(alpha)),
+        ("KL to its mixture", distance),
+        ("KL(p||table)", to_table),
+    ]
 }
 
 /// Reads an audit that is finished or still going on.
@@ -224,11 +232,9 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
     for (cycle, u) in &updates {
-        let [before, after, share, alpha, distance, to_table] = figures(u, 4, "infinite");
-        panel.numbers.push((
-            format!("exact, cycle {cycle}: KL(e||p) before and after, share realised; alpha, KL to its mixture; KL(p||table)"),
-            format!("{before} -> {after}, {share}; {alpha}, {distance}; {to_table}"),
-        ));
+        panel.numbers.extend(figures(u).map(|(name, figure)| {
+            (format!("exact, cycle {cycle}: {name}"), Cell::number(figure.unwrap_or(f64::INFINITY), Show::Fixed(4)))
+        }));
     }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),
@@ -276,7 +282,9 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         panel.verdict = Verdict::Fails;
     }
     panel.numbers.extend(
-        updates.iter().map(|(cycle, change)| (format!("exact change of E[S] by the update of cycle {cycle}"), format!("{change:+.6}"))),
+        updates.iter().map(|&(cycle, change)| {
+            (format!("exact change of E[S] by the update of cycle {cycle}"), Cell::number(change, Show::Signed(6)))
+        }),
     );
     let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected / 100.0)) };
     if let Some(plot) = &mut panel.plot {
@@ -295,7 +303,7 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
         })
         .collect();
     let mut panel = convergence::judge(&counts).panel();
-    panel.numbers.insert(0, ("gamma*".into(), format!("{:.4}%", inputs.gamma_star)));
+    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star / 100.0, Show::Percent(4))));
     let exact = series(cycles, |e| Some(e.before.elite));
     let (Some(first), Some(last)) = (exact.first(), exact.last()) else { return panel };
     let _ = write!(panel.sentence, " Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
@@ -305,7 +313,7 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
         None => ".".into(),
     };
     panel.sentence.push_str(&fit);
-    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), format!("{:.6}", p.y))));
+    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), Cell::number(p.y, Show::Fixed(6)))));
     if let Some(plot) = &mut panel.plot {
         plot.series.push(Series { name: "exact C".into(), mark: Mark::Line, points: exact });
     }
@@ -321,10 +329,13 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     for cycle in cycles {
         let Some(exact) = &cycle.exact else { continue };
         let m = exact.before;
-        numbers.push((
-            format!("exact, cycle {}: entropy, dependence of the edges, mass outside, p(best)", cycle.cycle),
-            format!("{:.4}, {:.4}, {:.2e}, {:.6}", m.entropy, m.dependence, m.outside, m.best),
-        ));
+        let figures = [
+            ("entropy", m.entropy, Show::Fixed(4)),
+            ("dependence of the edges", m.dependence, Show::Fixed(4)),
+            ("mass outside", m.outside, Show::Scientific(2)),
+            ("p(best)", m.best, Show::Fixed(6)),
+        ];
+        numbers.extend(figures.map(|(name, figure, show)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, show))));
     }
     Panel {
         claim: 5,

@@ -100,26 +100,43 @@ pub struct Contest {
     pub against: String,
     /// Seeds that both have.
     pub seeds: Vec<u64>,
+    /// What the intervals are of, seed by seed.
+    pub pairs: Vec<Pair>,
     pub mean: Option<Measured>,
     /// At the budget that both runs of a seed have.
     pub best: Option<Measured>,
 }
 
+/// The differences of two runs that share a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Pair {
+    pub seed: u64,
+    pub mean: Option<f64>,
+    /// At the budget that both have.
+    pub best: Option<f64>,
+}
+
+impl Pair {
+    fn of(a: &Entry, b: &Entry) -> Self {
+        let budget = a.best_so_far.len().min(b.best_so_far.len());
+        let difference = |a: Option<f64>, b: Option<f64>| Some(a? - b?);
+        Self { seed: a.seed, mean: difference(a.mean(), b.mean()), best: difference(a.best_of(budget), b.best_of(budget)) }
+    }
+}
+
 impl Contest {
     pub fn hold(arm: &Side, against: &Side) -> Self {
         let other = |seed: u64| against.entries.iter().find(|e| e.seed == seed);
-        let pairs: Vec<(&Entry, &Entry)> = arm.entries.iter().filter_map(|e| Some((e, other(e.seed)?))).collect();
-        let over = |f: &dyn Fn(&Entry, &Entry) -> Option<f64>| pairs.iter().filter_map(|(a, b)| f(a, b)).collect::<Vec<f64>>();
-        let mean = match pairs.as_slice() {
+        let both: Vec<(&Entry, &Entry)> = arm.entries.iter().filter_map(|e| Some((e, other(e.seed)?))).collect();
+        let pairs: Vec<Pair> = both.iter().map(|(a, b)| Pair::of(a, b)).collect();
+        let over = |f: &dyn Fn(&Pair) -> Option<f64>| pairs.iter().filter_map(f).collect::<Vec<f64>>();
+        let mean = match both.as_slice() {
             [(a, b)] => one_pair(a, b),
-            _ => Measured::of(&over(&|a, b| Some(a.mean()? - b.mean()?)), 4),
+            _ => Measured::of(&over(&|pair| pair.mean), 4),
         };
-        let best = over(&|a, b| {
-            let budget = a.best_so_far.len().min(b.best_so_far.len());
-            Some(a.best_of(budget)? - b.best_of(budget)?)
-        });
-        let seeds = pairs.iter().map(|(a, _)| a.seed).collect();
-        Self { arm: arm.name.clone(), against: against.name.clone(), seeds, mean, best: Measured::of(&best, 5) }
+        let best = Measured::of(&over(&|pair| pair.best), 5);
+        let seeds = pairs.iter().map(|pair| pair.seed).collect();
+        Self { arm: arm.name.clone(), against: against.name.clone(), seeds, mean, best, pairs }
     }
 
     /// Significantly better in mean or best, and significantly worse in neither: at 5% in all, by Holm's correction. The stronger

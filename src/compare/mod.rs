@@ -1,6 +1,7 @@
 //! Runs side by side, at the same budget of trained candidates and with paired seeds.
 
 pub mod contest;
+pub(crate) mod curves;
 pub(crate) mod page;
 pub mod runs;
 pub mod text;

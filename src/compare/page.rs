@@ -2,18 +2,12 @@
 
 use super::Comparison;
 use super::contest::Measured;
+use super::curves::{self, Curve};
 use super::text::{share, tables};
-use crate::report::chart::{Axis, Chart, Shape};
+use crate::report::chart::{Axis, Chart, Course, Shape, Style};
 use crate::report::html::{Section, document, escape, percent, titled_table};
 use crate::report::panels;
 use crate::theory::statistics::{mean, mean_interval};
-
-const COLORS: [&str; 6] = ["tuned", "unseen", "third", "fourth", "fifth", "sixth"];
-const SHAPES: [Shape; 3] = [Shape::Dot, Shape::Diamond, Shape::Square];
-
-fn style(arm: usize) -> (&'static str, Shape) {
-    (COLORS[arm % COLORS.len()], SHAPES[arm % SHAPES.len()])
-}
 
 /// The whole page.
 pub fn page(c: &Comparison) -> String {
@@ -57,7 +51,7 @@ fn levels(c: &Comparison) -> String {
         return String::new();
     }
     let (low, high) = (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(f64::NEG_INFINITY, f64::max));
-    let y = Axis::linear("validation accuracy", low, high, |value| format!("{:.0}%", 100.0 * value));
+    let y = Axis::percent("validation accuracy", low, high);
     let mut chart = Chart::new(Axis::bands("arm, as numbered in the table", 1, c.arms.len() as u64), y, 300.0);
     for (place, (arm, level)) in c.arms.iter().zip(&c.levels).enumerate() {
         let x = (place + 1) as f64;
@@ -78,30 +72,21 @@ fn levels(c: &Comparison) -> String {
     chart.figure("Mean and best quality of each arm, in the order of the table below.")
 }
 
-/// Best so far against trained candidates, a line an arm: the mean over the runs that have so many.
+/// Best so far against trained candidates, a line an arm.
 fn search(c: &Comparison) -> String {
     if c.budget == 0 {
         return "<p class=\"quiet\">Not every run has trained a candidate yet.</p>\n".into();
     }
-    let curve = |arm: &super::runs::Arm| -> Vec<(f64, f64)> {
-        let at = |n: usize| mean(&arm.runs.iter().filter_map(|r| r.best_of(n)).collect::<Vec<_>>());
-        (1..=c.budget).map(|n| (n as f64, at(n))).collect()
+    let curve = |(place, arm): (usize, &super::runs::Arm)| Curve {
+        name: arm.name.clone(),
+        style: Style::of(place),
+        bands: curves::best(&arm.side().entries),
     };
-    let curves: Vec<Vec<(f64, f64)>> = c.arms.iter().map(curve).collect();
-    let ys = || curves.iter().flatten().map(|p| p.1);
-    let y = Axis::linear("best so far", ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max), |value| {
-        format!("{:.0}%", 100.0 * value)
-    });
-    let mut chart = Chart::new(Axis::bands("trained candidates", 1, c.budget as u64), y, 340.0);
-    for (place, (arm, curve)) in c.arms.iter().zip(&curves).enumerate() {
-        let (class, shape) = style(place);
-        chart.line(curve, class);
-        if let Some(&(x, y)) = curve.last() {
-            chart.point(x, y, shape, class, &format!("{}: {} after {x}", arm.name, percent(y)));
-        }
-        chart.legend_shape(shape, class, &arm.name);
-    }
-    chart.figure("Best validation accuracy after so many trained candidates, mean over the runs of an arm.")
+    let all: Vec<Curve> = c.arms.iter().enumerate().map(curve).collect();
+    let Some(range) = curves::range(&all) else { return String::new() };
+    let most = all.iter().map(|c| c.bands.len()).max().unwrap_or(0);
+    let x = Axis::counts("trained candidates", most as u64);
+    curves::figure(&all, x, "best accuracy so far", range, Course::Steps, "Best validation accuracy after so many trained candidates.")
 }
 
 /// Mean quality of each cycle, all runs of an arm together.
@@ -121,12 +106,10 @@ fn means(c: &Comparison) -> String {
         return "<p class=\"quiet\">No candidate was trained yet.</p>\n".into();
     }
     let ys = || points.iter().flat_map(|(_, _, mean, i)| [*mean, i.map_or(*mean, |i| i.low), i.map_or(*mean, |i| i.high)]);
-    let y = Axis::linear("mean quality", ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max), |value| {
-        format!("{:.0}%", 100.0 * value)
-    });
+    let y = Axis::percent("mean quality", ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max));
     let mut chart = Chart::new(Axis::bands("cycle", 1, last), y, 340.0);
     for (place, arm) in c.arms.iter().enumerate() {
-        let (class, shape) = style(place);
+        let (class, shape) = (Style::of(place).color(), Style::of(place).shape);
         let shift = 0.6 * ((place as f64 + 0.5) / c.arms.len() as f64 - 0.5);
         for (_, cycle, mean, interval) in points.iter().filter(|p| p.0 == place) {
             let title = format!("{}, cycle {cycle}: {}", arm.name, percent(*mean));

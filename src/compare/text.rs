@@ -5,25 +5,25 @@ use std::fmt::Write as _;
 use super::Comparison;
 use super::contest::Measured;
 use crate::report::data::Funnel;
-use crate::report::html::{duration, or_none, percent};
-use crate::table::{Table, section};
+use crate::table::{Cell, Show, Table, estimate, part, seconds, section, value, values};
 
 /// A difference of qualities in percentage points.
 pub fn points(m: Measured) -> String {
-    match m.interval {
-        Some((low, high)) => format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * m.value, 100.0 * low, 100.0 * high),
-        None => format!("{:+.1} points (one pair: no interval)", 100.0 * m.value),
-    }
+    let missing = if m.interval.is_none() { " (one pair: no interval)" } else { "" };
+    format!("{}{missing}", measured(m, Show::Points))
 }
 
 /// A share with its interval.
 pub fn share(m: Measured) -> String {
-    match m.interval {
-        // Student's interval of a share may reach beyond what a share can be.
-        Some((low, high)) => format!("{} [{}, {}]", percent(m.value), percent(low.max(0.0)), percent(high.min(1.0))),
-        None => percent(m.value),
-    }
+    measured(m, SHARE).to_string()
 }
+
+/// A measured quantity as a cell.
+pub fn measured(m: impl Into<Option<Measured>>, show: Show) -> Cell {
+    m.into().map_or(Cell::Unknown, |m| Cell::estimate(m.value, m.interval, show))
+}
+
+const SHARE: Show = Show::Percent(1);
 
 pub fn tables(c: &Comparison) -> Vec<Table> {
     vec![arms(c), contests(c), runs(c), funnel(c), cost(c)]
@@ -31,19 +31,14 @@ pub fn tables(c: &Comparison) -> Vec<Table> {
 
 fn arms(c: &Comparison) -> Table {
     let rows = c.arms.iter().zip(&c.levels).map(|(arm, level)| {
-        vec![
-            arm.name.clone(),
-            arm.runs.len().to_string(),
-            or_none(level.valid, share),
-            or_none(level.mean, share),
-            or_none(level.best, share),
-        ]
+        let levels = [level.valid, level.mean, level.best].map(|m| measured(m, SHARE));
+        [vec![arm.name.as_str().into(), arm.runs.len().into()], levels.to_vec()].concat()
     });
     Table {
         id: "arms",
         title: format!("Arms (best of the first {} trained candidates of each run; intervals over the runs)", c.budget),
         note: String::new(),
-        head: vec!["arm", "runs", "valid", "mean quality", "best quality"],
+        head: vec![value("arm"), value("runs"), estimate("valid"), estimate("mean quality"), estimate("best quality")],
         rows: rows.collect(),
     }
 }
@@ -52,40 +47,38 @@ fn contests(c: &Comparison) -> Table {
     let rows = c.contests.iter().map(|contest| {
         let seeds: Vec<String> = contest.seeds.iter().map(u64::to_string).collect();
         vec![
-            format!("{} \u{2212} {}", contest.arm, contest.against),
-            seeds.join(" "),
-            or_none(contest.mean, points),
-            or_none(contest.best, points),
+            format!("{} \u{2212} {}", contest.arm, contest.against).into(),
+            seeds.join(" ").into(),
+            measured(contest.mean, Show::Points),
+            measured(contest.best, Show::Points),
         ]
     });
     Table {
         id: "differences",
         title: "Differences, paired by seed".into(),
         note: String::new(),
-        head: vec!["arms", "seeds", "mean quality", "best quality"],
+        head: vec![value("arms"), value("seeds"), estimate("mean quality"), estimate("best quality")],
         rows: rows.collect(),
     }
 }
 
 fn runs(c: &Comparison) -> Table {
-    let rows = c.arms.iter().flat_map(|arm| &arm.runs).zip(c.arms.iter().flat_map(|a| a.runs.iter().map(|_| &a.name))).map(|(run, arm)| {
-        vec![
-            run.folder.file_name().map_or_else(|| run.folder.display().to_string(), |n| n.to_string_lossy().into_owned()),
-            arm.clone(),
-            run.seed.to_string(),
-            format!("{} of {}", run.cycles, run.config.cycles),
-            run.qualities.len().to_string(),
-            or_none(run.mean(), percent),
-            or_none(run.best_of(usize::MAX), percent),
-            or_none(run.best_of(c.budget), percent),
-            or_none(run.best_start, percent),
-        ]
+    let rows = c.arms.iter().flat_map(|arm| arm.runs.iter().map(|run| (arm.name.as_str(), run))).map(|(arm, run)| {
+        let name = run.folder.file_name().map_or_else(|| run.folder.display().to_string(), |n| n.to_string_lossy().into_owned());
+        let qualities = [run.mean(), run.best_of(usize::MAX), run.best_of(c.budget), run.best_start];
+        let mut row = vec![name.into(), arm.into(), run.seed.into(), Cell::Part(run.cycles, run.config.cycles), run.qualities.len().into()];
+        row.extend(qualities.map(|quality| Cell::number(quality, SHARE)));
+        row
     });
     Table {
         id: "runs",
         title: "Runs".into(),
         note: String::new(),
-        head: vec!["run", "arm", "seed", "cycles", "trained", "mean", "best", "best at the budget", "best start"],
+        head: [
+            vec![value("run"), value("arm"), value("seed"), part("cycles")],
+            values(["trained", "mean", "best", "best at the budget", "best start"]),
+        ]
+        .concat(),
         rows: rows.collect(),
     }
 }
@@ -99,13 +92,13 @@ fn funnel(c: &Comparison) -> Table {
     let rows = c.arms.iter().map(|arm| {
         let f = funnel_of(arm);
         let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
-        std::iter::once(arm.name.clone()).chain(counts.map(|count| count.to_string())).collect()
+        std::iter::once(arm.name.as_str().into()).chain(counts.map(Cell::from)).collect()
     });
     Table {
         id: "funnel",
         title: "Funnel (first tries, all runs of an arm together)".into(),
         note: String::new(),
-        head: vec!["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"],
+        head: values(["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"]),
         rows: rows.collect(),
     }
 }
@@ -119,29 +112,24 @@ fn cost(c: &Comparison) -> Table {
         let phase = |name: &str| 0.0 + sum(&|r| r.seconds.iter().filter(|(n, _)| n == name).map(|(_, s)| s).sum()) / runs;
         let trained = sum(&|r| r.qualities.len() as f64);
         let total = sum(&|r| r.total_seconds());
-        let mut row = vec![arm.name.clone()];
-        row.extend(phases.iter().map(|name| format!("{:.1}", phase(name))));
-        row.push(duration(total / runs));
-        row.push(if trained > 0.0 { format!("{:.1}", total / trained) } else { crate::report::html::NONE.into() });
-        row.push(format!("{:.0}", sum(&|r| r.tokens_written as f64) / runs));
-        row.push(format!("{:.0}", sum(&|r| r.tokens_tuned as f64) / runs));
+        let mut row = vec![arm.name.as_str().into()];
+        row.extend(phases.iter().map(|name| Cell::number(phase(name), Show::Fixed(1))));
+        row.push(Cell::number(total / runs, Show::Duration));
+        row.push(Cell::number((trained > 0.0).then(|| total / trained), Show::Fixed(1)));
+        row.push(Cell::number(sum(&|r| r.tokens_written as f64) / runs, Show::Fixed(0)));
+        row.push(Cell::number(sum(&|r| r.tokens_tuned as f64) / runs, Show::Fixed(0)));
         row
     });
     Table {
         id: "cost",
         title: "Cost of a run".into(),
         note: String::new(),
-        head: vec![
-            "arm",
-            "propose (s)",
-            "screen (s)",
-            "train (s)",
-            "tune (s)",
-            "in all",
-            "seconds a trained network",
-            "tokens written",
-            "tokens tuned",
-        ],
+        head: [
+            values(["arm", "propose (s)", "screen (s)", "train (s)", "tune (s)"]),
+            vec![seconds("in all")],
+            values(["seconds a trained network", "tokens written", "tokens tuned"]),
+        ]
+        .concat(),
         rows: rows.collect(),
     }
 }

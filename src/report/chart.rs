@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use super::html::{escape, short};
 
 const WIDTH: f64 = 640.0;
-const LEFT: f64 = 90.0;
+const LEFT: f64 = 96.0;
+/// Where the rows are named inside the frame.
+const LEFT_OF_ROWS: f64 = 24.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 52.0;
@@ -22,7 +24,7 @@ pub struct Axis {
 
 impl Axis {
     /// From the first round number at or below `low` to the last at or above `high`.
-    pub fn linear(label: &str, low: f64, high: f64, show: impl Fn(f64) -> String) -> Self {
+    fn linear(label: &str, low: f64, high: f64, show: impl Fn(f64) -> String) -> Self {
         let (low, high) = if low.is_finite() && high.is_finite() { (low.min(high), high.max(low)) } else { (0.0, 1.0) };
         let span = if high > low { high - low } else { high.abs().max(1.0) * 0.1 };
         let rough = span / 5.0;
@@ -50,6 +52,11 @@ impl Axis {
         Self { label: label.into(), low: 0.0, high: (last * step) as f64, ticks }
     }
 
+    /// Shares of 1 in percent.
+    pub fn percent(label: &str, low: f64, high: f64) -> Self {
+        Self::linear(label, low, high, |value| trim(&format!("{:.2}", 100.0 * value)) + "%")
+    }
+
     /// For plots whose data may be anything.
     pub fn plain(label: &str, low: f64, high: f64) -> Self {
         Self::linear(label, low, high, |value| if value.abs() < 1e-12 { "0".into() } else { trim(&short(value)) })
@@ -69,16 +76,87 @@ fn trim(number: &str) -> String {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     Dot,
     Diamond,
     Square,
 }
 
+/// How one of several series is told from the others: by color, and without color by dash and shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Style {
+    color: &'static str,
+    dash: &'static str,
+    pub shape: Shape,
+}
+
+impl Style {
+    /// Of the series at this place; twelve differ even in grey.
+    pub fn of(place: usize) -> Self {
+        const COLORS: [&str; 6] = ["tuned", "unseen", "third", "fourth", "fifth", "sixth"];
+        const DASHES: [&str; 4] = ["dash0", "dash1", "dash2", "dash3"];
+        const SHAPES: [Shape; 3] = [Shape::Dot, Shape::Diamond, Shape::Square];
+        Self { color: COLORS[place % COLORS.len()], dash: DASHES[place % DASHES.len()], shape: SHAPES[place % SHAPES.len()] }
+    }
+
+    /// The class of its points and whiskers.
+    pub fn color(self) -> &'static str {
+        self.color
+    }
+
+    /// The class of its lines.
+    fn line(self) -> String {
+        format!("{} {}", self.color, self.dash)
+    }
+}
+
+/// A range and a value within it, at one place of the x axis.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Band {
+    pub x: f64,
+    pub low: f64,
+    pub middle: f64,
+    pub high: f64,
+}
+
+/// How a curve goes from one value to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Course {
+    /// A value stays until the next one, like that of the best so far.
+    Steps,
+    Straight,
+}
+
+impl Course {
+    /// What is drawn of a curve: the corners of steps, and of a long curve every so many values and the last.
+    fn corners(self, bands: &[Band]) -> Vec<Band> {
+        const MOST: usize = 400;
+        let Some(&last) = bands.last() else { return Vec::new() };
+        let mut corners = Vec::new();
+        match self {
+            Self::Steps => {
+                for (n, &band) in bands.iter().enumerate() {
+                    let before = n.checked_sub(1).map(|before| Band { x: band.x, ..bands[before] });
+                    if before != Some(band) {
+                        corners.extend(before);
+                        corners.push(band);
+                    }
+                }
+            }
+            Self::Straight => corners.extend(bands.iter().step_by(bands.len().div_ceil(MOST))),
+        }
+        if corners.last() != Some(&last) {
+            corners.push(last);
+        }
+        corners
+    }
+}
+
 pub struct Chart {
     x: Axis,
     y: Axis,
+    left: f64,
     height: f64,
     marks: String,
     legend: Vec<(String, String)>,
@@ -86,11 +164,24 @@ pub struct Chart {
 
 impl Chart {
     pub fn new(x: Axis, y: Axis, height: f64) -> Self {
-        Self { x, y, height, marks: String::new(), legend: Vec::new() }
+        Self { x, y, left: LEFT, height, marks: String::new(), legend: Vec::new() }
+    }
+
+    /// A chart of rows from the top down, each named above its marks. Row `n` (from 0) is `y` from `-n` down to `-(n + 1)`, its name
+    /// in the uppermost third.
+    pub fn rows(x: Axis, names: &[String], height_of_row: f64) -> Self {
+        let rows = names.len().max(1) as f64;
+        let y = Axis { label: String::new(), low: -rows, high: 0.0, ticks: Vec::new() };
+        let mut chart = Self { left: LEFT_OF_ROWS, ..Self::new(x, y, rows * height_of_row + TOP + BOTTOM) };
+        for (row, name) in names.iter().enumerate() {
+            let (x, y) = (chart.left, chart.y(-(row as f64) - 0.18));
+            chart.add(format_args!("<text class=\"row\" x=\"{x}\" y=\"{y:.1}\" dy=\"0.34em\">{}</text>", escape(name)));
+        }
+        chart
     }
 
     fn x(&self, value: f64) -> f64 {
-        LEFT + self.x.place(value) * (WIDTH - LEFT - RIGHT)
+        self.left + self.x.place(value) * (WIDTH - self.left - RIGHT)
     }
 
     fn y(&self, value: f64) -> f64 {
@@ -125,6 +216,44 @@ impl Chart {
         ));
     }
 
+    /// A horizontal whisker from `low` to `high`.
+    pub fn span(&mut self, (low, high): (f64, f64), y: f64, class: &str, title: &str) {
+        let (left, right, y) = (self.x(low), self.x(high), self.y(y));
+        let (top, bottom) = (y - 4.0, y + 4.0);
+        self.add(format_args!(
+            "<path class=\"line {class}\" d=\"M{left:.1} {top:.1}V{bottom:.1}M{left:.1} {y:.1}H{right:.1}M{right:.1} {top:.1}V{bottom:.1}\"><title>{}</title></path>",
+            escape(title)
+        ));
+    }
+
+    /// A line through the middles over a pale band, with a few marks of the series' shape on it.
+    pub fn curve(&mut self, bands: &[Band], style: Style, course: Course, title: &str) {
+        const MARKS: usize = 7;
+        let drawn = course.corners(bands);
+        let at = |x: f64, y: f64| format!("{:.1},{:.1}", self.x(x), self.y(y));
+        let there = drawn.iter().map(|b| at(b.x, b.high));
+        let back = drawn.iter().rev().map(|b| at(b.x, b.low));
+        let outline: Vec<String> = there.chain(back).collect();
+        self.add(format_args!(
+            "<polygon class=\"{} band\" points=\"{}\"><title>{}</title></polygon>",
+            style.color,
+            outline.join(" "),
+            escape(title)
+        ));
+        self.line(&drawn.iter().map(|b| (b.x, b.middle)).collect::<Vec<_>>(), &style.line());
+        let mut places: Vec<usize> = (0..=MARKS).map(|mark| mark * bands.len().saturating_sub(1) / MARKS).collect();
+        places.dedup();
+        for band in places.into_iter().filter_map(|place| bands.get(place)) {
+            let name = format!("{title}: {} at {}", short(band.middle), band.x);
+            self.point(band.x, band.middle, style.shape, style.color, &name);
+        }
+    }
+
+    /// Whether the y axis reaches so far.
+    pub fn holds(&self, y: f64) -> bool {
+        (self.y.low..=self.y.high).contains(&y)
+    }
+
     /// A filled box in data coordinates.
     pub fn bar(&mut self, x: (f64, f64), y: (f64, f64), class: &str, title: &str) {
         let (left, right, top, bottom) = (self.x(x.0), self.x(x.1), self.y(y.1), self.y(y.0));
@@ -143,6 +272,11 @@ impl Chart {
         self.legend.push((format!("<path class=\"line {class}\" d=\"M1 7H23\"/>"), text.into()));
     }
 
+    pub fn legend_series(&mut self, style: Style, text: &str) {
+        let mark = shape_at(style.shape, 12.0, 7.0, style.color, "");
+        self.legend.push((format!("<path class=\"line {}\" d=\"M0 7H24\"/>{mark}", style.line()), text.into()));
+    }
+
     pub fn legend_bar(&mut self, class: &str, text: &str) {
         self.legend.push((format!("<rect class=\"bar {class}\" x=\"6\" y=\"1\" width=\"12\" height=\"12\"/>"), text.into()));
     }
@@ -151,28 +285,27 @@ impl Chart {
     pub fn figure(self, caption: &str) -> String {
         let caption = escape(caption);
         let height = self.height;
-        let (right, floor) = (WIDTH - RIGHT, height - BOTTOM);
+        let (left, right, floor) = (self.left, WIDTH - RIGHT, height - BOTTOM);
         let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{caption}\">\n");
         let mut add = |piece: std::fmt::Arguments<'_>| svg.write_fmt(piece).expect("a String takes any text");
         for (value, text) in &self.y.ticks {
             let (y, text) = (self.y(*value), escape(text));
-            add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
-            add(format_args!("<text class=\"tick y\" x=\"{}\" y=\"{y:.1}\" dy=\"0.34em\">{text}</text>\n", LEFT - 8.0));
+            add(format_args!("<path class=\"grid\" d=\"M{left} {y:.1}H{right}\"/>"));
+            add(format_args!("<text class=\"tick y\" x=\"{}\" y=\"{y:.1}\" dy=\"0.34em\">{text}</text>\n", left - 8.0));
         }
         for (value, text) in &self.x.ticks {
             let (x, text) = (self.x(*value), escape(text));
             add(format_args!("<path class=\"axis\" d=\"M{x:.1} {floor}v5\"/>"));
             add(format_args!("<text class=\"tick x\" x=\"{x:.1}\" y=\"{}\" dy=\"0.75em\">{text}</text>\n", floor + 9.0));
         }
-        add(format_args!("<path class=\"axis\" d=\"M{LEFT} {floor}H{right}\"/>\n"));
-        let middle = f64::midpoint(LEFT, right);
+        add(format_args!("<path class=\"axis\" d=\"M{left} {floor}H{right}\"/>\n"));
+        let middle = f64::midpoint(left, right);
         add(format_args!("<text class=\"label\" x=\"{middle}\" y=\"{}\">{}</text>\n", height - 8.0, escape(&self.x.label)));
-        let middle = f64::midpoint(TOP, floor);
-        add(format_args!(
-            "<text class=\"label\" transform=\"translate(16 {middle}) rotate(-90)\">{}</text>\n{}</svg>",
-            escape(&self.y.label),
-            self.marks
-        ));
+        if !self.y.label.is_empty() {
+            let (middle, label) = (f64::midpoint(TOP, floor), escape(&self.y.label));
+            add(format_args!("<text class=\"label\" transform=\"translate(16 {middle}) rotate(-90)\">{label}</text>\n"));
+        }
+        add(format_args!("{}</svg>", self.marks));
         let mut legend = String::new();
         if !self.legend.is_empty() {
             legend.push_str("<ul class=\"legend\">");
@@ -220,6 +353,12 @@ mod tests {
             assert!(axis.high >= most as f64 && (2..=7).contains(&axis.ticks.len()), "{most}: {}", axis.ticks.len());
             assert!(axis.ticks.iter().all(|(value, text)| value.to_string() == *text));
         }
+    }
+
+    #[test]
+    fn twelve_series_differ_without_color() {
+        let known: std::collections::HashSet<_> = (0..12).map(Style::of).map(|s| (s.dash, format!("{:?}", s.shape))).collect();
+        assert_eq!(known.len(), 12);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::config::{Format, Objective, Policy, RunConfig};
 use crate::error::Result;
 use crate::novelty::Filter;
 use crate::record::{Candidate, GateRecord, NetworkId, Stage, Store};
+use crate::table::{Cell, Show};
 use crate::theory::diversity::{Accepted, Comparison, CycleCounts};
 use crate::theory::improvement::CycleQualities;
 use crate::theory::statistics::mean;
@@ -104,7 +105,7 @@ impl Evidence {
     /// The six panels. `off` is the arm without the novelty filter, `other` one of the other kind of format, where there are such.
     pub fn panels(&self, off: Option<&Self>, other: Option<&Self>) -> Vec<Panel> {
         let mut improved = improvement::judge(self.tuned, &self.qualities).panel();
-        improved.numbers.extend(self.gates.iter().map(|(cycle, gate)| gate_number(*cycle, gate)));
+        improved.numbers.extend(self.gates.iter().flat_map(|(cycle, gate)| gate_numbers(*cycle, gate)));
         vec![
             ce_update::judge(&self.tunings).panel(),
             improved,
@@ -128,11 +129,16 @@ impl Evidence {
     }
 }
 
-fn gate_number(cycle: u64, gate: &GateRecord) -> (String, String) {
+fn gate_numbers(cycle: u64, gate: &GateRecord) -> [(String, Cell); 4] {
     let f = &gate.forecast;
-    let change = f.change.map_or("not estimable".into(), |c| format!("change {:+.4} [{:+.4}, {:+.4}]", c.value, c.low, c.high));
-    let worth = format!("{:.1} of {} samples", f.effective_samples, f.samples);
-    (format!("gate before adopting the update of cycle {cycle}"), format!("{change}, worth {worth}: {}", gate.action.past()))
+    let change = f.change.map_or_else(|| "not estimable".into(), |c| Cell::estimate(c.value, Some((c.low, c.high)), Show::Signed(4)));
+    let name = |what: &str| format!("gate before adopting the update of cycle {cycle}: {what}");
+    [
+        (name("change of the mean"), change),
+        (name("samples"), f.samples.into()),
+        (name("samples that they are worth"), Cell::number(f.effective_samples, Show::Fixed(1))),
+        (name("decision"), gate.action.past().into()),
+    ]
 }
 
 fn tunings(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Vec<ce_update::Tuning>> {

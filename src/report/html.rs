@@ -18,6 +18,10 @@ impl Section {
     pub fn new(id: &'static str, heading: &'static str, body: String) -> Self {
         Self { id, heading, body }
     }
+
+    pub fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
 }
 
 /// A page by itself: nothing in it runs or is loaded. `header` is HTML, `title` is text.
@@ -65,10 +69,16 @@ pub fn escape(text: &str) -> String {
 
 /// A table in a box that scrolls by itself on narrow screens. All cells are plain text; numbers are set to the right.
 pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows = rows.iter().map(|row| row.iter().map(|cell| (cell.clone(), is_number(cell))).collect()).collect::<Vec<_>>();
+    grid(label, head, &rows)
+}
+
+/// A table of cells, of each of which is known whether it is a number.
+fn grid(label: &str, head: &[&str], rows: &[Vec<(String, bool)>]) -> String {
     let label = escape(label);
     let mut html = format!("<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"{label}\"><table><thead><tr>");
     for (column, name) in head.iter().enumerate() {
-        let number = rows.iter().any(|row| row.get(column).is_some_and(|cell| is_number(cell)));
+        let number = rows.iter().any(|row| row.get(column).is_some_and(|(_, number)| *number));
         html.push_str(if number { "<th scope=\"col\" class=\"n\">" } else { "<th scope=\"col\">" });
         html.push_str(&escape(name));
         html.push_str("</th>");
@@ -76,8 +86,8 @@ pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     html.push_str("</tr></thead><tbody>");
     for row in rows {
         html.push_str("<tr>");
-        for cell in row {
-            html.push_str(if is_number(cell) { "<td class=\"n\">" } else { "<td>" });
+        for (cell, number) in row {
+            html.push_str(if *number { "<td class=\"n\">" } else { "<td>" });
             html.push_str(&escape(cell));
             html.push_str("</td>");
         }
@@ -95,7 +105,13 @@ fn is_number(cell: &str) -> bool {
 /// A table under its title.
 pub fn titled_table(t: &Table) -> String {
     let note = if t.note.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&t.note)) };
-    format!("<h3>{}</h3>\n{note}{}", escape(&t.title), table(&t.title, &t.head, &t.rows))
+    format!("<h3>{}</h3>\n{note}{}", escape(&t.title), cells(t))
+}
+
+/// A table without its title.
+pub fn cells(t: &Table) -> String {
+    let rows: Vec<_> = t.rows.iter().map(|row| row.iter().map(|cell| (cell.to_string(), cell.is_number())).collect()).collect();
+    grid(&t.title, &t.names(), &rows)
 }
 
 /// The table of a chart: folded away where it is long.

@@ -39,7 +39,7 @@ fn curve(best: &Best) -> String {
         |points: &[(f64, f64)]| points.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(_, y)| (low.min(y), high.max(y)));
     let mut figures = String::from("<div class=\"pair\">");
     let (low, high) = range(&accuracy);
-    let y = Axis::linear("validation accuracy", low, high, |value| trim_percent(100.0 * value));
+    let y = Axis::percent("validation accuracy", low, high);
     let mut chart = Chart::new(Axis::bands("epoch", first.epoch, last.epoch), y, 300.0);
     chart.line(&accuracy, "best");
     for &(x, y) in &accuracy {
@@ -61,10 +61,6 @@ fn curve(best: &Best) -> String {
         .collect();
     figures.push_str(&details("Training curve as numbers", &table("Curve", &["epoch", "training loss", "validation accuracy"], &rows)));
     figures
-}
-
-fn trim_percent(value: f64) -> String {
-    if (value - value.round()).abs() < 1e-6 { format!("{value:.0}%") } else { format!("{value:.1}%") }
 }
 
 /// The chain of deltas from the start network to the best one.

@@ -41,7 +41,8 @@ fn one(panel: &Panel) -> String {
         html.push_str(&draw(plot, &panel.title));
     }
     if !panel.numbers.is_empty() {
-        html.push_str(&details("The numbers", &terms(&panel.numbers)));
+        let numbers: Vec<(String, String)> = panel.numbers.iter().map(|(name, value)| (name.clone(), value.to_string())).collect();
+        html.push_str(&details("The numbers", &terms(&numbers)));
     }
     let _ = writeln!(html, "</section>");
     html

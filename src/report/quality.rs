@@ -26,7 +26,7 @@ pub fn section(data: &ReportData) -> String {
     let trained = || data.candidates.iter().filter_map(|c| c.quality.map(|quality| (c, quality)));
     let all = || trained().map(|(_, quality)| quality).chain(best_start(data));
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
-    let y = Axis::linear("validation accuracy", low, high, |value| format!("{:.0}%", 100.0 * value));
+    let y = Axis::percent("validation accuracy", low, high);
     let mut chart = Chart::new(Axis::bands("cycle", first.cycle, last.cycle), y, 380.0);
 
     if let Some(start) = best_start(data) {

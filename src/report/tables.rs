@@ -1,33 +1,28 @@
 //! What a report draws, as tables: for those who draw it themselves.
 
 use super::data::{Candidate, Cycle, ReportData};
-use crate::table::Table;
+use crate::table::{Cell, Column, Show, Table, estimate, seconds, value, values};
 use crate::theory::early::Correlation;
 use crate::theory::{Panel, Plot};
 
-/// Every table of a report; numbers at full precision, accuracies from 0 to 1.
+/// Every table of a report; accuracies from 0 to 1.
 pub fn tables(data: &ReportData) -> Vec<Table> {
+    let correlations = vec![value("score"), value("networks"), estimate("Spearman")];
+    let plots = vec![value("claim"), value("series"), value("x"), estimate("y")];
+    let start = data.start.iter().map(|s| vec![s.name.as_str().into(), exact(s.quality)]);
+    let behind = vec![value("claim"), value("name"), estimate("value")];
+    let claims = values(["claim", "title", "verdict", "sentence"]);
     vec![
-        table("cycles", "Cycles", CYCLE.to_vec(), data.cycles.iter().map(cycle).collect()),
-        table("reasons", "Why candidates ended", vec!["cycle", "stage", "reason", "count"], reasons(data)),
-        table("phases", "Seconds of each phase", vec!["cycle", "phase", "seconds"], phases(data)),
-        table("candidates", "Candidates", CANDIDATE.to_vec(), data.candidates.iter().map(candidate).collect()),
-        table(
-            "start",
-            "Start networks",
-            vec!["name", "quality"],
-            data.start.iter().map(|s| vec![s.name.clone(), or_empty(s.quality)]).collect(),
-        ),
-        table("lineage", "Lineage of the best network", vec!["name", "quality", "completion"], lineage(data)),
-        table("early", "What is known early", vec!["score", "networks", "Spearman", "low", "high"], data.early.iter().map(early).collect()),
-        table("claims", "The six claims", vec!["claim", "title", "verdict", "sentence"], data.theory.iter().map(claim).collect()),
-        table("numbers", "The numbers behind the verdicts", vec!["claim", "name", "value"], data.theory.iter().flat_map(numbers).collect()),
-        table(
-            "plots",
-            "The plots of the claims",
-            vec!["claim", "series", "x", "y", "low", "high"],
-            data.theory.iter().flat_map(points).collect(),
-        ),
+        table("cycles", "Cycles", values(CYCLE), data.cycles.iter().map(cycle).collect()),
+        table("reasons", "Why candidates ended", values(["cycle", "stage", "reason", "count"]), reasons(data)),
+        table("phases", "Time of each phase", vec![value("cycle"), value("phase"), seconds("time")], phases(data)),
+        table("candidates", "Candidates", values(CANDIDATE), data.candidates.iter().map(candidate).collect()),
+        table("start", "Start networks", values(["name", "quality"]), start.collect()),
+        table("lineage", "Lineage of the best network", values(["name", "quality", "completion"]), lineage(data)),
+        table("early", "What is known early", correlations, data.early.iter().map(early).collect()),
+        table("claims", "The six claims", claims, data.theory.iter().map(claim).collect()),
+        table("numbers", "The numbers behind the verdicts", behind, data.theory.iter().flat_map(numbers).collect()),
+        table("plots", "The plots of the claims", plots, data.theory.iter().flat_map(points).collect()),
     ]
 }
 
@@ -66,80 +61,82 @@ const CANDIDATE: [&str; 12] = [
     "MACs",
 ];
 
-fn table(id: &'static str, title: &str, head: Vec<&'static str>, rows: Vec<Vec<String>>) -> Table {
+fn table(id: &'static str, title: &str, head: Vec<Column>, rows: Vec<Vec<Cell>>) -> Table {
     Table { id, title: title.into(), note: String::new(), head, rows }
 }
 
-fn or_empty(value: Option<impl ToString>) -> String {
-    value.map_or_else(String::new, |v| v.to_string())
+fn exact(value: impl Into<Option<f64>>) -> Cell {
+    Cell::number(value, Show::Fixed(4))
 }
 
-fn cycle(c: &Cycle) -> Vec<String> {
+fn cycle(c: &Cycle) -> Vec<Cell> {
     let f = &c.funnel;
-    let mut row = vec![c.cycle, f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite]
-        .into_iter()
-        .map(|n| n.to_string())
-        .collect::<Vec<_>>();
-    row.push(or_empty(c.gamma));
+    let counts = [c.cycle, f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+    let mut row: Vec<Cell> = counts.map(Cell::from).to_vec();
+    row.push(exact(c.gamma));
     let t = c.tuning.as_ref();
-    row.extend([t.map(|t| t.examples), t.map(|t| t.steps)].map(or_empty));
-    row.extend([t.map(|t| t.loss_before), t.map(|t| t.loss_after)].map(or_empty));
-    row.extend([t.and_then(|t| t.held_out_before), t.and_then(|t| t.held_out_after), t.and_then(|t| t.logged_loss)].map(or_empty));
+    row.extend([t.map(|t| t.examples), t.map(|t| t.steps)].map(Cell::from));
+    row.extend([t.map(|t| t.loss_before), t.map(|t| t.loss_after)].map(exact));
+    row.extend([t.and_then(|t| t.held_out_before), t.and_then(|t| t.held_out_after), t.and_then(|t| t.logged_loss)].map(exact));
     row
 }
 
-fn reasons(data: &ReportData) -> Vec<Vec<String>> {
+fn reasons(data: &ReportData) -> Vec<Vec<Cell>> {
     let of = |c: &Cycle| {
-        c.reasons.iter().map(|r| vec![c.cycle.to_string(), r.stage.clone(), r.reason.clone(), r.count.to_string()]).collect::<Vec<_>>()
+        let row = |r: &super::data::Reason| vec![c.cycle.into(), r.stage.as_str().into(), r.reason.as_str().into(), r.count.into()];
+        c.reasons.iter().map(row).collect::<Vec<_>>()
     };
     data.cycles.iter().flat_map(of).collect()
 }
 
-fn phases(data: &ReportData) -> Vec<Vec<String>> {
-    let of = |c: &Cycle| c.seconds.iter().map(|(phase, s)| vec![c.cycle.to_string(), phase.clone(), s.to_string()]).collect::<Vec<_>>();
+fn phases(data: &ReportData) -> Vec<Vec<Cell>> {
+    let of = |c: &Cycle| {
+        let row = |(phase, time): &(String, f64)| vec![c.cycle.into(), phase.as_str().into(), Cell::number(*time, Show::Duration)];
+        c.seconds.iter().map(row).collect::<Vec<_>>()
+    };
     data.cycles.iter().flat_map(of).collect()
 }
 
-fn candidate(c: &Candidate) -> Vec<String> {
+fn candidate(c: &Candidate) -> Vec<Cell> {
     vec![
-        c.cycle.to_string(),
-        c.index.to_string(),
-        c.parent.clone(),
-        c.stage.clone(),
-        c.reason.clone(),
-        or_empty(c.quality),
-        c.elite.to_string(),
-        c.held_out.to_string(),
-        or_empty(c.nearest_jaccard),
-        or_empty(c.parent_jaccard),
-        or_empty(c.parameters),
-        or_empty(c.macs),
+        c.cycle.into(),
+        c.index.into(),
+        c.parent.as_str().into(),
+        c.stage.as_str().into(),
+        c.reason.as_str().into(),
+        exact(c.quality),
+        c.elite.into(),
+        c.held_out.into(),
+        exact(c.nearest_jaccard),
+        exact(c.parent_jaccard),
+        c.parameters.into(),
+        c.macs.into(),
     ]
 }
 
-fn lineage(data: &ReportData) -> Vec<Vec<String>> {
-    data.lineage.iter().map(|a| vec![a.name.clone(), or_empty(a.quality), a.completion.clone()]).collect()
+fn lineage(data: &ReportData) -> Vec<Vec<Cell>> {
+    data.lineage.iter().map(|a| vec![a.name.as_str().into(), exact(a.quality), a.completion.as_str().into()]).collect()
 }
 
-fn early(c: &Correlation) -> Vec<String> {
-    let ends = [c.rank.map(|r| r.value), c.rank.map(|r| r.low), c.rank.map(|r| r.high)].map(or_empty);
-    [vec![c.name.clone(), c.networks.to_string()], ends.to_vec()].concat()
+fn early(c: &Correlation) -> Vec<Cell> {
+    let rank = c.rank.map_or(Cell::Unknown, |r| Cell::estimate(r.value, Some((r.low, r.high)), Show::Fixed(4)));
+    vec![c.name.as_str().into(), c.networks.into(), rank]
 }
 
-fn claim(p: &Panel) -> Vec<String> {
-    vec![p.claim.to_string(), p.title.clone(), p.verdict.to_string(), p.sentence.clone()]
+fn claim(p: &Panel) -> Vec<Cell> {
+    vec![Cell::Count(p.claim.into()), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
 }
 
-fn numbers(p: &Panel) -> Vec<Vec<String>> {
-    p.numbers.iter().map(|(name, value)| vec![p.claim.to_string(), name.clone(), value.clone()]).collect()
+fn numbers(p: &Panel) -> Vec<Vec<Cell>> {
+    p.numbers.iter().map(|(name, value)| vec![Cell::Count(p.claim.into()), name.as_str().into(), value.clone()]).collect()
 }
 
-fn points(p: &Panel) -> Vec<Vec<String>> {
+fn points(p: &Panel) -> Vec<Vec<Cell>> {
     let of = |plot: &Plot| {
-        let rows = plot.series.iter().flat_map(|s| s.points.iter().map(|point| (s.name.clone(), *point)));
+        let rows = plot.series.iter().flat_map(|s| s.points.iter().map(|point| (s.name.as_str(), *point)));
         rows.map(|(name, point)| {
-            let ends = point.interval.map_or_else(Default::default, |(low, high)| [low.to_string(), high.to_string()]);
-            [vec![p.claim.to_string(), name, point.x.to_string(), point.y.to_string()], ends.to_vec()].concat()
+            let y = Cell::estimate(point.y, point.interval, Show::Fixed(4));
+            vec![Cell::Count(p.claim.into()), name.into(), exact(point.x), y]
         })
         .collect::<Vec<_>>()
     };

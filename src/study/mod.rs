@@ -1,10 +1,11 @@
 //! A study: models, arms and seeds out of one file, each run in a folder of its own, and one report of all.
 
+mod charts;
 pub mod estimate;
 pub mod file;
 pub mod job;
 pub mod outcome;
-mod page;
+pub mod page;
 pub mod published;
 pub mod report;
 pub mod schedule;
@@ -96,6 +97,6 @@ pub fn write_report(folder: &Path, failures: &[schedule::Failure]) -> Result<Rep
     write_whole(&folder.join("study.json"), (serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
     write_whole(&folder.join("study.md"), tables::markdown(&report).as_bytes())?;
     write_whole(&folder.join("study.html"), page::page(&report).as_bytes())?;
-    table::write(&tables::tables(&report), &folder.join("tables"))?;
+    table::write(&tables::data(&report), &folder.join("tables"))?;
     Ok(report)
 }

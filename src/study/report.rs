@@ -6,13 +6,16 @@ use serde::Serialize;
 
 use super::file::{Kind, Study};
 use super::job::{Job, Settings, State};
-use super::outcome::{Measures, Outcome};
+use super::outcome::Outcome;
 use super::schedule::Failure;
 use crate::audit::compare as searches;
 use crate::compare::contest::{Contest, Level, Measured, Side};
+use crate::compare::curves::band;
 use crate::compare::runs::Arm;
 use crate::config::{Policy, TuneData};
 use crate::error::Result;
+use crate::report::chart::Band;
+use crate::report::data::Funnel;
 use crate::theory::statistics::mean;
 use crate::theory::{Panel, Verdict};
 use crate::{audit, compare};
@@ -47,11 +50,22 @@ pub struct Cell {
     /// The LLM tuned on its elites: what the controls are controls of.
     pub is_method: bool,
     pub planned: usize,
+    pub missing: Vec<Missing>,
     pub runs: Vec<Outcome>,
     pub level: Level,
     /// Over the seeds, of claim 1 to 6.
     pub verdicts: Vec<Verdicts>,
     pub search: Option<searches::Arm>,
+}
+
+/// A planned run that has not finished.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Missing {
+    pub seed: u64,
+    /// Closed cycles, of how many.
+    pub cycles: u64,
+    pub of: u64,
+    pub failed: bool,
 }
 
 /// How often a claim came out how, and what it said in the first of the runs.
@@ -64,37 +78,46 @@ pub struct Verdicts {
 }
 
 impl Cell {
-    fn read(jobs: &[&Job], states: &[State], study: &Path) -> Result<Self> {
+    fn read(jobs: &[&Job], states: &[State], study: &Path, failures: &[Failure]) -> Result<Self> {
         let first = jobs[0];
-        let done = jobs.iter().zip(states).filter(|(_, state)| state.finished);
-        let runs: Vec<Outcome> = done.map(|(job, _)| Outcome::read(job, study)).collect::<Result<_>>()?;
+        let (done, open): (Vec<_>, Vec<_>) = jobs.iter().zip(states).partition(|(_, state)| state.finished);
+        let runs = done.iter().map(|(job, _)| Outcome::read(job, study)).collect::<Result<_>>()?;
+        let missing = open.iter().map(|(job, state)| Missing {
+            seed: job.seed,
+            cycles: state.cycles,
+            of: job.settings.cycles(),
+            failed: failures.iter().any(|f| f.job == job.name()),
+        });
         let is_method = match &first.settings {
             Settings::Audit(config) => config.policy == audit::settings::Policy::Llm,
             Settings::Run(config) => config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled,
         };
-        let search = match &first.settings {
-            Settings::Audit(config) if !runs.is_empty() => {
-                let all = runs.iter().filter_map(|r| r.search.clone()).collect();
-                Some(searches::Arm::of(label(&first.model, &first.arm), config.policy.name(), &config.dataset, all))
-            }
-            _ => None,
-        };
-        let claims = 1..=6;
-        let counted = claims.filter_map(|claim| {
+        let mut cell = Self::new(&first.model, &first.arm, is_method, runs, missing.collect());
+        if let Settings::Audit(config) = &first.settings {
+            let all: Vec<_> = cell.runs.iter().filter_map(|r| r.search.clone()).collect();
+            cell.search = (!all.is_empty()).then(|| searches::Arm::of(cell.name(), config.policy.name(), &config.dataset, all));
+        }
+        Ok(cell)
+    }
+
+    /// Its levels are those of a report: they take the budget of all cells.
+    pub fn new(model: &str, arm: &str, is_method: bool, runs: Vec<Outcome>, missing: Vec<Missing>) -> Self {
+        let counted = (1..=6).filter_map(|claim| {
             let of = |verdict| runs.iter().flat_map(|r| &r.claims).filter(|c| c.claim == claim && c.verdict == verdict).count();
             let verdicts = Verdicts { claim, holds: of(Verdict::Holds), fails: of(Verdict::Fails), not_met: of(Verdict::AssumptionNotMet) };
             (verdicts.holds + verdicts.fails + verdicts.not_met > 0).then_some(verdicts)
         });
-        Ok(Self {
-            model: first.model.clone(),
-            arm: first.arm.clone(),
+        Self {
+            model: model.into(),
+            arm: arm.into(),
             is_method,
-            planned: jobs.len(),
+            planned: runs.len() + missing.len(),
             verdicts: counted.collect(),
             level: Level { mean: None, best: None, valid: None },
-            search,
+            search: None,
+            missing,
             runs,
-        })
+        }
     }
 
     pub fn name(&self) -> String {
@@ -105,8 +128,24 @@ impl Cell {
         Side { name: self.name(), entries: self.runs.iter().map(|r| r.entry.clone()).collect() }
     }
 
-    fn valid(&self) -> Vec<f64> {
-        self.runs.iter().filter(|r| r.funnel.asked > 0).map(|r| r.funnel.traced as f64 / r.funnel.asked as f64).collect()
+    /// The mean quality of each cycle, over the runs that have one there.
+    pub fn cycle_means(&self) -> Vec<Band> {
+        let last = self.runs.iter().map(|r| r.cycles).max().unwrap_or(0);
+        let of = |run: &Outcome, cycle: u64| {
+            let own: Vec<f64> = run.qualities.iter().filter(|(c, _)| *c == cycle).map(|(_, quality)| *quality).collect();
+            (!own.is_empty()).then(|| mean(&own))
+        };
+        let at = |cycle: u64| {
+            let means: Vec<f64> = self.runs.iter().filter_map(|run| of(run, cycle)).collect();
+            (!means.is_empty()).then(|| band(cycle as f64, &means))
+        };
+        (1..=last).filter_map(at).collect()
+    }
+
+    /// Of each run that asked for candidates, the share of them that got so far.
+    pub fn shares(&self, reached: impl Fn(&Funnel) -> u64) -> Vec<f64> {
+        let asked = self.runs.iter().map(|r| &r.funnel).filter(|funnel| funnel.asked > 0);
+        asked.map(|funnel| reached(funnel) as f64 / funnel.asked as f64).collect()
     }
 
     /// Mean over the runs; None of none.
@@ -115,9 +154,9 @@ impl Cell {
         (!values.is_empty()).then(|| mean(&values))
     }
 
-    /// A measure over the runs that give it, with its interval.
-    pub fn measure(&self, of: impl Fn(&Measures) -> Option<f64>) -> Option<Measured> {
-        Measured::of(&self.runs.iter().filter_map(|r| of(&r.measures)).collect::<Vec<_>>(), 7)
+    /// Mean over the runs that give it, with its interval.
+    pub fn measure(&self, of: impl Fn(&Outcome) -> Option<f64>) -> Option<Measured> {
+        Measured::of(&self.runs.iter().filter_map(of).collect::<Vec<_>>(), 7)
     }
 }
 
@@ -135,11 +174,17 @@ impl Report {
                 None => groups.push((vec![job], vec![*state])),
             }
         }
-        let mut cells = groups.iter().map(|(jobs, states)| Cell::read(jobs, states, folder)).collect::<Result<Vec<_>>>()?;
+        let cells = groups.iter().map(|(jobs, states)| Cell::read(jobs, states, folder, failures)).collect::<Result<Vec<_>>>()?;
+        let failed = failures.iter().map(|f| (f.job.clone(), f.message.clone())).collect();
+        Ok(Self::of(&study.title, study.kind, study.to_toml(), cells, failed))
+    }
+
+    /// Puts cells side by side.
+    pub fn of(title: &str, kind: Kind, file: String, mut cells: Vec<Cell>, failed: Vec<(String, String)>) -> Self {
         let sides: Vec<Side> = cells.iter().map(Cell::side).collect();
         let budget = sides.iter().flat_map(|s| &s.entries).map(|e| e.best_so_far.len()).min().unwrap_or(0);
         for (cell, side) in cells.iter_mut().zip(&sides) {
-            cell.level = Level::of(side, budget, &cell.valid());
+            cell.level = Level::of(side, budget, &cell.shares(|funnel| funnel.traced));
         }
         let mut contests = Vec::new();
         for (method, side) in cells.iter().zip(&sides).filter(|(cell, _)| cell.is_method) {
@@ -147,19 +192,19 @@ impl Report {
                 cells.iter().zip(&sides).filter(|(c, _)| !c.is_method && (c.model == method.model || c.model == super::file::NO_MODEL));
             contests.extend(controls.map(|(_, control)| Contest::hold(side, control)));
         }
-        Ok(Self {
+        Self {
             verdict: verdict(&cells, &contests),
-            title: study.title.clone(),
-            kind: study.kind,
-            file: study.to_toml(),
-            planned: jobs.len(),
-            finished: states.iter().filter(|s| s.finished).count(),
-            failed: failures.iter().map(|f| (f.job.clone(), f.message.clone())).collect(),
+            title: title.into(),
+            kind,
+            file,
+            planned: cells.iter().map(|c| c.planned).sum(),
+            finished: cells.iter().map(|c| c.runs.len()).sum(),
+            failed,
             budget,
             pairs: pairs(&cells),
             cells,
             contests,
-        })
+        }
     }
 
     /// The arms of the controls that each method is held against, and the methods themselves.

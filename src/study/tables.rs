@@ -1,266 +1,335 @@
-//! The tables of a study as people read them; the page, the Markdown and the terminal show the same ones.
+//! The tables of a study: the page, the Markdown and the terminal show the same ones; data files have those behind the charts too.
 
 use super::file::Kind;
+use super::outcome::{Measures, Outcome};
 use super::published;
-use super::report::{Cell, Report};
+use super::report::{Cell as Arm, Report};
 use crate::audit::compare::AFTER;
 use crate::compare::contest::Measured;
-use crate::compare::text::points;
-use crate::report::html::{NONE, duration, or_none};
-use crate::table::Table;
+use crate::compare::curves;
+use crate::compare::text::measured;
+use crate::report::chart::Band;
+use crate::report::html::percent;
+use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
+use crate::theory::{Panel, Verdict};
 
+/// Shares and accuracies, as people see them.
+const SHARE: Show = Show::Percent(2);
+
+/// For people.
 pub fn tables(report: &Report) -> Vec<Table> {
-    let all = [arms(report), published_rows(), search(report), contests(report), verdicts(report), measures(report), runs(report)];
+    let all = [
+        arms(report),
+        published_rows(),
+        search(report),
+        contests(report),
+        funnel(report),
+        verdicts(report),
+        measures(report),
+        pairs(report),
+        runs(report),
+    ];
     all.into_iter().filter(|t| !t.rows.is_empty()).collect()
 }
 
-fn shown(report: &Report) -> impl Iterator<Item = &Cell> {
+/// Also the measures run by run, and what the charts draw.
+pub fn data(report: &Report) -> Vec<Table> {
+    [tables(report), vec![differences_by_seed(report), measures_by_run(report), best_so_far(report), mean_so_far(report), cycles(report)]]
+        .concat()
+}
+
+/// The arms of which a run has finished.
+pub fn shown(report: &Report) -> impl Iterator<Item = &Arm> {
     report.cells.iter().filter(|c| !c.runs.is_empty())
 }
 
-fn whole(value: Option<f64>) -> String {
-    or_none(value, |v| format!("{v:.0}"))
+fn table(id: &'static str, title: &str, note: impl Into<String>, head: Vec<Column>, rows: impl Iterator<Item = Vec<Cell>>) -> Table {
+    Table { id, title: title.into(), note: note.into(), head, rows: rows.collect() }
+}
+
+fn whole(mean: Option<f64>) -> Cell {
+    Cell::number(mean, Show::Fixed(0))
+}
+
+/// What a trial of the budget is.
+pub const fn trials(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Audit => "distinct cells",
+        Kind::Run => "trained candidates",
+    }
 }
 
 fn arms(report: &Report) -> Table {
     let rows = shown(report).map(|cell| {
         vec![
-            cell.model.clone(),
-            cell.arm.clone(),
-            format!("{} of {}", cell.runs.len(), cell.planned),
+            cell.model.as_str().into(),
+            cell.arm.as_str().into(),
+            Cell::Part(cell.runs.len() as u64, cell.planned as u64),
             whole(cell.average(|r| Some(r.funnel.asked as f64))),
-            or_none(cell.level.valid, share),
+            measured(cell.level.valid, SHARE),
             whole(cell.average(|r| Some(r.funnel.trained as f64))),
             whole(cell.average(|r| Some(r.distinct as f64))),
-            or_none(cell.level.mean, share),
-            or_none(cell.level.best, share),
-            percent_of(cell.average(|r| r.best)),
-            or_none(cell.average(|r| Some(r.seconds)), duration),
+            measured(cell.level.mean, SHARE),
+            measured(cell.level.best, SHARE),
+            measured(cell.measure(|r| r.best), SHARE),
+            Cell::number(cell.average(|r| Some(r.seconds)), Show::Duration),
             whole(cell.average(|r| r.tokens_written.map(|t| t as f64))),
             whole(cell.average(|r| r.tokens_tuned.map(|t| t as f64))),
         ]
     });
-    Table {
-        id: "arms",
-        title: "Models and arms".into(),
-        note: format!(
-            "Means over the seeds with 95% intervals. Mean quality is of all candidates that have one; the best at the budget is after {} {}.",
-            report.budget,
-            match report.kind {
-                Kind::Audit => "distinct cells, by true accuracy (the mean over the table's training seeds)",
-                Kind::Run => "trained candidates, by the accuracy measured",
-            }
-        ),
-        head: vec![
-            "model",
-            "arm",
-            "seeds",
-            "asked",
-            "valid",
-            "trained",
-            "distinct",
-            "mean quality",
-            "best at the budget",
-            "best at the end",
-            "time of a run",
-            "tokens written",
-            "tokens tuned",
-        ],
-        rows: rows.collect(),
-    }
-}
-
-/// A share of candidates, or an accuracy, with its interval.
-fn share(m: Measured) -> String {
-    let show = |v: f64| format!("{:.2}", 100.0 * v.clamp(0.0, 1.0));
-    m.interval.map_or_else(|| show(m.value) + "%", |(low, high)| format!("{}% [{}, {}]", show(m.value), show(low), show(high)))
-}
-
-fn percent_of(value: Option<f64>) -> String {
-    or_none(value, |v| format!("{:.2}%", 100.0 * v))
+    let how = match report.kind {
+        Kind::Audit => "by true accuracy (the mean over the table's training seeds)",
+        Kind::Run => "by the accuracy measured",
+    };
+    let note = format!(
+        "Means over the seeds with 95% intervals. Mean quality is of all candidates that have one; the best at the budget is after {} {}, {how}.",
+        report.budget,
+        trials(report.kind)
+    );
+    let head = [
+        vec![value("model"), value("arm"), part("seeds"), value("asked"), estimate("valid"), value("trained"), value("distinct")],
+        vec![estimate("mean quality"), estimate("best at the budget"), estimate("best at the end")],
+        vec![seconds("time of a run"), value("tokens written"), value("tokens tuned")],
+    ];
+    table("arms", "Models and arms", note, head.concat(), rows)
 }
 
 fn published_rows() -> Table {
-    let rows = published::ROWS
-        .iter()
-        .map(|row| vec![row.name.into(), percent_of(Some(row.valid)), percent_of(Some(row.mean)), percent_of(Some(row.best))]);
-    Table {
-        id: "published",
-        title: "The published table".into(),
-        note: published::CAVEAT.into(),
-        head: vec!["published", "valid", "mean", "best"],
-        rows: rows.collect(),
-    }
+    let rows = published::ROWS.iter().map(|row| {
+        let figures = [row.valid, row.mean, row.best].map(|figure| Cell::number(figure, SHARE));
+        [vec![row.name.into()], figures.to_vec()].concat()
+    });
+    table("published", "The published table", published::CAVEAT, values(["published", "valid", "mean", "best"]), rows)
 }
 
 fn search(report: &Report) -> Table {
     let rows = shown(report).filter_map(|cell| {
         let search = cell.search.as_ref()?;
-        let found = format!("{} of {}", search.found, search.searches.len());
-        let mut row = vec![cell.model.clone(), cell.arm.clone(), found, search.show_median()];
-        row.extend(search.best.iter().zip(&search.incumbent).map(|(best, incumbent)| format!("{best:.2} ({incumbent:.2})")));
+        let median = search.median_found_at.map(|median| Cell::estimate(median, search.median_interval, Show::Fixed(1)));
+        let mut row = vec![cell.model.as_str().into(), cell.arm.as_str().into()];
+        row.extend([Cell::Part(search.found as u64, search.searches.len() as u64), median.into()]);
+        row.extend(search.best.iter().chain(&search.incumbent).map(|accuracy| Cell::number(accuracy / 100.0, SHARE)));
         Some(row)
     });
     let [a, b, c] = AFTER;
-    Table {
-        id: "search",
-        title: "The search".into(),
-        note: format!(
-            "Seeds that queried the best cell of the space; of these, median distinct cells until they did, with its bootstrap interval; the true \
-             accuracy of the best cell queried after {a}, {b} and {c} distinct cells (in brackets: of the cell with the highest accuracy as measured)."
-        ),
-        head: vec!["model", "arm", "found in", "median cells until", "after 100", "after 500", "after 1100"],
-        rows: rows.collect(),
-    }
+    let note = format!(
+        "Seeds that queried the best cell of the space; of these, median distinct cells until they did, with its bootstrap interval; the true \
+         accuracy of the best cell queried after {a}, {b} and {c} distinct cells, and of the cell chosen by then, which is the one with the \
+         highest accuracy as measured."
+    );
+    let head = [
+        vec![value("model"), value("arm"), part("found in"), estimate("median cells until")],
+        values(["best after 100", "best after 500", "best after 1100", "chosen after 100", "chosen after 500", "chosen after 1100"]),
+    ];
+    table("search", "The search", note, head.concat(), rows)
 }
 
 fn contests(report: &Report) -> Table {
     let rows = report.contests.iter().filter(|c| !c.seeds.is_empty()).map(|contest| {
+        let planned = report.cells.iter().find(|cell| cell.name() == contest.arm).map_or(0, |cell| cell.planned);
         vec![
-            contest.arm.clone(),
-            contest.against.clone(),
-            contest.seeds.len().to_string(),
-            or_none(contest.mean, points),
-            or_none(contest.best, points),
-            if contest.wins() { "yes" } else { "no" }.into(),
+            contest.arm.as_str().into(),
+            contest.against.as_str().into(),
+            Cell::Part(contest.seeds.len() as u64, planned as u64),
+            measured(contest.mean, Show::Points),
+            measured(contest.best, Show::Points),
+            contest.wins().into(),
         ]
     });
-    Table {
-        id: "differences",
-        title: "Differences, paired by seed".into(),
-        note: "At the budget that both runs of a pair have. An arm beats another if its mean or its best is significantly higher and neither is \
-               significantly lower (5% in all, Holm's correction over the two; not corrected over the rows)."
-            .into(),
-        head: vec!["arm", "against", "seeds", "mean quality", "best quality", "beats it"],
-        rows: rows.collect(),
-    }
+    let note = "At the budget that both runs of a pair have. An arm beats another if its mean or its best is significantly higher and neither is \
+                significantly lower (5% in all, Holm's correction over the two; not corrected over the rows).";
+    let head = vec![value("arm"), value("against"), part("seeds"), estimate("mean quality"), estimate("best quality"), value("beats it")];
+    table("differences", "Differences, paired by seed", note, head, rows)
+}
+
+fn differences_by_seed(report: &Report) -> Table {
+    let rows = report.contests.iter().flat_map(|contest| {
+        contest.pairs.iter().map(|pair| {
+            let differences = [pair.mean, pair.best].map(|difference| Cell::number(difference, Show::Points));
+            [vec![contest.arm.as_str().into(), contest.against.as_str().into(), pair.seed.into()], differences.to_vec()].concat()
+        })
+    });
+    let head = values(["arm", "against", "seed", "mean quality", "best quality"]);
+    table("differences-by-seed", "Differences, seed by seed", "", head, rows)
+}
+
+fn funnel(report: &Report) -> Table {
+    let rows = shown(report).map(|cell| {
+        let f = cell.runs.iter().map(|r| r.funnel).sum::<crate::report::data::Funnel>();
+        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+        [vec![cell.model.as_str().into(), cell.arm.as_str().into()], counts.map(Cell::from).to_vec()].concat()
+    });
+    let head = values(["model", "arm", "asked", "parsed", "applied", "valid", "in budget", "new", "trained", "elite"]);
+    table("funnel", "Candidates at each stage", "First tries, all runs of an arm together.", head, rows)
 }
 
 fn verdicts(report: &Report) -> Table {
     let rows = (1..=6).flat_map(|claim| {
         let of = report.methods().filter_map(move |cell| Some((cell, cell.verdicts.iter().find(|v| v.claim == claim)?)));
-        let own = of.map(move |(cell, v)| {
-            vec![
-                claim.to_string(),
-                cell.name(),
-                v.holds.to_string(),
-                v.fails.to_string(),
-                v.not_met.to_string(),
-                published::of_claim(claim).into(),
-            ]
-        });
-        let pairs = report.pairs.iter().filter(move |(_, panel)| panel.claim == claim).map(move |(model, panel)| {
-            let is = |verdict: crate::theory::Verdict| u8::from(panel.verdict == verdict).to_string();
-            let who = format!("{model}, its two arms together");
-            let [holds, fails, unmet] =
-                [crate::theory::Verdict::Holds, crate::theory::Verdict::Fails, crate::theory::Verdict::AssumptionNotMet];
-            vec![claim.to_string(), who, is(holds), is(fails), is(unmet), published::of_claim(claim).into()]
-        });
-        own.chain(pairs).collect::<Vec<_>>()
+        let own = of.map(|(cell, v)| (cell.name(), [v.holds, v.fails, v.not_met]));
+        let is = |panel: &Panel| [Verdict::Holds, Verdict::Fails, Verdict::AssumptionNotMet].map(|v| usize::from(panel.verdict == v));
+        let pairs = report.pairs.iter().filter(|(_, panel)| panel.claim == claim);
+        let both = pairs.map(|(model, panel)| (format!("{model}, its two arms together"), is(panel)));
+        let row = |(who, counts): (String, [usize; 3])| {
+            let [holds, fails, unmet] = counts.map(Cell::from);
+            vec![Cell::Count(claim.into()), who.into(), holds, fails, unmet, published::of_claim(claim).into()]
+        };
+        own.chain(both).map(row).collect::<Vec<_>>()
     });
-    Table {
-        id: "verdicts",
-        title: "The six claims".into(),
-        note: "How many seeds say what, beside what was published (arXiv 2605.30103).".into(),
-        head: vec!["claim", "arm", "holds", "fails", "assumption not met", "published"],
-        rows: rows.collect(),
+    let note = "How many seeds say what, beside what was published (arXiv 2605.30103).";
+    table("verdicts", "The six claims", note, values(["claim", "arm", "holds", "fails", "assumption not met", "published"]), rows)
+}
+
+/// A number behind a claim: of which claim, what it is, of one run, how people see it, and the mean of it that is one.
+type Measure = (u64, &'static str, fn(&Measures) -> Option<f64>, Show, Mean);
+
+#[derive(Clone, Copy)]
+enum Mean {
+    Arithmetic,
+    /// Of ratios, which are never negative and whose spread grows with them. There is none where one is 0 or infinite.
+    Geometric,
+}
+
+impl Mean {
+    fn of(self, values: &[f64], show: Show) -> Cell {
+        match self {
+            Self::Arithmetic => measured(Measured::of(values, 7), show),
+            Self::Geometric if values.iter().any(|value| *value <= 0.0 || !value.is_finite()) => Cell::Unknown,
+            Self::Geometric => {
+                let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+                let mean = Measured::of(&logs, 7);
+                mean.map(|m| Cell::estimate(m.value.exp(), m.interval.map(|(low, high)| (low.exp(), high.exp())), show)).into()
+            }
+        }
     }
 }
 
-/// The numbers behind the verdicts, means over the seeds.
+const MEASURES: [Measure; 9] = [
+    (1, "share of the CE update realised, exact, median of a run", |m| m.realised, SHARE, Mean::Arithmetic),
+    (2, "share of the transitions in which the raw mean fell", |m| share_of(m.fell, m.transitions), SHARE, Mean::Arithmetic),
+    (2, "share of the updates by which exact E[S] fell", |m| share_of(m.exact_fell?, m.updates?), SHARE, Mean::Arithmetic),
+    (3, "C in the first cycle", |m| m.first_c, SHARE, Mean::Arithmetic),
+    (3, "C in the last cycle", |m| m.last_c, SHARE, Mean::Arithmetic),
+    (5, "new among the valid ones written", |m| m.new, SHARE, Mean::Arithmetic),
+    (5, "exact entropy in nats, first", |m| m.first_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (5, "exact entropy in nats, last", |m| m.last_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (6, "signal-to-noise ratio of the proxy", |m| m.snr, Show::Fixed(2), Mean::Geometric),
+];
+
+fn share_of(count: usize, of: usize) -> Option<f64> {
+    (of > 0).then(|| count as f64 / of as f64)
+}
+
+/// Means over the seeds of the numbers behind the verdicts.
 fn measures(report: &Report) -> Table {
-    let mut rows = Vec::new();
-    for cell in report.methods() {
-        let mut add = |claim: u8, what: &str, value: Option<String>| {
-            if let Some(value) = value {
-                rows.push(vec![claim.to_string(), cell.name(), what.into(), value]);
+    let rows = MEASURES.iter().flat_map(|(claim, what, of, show, mean)| {
+        report.methods().filter_map(move |cell| {
+            let values: Vec<f64> = cell.runs.iter().filter_map(|r| of(&r.measures)).collect();
+            if values.is_empty() {
+                return None;
             }
-        };
-        let count = |of: fn(&super::outcome::Measures) -> Option<(usize, usize)>| {
-            let all: Vec<(usize, usize)> = cell.runs.iter().filter_map(|r| of(&r.measures)).collect();
-            let seeds = all.iter().map(|(fell, _)| fell.to_string()).collect::<Vec<_>>().join(", ");
-            let of = all.iter().map(|(_, of)| *of).max()?;
-            Some(format!("{seeds} of {of}"))
-        };
-        let plain = |digits: usize| {
-            move |m: Measured| match m.interval {
-                Some((low, high)) => format!("{:.digits$} [{low:.digits$}, {high:.digits$}]", m.value),
-                None => format!("{:.digits$}", m.value),
-            }
-        };
-        let from_to = |first: Option<Measured>, last: Option<Measured>, show: &dyn Fn(Measured) -> String| {
-            first.zip(last).map(|(first, last)| format!("{} -> {}", show(first), show(last)))
-        };
-        add(1, "share of the CE update realised, exact, median of a run", cell.measure(|m| m.realised).map(share));
-        add(2, "transitions in which the raw mean fell, seed by seed", count(|m| Some((m.fell, m.transitions))));
-        add(2, "updates by which exact E[S] fell, seed by seed", count(|m| m.exact_fell.zip(m.updates)));
-        add(3, "C in the first and the last cycle", from_to(cell.measure(|m| m.first_c), cell.measure(|m| m.last_c), &share));
-        add(5, "new among the valid ones written", cell.measure(|m| m.new).map(share));
-        let entropy = from_to(cell.measure(|m| m.first_entropy), cell.measure(|m| m.last_entropy), &plain(2));
-        add(5, "exact entropy in nats, first and last", entropy);
-        add(6, "signal-to-noise ratio of the proxy", cell.measure(|m| m.snr).map(plain(2)));
-    }
-    for (model, panel) in &report.pairs {
-        rows.push(vec![panel.claim.to_string(), model.clone(), "two arms".into(), panel.sentence.clone()]);
-    }
-    rows.sort_by(|a, b| a[0].cmp(&b[0]));
-    Table {
-        id: "measures",
-        title: "The numbers behind the claims".into(),
-        note: "Means over the seeds with 95% intervals.".into(),
-        head: vec!["claim", "arm", "what", "measured"],
+            let each = cell.runs.iter().map(|r| Cell::number(of(&r.measures), *show).to_string());
+            let seeds = each.collect::<Vec<_>>().join(", ");
+            Some(vec![Cell::Count(*claim), cell.name().into(), (*what).into(), mean.of(&values, *show), seeds.into()])
+        })
+    });
+    let head = vec![value("claim"), value("arm"), value("what"), estimate("measured"), value("seed by seed")];
+    table(
+        "measures",
+        "The numbers behind the claims",
+        "Means over the seeds with 95% intervals; of the signal-to-noise ratio the geometric mean.",
+        head,
         rows,
-    }
+    )
+}
+
+fn measures_by_run(report: &Report) -> Table {
+    let rows = each_run(report, |run| {
+        let m = &run.measures;
+        let number = |value: Option<f64>| Cell::number(value, Show::Fixed(4));
+        let mut row = vec![run.seed.into(), number(m.realised), m.fell.into(), m.transitions.into(), m.exact_fell.into(), m.updates.into()];
+        row.extend([m.first_c, m.last_c, m.new, m.first_entropy, m.last_entropy, m.snr].map(number));
+        row
+    });
+    let head = [
+        values(["model", "arm", "seed", "CE update realised", "mean fell", "transitions", "exact mean fell", "updates"]),
+        values(["C first", "C last", "new of valid", "entropy first", "entropy last", "SNR"]),
+    ];
+    table("measures-by-run", "The numbers behind the claims, run by run", "", head.concat(), rows)
+}
+
+fn pairs(report: &Report) -> Table {
+    let rows = report.pairs.iter().map(|(model, panel)| {
+        let texts = [model.as_str(), panel.title.as_str(), &panel.verdict.to_string(), panel.sentence.as_str()].map(Cell::from);
+        [vec![Cell::Count(panel.claim.into())], texts.to_vec()].concat()
+    });
+    table("pairs", "Claims that take two arms", "", values(["claim", "model", "title", "verdict", "sentence"]), rows)
+}
+
+/// A row a run, after its model and arm.
+fn each_run<'a>(report: &'a Report, row: impl Fn(&Outcome) -> Vec<Cell> + 'a) -> impl Iterator<Item = Vec<Cell>> + 'a {
+    let of = move |cell: &Arm| {
+        let rows = cell.runs.iter().map(|run| [vec![cell.model.as_str().into(), cell.arm.as_str().into()], row(run)].concat());
+        rows.collect::<Vec<_>>()
+    };
+    shown(report).flat_map(of)
 }
 
 fn runs(report: &Report) -> Table {
-    let rows = shown(report).flat_map(|cell| {
-        cell.runs.iter().map(|run| {
-            let found = run.search.as_ref().map(|s| s.best_found_at.map_or("no".to_owned(), |n| format!("at {n}")));
-            vec![
-                cell.model.clone(),
-                cell.arm.clone(),
-                run.seed.to_string(),
-                run.cycles.to_string(),
-                run.funnel.asked.to_string(),
-                run.funnel.traced.to_string(),
-                run.funnel.trained.to_string(),
-                run.distinct.to_string(),
-                run.funnel.elite.to_string(),
-                percent_of(run.mean),
-                percent_of(run.best),
-                found.unwrap_or_else(|| NONE.into()),
-                duration(run.seconds),
-            ]
-        })
+    let rows = each_run(report, |run| {
+        let f = &run.funnel;
+        let counts = [run.seed, run.cycles, f.asked, f.traced, f.novel, f.trained, run.distinct, f.elite];
+        let mut row = counts.map(Cell::from).to_vec();
+        row.extend([run.mean, run.best].map(|quality| Cell::number(quality, SHARE)));
+        row.push(run.search.as_ref().and_then(|s| s.best_found_at).into());
+        row.push(Cell::number(run.seconds, Show::Duration));
+        row
     });
-    Table {
-        id: "runs",
-        title: "Runs".into(),
-        note: String::new(),
-        head: vec![
-            "model",
-            "arm",
-            "seed",
-            "cycles",
-            "asked",
-            "valid",
-            "trained",
-            "distinct",
-            "elite",
-            "mean",
-            "best",
-            "best cell found",
-            "time",
-        ],
-        rows: rows.collect(),
-    }
+    let head = [
+        values(["model", "arm", "seed", "cycles", "asked", "valid", "new", "trained", "distinct", "elite", "mean", "best"]),
+        vec![value("best cell found at"), seconds("time")],
+    ];
+    table("runs", "Runs that finished", "", head.concat(), rows)
+}
+
+/// A row a place of a curve, after its model and arm.
+fn each_band(report: &Report, of: impl Fn(&Arm) -> Vec<Band>) -> Vec<Vec<Cell>> {
+    let rows = shown(report).map(|cell| {
+        let row = |band: Band| {
+            let quartiles = [band.low, band.middle, band.high].map(|quality| Cell::number(quality, SHARE));
+            [vec![cell.model.as_str().into(), cell.arm.as_str().into(), Cell::Count(band.x as u64)], quartiles.to_vec()].concat()
+        };
+        of(cell).into_iter().map(row).collect::<Vec<_>>()
+    });
+    rows.flatten().collect()
+}
+
+fn curve_head(x: &'static str) -> Vec<Column> {
+    values(["model", "arm", x, "lower quartile", "median", "upper quartile"])
+}
+
+fn best_so_far(report: &Report) -> Table {
+    let rows = each_band(report, |cell| curves::best(&cell.side().entries));
+    table("best-so-far", "Best so far, over the seeds", "", curve_head(trials(report.kind)), rows.into_iter())
+}
+
+fn mean_so_far(report: &Report) -> Table {
+    let rows = each_band(report, |cell| curves::mean_so_far(&cell.side().entries));
+    table("mean-so-far", "Mean so far, over the seeds", "", curve_head("candidates"), rows.into_iter())
+}
+
+fn cycles(report: &Report) -> Table {
+    let rows = each_band(report, Arm::cycle_means);
+    table("cycle-means", "Mean of each cycle, over the seeds", "", curve_head("cycle"), rows.into_iter())
 }
 
 /// The report in Markdown.
 pub fn markdown(report: &Report) -> String {
     use std::fmt::Write as _;
     let mut text = format!("# {}\n\n{}\n\n{}\n", report.title, report.verdict, progress(report));
+    for line in missing(report) {
+        let _ = writeln!(text, "\n{line}");
+    }
     for (job, message) in &report.failed {
         let _ = writeln!(text, "\nFailed: {job}: {message}");
     }
@@ -273,5 +342,46 @@ pub fn markdown(report: &Report) -> String {
 
 /// How much of the study there is.
 pub fn progress(report: &Report) -> String {
-    format!("{} of {} runs finished; eliteloop {}.", report.finished, report.planned, env!("CARGO_PKG_VERSION"))
+    let share = report.finished as f64 / report.planned.max(1) as f64;
+    format!("{} of {} runs finished ({}); eliteloop {}.", report.finished, report.planned, percent(share), env!("CARGO_PKG_VERSION"))
+}
+
+/// Which seeds of which arm are missing, a line an arm, and what that means for the tables.
+pub fn missing(report: &Report) -> Vec<String> {
+    let of = |cell: &Arm| {
+        let seed = |m: &super::report::Missing| {
+            let how = match (m.failed, m.cycles) {
+                (true, _) => "failed".to_owned(),
+                (false, 0) => "not begun".to_owned(),
+                (false, cycles) => format!("{cycles} of {} cycles done", m.of),
+            };
+            format!("seed {} ({how})", m.seed)
+        };
+        let seeds: Vec<String> = cell.missing.iter().map(seed).collect();
+        format!("Missing of {}: {}.", cell.name(), seeds.join(", "))
+    };
+    let mut lines: Vec<String> = report.cells.iter().filter(|c| !c.missing.is_empty()).map(of).collect();
+    if !lines.is_empty() && report.finished > 0 {
+        lines.push("Rows of an arm are of its finished seeds; differences are of the seeds that both arms have finished.".into());
+    }
+    lines
+}
+
+/// A share with its interval, in words for a chart.
+pub fn share(m: Measured) -> String {
+    measured(m, SHARE).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_have_a_geometric_mean() {
+        let Cell::Number { value, interval: Some((low, high)), .. } = Mean::Geometric.of(&[2.0, 8.0, 4.0], Show::Fixed(2)) else {
+            panic!("no estimate")
+        };
+        assert!((value - 4.0).abs() < 1e-9 && low > 0.0 && (low * high - 16.0).abs() < 1e-6, "{value} [{low}, {high}]");
+        assert_eq!(Mean::Geometric.of(&[0.0, 8.0], Show::Fixed(2)), Cell::Unknown);
+    }
 }

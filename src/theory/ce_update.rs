@@ -7,6 +7,7 @@
 
 use super::statistics::few_interval;
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::table::{Cell, Show};
 
 /// Cached decoding against teacher forcing in f32.
 pub const TOLERANCE: f64 = 1e-3;
@@ -129,15 +130,17 @@ impl Outcome {
             self.differences.iter().map(|&(cycle, difference)| Point { x: cycle as f64, y: difference.max(1e-9).log10(), interval: None });
         let points: Vec<Point> = points.collect();
         let limit = points.iter().map(|p| Point { y: TOLERANCE.log10(), ..*p }).collect();
-        let mut numbers: Vec<(String, String)> = self
+        let mut numbers: Vec<(String, Cell)> = self
             .differences
             .iter()
-            .map(|(cycle, difference)| (format!("relative difference at step 0, cycle {cycle}"), format!("{difference:.2e}")))
+            .map(|(cycle, difference)| {
+                (format!("relative difference at step 0, cycle {cycle}"), Cell::number(*difference, Show::Scientific(2)))
+            })
             .collect();
-        numbers.push(("training examples that are no elites".into(), self.strays.len().to_string()));
-        numbers.push(("cycles whose tuning did not lower the loss".into(), self.not_lowered.len().to_string()));
+        numbers.push(("training examples that are no elites".into(), self.strays.len().into()));
+        numbers.push(("cycles whose tuning did not lower the loss".into(), self.not_lowered.len().into()));
         if let Some(change) = self.held_out_change {
-            numbers.push(("change of the held-out loss, nats".into(), change.to_string()));
+            numbers.push(("change of the held-out loss, nats".into(), change.into()));
         }
         let plot = (!points.is_empty()).then(|| Plot {
             x_label: "cycle".into(),

@@ -9,6 +9,7 @@ use statrs::distribution::ContinuousCDF;
 
 use super::statistics::{Z95, standard_normal, wilson, wilson_at};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::table::{Cell, Show};
 
 /// With fewer cycles a line fits anything.
 const FEWEST: usize = 4;
@@ -199,16 +200,16 @@ impl Outcome {
         let along = |value: &dyn Fn(u64) -> f64| -> Vec<Point> {
             self.probabilities.iter().map(|&(cycle, _)| Point { x: cycle as f64, y: value(cycle), interval: None }).collect()
         };
-        let mut numbers: Vec<(String, String)> =
-            self.probabilities.iter().map(|(cycle, c)| (format!("C, cycle {cycle}"), c.to_string())).collect();
+        let mut numbers: Vec<(String, Cell)> =
+            self.probabilities.iter().map(|&(cycle, c)| (format!("C, cycle {cycle}"), c.into())).collect();
         let mut series = vec![Series { name: "C with Wilson's 95% interval".into(), mark: Mark::Points, points: measured }];
         if let Some(fit) = self.fit {
-            numbers.push(("rate a cycle".into(), fit.rate().to_string()));
-            numbers.push(("slope of log(1-C)".into(), fit.slope.to_string()));
-            numbers.push(("R2".into(), format!("{:.3}", fit.r_squared)));
+            numbers.push(("rate a cycle".into(), fit.rate().into()));
+            numbers.push(("slope of log(1-C)".into(), fit.slope.into()));
+            numbers.push(("R2".into(), Cell::number(fit.r_squared, Show::Fixed(3))));
             series.push(Series { name: "geometric fit".into(), mark: Mark::Line, points: along(&|cycle| fit.probability(cycle)) });
         }
-        numbers.push(("first cycle where the fit breaks".into(), self.breaks.map_or("none".into(), |cycle| cycle.to_string())));
+        numbers.push(("first cycle where the fit breaks".into(), self.breaks.map_or("none".into(), Cell::from)));
         series.push(Series { name: "paper's bound".into(), mark: Mark::Line, points: along(&|cycle| bound(self.rho_0, cycle - start)) });
         Panel {
             claim: 3,

@@ -8,6 +8,7 @@
 use super::statistics::{bootstrap, difference_of, mean, wilson};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::novelty::jaccard;
+use crate::table::{Cell, Show};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CycleCounts {
@@ -122,7 +123,7 @@ pub struct Outcome {
     pub collapsed_on: Option<u64>,
     pub collapsed_off: Option<u64>,
     pub error: Option<MinHashError>,
-    numbers: Vec<(String, String)>,
+    numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
@@ -184,16 +185,17 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
     for (name, arm) in [("filter on", Some(on)), ("filter off", off)] {
         let Some(arm) = arm else { continue };
         let (asked, valid, unique) = totals(arm);
-        numbers.push((format!("{name}: new valid networks of asked"), wilson(unique, asked).to_string()));
-        numbers.push((format!("{name}: new of valid"), wilson(unique, valid).to_string()));
+        numbers.push((format!("{name}: new valid networks of asked"), wilson(unique, asked).into()));
+        numbers.push((format!("{name}: new of valid"), wilson(unique, valid).into()));
         let pairwise = mean_pairwise(&arm.accepted);
         if pairwise.is_finite() {
-            numbers.push((format!("{name}: mean pairwise J of the trained"), format!("{pairwise:.4}")));
+            numbers.push((format!("{name}: mean pairwise J of the trained"), Cell::number(pairwise, Show::Fixed(4))));
         }
-        numbers.push((format!("{name}: collapse"), dated(collapse(&arm.cycles))));
+        numbers.push((format!("{name}: collapse"), dated(collapse(&arm.cycles)).into()));
         let nll: Vec<f64> = arm.cycles.iter().filter_map(|c| c.mean_nll).collect();
         if let [first, .., last] = nll.as_slice() {
-            numbers.push((format!("{name}: mean NLL of a completion, first and last cycle"), format!("{first:.2}, {last:.2}")));
+            numbers.push((format!("{name}: mean NLL of a completion, first cycle"), Cell::number(*first, Show::Fixed(2))));
+            numbers.push((format!("{name}: mean NLL of a completion, last cycle"), Cell::number(*last, Show::Fixed(2))));
         }
         let point = |c: &CycleCounts| {
             let share = wilson(c.unique, c.valid);
@@ -206,8 +208,9 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
         });
     }
     if let Some(error) = error {
-        numbers.push(("MinHash: mean error".into(), error.bias.to_string()));
-        numbers.push(("MinHash: r.m.s. error, observed and predicted".into(), format!("{:.4}, {:.4}", error.observed, error.predicted)));
+        numbers.push(("MinHash: mean error".into(), error.bias.into()));
+        numbers.push(("MinHash: r.m.s. error, observed".into(), Cell::number(error.observed, Show::Fixed(4))));
+        numbers.push(("MinHash: r.m.s. error, predicted".into(), Cell::number(error.predicted, Show::Fixed(4))));
     }
     let half = series.iter().flat_map(|s| &s.points).map(|p| Point { y: 0.5, interval: None, ..*p }).collect();
     series.push(Series { name: "collapse below this".into(), mark: Mark::Line, points: half });

@@ -7,6 +7,7 @@
 
 use super::statistics::{decrease_p_value, holm, mean, mean_interval};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::table::{Cell, Show};
 
 const LEVEL: f64 = 0.05;
 
@@ -107,11 +108,15 @@ impl Outcome {
             interval: mean.low.is_finite().then_some((mean.low, mean.high)),
         });
         let points: Vec<Point> = points.collect();
-        let mut numbers: Vec<(String, String)> =
-            self.means.iter().map(|(cycle, mean)| (format!("mean, cycle {cycle}"), mean.to_string())).collect();
-        numbers.extend(self.transitions.iter().map(|t| {
-            let text = format!("{:+.4}, p {:.4}, Holm {:.4}", t.difference, t.p_value, t.adjusted);
-            (format!("change into cycle {}, p-value of a decrease", t.cycle), text)
+        let mut numbers: Vec<(String, Cell)> =
+            self.means.iter().map(|&(cycle, mean)| (format!("mean, cycle {cycle}"), mean.into())).collect();
+        numbers.extend(self.transitions.iter().flat_map(|t| {
+            let name = |what: &str| format!("change into cycle {}{what}", t.cycle);
+            [
+                (name(""), Cell::number(t.difference, Show::Signed(4))),
+                (name(": p-value of a decrease"), Cell::number(t.p_value, Show::Fixed(4))),
+                (name(": the same after Holm"), Cell::number(t.adjusted, Show::Fixed(4))),
+            ]
         }));
         Panel {
             claim: 2,

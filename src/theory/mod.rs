@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::table::Cell;
+
 pub mod ce_update;
 pub mod convergence;
 pub mod diversity;
@@ -66,7 +68,7 @@ pub struct Panel {
     /// One sentence with the numbers behind the verdict.
     pub sentence: String,
     /// (name, value)
-    pub numbers: Vec<(String, String)>,
+    pub numbers: Vec<(String, Cell)>,
     pub plot: Option<Plot>,
 }
 

@@ -11,6 +11,7 @@ use statrs::distribution::{Continuous, ContinuousCDF, FisherSnedecor};
 
 use super::statistics::{bootstrap, kendall, mean, spearman, standard_normal};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::table::{Cell, Show};
 
 /// Correlation of a score with the truth.
 pub fn correlation(snr: f64) -> f64 {
@@ -138,7 +139,7 @@ pub struct Outcome {
     pub sentence: String,
     pub components: Option<Components>,
     pub observed: Option<Estimate>,
-    numbers: Vec<(String, String)>,
+    numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
@@ -147,7 +148,8 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
     let components = components(scores);
     let observed = observed_rank_correlation(pairs);
     let mut numbers = Vec::new();
-    let mut add = |what: &str, value: String| numbers.push((what.to_owned(), value));
+    let mut add = |what: &str, value: Cell| numbers.push((what.to_owned(), value));
+    let digits = |value: f64| Cell::number(value, Show::Fixed(3));
     let (verdict, mut sentence) = match components {
         None => {
             let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
@@ -156,21 +158,20 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
         Some(c) => {
             let rho = correlation(c.snr.value);
             let seeds = seeds_for(rho * rho, 0.9).ceil();
-            add("networks, seeds", format!("{}, {:.1}", c.networks, c.seeds));
-            add("standard deviation of the noise", format!("{:.4}", c.noise.sqrt()));
-            add(
-                "standard deviation of the networks",
-                format!("{:.4}{}", c.truth.sqrt(), if c.clipped { " (negative estimate, set to 0)" } else { "" }),
-            );
-            add("SNR", c.snr.to_string());
-            add("correlation with the truth", format!("{rho:.3}"));
-            add("rank correlation of two scores, predicted", format!("{:.3}", rank_correlation(rho * rho)));
-            add("rank correlation with the truth, predicted", format!("{:.3}", rank_correlation(rho)));
-            add("Kendall's tau with the truth, predicted", format!("{:.3}", tau(rho)));
-            add("a pair is ordered rightly", format!("{:.3}", pair_right(rho)));
-            add(&format!("precision of the top {elite_share}"), format!("{:.3}", precision(rho, elite_share)));
+            add("networks", c.networks.into());
+            add("seeds a network", Cell::number(c.seeds, Show::Fixed(1)));
+            add("standard deviation of the noise", Cell::number(c.noise.sqrt(), Show::Fixed(4)));
+            let clipped = if c.clipped { " (negative estimate, set to 0)" } else { "" };
+            add(&format!("standard deviation of the networks{clipped}"), Cell::number(c.truth.sqrt(), Show::Fixed(4)));
+            add("SNR", c.snr.into());
+            add("correlation with the truth", digits(rho));
+            add("rank correlation of two scores, predicted", digits(rank_correlation(rho * rho)));
+            add("rank correlation with the truth, predicted", digits(rank_correlation(rho)));
+            add("Kendall's tau with the truth, predicted", digits(tau(rho)));
+            add("a pair is ordered rightly", digits(pair_right(rho)));
+            add(&format!("precision of the top {elite_share}"), digits(precision(rho, elite_share)));
             if seeds.is_finite() {
-                add("seeds for a reliability of 0.9", format!("{seeds:.0}"));
+                add("seeds for a reliability of 0.9", Cell::number(seeds, Show::Fixed(0)));
             }
             let text = format!(
                 "SNR is {:.2} [{:.2}, {:.2}]: a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites belong there",
@@ -190,8 +191,8 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
         }
     };
     if let Some(observed) = observed {
-        numbers.push(("rank correlation of proxy and full training, observed".into(), observed.to_string()));
-        numbers.push(("Kendall's tau, observed".into(), format!("{:.3}", kendall(&pairs.proxy, &pairs.full))));
+        numbers.push(("rank correlation of proxy and full training, observed".into(), observed.into()));
+        numbers.push(("Kendall's tau, observed".into(), digits(kendall(&pairs.proxy, &pairs.full))));
         sentence.push_str(&observed_text(observed, pairs.restricted));
     }
     let points: Vec<Point> = pairs.proxy.iter().zip(&pairs.full).map(|(&x, &y)| Point { x, y, interval: None }).collect();

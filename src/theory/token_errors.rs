@@ -16,6 +16,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::statistics::{Z95, wilson};
 use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use crate::table::{Cell, Show};
 
 /// Below this p-value a second order is taken to be needed.
 const LEVEL: f64 = 0.01;
@@ -154,7 +155,7 @@ pub struct Outcome {
     pub observed: Option<Estimate>,
     /// Full code shorter than this would win.
     pub crossover: Option<f64>,
-    numbers: Vec<(String, String)>,
+    numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
@@ -244,32 +245,35 @@ pub fn judge(deltas: Option<&Arm>, full: Option<&Arm>) -> Outcome {
         (Verdict::Fails, format!("Deltas do not beat full code here ({why}): valid-rate ratio {ratios}."))
     };
     if let (Some(log), true) = (outcome.crossover, outcome.verdict != Verdict::AssumptionNotMet) {
-        outcome.numbers.push(("full code wins below this many tokens".into(), format!("{log:.0}")));
+        outcome.numbers.push(("full code wins below this many tokens".into(), Cell::number(log, Show::Fixed(0))));
     }
-    outcome.numbers.push(("predicted ratio".into(), predicted.to_string()));
-    outcome.numbers.push(("observed ratio".into(), observed.to_string()));
+    outcome.numbers.push(("predicted ratio".into(), predicted.into()));
+    outcome.numbers.push(("observed ratio".into(), observed.into()));
     outcome
 }
 
 type Named<'a> = (&'a str, Option<&'a Arm>, Option<Chain>);
 
-fn numbers(arms: &[Named<'_>]) -> Vec<(String, String)> {
+fn numbers(arms: &[Named<'_>]) -> Vec<(String, Cell)> {
     let mut numbers = Vec::new();
     for (name, arm, chain) in arms {
         let (Some(arm), Some(chain)) = (arm, chain) else { continue };
-        let mut add = |what: &str, value: String| numbers.push((format!("{name}: {what}"), value));
-        add("valid", format!("{} of {}: {}", arm.valid, arm.tried, wilson(arm.valid, arm.tried)));
-        add("kappa: applied", wilson(arm.applied, arm.tried).to_string());
-        add("mean tokens of prompt, completion", format!("{:.0}, {:.1}", arm.prompt_tokens, arm.tokens));
-        add("first token valid", chain.start.to_string());
-        add("p = P(V to E)", chain.p.to_string());
-        add("q = P(E to V)", if chain.q.value.is_nan() { "no error seen".into() } else { chain.q.to_string() });
-        add("predicted valid, strict", format!("{:.4}", chain.strict(arm.tokens)));
-        add("predicted valid, recoverable", format!("{:.4}", chain.recoverable(arm.tokens)));
-        add("predicted valid, i.i.d.", format!("{:.4}", chain.independent(arm.tokens)));
-        add("independent tokens, p-value", format!("{:.2e}", chain.independent));
-        add("first order enough, p-value", format!("{:.2e}", chain.first_order));
-        add("tokens read and written for a valid network", format!("{:.0}", arm.cost()));
+        let mut add = |what: &str, value: Cell| numbers.push((format!("{name}: {what}"), value));
+        let fixed = |value: f64, digits: usize| Cell::number(value, Show::Fixed(digits));
+        add("valid", Cell::Part(arm.valid, arm.tried));
+        add("share valid", wilson(arm.valid, arm.tried).into());
+        add("kappa: applied", wilson(arm.applied, arm.tried).into());
+        add("mean tokens of the prompt", fixed(arm.prompt_tokens, 0));
+        add("mean tokens of the completion", fixed(arm.tokens, 1));
+        add("first token valid", chain.start.into());
+        add("p = P(V to E)", chain.p.into());
+        add("q = P(E to V)", if chain.q.value.is_nan() { "no error seen".into() } else { chain.q.into() });
+        add("predicted valid, strict", fixed(chain.strict(arm.tokens), 4));
+        add("predicted valid, recoverable", fixed(chain.recoverable(arm.tokens), 4));
+        add("predicted valid, i.i.d.", fixed(chain.independent(arm.tokens), 4));
+        add("independent tokens, p-value", Cell::number(chain.independent, Show::Scientific(2)));
+        add("first order enough, p-value", Cell::number(chain.first_order, Show::Scientific(2)));
+        add("tokens read and written for a valid network", fixed(arm.cost(), 0));
     }
     numbers
 }
