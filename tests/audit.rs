@@ -252,10 +252,7 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
     let mut arguments = vec!["--out", broken.to_str().unwrap()];
     arguments.extend(overrides.iter().flat_map(|s| ["--set", s]));
     let mut child = command(&arguments).spawn().unwrap();
-    for _ in 0..2_000 {
-        if record::cycles(&broken).is_ok_and(|c| !c.is_empty()) {
-            break;
-        }
+    while !record::cycles(&broken).is_ok_and(|c| !c.is_empty()) && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().unwrap();
