@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking, ProxyConfig, ScreenConfig};
+use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking};
 use eliteloop::delta::kind::{Kind, kind};
 use eliteloop::delta::longest_delta;
+use eliteloop::delta::practice::Judged;
 use eliteloop::delta::trial::{Spent, Task, Trial, try_out, unseen_parents};
 use eliteloop::delta::warmup::Model;
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::llm::Llm;
-use eliteloop::network::cost::cost;
 use eliteloop::network::{TraceOptions, canonical, trace};
 use eliteloop::printer;
-use eliteloop::screen::over_budget;
 use eliteloop::theory::Estimate;
 use eliteloop::theory::statistics::wilson;
 use rayon::prelude::*;
@@ -49,9 +48,8 @@ pub struct Args {
 
 /// A candidate that is a network.
 struct Network {
-    hash: String,
+    judged: Judged,
     kind: Option<Kind>,
-    is_affordable: bool,
     is_its_parent: bool,
 }
 
@@ -161,14 +159,9 @@ fn judge(trial: &Trial) -> Result<Outcome> {
         Ok(graph) => graph,
         Err(failure) => return failed(format!("trace: {}", failure.word())),
     };
-    let Ok(hash) = canonical::hash(&graph) else { return failed("not-comparable".into()) };
+    let Ok(judged) = Judged::of(&graph) else { return failed("not-comparable".into()) };
     let parent = trace(&trial.parent, &options).map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))?;
-    Ok(Outcome::Network(Network {
-        kind: kind(&trial.parent, source),
-        is_affordable: over_budget(&cost(&graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none(),
-        is_its_parent: canonical::hash(&parent)? == hash,
-        hash,
-    }))
+    Ok(Outcome::Network(Network { kind: kind(&trial.parent, source), is_its_parent: canonical::hash(&parent)? == judged.hash, judged }))
 }
 
 fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
@@ -186,11 +179,11 @@ fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
             }
             Outcome::Network(network) => {
                 (ended, parsed, applied, networks) = (ended + 1, parsed + 1, applied + 1, networks + 1);
-                within_budget += usize::from(network.is_affordable);
+                within_budget += usize::from(network.judged.is_affordable);
                 changed += usize::from(!network.is_its_parent);
-                let is_new = seen.insert(&network.hash) && !network.is_its_parent;
+                let is_new = seen.insert(&network.judged.hash) && !network.is_its_parent;
                 new += usize::from(is_new);
-                useful += usize::from(is_new && network.is_affordable);
+                useful += usize::from(is_new && network.judged.is_affordable);
                 if let Some(kind) = network.kind {
                     *kinds.entry(kind).or_default() += 1;
                     *kinds_of_new.entry(kind).or_default() += usize::from(is_new);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{Dtype, Format, LoraConfig, Objective, ProxyConfig, ScreenConfig};
+use eliteloop::config::{Dtype, Format, LoraConfig, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::practice::{Judged, Practice, practise};
 use eliteloop::delta::starts::starts;
@@ -20,9 +20,7 @@ use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
-use eliteloop::network::cost::cost;
-use eliteloop::network::{TraceOptions, canonical, trace};
-use eliteloop::screen::over_budget;
+use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -107,12 +105,6 @@ impl Args {
             warmup_steps: 10,
         })
     }
-}
-
-fn judge(source: &str, options: &TraceOptions) -> Option<Judged> {
-    let graph = trace(source, options).ok()?;
-    let is_affordable = over_budget(&cost(&graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
-    Some(Judged { hash: canonical::hash(&graph).ok()?, is_affordable })
 }
 
 /// What `warmup.toml` says of an adapter.
@@ -202,9 +194,10 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
     }
     if let Some(practice) = &record.practice {
         let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
+        let judge = |source: &str| Judged::of(&trace(source, &options).ok()?).ok();
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
-        practise(&model, &mut lora, recipe, practice, &|source| judge(source, &options), &mut |round, lora| {
+        practise(&model, &mut lora, recipe, practice, &judge, &mut |round, lora| {
             log.line(round, round.round, round.of, || {
                 format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy)
             })?;

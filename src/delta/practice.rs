@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::corpus::{random_network, render};
 use super::warmup::{LONGEST_PROMPT, Model, PASS, Recipe, lesson, ramp};
 use super::{apply_completion, prompt};
+use crate::config::{ProxyConfig, ScreenConfig};
 use crate::error::{Error, Result};
 use crate::llm::adamw::{AdamW, clip};
 use crate::llm::generate::{Request, Sample, generate};
@@ -24,6 +25,10 @@ use crate::llm::lora::Lora;
 use crate::llm::pack::{Example, pack};
 use crate::llm::sampling::Sampling;
 use crate::llm::tune::add_gradient;
+use crate::network::canonical;
+use crate::network::cost::cost;
+use crate::network::graph::Graph;
+use crate::screen::over_budget;
 use crate::seed;
 
 /// How a model practises.
@@ -67,6 +72,17 @@ pub struct Judged {
     /// Equal for networks that compute the same.
     pub hash: String,
     pub is_affordable: bool,
+}
+
+impl Judged {
+    /// By the default budget.
+    ///
+    /// # Errors
+    /// Where the graph has no canonical form.
+    pub fn of(graph: &Graph) -> Result<Self> {
+        let is_affordable = over_budget(&cost(graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
+        Ok(Self { hash: canonical::hash(graph)?, is_affordable })
+    }
 }
 
 /// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round and the adapter

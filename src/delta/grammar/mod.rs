@@ -12,7 +12,7 @@
 //! - full code: three backticks after nothing but characters outside ASCII.
 //!
 //! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]). Those of a numbered
-//! edit also fit what is around them ([`place`]), so that the result is Python as a whole.
+//! edit also fit the brackets, commas and blocks around them ([`place`]). Whether a block they open themselves is indented is not read.
 
 // The arms of an automaton are its table: one a case, in the order in which cases are told apart.
 #![allow(clippy::match_same_arms)]
