@@ -393,7 +393,7 @@ fn labels_mark_errors_and_recover_at_the_next_line() {
     assert_eq!(label(Format::Edit, TWICE, &pieces, false), [true, false, false, false, true, false, true]);
 }
 
-/// The names that the grammar allows after `nn.` and `F.` are those of the sandbox.
+/// The names that the grammar allows after `nn.` and `F.` are those of the sandbox, all of them but its helpers.
 #[test]
 fn the_listed_names_are_those_of_the_sandbox() {
     let mut options = TraceOptions::new([3, 8, 8], 10);
@@ -419,12 +419,36 @@ fn the_listed_names_are_those_of_the_sandbox() {
         }
     }
     assert!(names.len() > 100, "{names:?}");
+    let helpers = "Tensor Unsupported add binary clamp emit mean missing norm one_hot pair permute probability public reshape same_padding single \
+                   square stack transpose";
+    let all: Vec<&str> = names.iter().filter(|name| name.matches('.').count() == 1).map(String::as_str).collect();
     let source = format!(
-        "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.head = nn.LazyLinear(10)\n        for item in [{}]:\n            if item is None:\n                raise ValueError('missing')\n\n    def forward(self, x):\n        return self.head(x.flatten(1))\n",
-        names.join(", ")
+        "import torch.nn as nn
+import torch.nn.functional as F
+
+for item in [{}]:
+    if item is None:
+        raise ValueError('missing')
+have = ['nn.' + name for name in dir(nn)] + ['F.' + name for name in dir(F)]
+lacks = [name for name in have if name.split('.')[1] not in '{helpers}'.split() and '._' not in name and name not in '{}'.split()]
+assert not lacks, ' '.join(lacks)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.LazyLinear(10)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+",
+        names.join(", "),
+        all.join(" ")
     );
     let graph = trace(&source, &options);
     assert!(graph.is_ok(), "{}", graph.err().map(|e| e.to_string()).unwrap_or_default());
+    let lacking = trace(&source.replace(" nn.SELU ", " "), &options).err().map(|failure| failure.to_string());
+    assert!(lacking.as_ref().is_some_and(|failure| failure.contains("nn.SELU")), "{lacking:?}");
     let mut shuffled = names.clone();
     shuffled.shuffle(&mut seed::rng(1, "mask", &[]));
     assert!(shuffled.iter().all(|name| has(name)));

@@ -31,12 +31,17 @@ def construct(path, classes):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     entry = getattr(module, "Net", None) or [v for v in vars(module).values() if inspect.isclass(v) and issubclass(v, torch.nn.Module)][-1]
+    # As the tracer builds the networks of the LEMUR data set (src/network/torch/drive.py).
+    hyperparameters = {name: 0.5 for name in getattr(module, "supported_hyperparameters", set)()}
+    lemur = {"in_shape": (1, 3, 32, 32), "out_shape": (classes,), "prm": hyperparameters, "device": torch.device("cpu")}
     given = {}
     for name, parameter in inspect.signature(entry).parameters.items():
         if name in ("num_classes", "classes", "n_classes"):
             given[name] = classes
         elif name in CHANNELS:
             given[name] = 3
+        elif name in lemur:
+            given[name] = lemur[name]
         elif parameter.default is inspect.Parameter.empty and parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
             given[name] = classes
     return entry(**given)
@@ -97,15 +102,38 @@ def report(paths):
     return failed
 
 
-def exported(base):
-    """Every network under tests/fixtures as the start network of a run of its own, trained for a moment and exported."""
+def sources(base):
+    """Name and file of every network; a network of a run is its file's `Net`, so families that have a function get one around it."""
+    families = json.loads((ROOT / "tests/goldens/families.json").read_text())
+    entries = {family["file"]: family["entry"] for family in families if family["entry"]}
     for source in sorted(p for kind in ("export", "networks", "proxy") for p in (ROOT / "tests/fixtures" / kind).glob("*.py")):
-        name = f"{source.parent.name}-{source.stem}"
+        name, entry = f"{source.parent.name}-{source.stem}", entries.get(source.stem)
+        if entry and source.parent.name == "networks":
+            around = f"""
+
+class Net(nn.Module):
+    def __init__(self, num_classes=10):
+        super().__init__()
+        self.body = {entry}(num_classes=num_classes)
+
+    def forward(self, x):
+        return self.body(x)
+"""
+            text = source.read_text()
+            source = base / source.name
+            source.write_text(text + around)
+        yield name, source
+
+
+def exported(base):
+    """Every one as the start network of a run of its own, trained for a moment and exported."""
+    for name, source in sources(base):
         run, out = base / f"run-{name}", base / name
         settings = [
             f"parents.start={json.dumps([str(source)])}",
-            *("policy=random", "cycles=1", "candidates=1", "proxy.dataset=synthetic", "proxy.train_images=256"),
-            *("proxy.valid_images=100", "proxy.epochs=1", "proxy.repeats=0", "screen.max_parameters=50000000", "screen.max_macs=2000000000"),
+            *("policy=random", "cycles=1", "candidates=1", "proxy.dataset=synthetic", "proxy.train_images=64"),
+            *("proxy.valid_images=50", "proxy.batch=8", "proxy.epochs=1", "proxy.repeats=0", "screen.max_parameters=200000000"),
+            *("screen.max_macs=9000000000", "screen.max_memory_mib=6000"),
         ]
         arguments = [word for setting in settings for word in ("--set", setting)]
         done = subprocess.run([PROGRAM, "run", "--out", run, *arguments], capture_output=True, text=True)

@@ -52,6 +52,9 @@ pub struct Args {
     practice: usize,
     #[arg(long, default_value_t = 3e-4)]
     practice_lr: f64,
+    /// Deltas of each of a round's two parents; one that an earlier one of them equals is no good
+    #[arg(long, default_value_t = 12)]
+    practice_samples: usize,
     /// How much practice rewards the entropy of what is written, per nat of a whole delta
     #[arg(long, default_value_t = 0.004)]
     practice_entropy: f64,
@@ -78,6 +81,9 @@ impl Args {
         if !(self.practice_entropy.is_finite() && self.practice_entropy >= 0.0) {
             return Err(Error::input("--practice-entropy is 0 or above"));
         }
+        if self.practice_samples < 2 {
+            return Err(Error::input("--practice-samples is 2 or above: each is weighed against the others"));
+        }
         if self.examples == 0 && self.practice == 0 && self.out.is_some() {
             return Err(Error::input("nothing to learn from").hint("give --examples or --practice"));
         }
@@ -98,7 +104,7 @@ impl Args {
         (self.practice > 0).then_some(Practice {
             rounds: self.practice,
             parents: 2,
-            samples: 12,
+            samples: self.practice_samples,
             corpus: 6,
             entropy: self.practice_entropy,
             lr: self.practice_lr,
