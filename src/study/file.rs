@@ -12,6 +12,7 @@
 //!
 //! [models.smollm2-135m]             # what a model changes
 //! llm.model = "smollm2-135m-instruct"
+//! seeds = [0]                       # fewer than the study's, where a model is slow
 //!
 //! [arms.llm]                        # what an arm changes: nothing
 //! [arms.random]
@@ -32,6 +33,8 @@ use crate::error::{AtPath, Error, Result};
 
 /// The folder of the arms without an LLM.
 pub const NO_MODEL: &str = "no-llm";
+/// In a model's table.
+const OWN_SEEDS: &str = "seeds";
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,8 +148,13 @@ impl Study {
                 let Value::Table(settings) = value else {
                     return wrong(format!("{what} {name}: its settings are a table, as [{what}s.{name}]"));
                 };
-                if settings.contains_key("seed") {
+                if settings.contains_key("seed") || (what == "arm" && settings.contains_key(OWN_SEEDS)) {
                     return wrong(format!("{what} {name}: the seeds are those of the study"));
+                }
+                if let Some(own) = self.own_seeds(name).map_err(|why| Error::input(format!("{origin}: model {name}: seeds: {why}")))?
+                    && !own.iter().all(|seed| seeds.contains(seed))
+                {
+                    return wrong(format!("model {name}: its seeds are some of the study's"));
                 }
             }
         }
@@ -175,11 +183,21 @@ impl Study {
                         .hint("add a table as [models.smollm2-135m] with llm.model = \"smollm2-135m-instruct\""));
                 }
                 for (model, value) in &self.models {
-                    jobs.push(self.job(model, value.as_table().expect("it was checked"), arm, own, seed)?);
+                    if self.own_seeds(model).map_err(Error::input)?.is_none_or(|of_model| of_model.contains(&seed)) {
+                        let mut of_model = value.as_table().expect("it was checked").clone();
+                        of_model.remove(OWN_SEEDS);
+                        jobs.push(self.job(model, &of_model, arm, own, seed)?);
+                    }
                 }
             }
         }
         Ok(jobs)
+    }
+
+    /// The seeds of a model, where it has not all of the study's.
+    fn own_seeds(&self, model: &str) -> std::result::Result<Option<Vec<u64>>, String> {
+        let own = self.models.get(model).and_then(|settings| settings.get(OWN_SEEDS));
+        own.map(|own| own.clone().try_into::<Seeds>().map(|seeds| seeds.all())).transpose().map_err(|e| e.to_string())
     }
 
     fn job(&self, model: &str, of_model: &Table, arm: &str, of_arm: &Table, seed: u64) -> Result<Job> {
@@ -286,6 +304,15 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_model_may_have_fewer_seeds() {
+        let jobs = Study::parse(&FILE.replace("[models.two]", "[models.two]\nseeds = [5]"), "file").unwrap().jobs().unwrap();
+        let names: Vec<String> = jobs.iter().map(Job::name).collect();
+        let expected = ["one/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4", "one/llm/seed-5", "two/llm/seed-5"];
+        assert_eq!(names[..5], expected);
+        assert_eq!(jobs.len(), 7);
+    }
+
+    #[test]
     fn changes_are_named_and_how_many_run_at_once_is_none() {
         let before = Study::parse(FILE, "file").unwrap();
         let now = Study { workers: 2, title: "other".into(), ..before.clone() };
@@ -309,6 +336,9 @@ mod tests {
             ("[models.one]", "[models.\"../one\"]", "folder"),
             ("[models.one]", "[models.no-llm]", "folder"),
             ("cycles = 5", "seed = 5", "seeds are those of the study"),
+            ("cycles = 5", "seeds = [4]", "seeds are those of the study"),
+            ("[models.two]", "[models.two]\nseeds = [6]", "some of the study's"),
+            ("[models.two]", "[models.two]\nseeds = 4", "model two: seeds"),
             ("kind = \"audit\"", "kind = \"audit\"\npreset = \"quick\"", "preset"),
             ("kind = \"audit\"", "kind = \"audits\"", "audits"),
         ] {
