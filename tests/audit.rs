@@ -80,7 +80,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
     for mask in ["mask=true", "mask=false"] {
         let mut writer = Writer::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
-        writer.warm_up(&config.warmup, Format::Full, 1, |_, _| ()).unwrap();
+        writer.warm_up(&config.warmup, Format::Full, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
         let found = writer.enumerate(2).unwrap();
         let sum: f64 = found.iter().map(|l| l.exp()).sum();
         assert!(if mask == "mask=true" { (sum - 1.0).abs() < 1e-9 } else { sum < 1.0 }, "{mask}: {sum}");
@@ -110,7 +110,7 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
         let mut writer = Writer::open(&config).unwrap();
-        writer.warm_up(&config.warmup, Format::Delta, 1, |_, _| ()).unwrap();
+        writer.warm_up(&config.warmup, Format::Delta, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
         // Two parents that are one delta apart and so share children, drawn 1 : 3.
         let first: Cell = "pool one skip one skip skip".parse().unwrap();
         let parents = vec![(Some(first), 1), (Some(first.with(2, 4)), 3)];
@@ -300,6 +300,17 @@ fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
         let update = exact.update.unwrap();
         assert!(update.to_elites_after.unwrap() < update.to_elites_before.unwrap(), "{update:?}");
     }
+}
+
+#[test]
+fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let stopped = Audit::create(&path, settings(&SMALL), Arc::new(AtomicBool::new(true)), |_| ()).err().unwrap();
+    assert!(stopped.to_string().contains("warm-up") && stopped.hint_text().unwrap().contains("--resume"), "{stopped}");
+    let whole = Audit::create(&folder.path().join("whole"), settings(&SMALL), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
+    let again = Audit::resume(&path, Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
+    assert_eq!(again.inputs, whole.inputs);
 }
 
 #[test]

@@ -97,11 +97,15 @@ impl Audit {
     ) -> Result<Self> {
         let clock = Instant::now();
         if let Some(writer) = &mut writer {
-            writer.warm_up(&config.warmup, config.format, config.seed, |step, loss| {
+            let warm = writer.warm_up(&config.warmup, config.format, config.seed, &stop, |step, loss| {
                 if step % 10 == 0 {
                     say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
                 }
             })?;
+            if !warm {
+                return Err(Error::input("stopped in the warm-up, before there was anything to keep")
+                    .hint(format!("begin it again with: eliteloop audit --resume {}", folder.path().display())));
+            }
             checkpoint(writer, &folder, 0)?;
         }
         let inputs = Inputs {

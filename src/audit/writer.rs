@@ -4,7 +4,7 @@
 //! all use that same distribution q. Without it they use the whole vocabulary. Tokens that are no cell are an invalid sample.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::codec::{Codec, Proposal};
 use super::exact::{self, Distribution};
@@ -151,12 +151,23 @@ impl Writer {
         log_p(decoder, Some(&self.lora), &examples(codec, proposals)?, PASS_TOKENS)
     }
 
-    /// Tunes on uniform cells, or uniform deltas on uniform parents, see [`WarmupConfig`]; gives the loss of each step.
-    pub fn warm_up(&mut self, config: &WarmupConfig, format: Format, run_seed: u64, mut on_step: impl FnMut(usize, f64)) -> Result<()> {
+    /// Tunes on uniform cells, or uniform deltas on uniform parents, see [`WarmupConfig`]; gives the loss of each step. False where
+    /// `stop` was set meanwhile.
+    pub fn warm_up(
+        &mut self,
+        config: &WarmupConfig,
+        format: Format,
+        run_seed: u64,
+        stop: &AtomicBool,
+        mut on_step: impl FnMut(usize, f64),
+    ) -> Result<bool> {
         let (decoder, codec) = self.masked.as_ref().map_or((&self.whole, &self.codec), |m| (&m.decoder, &m.codec));
         let mut optimizer = fresh_optimizer(&self.lora)?;
         let mut parameters = self.lora.snapshot()?;
         for step in 0..config.steps {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
             let mut rng = seed::rng(run_seed, "warm-up", &[step as u64]);
             let random = |_| {
                 let cell = Cell::random(&mut rng);
@@ -178,7 +189,7 @@ impl Writer {
             self.lora.restore(&parameters)?;
             on_step(step + 1, sum / config.batch as f64);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The CE update on `trained`; `logged` is their loss as it was when they were sampled, where it is known. None when `stop`
