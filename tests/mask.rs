@@ -122,6 +122,18 @@ fn lines_of_edits_fit_what_is_around_them() {
         "8\nnn.SiLU()\n",
         "8+\n]\n",
     ];
+    // A header is not left for later, where a sampler would not find the way to it.
+    let grammar = Grammar::new(Format::Edit, NET, Lines::Python);
+    let starts = |delta: &str| grammar.advance(grammar.start(), delta.as_bytes()).is_some();
+    assert!(starts("5\nfor") && starts("5\nwith") && starts("5\nif self") && starts("5\n\nw") && starts("2\ndef __init"));
+    assert!(!starts("5\nl") && !starts("5\nfo=") && !starts("5\nfork") && !starts("5\n#") && !starts("2\nself"));
+    assert!(starts("5\nif x:\n    self.n = 1\nfor") && !starts("5\nif x:\n    self.n = 1\nself") && starts("5-6\nl"));
+    // Nor is an attribute set among items; one may be an item where others are.
+    assert!(starts("8+\nself_made(),") && starts("8+\nnn.ReLU(),") && starts("8\n*self.layers,") && starts("6+\nself.n = 1"));
+    assert!(!starts("8+\nself.") && !starts("7+\nself,") && starts("7+\nnn.Sequential(self.n),"));
+    let parent = NET.replace("            nn.ReLU()\n", "            self.last\n");
+    let grammar = Grammar::new(Format::Edit, &parent, Lines::Python);
+    assert!(grammar.advance(grammar.start(), b"8+\nself.first,\n").is_some());
     let refused: Vec<&str> = right.into_iter().filter(|delta| !accepts(delta)).collect();
     let accepted: Vec<&str> = wrong.into_iter().filter(|delta| accepts(delta)).collect();
     assert!(refused.is_empty() && accepted.is_empty(), "refused {refused:?}, accepted {accepted:?}");

@@ -194,7 +194,10 @@ impl Grammar {
                     (_, b' ' | b'\t') => at(Line::Indentation(indent.with(byte)?)),
                     (_, 0x21..=0x7E) => {
                         let begun = edit.begun(indent);
-                        let given = begun.place.map_or_else(|| Given::new(self.lines_given), |place| Given::at(place.python));
+                        let given = match self.places.as_ref().zip(begun.place) {
+                            Some((places, place)) => Given::at(places.start(place, state.done)),
+                            None => Given::new(self.lines_given),
+                        };
                         let line = Line::Code(given.step(byte)?);
                         let fits = indent.fits(edit.first.unwrap_or(indent), edit.base);
                         fits.then_some(State { edit: Some(begun), line, ..state })

@@ -9,6 +9,8 @@
 //!
 //! - numbered edits: given lines that start with a digit (they start as a header does) or with a character outside ASCII,
 //!   headers with leading zeros, indentation of more than 64 or other characters than blanks and tabs;
+//! - numbered edits of [`Lines::Python`]: comments and statements before the header of a block whose header is replaced,
+//!   and items that start with `self` where the parent has none;
 //! - full code: three backticks after nothing but characters outside ASCII.
 //!
 //! [`Lines::Python`] holds the lines a delta gives to Python's syntax and to the layers there are ([`python`]). Those of a numbered

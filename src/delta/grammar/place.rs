@@ -20,6 +20,8 @@ pub struct Places {
     after: Vec<Place>,
     /// Of the next line of code after each number of lines, its indentation and whether it starts with a closing bracket.
     next: Vec<Option<(u8, bool)>>,
+    /// Whether a line inside brackets starts with `self`.
+    has_items_of_self: bool,
 }
 
 fn is_code(line: &str) -> bool {
@@ -35,8 +37,10 @@ impl Places {
     pub fn of(lines: &[&str]) -> Option<Self> {
         let mut place = Place { python: Python::new(Line::Whole), opens: false, level: 0 };
         let mut after = vec![place];
+        let mut has_items_of_self = false;
         for line in lines {
             if is_code(line) {
+                has_items_of_self |= place.python.is_inside_brackets() && line.trim_start().starts_with("self");
                 let (indent, text) = (indentation(line), line.trim());
                 place = place.begun(width(indent));
                 let python = text.bytes().try_fold(place.python, Python::step)?;
@@ -46,11 +50,22 @@ impl Places {
         }
         let seen = |line: &&&str| (width(indentation(line)), line.trim_start().starts_with([')', ']', '}']));
         let next = (0..=lines.len()).map(|at| lines[at..].iter().find(|line| is_code(line)).as_ref().map(seen)).collect();
-        Some(Self { after, next })
+        Some(Self { after, next, has_items_of_self })
     }
 
     pub fn after(&self, lines: u16) -> Place {
         self.after[usize::from(lines)]
+    }
+
+    /// Where a line starts at `place`, before the parent goes on with its line `end` (from 0). A sampler is kept from beginning what
+    /// cannot end: where the next line is in a block of this one's, this one has to open it; and a statement that sets an attribute
+    /// does not begin inside brackets, where `self` is an item only if the parent has such items.
+    pub fn start(&self, place: Place, end: u16) -> Python {
+        if place.python.is_inside_brackets() {
+            return if self.has_items_of_self { place.python } else { place.python.item() };
+        }
+        let is_deeper = self.next[usize::from(end)].is_some_and(|(indent, _)| indent > place.level);
+        if is_deeper && !self.after(end).python.is_inside_brackets() { place.python.header() } else { place.python }
     }
 
     /// Whether the parent goes on with its line `end` (from 0) after `place`.

@@ -62,10 +62,14 @@ enum Mode {
 enum Expect {
     /// The first word of a statement.
     Statement,
+    /// The first word of a statement that opens a block.
+    Header,
     /// `fresh`: an argument or item starts here, so stars and keywords may, and a bracket may close.
     Operand {
         fresh: bool,
     },
+    /// An argument or item that does not start with `self`.
+    Item,
     Operator,
     /// A name, after a dot or `def`; of a module if given.
     Name(Option<Module>),
@@ -110,6 +114,9 @@ const DEEPEST: u8 = 24;
 /// Those that stand after an operand; `for` only inside brackets, `as` only before a colon.
 const BETWEEN: [&str; 9] = ["and", "as", "else", "for", "if", "in", "is", "not", "or"];
 
+/// First words of the statements that open a block.
+const HEADERS: [&str; 11] = ["class", "def", "elif", "else", "except", "finally", "for", "if", "try", "while", "with"];
+
 impl Python {
     /// At the start of a line.
     pub fn new(line: Line) -> Self {
@@ -122,6 +129,16 @@ impl Python {
             depth: 0,
             line,
         }
+    }
+
+    /// The same start of a statement, which has to open a block.
+    pub fn header(self) -> Self {
+        Self { expect: Expect::Header, ..self }
+    }
+
+    /// The same start of an item, which is not one of `self`; unchanged where no item starts.
+    pub fn item(self) -> Self {
+        if self.expect == (Expect::Operand { fresh: true }) { Self { expect: Expect::Item, ..self } } else { self }
     }
 
     /// The same place in a line that a delta gives.
@@ -157,6 +174,7 @@ impl Python {
                 let fits = match self.expect {
                     Expect::Operator => self.goes_on_with(word),
                     Expect::In => word.starts(&["in"]),
+                    Expect::Header => word.starts(&HEADERS),
                     _ => true,
                 };
                 fits.then_some(self.at(Mode::Word(word)))
@@ -216,6 +234,9 @@ impl Python {
         match self.expect {
             Expect::End => None,
             Expect::In => (byte == b'i').then(|| self.at(Mode::Word(Word::new(byte)))),
+            Expect::Item if is_letter(byte) => Some(self.at(Mode::Word(Word::new(byte)))),
+            Expect::Item => self.then(self.mode, Expect::Operand { fresh: true }).begin(byte),
+            Expect::Header => Word::new(byte).starts(&HEADERS).then(|| self.at(Mode::Word(Word::new(byte)))),
             Expect::Colon => (byte == b':').then(|| self.then(Mode::Between, Expect::End)),
             Expect::Name(_) if !is_letter(byte) => None,
             Expect::Name(None) => Some(self.at(Mode::Word(Word::new(byte)))),
@@ -312,6 +333,9 @@ impl Python {
         let next = |expect: Expect| Some(self.then(Mode::Between, expect));
         let begins = |statement: Statement, expect: Expect| Some(Self { statement, ..self.then(Mode::Between, expect) });
         match (self.expect, keyword) {
+            (Expect::Item, _) if word.is("self") => None,
+            (Expect::Item, _) => self.then(self.mode, Expect::Operand { fresh: true }).end_word(word),
+            (Expect::Header, _) => HEADERS.contains(&keyword).then(|| Self { expect: Expect::Statement, ..self }.end_word(word))?,
             (Expect::Statement | Expect::Operand { .. }, "None" | "True" | "False") => Some(self.literal(Mode::Between)),
             (Expect::Statement | Expect::Operand { .. }, "not") => next(operand),
             (Expect::Statement | Expect::Operand { .. }, "") => {
