@@ -3,10 +3,10 @@
 //! The policy gradient by REINFORCE with a leave-one-out baseline (Kool, van Hoof and Welling 2019): of `k` deltas of one parent
 //! with rewards `r_i`, delta `i` weighs `r_i - (R - r_i)/(k-1)`, `R = sum r`. Good is a delta that applies, and whose result is a
 //! network within the budget that computes something else than the parent and than every earlier one of the same parent. The
-//! reward is `([network] + [good]) / 2 - beta log p(delta)`: its last part makes it the gradient of the shares of networks and of
-//! good ones plus `beta` times the entropy of what the model writes (Williams and Peng 1991). Without it, and without the others
-//! of a parent counting, the model would learn to write the few deltas that are always right. Examples of the corpus in each step
-//! keep the rest of the distribution where it was.
+//! reward is `[good] - beta log p(delta)`: the second part makes it the gradient of the share of good deltas plus `beta` times the
+//! entropy of what the model writes (Williams and Peng 1991). Without it, and without the others of a parent counting, the model
+//! would learn to write the few deltas that are always right. Examples of the corpus in each step keep the rest of the
+//! distribution where it was.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -156,8 +156,7 @@ struct Attempt {
 
 /// The weight of each attempt's negative log-likelihood; `practice.samples` in a row have one parent.
 fn weights(attempts: &[Attempt], practice: &Practice) -> Vec<f64> {
-    let worth = |is: bool| if is { 0.5 } else { 0.0 };
-    let reward = |attempt: &Attempt| worth(attempt.is_network) + worth(attempt.is_good) - practice.entropy * attempt.log_p;
+    let reward = |attempt: &Attempt| f64::from(u8::from(attempt.is_good)) - practice.entropy * attempt.log_p;
     let of_parent = |group: &[Attempt]| {
         let total: f64 = group.iter().map(reward).sum();
         let others = (group.len() - 1).max(1) as f64;
@@ -229,12 +228,6 @@ mod tests {
         let expected = [2.0 / 3.0, -2.0 / 3.0, -2.0 / 3.0, 2.0 / 3.0].map(|a| a / 8.0);
         assert!(found[..4].iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         assert_eq!(found[4..], [0.0; 4]);
-        // Half the reward is for a network that is none of the good ones.
-        let mut tried = [false, false, false, true].map(|good| attempt(good, -3.0));
-        tried[0].is_network = true;
-        let found = weights(&tried, &PRACTICE);
-        let expected = [0.5 - 1.0 / 3.0, -0.5, -0.5, 1.0 - 0.5 / 3.0].map(|a| a / 4.0);
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
         // Of equally good ones the rare one weighs more: .1 of 6 nats against the mean of 2, 2 and 2.
         let tried = [-2.0, -2.0, -2.0, -6.0].map(|log_p| attempt(true, log_p));
         let found = weights(&tried, &Practice { entropy: 0.1, ..PRACTICE });
