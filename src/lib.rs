@@ -5,6 +5,7 @@
 pub mod allocator;
 pub mod audit;
 pub mod best;
+mod child;
 pub mod compare;
 pub mod config;
 pub mod cycle;

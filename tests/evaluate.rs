@@ -47,22 +47,6 @@ fn colours(data: &Path, counts: [usize; 3]) {
     stored::write(data, &format, &origin, &train, &test).unwrap();
 }
 
-/// A program with this library that is its own executable would start itself without end.
-#[test]
-fn a_worker_starts_no_workers() {
-    let data = tempfile::tempdir().unwrap();
-    colours(data.path(), [40, 20, 11]);
-    let source = here("src/delta/starts/plain.py");
-    let mut command = with_data(
-        data.path(),
-        &["eval", &source, "--dataset", "colours", "--full", "--seeds", "2", "--set", "epochs=1", "--set", "batch=16"],
-    );
-    succeed(&mut command);
-    let output = command.env("ELITELOOP_WORKER", "1").output().unwrap();
-    let said = stderr(&output);
-    assert!(!output.status.success() && said.contains("starts none itself"), "{said}");
-}
-
 #[test]
 fn a_full_training_takes_every_image_and_reports_the_test_accuracy_over_its_seeds() {
     let data = tempfile::tempdir().unwrap();

@@ -79,25 +79,23 @@ fn a_very_long_source_is_not_even_started() {
 fn the_sandbox_gets_nothing_of_the_environment_and_runs_in_the_root() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/surroundings.sh");
     let failure = trace("class Net: pass", &TraceOptions { program, ..options(60.0) }).unwrap_err();
-    assert_eq!(failure, TraceFailure::Crash { reason: "exit code 3: ELITELOOP_SANDBOX=1 in /".into() });
+    assert_eq!(failure, TraceFailure::Crash { reason: "exit code 3: ELITELOOP_CHILD=sandbox in /".into() });
 }
 
-/// A program with this library that does not name the executable starts itself.
 #[test]
-fn a_sandbox_starts_no_sandbox() {
+fn no_child_starts_a_sandbox() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks/plain.py");
-    let trace = |inside: bool| {
+    let trace = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_eliteloop"));
         command.arg("trace").arg(&source);
-        if inside {
-            command.env("ELITELOOP_SANDBOX", "1");
-        }
-        let output = command.output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        command
     };
-    assert!(trace(false).0);
-    let (succeeded, said) = trace(true);
-    assert!(!succeeded && said.contains("starts none itself"), "{said}");
+    assert!(trace().output().unwrap().status.success());
+    for verb in ["sandbox", "worker"] {
+        let output = trace().env("ELITELOOP_CHILD", verb).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(verb) && said.contains("starts no sandbox"), "{said}");
+    }
 }
 
 fn image(batch: Dim) -> Vec<Dim> {

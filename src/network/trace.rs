@@ -11,6 +11,7 @@ use super::failure::TraceFailure;
 use super::graph::{Dim, Graph};
 use super::infer::show;
 use super::sandbox::{Answer, Request};
+use crate::child;
 
 /// How a source is traced.
 #[derive(Clone, Debug)]
@@ -38,9 +39,6 @@ impl TraceOptions {
     }
 }
 
-/// Set for the sandbox. A program of somebody else's that calls [`trace`] without naming the executable would start itself as the
-/// sandbox, call it again there, and so on without end.
-const INSIDE: &str = "ELITELOOP_SANDBOX";
 const MOST_SOURCE: usize = 1 << 20;
 const MOST_ANSWER: u64 = 64 << 20;
 const MOST_COMPLAINT: u64 = 64 << 10;
@@ -82,15 +80,11 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
 
 fn ask(request: &Request, options: &TraceOptions) -> Result<Vec<u8>, TraceFailure> {
     let crash = |reason: String| TraceFailure::Crash { reason };
-    if std::env::var_os(INSIDE).is_some() {
-        return Err(crash(format!("this process was started as a sandbox, and starts none itself ({INSIDE} is set)")));
-    }
     let text = serde_json::to_vec(request).map_err(|e| crash(e.to_string()))?;
     let deadline = Instant::now() + Duration::from_secs_f64(options.seconds.clamp(0.01, 3600.0));
-    let mut child = Command::new(&options.program)
-        .arg("sandbox")
-        .env_clear()
-        .env(INSIDE, "1")
+    let mut command = Command::new(&options.program);
+    let mut child = child::begin(command.env_clear(), "sandbox")
+        .map_err(|e| crash(e.to_string()))?
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

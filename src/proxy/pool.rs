@@ -16,16 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::worker::{Job, Reply, Setup};
 use super::{Epoch, Failure, Outcome, memory};
-use crate::device;
 use crate::error::{AtPath, Error, Result};
+use crate::{child, device};
 
 /// Time past the deadline after which the parent ends a worker that did not end itself.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often a waiting parent looks at the clock and the abort flag.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Set for a worker. Somebody else's program with this library is its own executable here: it would start itself, and so on.
-const INSIDE: &str = "ELITELOOP_WORKER";
 
 #[derive(Clone, Debug)]
 pub struct Pool {
@@ -127,12 +124,8 @@ struct Process {
 
 impl Process {
     fn start(pool: &Pool) -> Result<Self> {
-        if std::env::var_os(INSIDE).is_some() {
-            return Err(Error::machine(format!("this process was started as a worker, and starts none itself ({INSIDE} is set)")));
-        }
-        let mut child = Command::new(&pool.program)
-            .arg("worker")
-            .env(INSIDE, "1")
+        let mut command = Command::new(&pool.program);
+        let mut child = child::begin(&mut command, "worker")?
             .env("RAYON_NUM_THREADS", "1")
             // The same buffers come back every step: to give their pages back in between costs 5% of the time.
             .env("MIMALLOC_PURGE_DELAY", "-1")

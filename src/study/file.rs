@@ -151,11 +151,13 @@ impl Study {
                 if settings.contains_key("seed") || (what == "arm" && settings.contains_key(OWN_SEEDS)) {
                     return wrong(format!("{what} {name}: the seeds are those of the study"));
                 }
-                if let Some(own) = self.own_seeds(name).map_err(|why| Error::input(format!("{origin}: model {name}: seeds: {why}")))?
-                    && !own.iter().all(|seed| seeds.contains(seed))
-                {
-                    return wrong(format!("model {name}: its seeds are some of the study's"));
-                }
+            }
+        }
+        for name in self.models.keys() {
+            match self.seeds_of(name) {
+                Ok(own) if own.iter().all(|seed| seeds.contains(seed)) => {}
+                Ok(_) => return wrong(format!("model {name}: its seeds are some of the study's")),
+                Err(why) => return wrong(format!("model {name}: seeds: {why}")),
             }
         }
         if self.settings.contains_key("seed") {
@@ -183,7 +185,7 @@ impl Study {
                         .hint("add a table as [models.smollm2-135m] with llm.model = \"smollm2-135m-instruct\""));
                 }
                 for (model, value) in &self.models {
-                    if self.own_seeds(model).map_err(Error::input)?.is_none_or(|of_model| of_model.contains(&seed)) {
+                    if self.seeds_of(model).expect("they were checked").contains(&seed) {
                         let mut of_model = value.as_table().expect("it was checked").clone();
                         of_model.remove(OWN_SEEDS);
                         jobs.push(self.job(model, &of_model, arm, own, seed)?);
@@ -194,10 +196,12 @@ impl Study {
         Ok(jobs)
     }
 
-    /// The seeds of a model, where it has not all of the study's.
-    fn own_seeds(&self, model: &str) -> std::result::Result<Option<Vec<u64>>, String> {
-        let own = self.models.get(model).and_then(|settings| settings.get(OWN_SEEDS));
-        own.map(|own| own.clone().try_into::<Seeds>().map(|seeds| seeds.all())).transpose().map_err(|e| e.to_string())
+    /// Those of a model: the study's, or fewer of its own.
+    fn seeds_of(&self, model: &str) -> std::result::Result<Vec<u64>, toml::de::Error> {
+        match self.models.get(model).and_then(|settings| settings.get(OWN_SEEDS)) {
+            None => Ok(self.seeds.all()),
+            Some(own) => own.clone().try_into().map(|own: Seeds| own.all()),
+        }
     }
 
     fn job(&self, model: &str, of_model: &Table, arm: &str, of_arm: &Table, seed: u64) -> Result<Job> {

@@ -1,0 +1,37 @@
+//! Processes of this program that are started by itself: sandboxes and workers. They start none in turn.
+//!
+//! Which executable they are is by default the running one. In somebody else's program with this library that is not eliteloop: it
+//! would start itself, do there what it did here, and so on without end.
+
+use std::process::Command;
+
+use crate::error::{Error, Result};
+
+/// Set for a child to the verb it was started with.
+const MARK: &str = "ELITELOOP_CHILD";
+
+/// Lets `command` start `verb`. Its environment is made before: what is cleared later would take the mark away.
+///
+/// # Errors
+/// This process is a child.
+pub fn begin<'a>(command: &'a mut Command, verb: &str) -> Result<&'a mut Command> {
+    match std::env::var_os(MARK) {
+        None => Ok(command.arg(verb).env(MARK, verb)),
+        Some(own) => {
+            Err(Error::machine(format!("this process is a {} of eliteloop, which starts no {verb} ({MARK} is set)", own.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_told_its_verb_twice() {
+        let mut command = Command::new("eliteloop");
+        begin(command.env_clear(), "worker").unwrap();
+        assert!(command.get_args().eq(["worker"]));
+        assert!(command.get_envs().eq([(MARK.as_ref(), Some("worker".as_ref()))]));
+    }
+}
