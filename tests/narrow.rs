@@ -6,7 +6,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use eliteloop::config::{CardDtype, Dtype, LoraConfig};
+use eliteloop::config::{CardDtype, Dtype, LoraConfig, TuningDtype};
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
@@ -80,6 +80,23 @@ fn blocks_give_what_f32_weights_give() {
     let (exact, narrow) = (gradient(exact, &lora), gradient(&narrow, &lora));
     assert!((exact.0 - narrow.0).abs() < 1e-5 * exact.0);
     assert!(relative(&narrow.1, &exact.1) < 1e-5, "{}", relative(&narrow.1, &exact.1));
+}
+
+/// The model is opened anew, because only tuning is to change.
+#[test]
+fn bf16_products_move_the_gradient_little_and_the_score_not_at_all() {
+    for dtype in [Dtype::F32, Dtype::Quantized] {
+        let exact = open(dtype);
+        let lora = adapter(&exact);
+        let by_f32 = gradient(&exact, &lora);
+        let score = logits(&exact, Some(&lora)).to_vec2::<f32>().unwrap();
+        let halved = exact.with_tuning_dtype(TuningDtype::Bf16);
+        let by_bf16 = gradient(&halved, &lora);
+        let apart = relative(&by_bf16.1, &by_f32.1);
+        assert!(apart > 1e-5 && apart < 0.03, "{dtype:?}: {apart}");
+        assert!((by_bf16.0 - by_f32.0).abs() < 3e-3 * by_f32.0, "{dtype:?}: {} against {}", by_bf16.0, by_f32.0);
+        assert_eq!(logits(&halved, Some(&lora)).to_vec2::<f32>().unwrap(), score);
+    }
 }
 
 /// Activations are computed twice: what dropout drops has to be the same both times.

@@ -49,16 +49,15 @@ for row in found.get("generate", {}).get("ours", []):
 print("| workload | ours | peer | ours is | goal | peak MiB, ours and peer | ours, GFLOP/s | of the f32 limit |")
 print("|---|---|---|---|---|---|---|---|")
 for workload, by in found.items():
-    own = next(name for name in by if name.startswith("ours"))
-    ours, memory, speed = statistics.median(map(rate, by[own])), median(by[own], "peak_mib"), median(by[own], "gflops")
-    for who, rows in by.items():
-        if who == own:
-            continue
-        peer, peak = statistics.median(map(rate, rows)), median(rows, "peak_mib")
+    for own, who in ((own, who) for own in by for who in by if own.startswith("ours") and not who.startswith("ours")):
+        ours, memory, speed = statistics.median(map(rate, by[own])), median(by[own], "peak_mib"), median(by[own], "gflops")
+        peer, peak = statistics.median(map(rate, by[who])), median(by[who], "peak_mib")
         goal = GOALS.get((workload, who))
         goal = f"{goal:.1f}x" if goal else ""
         if workload == "update" and memory and peak:
             goal += f"{', ' if goal else ''}memory at most half: {memory / peak:.2f}"
         both = f"{memory:,.0f} and {peak:,.0f}" if memory and peak else ""
         near = f"{speed:.0f} | {100 * speed / args.peak:.0f}%" if speed else " | "
-        print(f"| {WORKLOADS.get(workload, workload)} | {ours:.0f} | {who} {peer:.0f} | {ours / peer:.2f}x | {goal} | {both} | {near} |")
+        name = f"{own.removeprefix('ours').removeprefix('-')} {ours:.0f}".strip()
+        rates = f"{name} | {who} {peer:.0f} | {ours / peer:.2f}x"
+        print(f"| {WORKLOADS.get(workload, workload)} | {rates} | {goal} | {both} | {near} |")

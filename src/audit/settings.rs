@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig};
+use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig, TuningDtype};
 use crate::device::Place;
 use crate::error::{AtPath, Error, Result};
 
@@ -171,6 +171,8 @@ pub struct LlmConfig {
     pub adapter: String,
     /// How the frozen weights are kept.
     pub dtype: Dtype,
+    /// As in a run's settings.
+    pub tuning_dtype: TuningDtype,
     /// Where it computes: `cpu`, `cuda:N`, `metal:N`, or `auto`. A card keeps f32 weights as f32 and narrower ones as bf16.
     pub device: Place,
 }
@@ -182,6 +184,7 @@ impl Default for LlmConfig {
             prompt: "Cell:".into(),
             adapter: "none".into(),
             dtype: Dtype::F32,
+            tuning_dtype: TuningDtype::F32,
             device: Place::Cpu,
         }
     }

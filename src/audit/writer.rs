@@ -59,7 +59,7 @@ impl Writer {
     /// Loads the model and the adapter that the audit starts from.
     pub fn open(config: &AuditConfig) -> Result<Self> {
         let file = ModelFile::open(&catalogue::find(&config.llm.model)?)?;
-        let whole = Decoder::open_at(&file, config.llm.dtype, config.llm.device)?;
+        let whole = Decoder::open_at(&file, config.llm.dtype, config.llm.device)?.with_tuning_dtype(config.llm.tuning_dtype);
         let tokenizer = file.tokenizer()?;
         let lora = match config.llm.adapter.as_str() {
             "none" => Lora::new(file.config(), &config.lora, config.seed)?,

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use eliteloop::config::{Dtype, LoraConfig, TuneConfig};
+use eliteloop::config::{Dtype, LoraConfig, TuneConfig, TuningDtype};
 use eliteloop::device::Place;
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::adamw::AdamW;
@@ -38,6 +38,9 @@ pub struct Args {
     /// How its weights are kept
     #[arg(long, value_enum, default_value = "f32")]
     dtype: Dtype,
+    /// In what tuning multiplies by them on the processor
+    #[arg(long, value_enum, default_value = "f32")]
+    tuning_dtype: TuningDtype,
     /// Where to measure: cpu, cuda:N, metal:N, or auto; a card keeps f32 weights as f32 and narrower ones as bf16
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     device: Place,
@@ -118,7 +121,7 @@ fn measure(args: &Args, device: Place) -> Result<()> {
     } else {
         longest_pass(&file, &LoraConfig::default(), args.dtype, context, args.memory)?
     };
-    let decoder = Decoder::open_at(&file, args.dtype, device)?;
+    let decoder = Decoder::open_at(&file, args.dtype, device)?.with_tuning_dtype(args.tuning_dtype);
     let examples = examples(args, decoder.config().vocab as u32);
     // What plain rows would have processed: the prompt once for each completion.
     let row_tokens = (args.branches * (args.prompt + args.completion)) as f64;
@@ -166,7 +169,7 @@ fn measure(args: &Args, device: Place) -> Result<()> {
         let (prompt, completion, branches, threads) = (args.prompt, args.completion, args.branches, args.threads);
         printer::data(json!({
             "what": what, "model": args.model, "device": device, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
-            "shared": !args.rows, "prompts": args.prompts, "dtype": args.dtype, "pass": pass, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
+            "shared": !args.rows, "prompts": args.prompts, "dtype": args.dtype, "tuning_dtype": args.tuning_dtype, "pass": pass, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
             "peak_mib": eliteloop::progress::peak_memory_mib(), "estimated_mib": estimate,
             "gflops": operations / seconds / 1e9,
         }));

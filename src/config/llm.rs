@@ -17,6 +17,9 @@ pub struct LlmConfig {
     /// How the frozen weights are kept. Narrow ones are widened one matrix at a time, and tuning computes each layer's activations
     /// twice instead of keeping them: much less memory, more time.
     pub dtype: Dtype,
+    /// In what tuning multiplies by the frozen weights on the processor: `f32`, or `bf16` for speed where it has AVX512-BF16 (factors are
+    /// rounded, sums are f32). Losses before and after, sampling and scoring stay in f32.
+    pub tuning_dtype: TuningDtype,
     /// What the LLM may take by the estimate: tuning's passes are made as long as that allows, and a model that does not fit is
     /// refused before it is loaded. Of the processor's memory, where it computes there.
     pub memory_mib: u64,
@@ -36,6 +39,7 @@ impl Default for LlmConfig {
             adapter: "warmup".into(),
             max_context: 1536,
             dtype: Dtype::F32,
+            tuning_dtype: TuningDtype::F32,
             memory_mib: 6144,
             device: Place::Cpu,
             card_dtype: CardDtype::Bf16,
@@ -52,7 +56,15 @@ pub enum CardDtype {
     F32,
 }
 
-/// The type the frozen weights are kept in. Everything is computed in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum TuningDtype {
+    #[default]
+    F32,
+    Bf16,
+}
+
+/// The type the frozen weights are kept in. Everything is computed in f32, but for [`TuningDtype`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dtype {

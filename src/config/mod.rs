@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::delta::{DeltaConfig, Format, Masking};
 pub use self::elite::{EliteConfig, EliteSource};
 pub(crate) use self::layers::{merge, nearest_key, override_table};
-pub use self::llm::{CardDtype, Dtype, LlmConfig};
+pub use self::llm::{CardDtype, Dtype, LlmConfig, TuningDtype};
 pub use self::lora::LoraConfig;
 pub use self::novelty::NoveltyConfig;
 pub use self::parents::ParentsConfig;

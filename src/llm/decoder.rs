@@ -24,7 +24,7 @@ use super::ops::rope::Rope;
 use super::repack::{repack, repack_f32};
 use super::stock;
 use super::weight::{self, Part, Weight};
-use crate::config::{CardDtype, Dtype};
+use crate::config::{CardDtype, Dtype, TuningDtype};
 use crate::device::{Kernels, Place};
 use crate::error::{Error, Result};
 
@@ -92,6 +92,7 @@ pub struct Decoder {
     pub(super) head_panels: Arc<Vec<Panels>>,
     pub(super) kernels: Kernels,
     pub(super) recompute: bool,
+    pub(super) tuning_dtype: TuningDtype,
     /// An adapter for good, for stock operations; for our kernels it lies beside each projection.
     pub(super) adapter: Option<Arc<Placed>>,
     pub(super) device: Device,
@@ -276,23 +277,35 @@ impl Decoder {
                 let panels = repack(&rows);
                 (Weight::Narrow(Arc::new(rows)), panels)
             }
-            (Embedding::Plain(table), None) if config.tied && !keep.has_panels() => (Weight::Plain(table.t()?), Vec::new()),
             (_, None) => {
                 let table = match &embedding {
                     Embedding::Plain(table) if config.tied => table.clone(),
-                    _ => tensor(name, &[config.vocab, config.width])?,
+                    _ => tensor(name, &[config.vocab, config.width])?.contiguous()?.to_dtype(keep.dtype)?.to_device(&keep.device)?,
                 };
                 let panels = match &mut blocks {
                     Some(blocks) => repack(&rows(vec![blocks(name)?])?),
                     None if !keep.has_panels() => Vec::new(),
                     None => vec![repack_tensor(&table)?],
                 };
-                (keep.matrix(&table)?, panels)
+                // In the file's order: a tied embedding is in it too, and products of so many outputs are faster.
+                (Weight::FileOrder(table), panels)
             }
         };
         let head_panels = Arc::new(panels);
         let (config, device, kernels) = (config.clone(), keep.device.clone(), keep.kernels.on(&keep.device));
-        Ok(Self { config, embedding, layers, norm, head, head_panels, kernels, recompute: false, adapter: None, device })
+        Ok(Self {
+            config,
+            embedding,
+            layers,
+            norm,
+            head,
+            head_panels,
+            kernels,
+            recompute: false,
+            tuning_dtype: TuningDtype::F32,
+            adapter: None,
+            device,
+        })
     }
 
     pub fn config(&self) -> &DecoderConfig {
@@ -303,6 +316,7 @@ impl Decoder {
     pub fn outputs(&self) -> usize {
         match &self.head {
             Weight::Plain(head) => head.dims()[1],
+            Weight::FileOrder(head) => head.dims()[0],
             Weight::Narrow(rows) => rows.count(),
         }
     }
@@ -319,6 +333,13 @@ impl Decoder {
     #[must_use]
     pub fn with_recompute(mut self, recompute: bool) -> Self {
         self.recompute = recompute;
+        self
+    }
+
+    /// In what passes with gradients multiply by the frozen matrices on the processor; f32 if not set.
+    #[must_use]
+    pub fn with_tuning_dtype(mut self, dtype: TuningDtype) -> Self {
+        self.tuning_dtype = dtype;
         self
     }
 
@@ -345,11 +366,12 @@ impl Decoder {
             }
             _ => None,
         };
-        let pass = Arc::new(self.pass(rows, lora, dropout));
+        let pass = self.pass(rows, lora, dropout);
         if self.uses_stock_ops() {
             return self.stock_hidden(rows, &pass, lora, mode);
         }
         if let (Mode::Train { .. }, Some(lora)) = (mode, lora) {
+            let pass = Arc::new(Pass { dtype: self.tuning_dtype, ..pass });
             let mut x = Tensor::from_vec(self.embed(&rows.tokens)?, (n, width), device)?;
             for (i, (layer, parameters)) in self.layers.iter().zip(lora.layers()).enumerate() {
                 x = x.apply_op2(parameters, LayerOp::new(layer.clone(), pass.clone(), i))?;
@@ -393,6 +415,7 @@ impl Decoder {
             adapter: lora.map(Lora::layout).or(self.adapter.as_ref().map(|adapter| &adapter.layout)).cloned(),
             dropout,
             recompute: self.recompute,
+            dtype: TuningDtype::F32,
         }
     }
 
@@ -439,7 +462,11 @@ impl Decoder {
     pub fn nll(&self, hidden: &Tensor, at: &[u32], targets: &[u32]) -> Result<Tensor> {
         let chosen = hidden.index_select(&Tensor::new(at, hidden.device())?, 0)?;
         let h = stock::rms_norm(&chosen, &self.norm, self.config.rms_eps)?;
-        Ok(if self.uses_stock_ops() { nll_stock(&h, &self.head.tensor()?, targets)? } else { nll(&h, &self.head, targets)? })
+        if self.uses_stock_ops() {
+            return Ok(nll_stock(&h, &self.head.tensor()?, targets)?);
+        }
+        let dtype = if h.track_op() { self.tuning_dtype } else { TuningDtype::F32 };
+        Ok(nll(&h, &self.head, targets, dtype)?)
     }
 
     /// A decoder with the adapter for good, for generation; the weights are shared, the adapter lies beside them.
@@ -481,6 +508,7 @@ impl Decoder {
             head_panels: self.head_panels.clone(),
             kernels: self.kernels,
             recompute: self.recompute,
+            tuning_dtype: self.tuning_dtype,
             adapter,
             device: self.device.clone(),
         }

@@ -241,7 +241,7 @@ fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig, context
     let device = config.device.open()?;
     let Some(card) = Card::of(&device)? else {
         let pass = longest_pass(file, lora, config.dtype, context, config.memory_mib)?;
-        return Ok((Decoder::open(file, config.dtype)?, pass));
+        return Ok((Decoder::open(file, config.dtype)?.with_tuning_dtype(config.tuning_dtype), pass));
     };
     let pass = PASS_TOKENS.max(context);
     let [all, one] = [false, true]

@@ -14,13 +14,15 @@ use candle_core::{CpuStorage, CustomOp2, Layout as TensorLayout, Shape, Tensor};
 
 use super::attention::{self, Attended, Heads, Past, Segment};
 use super::lora::Layout;
+use super::ops::half_matmul::matmul_in;
 use super::ops::low_rank::{Dropout, LowRank};
-use super::ops::matmul::{Into, Threads, View, matmul};
+use super::ops::matmul::{Into, View};
 use super::ops::panel::{LowRankPanels, Panels, product};
 use super::ops::rope::{Rope, Turn};
 use super::ops::{floats, norm, slice_of, swiglu};
 use super::repack::repack_f32;
 use super::weight::Weight;
+use crate::config::TuningDtype;
 
 /// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
@@ -84,6 +86,8 @@ pub struct Pass {
     pub dropout: Option<Dropout>,
     /// Nothing is kept for backward but each layer's input; backward runs its layer forward once more.
     pub recompute: bool,
+    /// Of the products with frozen matrices.
+    pub dtype: TuningDtype,
 }
 
 /// The adapter of one layer.
@@ -122,18 +126,26 @@ impl Adapter<'_> {
 
 impl Projection {
     /// `out = [out +] x W [+ bias] + adapter`; returns what the adapter's backward wants.
-    fn forward(&self, x: &[f32], out: &mut [f32], into: Into, adapter: Option<Adapter>, which: usize) -> candle_core::Result<Vec<f32>> {
-        self.frozen(x, out, into)?;
+    fn forward(
+        &self,
+        dtype: TuningDtype,
+        x: &[f32],
+        out: &mut [f32],
+        into: Into,
+        adapter: Option<Adapter>,
+        which: usize,
+    ) -> candle_core::Result<Vec<f32>> {
+        self.frozen(dtype, x, out, into)?;
         let Some(adapter) = adapter else { return Ok(Vec::new()) };
         let Some((part, dropout)) = adapter.parts()[which] else { return Ok(Vec::new()) };
         Ok(part.forward(adapter.parameters, adapter.layout.scale, x, out, dropout))
     }
 
-    pub(super) fn frozen(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
+    pub(super) fn frozen(&self, dtype: TuningDtype, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
         let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let into = self.with_bias(out, output, into)?;
-        matmul(out, output, into, 1.0, View::new(x, n, input), self.weight.dense()?.view(), Threads::All);
+        matmul_in(dtype, out, output, into, View::new(x, n, input), self.weight.dense()?.view());
         if let Some(beside) = &self.beside {
             beside.low_rank.forward(&beside.parameters, beside.scale, x, out, None);
         }
@@ -160,8 +172,10 @@ impl Projection {
     }
 
     /// Returns the gradient of `x` and adds that of the adapter to `dp`.
+    #[allow(clippy::too_many_arguments)]
     fn backward(
         &self,
+        dtype: TuningDtype,
         x: &[f32],
         inner: &[f32],
         g: &[f32],
@@ -172,7 +186,7 @@ impl Projection {
         let (input, output) = (self.weight.input()?, self.weight.output()?);
         let n = x.len() / input;
         let mut dx = vec![0.0; x.len()];
-        matmul(&mut dx, input, Into::Overwrite, 1.0, View::new(g, n, output), self.weight.dense()?.view().t(), Threads::All);
+        matmul_in(dtype, &mut dx, input, Into::Overwrite, View::new(g, n, output), self.weight.dense()?.view().t());
         if let Some((part, dropout)) = adapter.parts()[which] {
             part.backward(adapter.parameters, adapter.layout.scale, x, inner, g, &mut dx, dp, dropout);
         }
@@ -189,7 +203,7 @@ impl Layer {
 
         let h = norm::forward(x, &floats(&self.input_norm)?, pass.eps);
         let mut qkv = vec![0.0; n * stride];
-        let inner_qkv = self.qkv.forward(&h, &mut qkv, Into::Overwrite, adapter, 0)?;
+        let inner_qkv = self.qkv.forward(pass.dtype, &h, &mut qkv, Into::Overwrite, adapter, 0)?;
         drop(h);
         let before_norms = match &self.head_norms {
             Some(norms) => {
@@ -202,15 +216,15 @@ impl Layer {
         pass.rope.apply(&mut qkv, stride, heads.query + heads.kv, Turn::Forward);
         let attended = attention::forward(heads, &qkv, &pass.segments, past);
         let mut middle = x.to_vec();
-        let inner_o = self.o.forward(&attended.out, &mut middle, Into::Add, adapter, 1)?;
+        let inner_o = self.o.forward(pass.dtype, &attended.out, &mut middle, Into::Add, adapter, 1)?;
 
         let h = norm::forward(&middle, &floats(&self.mlp_norm)?, pass.eps);
         let mut gate_up = vec![0.0; n * 2 * ffn];
-        let inner_gate_up = self.gate_up.forward(&h, &mut gate_up, Into::Overwrite, adapter, 2)?;
+        let inner_gate_up = self.gate_up.forward(pass.dtype, &h, &mut gate_up, Into::Overwrite, adapter, 2)?;
         drop(h);
         let product = swiglu::forward(&gate_up, ffn);
         let mut y = middle.clone();
-        let inner_down = self.down.forward(&product, &mut y, Into::Add, adapter, 3)?;
+        let inner_down = self.down.forward(pass.dtype, &product, &mut y, Into::Add, adapter, 3)?;
         let inner = [inner_qkv, inner_o, inner_gate_up, inner_down];
         Ok((y, Kept { qkv, before_norms, attended, middle, gate_up, inner }))
     }
@@ -222,18 +236,18 @@ impl Layer {
         let Kept { qkv, before_norms, attended, middle, gate_up, inner } = kept;
 
         let product = swiglu::forward(&gate_up, ffn);
-        let g_product = self.down.backward(&product, &inner[3], g, adapter, &mut dp, 3)?;
+        let g_product = self.down.backward(pass.dtype, &product, &inner[3], g, adapter, &mut dp, 3)?;
         drop(product);
         let g_gate_up = swiglu::backward(&g_product, &gate_up, ffn);
         drop((g_product, gate_up));
         let mlp_norm = floats(&self.mlp_norm)?;
         let h = norm::forward(&middle, &mlp_norm, pass.eps);
-        let g_h = self.gate_up.backward(&h, &inner[2], &g_gate_up, adapter, &mut dp, 2)?;
+        let g_h = self.gate_up.backward(pass.dtype, &h, &inner[2], &g_gate_up, adapter, &mut dp, 2)?;
         drop((h, g_gate_up));
         let mut dx = g.to_vec();
         norm::backward(&mut dx, &g_h, &middle, &mlp_norm, pass.eps);
 
-        let g_attended = self.o.backward(&attended.out, &inner[1], &dx, adapter, &mut dp, 1)?;
+        let g_attended = self.o.backward(pass.dtype, &attended.out, &inner[1], &dx, adapter, &mut dp, 1)?;
         let mut g_qkv = attention::backward(heads, &qkv, &pass.segments, &attended, &g_attended);
         drop((g_attended, attended, qkv));
         pass.rope.apply(&mut g_qkv, heads.stride(), heads.query + heads.kv, Turn::Back);
@@ -242,7 +256,7 @@ impl Layer {
         }
         let input_norm = floats(&self.input_norm)?;
         let h = norm::forward(x, &input_norm, pass.eps);
-        let g_h = self.qkv.backward(&h, &inner[0], &g_qkv, adapter, &mut dp, 0)?;
+        let g_h = self.qkv.backward(pass.dtype, &h, &inner[0], &g_qkv, adapter, &mut dp, 0)?;
         norm::backward(&mut dx, &g_h, x, &input_norm, pass.eps);
         Ok((dx, dp))
     }

@@ -1,7 +1,7 @@
 //! Which tokens a grammar of bytes allows next: a walk over the trie of the vocabulary.
 //!
-//! Of a state inside a given line, what tokens without a line feed may follow does not depend on what came before the line, so it is
-//! kept and shared; the few tokens with a line feed are walked for each state. The end token is allowed where the delta
+//! Of a state inside a given line, what tokens without a line feed may follow depends neither on what came before the line nor on the
+//! parent, so it is kept for all parents; the few tokens with a line feed are walked for each state. The end token is allowed where the delta
 //! would apply.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use super::tokenizer::Tokenizer;
 use crate::config::{Format, Masking};
 use crate::delta::grammar::{Grammar, Lines, State};
 
-/// Sets of tokens kept for one parent; each has a bit for each token.
+/// Sets of tokens kept for one parent, and for all; each has a bit for each token.
 const KEPT: usize = 2048;
 
 /// The vocabulary as two tries: tokens with a line feed and those without. Special tokens are in neither.
@@ -24,6 +24,8 @@ pub struct TokenTrie {
     across: TokTrie,
     bytes: Vec<Vec<u8>>,
     end: u32,
+    /// Tokens without a line feed, by [`Grammar::within_line`].
+    given: Mutex<HashMap<State, Arc<SimpleVob>>>,
 }
 
 impl TokenTrie {
@@ -35,7 +37,7 @@ impl TokenTrie {
             let chosen: Vec<Vec<u8>> = bytes.iter().map(|b| if b.contains(&b'\n') == feed { b.clone() } else { Vec::new() }).collect();
             TokTrie::from(&info, &chosen)
         };
-        Self { within: trie(false), across: trie(true), end: tokenizer.eos(), bytes }
+        Self { within: trie(false), across: trie(true), end: tokenizer.eos(), bytes, given: Mutex::default() }
     }
 }
 
@@ -43,8 +45,6 @@ impl TokenTrie {
 pub struct Mask {
     tokens: Arc<TokenTrie>,
     grammar: Grammar,
-    /// Tokens without a line feed, by [`Grammar::within_line`].
-    within: Mutex<HashMap<State, Arc<SimpleVob>>>,
     all: Mutex<HashMap<State, Arc<SimpleVob>>>,
     nanoseconds: AtomicU64,
 }
@@ -105,7 +105,7 @@ impl Recognizer for Walk<'_> {
 impl Mask {
     #[must_use]
     pub fn new(tokens: Arc<TokenTrie>, grammar: Grammar) -> Self {
-        Self { tokens, grammar, within: Mutex::default(), all: Mutex::default(), nanoseconds: AtomicU64::new(0) }
+        Self { tokens, grammar, all: Mutex::default(), nanoseconds: AtomicU64::new(0) }
     }
 
     /// The mask that a setting asks for, if any.
@@ -140,10 +140,11 @@ impl Mask {
         let begun = Instant::now();
         let end = self.grammar.ends(state, &cursor.text).then_some(self.tokens.end);
         let tokens = kept(&self.all, state, || {
-            let inside = self.grammar.within_line(state);
-            let within = kept(&self.within, inside, || self.walk(&self.tokens.within, inside));
             let mut tokens = self.walk(&self.tokens.across, state);
-            tokens.or(&within);
+            match Grammar::within_line(state) {
+                Some(inside) => tokens.or(&kept(&self.tokens.given, inside, || self.walk(&self.tokens.within, inside))),
+                None => tokens.or(&self.walk(&self.tokens.within, state)),
+            }
             tokens
         });
         self.nanoseconds.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);

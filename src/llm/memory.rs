@@ -142,8 +142,6 @@ fn weights(file: &ModelFile, dtype: Dtype) -> u64 {
         let elements = (matrix.rows * matrix.columns) as u64;
         let is_embedding = matrix.name == "model.embed_tokens.weight";
         let kept = match dtype {
-            // The embedding, and the output layer laid out for products.
-            Dtype::F32 if is_embedding && tied => 8 * elements,
             Dtype::F32 => 4 * elements,
             Dtype::Bf16 => 2 * elements,
             Dtype::Quantized => matrix.bytes,

@@ -25,6 +25,7 @@ impl Decoder {
         let embedding = Tensor::from_vec(self.embed(inputs)?, (inputs.len(), config.width), &self.device)?;
         let head = match &self.head {
             Weight::Plain(head) => head.contiguous()?.index_select(&Tensor::new(said, &self.device)?, 1)?.contiguous()?,
+            Weight::FileOrder(head) => head.index_select(&Tensor::new(said, &self.device)?, 0)?.t()?.contiguous()?,
             Weight::Narrow(rows) => {
                 let mut columns = vec![0.0; outputs * config.width];
                 said.iter().zip(columns.chunks_mut(config.width)).for_each(|(t, column)| rows.widen_row(*t as usize, column));
@@ -40,6 +41,7 @@ impl Decoder {
             head: Weight::Plain(head),
             kernels: self.kernels,
             recompute: self.recompute,
+            tuning_dtype: self.tuning_dtype,
             adapter: self.adapter.clone(),
             device: self.device.clone(),
             config,

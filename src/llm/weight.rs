@@ -17,6 +17,8 @@ use super::ops::matmul::View;
 pub enum Weight {
     /// As (in, out): on the processor f32, in the order both passes are fastest in; on a card of the type the settings name.
     Plain(Tensor),
+    /// As (out, in), the order of the files, contiguous.
+    FileOrder(Tensor),
     /// As (out, in), the order of the files.
     Narrow(Arc<Rows>),
 }
@@ -145,20 +147,26 @@ impl Rows {
 }
 
 /// A matrix as f32 for as long as it is needed.
-pub enum Dense<'a> {
-    /// (in, out)
-    Kept(Box<dyn Deref<Target = [f32]> + 'a>, [usize; 2]),
-    /// (out, in)
-    Widened(Vec<f32>, [usize; 2]),
+pub struct Dense<'a> {
+    data: Box<dyn Deref<Target = [f32]> + 'a>,
+    input: usize,
+    output: usize,
+    order: Order,
+}
+
+/// In memory.
+enum Order {
+    InOut,
+    OutIn,
 }
 
 impl Dense<'_> {
     /// (in, out)
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        match self {
-            Self::Kept(data, [input, output]) => View::new(data, *input, *output),
-            Self::Widened(data, [input, output]) => View::new(data, *output, *input).t(),
+        match self.order {
+            Order::InOut => View::new(&self.data, self.input, self.output),
+            Order::OutIn => View::new(&self.data, self.output, self.input).t(),
         }
     }
 }
@@ -167,6 +175,7 @@ impl Weight {
     pub fn input(&self) -> Result<usize> {
         match self {
             Self::Plain(tensor) => tensor.dim(0),
+            Self::FileOrder(tensor) => tensor.dim(1),
             Self::Narrow(rows) => Ok(rows.columns),
         }
     }
@@ -174,22 +183,26 @@ impl Weight {
     pub fn output(&self) -> Result<usize> {
         match self {
             Self::Plain(tensor) => tensor.dim(1),
+            Self::FileOrder(tensor) => tensor.dim(0),
             Self::Narrow(rows) => Ok(rows.count()),
         }
     }
 
     pub fn dense(&self) -> Result<Dense<'_>> {
-        let dims = [self.input()?, self.output()?];
-        Ok(match self {
-            Self::Plain(tensor) => Dense::Kept(Box::new(floats(tensor)?), dims),
-            Self::Narrow(rows) => Dense::Widened(rows.widen(), dims),
-        })
+        let (input, output) = (self.input()?, self.output()?);
+        let (data, order): (Box<dyn Deref<Target = [f32]>>, _) = match self {
+            Self::Plain(tensor) => (Box::new(floats(tensor)?), Order::InOut),
+            Self::FileOrder(tensor) => (Box::new(floats(tensor)?), Order::OutIn),
+            Self::Narrow(rows) => (Box::new(rows.widen()), Order::OutIn),
+        };
+        Ok(Dense { data, input, output, order })
     }
 
     /// As a tensor (in, out), for stock operations.
     pub fn tensor(&self) -> Result<Tensor> {
         match self {
             Self::Plain(tensor) => Ok(tensor.clone()),
+            Self::FileOrder(tensor) => tensor.t(),
             Self::Narrow(rows) => Tensor::from_vec(rows.widen(), (rows.count(), rows.columns), &Device::Cpu)?.t(),
         }
     }

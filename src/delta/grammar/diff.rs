@@ -64,11 +64,8 @@ impl State {
         Self { place: Place::BeforeHunks, names: 0, line: Line::Start }
     }
 
-    pub fn within_line(self) -> Self {
-        match self.line {
-            Line::Added(_) | Line::Header(_) => Self { place: Place::BeforeHunks, names: 0, line: self.line },
-            _ => self,
-        }
+    pub fn within_line(self) -> Option<Self> {
+        matches!(self.line, Line::Added(_) | Line::Header(_)).then_some(Self { place: Place::BeforeHunks, names: 0, line: self.line })
     }
 
     /// After a bad line a hunk may go on anywhere after the hunk before.

@@ -101,11 +101,8 @@ impl State {
         Self { done: 0, edit: None, line: Line::Start }
     }
 
-    pub fn within_line(self) -> Self {
-        match self.line {
-            Line::Code(_) => Self { done: 0, edit: None, line: self.line },
-            _ => self,
-        }
+    pub fn within_line(self) -> Option<Self> {
+        matches!(self.line, Line::Code(_)).then_some(Self { done: 0, edit: None, line: self.line })
     }
 
     /// What stands around the lines given is not known after a wrong one.

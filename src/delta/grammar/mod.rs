@@ -133,13 +133,14 @@ impl Grammar {
         }
     }
 
-    /// The same place inside a given line, without what came before it: all that bytes other than the line's end depend on.
+    /// Inside a given line, the same place without what came before the line: what other bytes than the line's end may follow depends on
+    /// it alone, in whatever parent. None elsewhere.
     #[must_use]
-    pub fn within_line(&self, state: State) -> State {
+    pub fn within_line(state: State) -> Option<State> {
         match state {
-            State::Diff(state) => State::Diff(state.within_line()),
-            State::Edit(state) => State::Edit(state.within_line()),
-            State::Full(_) => state,
+            State::Diff(state) => state.within_line().map(State::Diff),
+            State::Edit(state) => state.within_line().map(State::Edit),
+            State::Full(_) => Some(state),
         }
     }
 

@@ -9,20 +9,22 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 use rayon::prelude::*;
 
 use super::frozen::frozen;
-use super::matmul::{Into, Threads, View, matmul};
+use super::half_matmul::matmul_in;
+use super::matmul::{Into, View};
 use super::{slice_of, vector};
+use crate::config::TuningDtype;
 use crate::llm::weight::Weight;
 
 /// Rows whose logits exist at one time.
-pub const ROWS: usize = 96;
+pub const ROWS: usize = 192;
 
-/// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`.
-pub fn nll(h: &Tensor, head: &Weight, targets: &[u32]) -> Result<Tensor> {
+/// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`. `dtype` is that of the products.
+pub fn nll(h: &Tensor, head: &Weight, targets: &[u32], dtype: TuningDtype) -> Result<Tensor> {
     let (m, vocab) = (h.dim(0)?, head.output()?);
     if m != targets.len() || targets.iter().any(|t| *t as usize >= vocab) {
         bail!("{m} rows of logits over {vocab} entries do not fit {} targets", targets.len());
     }
-    let op = CrossEntropy { head: head.clone(), targets: targets.to_vec(), wanted: h.track_op(), gradient: Mutex::new(None) };
+    let op = CrossEntropy { head: head.clone(), targets: targets.to_vec(), wanted: h.track_op(), dtype, gradient: Mutex::new(None) };
     h.contiguous()?.apply_op1(op)
 }
 
@@ -39,6 +41,7 @@ struct CrossEntropy {
     head: Weight,
     targets: Vec<u32>,
     wanted: bool,
+    dtype: TuningDtype,
     /// `d nll_i / d h_i`, row by row.
     gradient: Mutex<Option<Tensor>>,
 }
@@ -59,7 +62,7 @@ impl CustomOp1 for CrossEntropy {
             let (start, rows) = (i * ROWS, targets.len());
             let logits = &mut logits[..rows * vocab];
             let h = View::new(&h[start * width..][..rows * width], rows, width);
-            matmul(logits, vocab, Into::Overwrite, 1.0, h, head, Threads::All);
+            matmul_in(self.dtype, logits, vocab, Into::Overwrite, h, head);
             logits.par_chunks_mut(vocab).zip(&mut nll[start..start + rows]).zip(targets).for_each(|((z, nll), target)| {
                 let (target, top) = (*target as usize, vector::max(z));
                 let own = z[target];
@@ -72,7 +75,7 @@ impl CustomOp1 for CrossEntropy {
             });
             if self.wanted {
                 let dh = &mut gradient[start * width..][..rows * width];
-                matmul(dh, width, Into::Overwrite, 1.0, View::new(logits, rows, vocab), head.t(), Threads::All);
+                matmul_in(self.dtype, dh, width, Into::Overwrite, View::new(logits, rows, vocab), head.t());
             }
         }
         if self.wanted {

@@ -27,6 +27,20 @@ impl<'a> View<'a> {
     pub fn t(self) -> Self {
         Self { rows: self.columns, columns: self.rows, row: self.column, column: self.row, ..self }
     }
+
+    /// Rows and columns.
+    pub fn size(self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// The row's elements from `column` on, where they lie side by side.
+    pub fn row_from(self, row: usize, column: usize) -> Option<&'a [f32]> {
+        (self.column == 1).then(|| &self.data[row * self.row..][..self.columns][column..])
+    }
+
+    pub fn at(self, row: usize, column: usize) -> f32 {
+        self.data[row * self.row + column * self.column]
+    }
 }
 
 /// Whether a product may use the thread pool (inside a parallel loop it should not).

@@ -3,6 +3,7 @@
 
 pub mod cross_entropy;
 pub mod frozen;
+pub mod half_matmul;
 pub mod low_rank;
 pub mod matmul;
 pub mod norm;
