@@ -3,12 +3,23 @@
 //! Which executable they are is by default the running one. In somebody else's program with this library that is not eliteloop: it
 //! would start itself, do there what it did here, and so on without end.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, Result};
 
 /// Set for a child to the verb it was started with.
 const MARK: &str = "ELITELOOP_CHILD";
+
+/// The running program, to be started once more. On Linux it is that program even where its file was replaced meanwhile, by a build for
+/// instance: a run keeps to the program that it began with.
+///
+/// # Errors
+/// The system does not say.
+pub fn executable() -> std::io::Result<PathBuf> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
+}
 
 /// Lets `command` start `verb`. Its environment is made before: what is cleared later would take the mark away.
 ///

@@ -132,8 +132,13 @@ fn device(asked: Place) -> Device {
         Ok(card) => (card, None),
         Err(error) => (None, Some(error)),
     };
-    let hint = error.as_ref().and_then(Error::hint_text).map(String::from);
-    Device { asked, place, built_with, kernels, card, fallback, trouble: error.map(|error| error.to_string()), hint }
+    let (trouble, hint) = told(error.as_ref());
+    Device { asked, place, built_with, kernels, card, fallback, trouble, hint }
+}
+
+/// What is wrong, and what to do about it.
+fn told(error: Option<&Error>) -> (Option<String>, Option<String>) {
+    (error.map(ToString::to_string), error.and_then(Error::hint_text).map(String::from))
 }
 
 fn model(config: &RunConfig, quick: bool) -> Found {
@@ -144,8 +149,7 @@ fn model(config: &RunConfig, quick: bool) -> Found {
         Ok(path) => ModelFile::open(path).map(drop),
         Err(_) => Ok(()),
     };
-    let error = path.as_ref().err().or(checked.as_ref().err());
-    let (trouble, hint) = (error.map(ToString::to_string), error.and_then(|error| error.hint_text()).map(String::from));
+    let (trouble, hint) = told(path.as_ref().err().or(checked.as_ref().err()));
     Found { name, hashed: !quick && trouble.is_none(), path: path.ok(), trouble, hint }
 }
 
@@ -154,10 +158,7 @@ fn data(config: &RunConfig, quick: bool) -> Found {
     let is_here = dataset::is_present(&name, &folder);
     let path = (is_here && name != "synthetic").then(|| folder.join(&name));
     let (trouble, hint) = if is_here {
-        match if quick { Ok(()) } else { dataset::verify(&name, &folder) } {
-            Ok(()) => (None, None),
-            Err(error) => (Some(error.to_string()), error.hint_text().map(String::from)),
-        }
+        told(if quick { None } else { dataset::verify(&name, &folder).err() }.as_ref())
     } else {
         (Some(format!("the data set {name} is not here")), Some(format!("run scripts/fetch {name}")))
     };

@@ -50,7 +50,8 @@ pub fn decide(
     let parents = waiting.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
     // Patching and tracing depend on one candidate alone, so they run side by side.
     let options = trace_options(config, images);
-    let built: Vec<Built> = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, config, &options)).collect();
+    let built = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, config, &options));
+    let built: Vec<Built> = built.collect::<Result<_>>()?;
     let judged = waiting.into_iter().zip(&parents).zip(built).map(|((mut candidate, parent), built)| {
         let network = judge(&mut candidate, parent, built, config, filter)?;
         Ok((candidate, network))
@@ -84,18 +85,23 @@ struct Refusal {
     detail: String,
 }
 
-fn build(candidate: &Candidate, parent: &str, config: &RunConfig, options: &TraceOptions) -> Built {
+fn build(candidate: &Candidate, parent: &str, config: &RunConfig, options: &TraceOptions) -> Result<Built> {
     let applied =
         if candidate.ended { delta::apply(config.delta.format, parent, &candidate.completion) } else { Err(delta::Failure::NotEnded) };
     match applied {
         Err(failure) => {
             let stage = if failure.is_of_format() { Stage::Parsed } else { Stage::Asked };
-            Built { source: None, outcome: Err(Refusal { stage, reason: failure.reason().into(), detail: failure.to_string() }) }
+            Ok(Built { source: None, outcome: Err(Refusal { stage, reason: failure.reason().into(), detail: failure.to_string() }) })
         }
         Ok(source) => {
-            let outcome =
-                trace(&source, options).map_err(|f| Refusal { stage: Stage::Applied, reason: f.word().into(), detail: f.to_string() });
-            Built { source: Some(source), outcome }
+            let outcome = match trace(&source, options) {
+                Ok(graph) => Ok(graph),
+                Err(failure) => {
+                    let failure = failure.of_source()?;
+                    Err(Refusal { stage: Stage::Applied, reason: failure.word().into(), detail: failure.to_string() })
+                }
+            };
+            Ok(Built { source: Some(source), outcome })
         }
     }
 }

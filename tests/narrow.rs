@@ -4,11 +4,13 @@ mod models;
 mod program;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
-use eliteloop::config::{CardDtype, Dtype, LoraConfig, TuningDtype};
+use eliteloop::config::{CardDtype, Dtype, LlmConfig, LoraConfig, TuneConfig, TuningDtype};
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
+use eliteloop::llm::hosted::Llm;
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
@@ -97,6 +99,20 @@ fn bf16_products_move_the_gradient_little_and_the_score_not_at_all() {
         assert!((by_bf16.0 - by_f32.0).abs() < 3e-3 * by_f32.0, "{dtype:?}: {} against {}", by_bf16.0, by_f32.0);
         assert_eq!(logits(&halved, Some(&lora)).to_vec2::<f32>().unwrap(), score);
     }
+}
+
+#[test]
+fn the_setting_reaches_the_updates_of_runs() {
+    let example = Example { id: "a".into(), prompt: tokens(24, 31), completion: tokens(6, 5) };
+    let [by_f32, by_bf16] = [TuningDtype::F32, TuningDtype::Bf16].map(|tuning_dtype| {
+        let config = LlmConfig { adapter: "none".into(), tuning_dtype, ..LlmConfig::default() };
+        let mut llm = Llm::open(&config, &LoraConfig::default(), 3).unwrap();
+        let once = TuneConfig { epochs: 1, ..TuneConfig::default() };
+        llm.tune(std::slice::from_ref(&example), &once, 1, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap()
+    });
+    assert_eq!(by_f32.loss_before, by_bf16.loss_before);
+    let apart = (by_f32.steps[0].loss / by_bf16.steps[0].loss - 1.0).abs();
+    assert!(apart > 0.0 && apart < 3e-3, "{apart}");
 }
 
 /// Activations are computed twice: what dropout drops has to be the same both times.

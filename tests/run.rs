@@ -107,6 +107,19 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
     assert!(contents(&run) == whole.contents, "the resumed run differs from the unbroken one");
 }
 
+/// As when it is built again meanwhile: sandboxes and workers of later cycles are still this program.
+#[test]
+fn a_program_whose_file_goes_away_ends_its_run_as_if_it_had_not() {
+    let base = tempfile::tempdir().unwrap();
+    let (copy, run) = (base.path().join("eliteloop"), base.path().join("run"));
+    std::fs::copy(env!("CARGO_BIN_EXE_eliteloop"), &copy).unwrap();
+    let mut child = Command::new(&copy).args(start(&run, &[]).get_args()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&run, &mut child, |s| s.networks().is_ok_and(|n| !n.is_empty()));
+    std::fs::remove_file(&copy).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(contents(&run) == unbroken().contents);
+}
+
 #[test]
 fn a_kill_between_the_last_training_and_what_follows_from_it_changes_nothing() {
     let base = tempfile::tempdir().unwrap();

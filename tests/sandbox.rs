@@ -61,12 +61,25 @@ fn every_hostile_source_ends_in_time_with_its_reason() {
 #[test]
 fn a_program_that_is_no_sandbox_is_a_crash() {
     let source = "class Net: pass";
-    for program in ["/bin/true", "/bin/cat", "/nowhere/eliteloop"] {
+    for program in ["/bin/true", "/bin/cat"] {
         let failure = trace(source, &TraceOptions { program: program.into(), ..options(5.0) }).unwrap_err();
         assert!(matches!(failure, TraceFailure::Crash { .. }), "{program}: {failure}");
     }
     let failure = trace(source, &TraceOptions { program: "/usr/bin/yes".into(), ..options(30.0) }).unwrap_err();
     assert!(matches!(failure, TraceFailure::TooLarge { .. }), "{failure}");
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_started_is_no_failure_of_the_source() {
+    let failure = trace("class Net: pass", &TraceOptions { program: "/nowhere/eliteloop".into(), ..options(5.0) }).unwrap_err();
+    assert!(matches!(failure, TraceFailure::NotStarted { .. }), "{failure}");
+    let error = failure.of_source().unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/eliteloop") && error.hint_text().is_some_and(|hint| hint.contains("not to blame")),
+        "{error}"
+    );
+    let failure = TraceFailure::Crash { reason: "signal 9".into() };
+    assert_eq!(failure.clone().of_source().unwrap(), failure);
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn judge(trial: &Trial) -> Result<Outcome> {
     let failed = |reason: String| Ok(Outcome::Failed { reason, ended: true, parsed: true, applied: true });
     let graph = match trace(source, &options) {
         Ok(graph) => graph,
-        Err(failure) => return failed(format!("trace: {}", failure.word())),
+        Err(failure) => return failed(format!("trace: {}", failure.of_source()?.word())),
     };
     let Ok(judged) = Judged::of(&graph) else { return failed("not-comparable".into()) };
     let parent = trace(&trial.parent, &options).map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))?;

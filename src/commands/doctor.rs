@@ -45,6 +45,9 @@ fn tell(findings: &Findings) {
     let name = processor.name.as_deref().unwrap_or("unknown");
     let features = if processor.features.is_empty() { "no wide registers that count".to_owned() } else { processor.features.join(", ") };
     line("processor", format!("{name}, {} threads, {features}", processor.threads));
+    if processor.features.contains(&"AVX512-BF16") {
+        line("", "it tunes faster in bf16: --set llm.tuning_dtype=bf16".to_owned());
+    }
     if let (Some(memory), Some(available)) = (processor.memory, processor.available) {
         line("memory", format!("{} of {} available", gib(available), gib(memory)));
     }

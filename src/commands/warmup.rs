@@ -200,7 +200,10 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
     }
     if let Some(practice) = &record.practice {
         let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
-        let judge = |source: &str| Judged::of(&trace(source, &options).ok()?).ok();
+        let judge = |source: &str| match trace(source, &options) {
+            Ok(graph) => Ok(Judged::of(&graph).ok()),
+            Err(failure) => failure.of_source().map(|_| None),
+        };
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
         practise(&model, &mut lora, recipe, practice, &judge, &mut |round, lora| {

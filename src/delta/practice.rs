@@ -95,7 +95,7 @@ pub fn practise(
     lora: &mut Lora,
     recipe: &Recipe,
     practice: &Practice,
-    judge: &(dyn Fn(&str) -> Option<Judged> + Sync),
+    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
     watch: &mut dyn FnMut(&Round, &Lora) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
@@ -171,7 +171,7 @@ fn attempts(
     recipe: &Recipe,
     practice: &Practice,
     round: u64,
-    judge: &(dyn Fn(&str) -> Option<Judged> + Sync),
+    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
 ) -> Result<Vec<Attempt>> {
     let mut rng = seed::rng(recipe.seed, "practice", &[round]);
     let (mut parents, mut requests) = (Vec::new(), Vec::new());
@@ -193,8 +193,9 @@ fn attempts(
             apply_completion(recipe.format, parent, &bytes, sample.ended).ok()
         };
         let candidates: Vec<Option<String>> = samples.iter().map(candidate).collect();
-        let networks: Vec<Option<Judged>> = candidates.par_iter().map(|source| source.as_deref().and_then(judge)).collect();
-        let mut seen: HashSet<String> = judge(parent).map(|judged| judged.hash).into_iter().collect();
+        let networks = candidates.par_iter().map(|source| source.as_deref().map_or(Ok(None), judge));
+        let networks: Vec<Option<Judged>> = networks.collect::<Result<_>>()?;
+        let mut seen: HashSet<String> = judge(parent)?.map(|judged| judged.hash).into_iter().collect();
         for (sample, network) in samples.into_iter().zip(networks) {
             let example = Example { id: format!("{round}.{}", attempts.len()), prompt: request.prompt.clone(), completion: sample.tokens };
             let is_network = network.is_some();
@@ -257,7 +258,7 @@ mod tests {
         let practice = Practice { samples: 12, lr: 1e-4, ..PRACTICE };
         let judge = |source: &str| {
             let hash = format!("{:016x}", seed::derive(0, source, &[]));
-            hash.ends_with(|digit| "02468ace".contains(digit)).then_some(Judged { hash, is_affordable: true })
+            Ok(hash.ends_with(|digit| "02468ace".contains(digit)).then_some(Judged { hash, is_affordable: true }))
         };
         let tried = attempts(&model, &lora, &recipe, &practice, 0, &judge).unwrap();
         let good = tried.iter().filter(|attempt| attempt.is_good).count();

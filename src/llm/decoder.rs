@@ -10,18 +10,18 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::attention::{Heads, Past, Segment};
 use super::config::DecoderConfig;
-use super::layer::{Adapter, Beside, Kept, Layer, LayerOp, Pass, Projection};
+use super::layer::{Adapter, Kept, Layer, LayerOp, Pass, Projection};
 use super::lora::{Layout, Lora};
 use super::model_file::ModelFile;
 use super::ops::cross_entropy::{nll, nll_stock};
 use super::ops::floats;
 use super::ops::frozen::frozen;
-use super::ops::low_rank::{Dropout, LowRank};
+use super::ops::low_rank::Dropout;
 use super::ops::matmul::Into;
 use super::ops::norm;
 use super::ops::panel::{Panels, product};
 use super::ops::rope::Rope;
-use super::repack::{repack, repack_f32};
+use super::repack::{repack, repack_tensor};
 use super::stock;
 use super::weight::{self, Part, Weight};
 use crate::config::{CardDtype, Dtype, TuningDtype};
@@ -244,7 +244,7 @@ impl Decoder {
                     let panels = match &mut blocks {
                         Some(blocks) => repack(&all(blocks)?),
                         None if !keep.has_panels() => Vec::new(),
-                        None => weights.iter().map(repack_tensor).collect::<Result<Vec<_>>>()?,
+                        None => weights.iter().map(repack_tensor).collect::<candle_core::Result<Vec<_>>>()?,
                     };
                     (keep.matrix(&Tensor::cat(&weights, 0)?)?, panels)
                 };
@@ -468,56 +468,4 @@ impl Decoder {
         let dtype = if h.track_op() { self.tuning_dtype } else { TuningDtype::F32 };
         Ok(nll(&h, &self.head, targets, dtype)?)
     }
-
-    /// A decoder with the adapter for good, for generation; the weights are shared, the adapter lies beside them.
-    pub fn with_adapter(&self, lora: &Lora) -> Result<Self> {
-        let layout = lora.layout();
-        if self.uses_stock_ops() {
-            // A copy: the adapter's own tensors change when it is tuned.
-            let layers = lora.layers().iter().map(|layer| layer.as_detached_tensor().copy()?.to_device(&self.device));
-            let placed = Placed { layout: layout.clone(), layers: layers.collect::<candle_core::Result<_>>()? };
-            return Ok(self.sharing(self.layers.clone(), Some(Arc::new(placed))));
-        }
-        let mut layers = Vec::with_capacity(self.layers.len());
-        for (layer, parameters) in self.layers.iter().zip(lora.layers()) {
-            let parameters = Arc::new(floats(parameters)?.to_vec());
-            let with = |projection: &Projection, low_rank: &Option<LowRank>| {
-                let widths: Vec<usize> = projection.panels.iter().map(|part| part.output).collect();
-                let beside = low_rank.as_ref().map(|low_rank| Beside::new(low_rank, &parameters, layout.scale, &widths));
-                Projection { beside, ..projection.clone() }
-            };
-            layers.push(Arc::new(Layer {
-                qkv: with(&layer.qkv, &layout.qkv),
-                o: with(&layer.o, &layout.o),
-                gate_up: with(&layer.gate_up, &layout.gate_up),
-                down: with(&layer.down, &layout.down),
-                ..(**layer).clone()
-            }));
-        }
-        Ok(self.sharing(layers, None))
-    }
-
-    /// The same weights with other layers and another adapter.
-    fn sharing(&self, layers: Vec<Arc<Layer>>, adapter: Option<Arc<Placed>>) -> Self {
-        Self {
-            config: self.config.clone(),
-            embedding: self.embedding.clone(),
-            layers,
-            norm: self.norm.clone(),
-            head: self.head.clone(),
-            head_panels: self.head_panels.clone(),
-            kernels: self.kernels,
-            recompute: self.recompute,
-            tuning_dtype: self.tuning_dtype,
-            adapter,
-            device: self.device.clone(),
-        }
-    }
-}
-
-pub(super) fn repack_tensor(weight: &Tensor) -> Result<Panels> {
-    let (output, input) = weight.dims2()?;
-    let weight = weight.contiguous()?;
-    let values = floats(&weight)?;
-    Ok(repack_f32(input, output, |i, o| values[o * input + i]))
 }

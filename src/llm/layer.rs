@@ -14,7 +14,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout as TensorLayout, Shape, Tensor};
 
 use super::attention::{self, Attended, Heads, Past, Segment};
 use super::lora::Layout;
-use super::ops::half_matmul::matmul_in;
+use super::ops::bf16_matmul::matmul_in;
 use super::ops::low_rank::{Dropout, LowRank};
 use super::ops::matmul::{Into, View};
 use super::ops::panel::{LowRankPanels, Panels, product};

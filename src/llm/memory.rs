@@ -32,7 +32,7 @@ const BRANCHES: u64 = 16;
 const COMPLETION: usize = 768;
 /// Code, tokenizer, masks and the allocator's own, which differs by up to 50 MiB between runs of one command; on a card, the
 /// driver's.
-pub const PROGRAM: u64 = 208 << 20;
+pub const PROGRAM: u64 = 232 << 20;
 /// Adapter, working copy, gradients here and in the graph, two moments; copies of it and of the moments, twice of the adapter.
 const COPIES: u64 = 10;
 /// Tokens of one forward and backward pass, where memory allows them.
@@ -72,7 +72,8 @@ impl Memory {
                     + widened(2 * width * ffn)
                     + BRANCHES * vocab
                     + 2 * adapter),
-            tuning: 4 * (activations + layer(pass).max(predicted)),
+            // By turns, but the block of the logits is kept for longer by the allocator.
+            tuning: 4 * (activations + layer(pass).max(predicted) + n(LOGIT_ROWS) * vocab),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The LLM inside the process: files, tokenizer, decoder, LoRA, generation, scoring, tuning.
 
 pub mod adamw;
+mod adapted;
 pub mod adapter;
 pub mod attention;
 pub mod blocks;

@@ -1,9 +1,11 @@
 //! The frozen matrices laid out in panels for decoding.
 
+use candle_core::Tensor;
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
 use super::blocks::{eight_bit, four_bit, is_eight_bit, is_four_bit};
+use super::ops::floats;
 use super::ops::panel::{Data, Eight, Four, Panels, WIDE};
 use super::weight::{Part, Rows};
 use half::bf16;
@@ -57,6 +59,17 @@ fn repack_part(part: &Part) -> Panels {
 
 fn blocks<T: Send>(part: &Part, each: usize, block: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
     (0..part.rows.div_ceil(WIDE) * each).into_par_iter().map(|i| block(i / each, i % each)).collect()
+}
+
+/// From f32 weights (out, in).
+///
+/// # Errors
+/// Where they are on a card.
+pub fn repack_tensor(weight: &Tensor) -> candle_core::Result<Panels> {
+    let (output, input) = weight.dims2()?;
+    let weight = weight.contiguous()?;
+    let values = floats(&weight)?;
+    Ok(repack_f32(input, output, |i, o| values[o * input + i]))
 }
 
 /// From `value(input, output)`: in bf16 where every value is one, as those of most published models are.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use super::decoder::{Decoder, Embedding, repack_tensor};
+use super::decoder::{Decoder, Embedding};
+use super::repack::repack_tensor;
 use super::weight::Weight;
 use crate::error::{Error, Result};
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceFailure {
@@ -47,6 +49,10 @@ pub enum TraceFailure {
     Crash {
         reason: String,
     },
+    /// There was no sandbox process: no word about the source.
+    NotStarted {
+        reason: String,
+    },
     /// The answer of the sandbox contradicts itself.
     Tampered {
         reason: String,
@@ -57,6 +63,17 @@ pub enum TraceFailure {
 }
 
 impl TraceFailure {
+    /// This failure, if it is one of the source.
+    ///
+    /// # Errors
+    /// It is the machine's, which must not count against a candidate.
+    pub fn of_source(self) -> Result<Self> {
+        match self {
+            Self::NotStarted { .. } => Err(Error::machine(self.to_string()).hint(self.hint())),
+            failure => Ok(failure),
+        }
+    }
+
     /// The line of the source it was noticed at, from 1.
     #[must_use]
     pub fn line(&self) -> Option<u32> {
@@ -81,6 +98,7 @@ impl TraceFailure {
             Self::Deadline { .. } => "deadline",
             Self::Memory { .. } => "memory",
             Self::Crash { .. } => "crash",
+            Self::NotStarted { .. } => "not_started",
             Self::Tampered { .. } => "tampered",
             Self::TooLarge { .. } => "too_large",
         }
@@ -101,6 +119,9 @@ impl TraceFailure {
             Self::DataDependent { .. } => "a network must do the same for every input and batch size",
             Self::Deadline { .. } => "building and calling the network once must end: look for a loop",
             Self::Memory { .. } => "the source asks for very large lists or strings",
+            Self::NotStarted { .. } => {
+                "the source is not to blame: the machine has no process or memory left, or the program's file cannot be run"
+            }
             Self::Crash { .. } => "the sandbox met something it cannot run; the program itself is fine",
             Self::Tampered { .. } => "the source interferes with the tracer; it is refused",
             Self::TooLarge { .. } => "make the network smaller",
@@ -131,6 +152,7 @@ impl fmt::Display for TraceFailure {
             Self::Deadline { seconds } => write!(f, "not done after {seconds} s"),
             Self::Memory { mib } => write!(f, "more than {mib} MiB of memory"),
             Self::Crash { reason } => write!(f, "the sandbox ended: {reason}"),
+            Self::NotStarted { reason } => write!(f, "the sandbox does not start: {reason}"),
             Self::Tampered { reason } => write!(f, "the trace contradicts itself: {reason}"),
             Self::TooLarge { what } => write!(f, "too large: {what}"),
         }

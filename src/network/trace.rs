@@ -34,7 +34,7 @@ impl TraceOptions {
     /// 10 seconds, 512 MiB, this executable.
     #[must_use]
     pub fn new(input: [usize; 3], classes: usize) -> Self {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("eliteloop"));
+        let program = child::executable().unwrap_or_else(|_| PathBuf::from("eliteloop"));
         Self { input, classes, entry: None, seconds: 10.0, memory_mib: 512, program, limits: Limits::default() }
     }
 }
@@ -63,6 +63,8 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
     let graph = match serde_json::from_slice::<Answer>(&answer) {
         Ok(Answer::Graph(graph)) => graph,
         Ok(Answer::Failure(TraceFailure::Memory { .. })) => return Err(TraceFailure::Memory { mib: options.memory_mib }),
+        // Only this side knows of that.
+        Ok(Answer::Failure(TraceFailure::NotStarted { reason })) => return Err(TraceFailure::Crash { reason }),
         Ok(Answer::Failure(failure)) => return Err(failure),
         Err(error) => return Err(TraceFailure::Crash { reason: format!("an answer that cannot be read ({error})") }),
     };
@@ -79,18 +81,18 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
 }
 
 fn ask(request: &Request, options: &TraceOptions) -> Result<Vec<u8>, TraceFailure> {
-    let crash = |reason: String| TraceFailure::Crash { reason };
-    let text = serde_json::to_vec(request).map_err(|e| crash(e.to_string()))?;
+    let not_started = |reason: String| TraceFailure::NotStarted { reason };
+    let text = serde_json::to_vec(request).map_err(|e| not_started(e.to_string()))?;
     let deadline = Instant::now() + Duration::from_secs_f64(options.seconds.clamp(0.01, 3600.0));
     let mut command = Command::new(&options.program);
     let mut child = child::begin(command.env_clear(), "sandbox")
-        .map_err(|e| crash(e.to_string()))?
+        .map_err(|e| not_started(e.to_string()))?
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| crash(format!("{} does not start: {e}", options.program.display())))?;
+        .map_err(|e| not_started(format!("{}: {e}", options.program.display())))?;
     let (sender, receiver) = mpsc::channel();
     let mut stdin = child.stdin.take().expect("piped");
     // A child that dies early closes the pipe: its exit says more than our write error.

@@ -44,7 +44,7 @@ impl Pool {
     /// # Errors
     /// The path of the running program is not known.
     pub fn new(setup: Setup) -> Result<Self> {
-        Ok(Self { program: std::env::current_exe()?, setup })
+        Ok(Self { program: child::executable()?, setup })
     }
 
     /// Trains all jobs; `on_event` runs on the calling thread. With `abort` set the workers are ended and the jobs that

@@ -41,7 +41,7 @@ struct Running<'a> {
 
 /// Runs what is left of `jobs`, `workers` at a time; `states` are kept up to date.
 pub fn run(jobs: &[Job], states: &mut [State], study: &Path, workers: usize, stop: &AtomicBool) -> Result<Ending> {
-    let program = std::env::current_exe()?;
+    let program = crate::child::executable()?;
     let mut waiting: VecDeque<usize> = (0..jobs.len()).filter(|&place| !states[place].finished).collect();
     let mut running: Vec<Running> = Vec::new();
     let mut ending = Ending::default();

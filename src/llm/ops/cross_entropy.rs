@@ -8,8 +8,8 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use super::bf16_matmul::matmul_in;
 use super::frozen::frozen;
-use super::half_matmul::matmul_in;
 use super::matmul::{Into, View};
 use super::{slice_of, vector};
 use crate::config::TuningDtype;

@@ -1,9 +1,9 @@
 //! The decoder's kernels on plain `f32` slices, forward and backward, row-major, parallel over disjoint outputs only:
 //! every number is the same for any count of threads.
 
+pub mod bf16_matmul;
 pub mod cross_entropy;
 pub mod frozen;
-pub mod half_matmul;
 pub mod low_rank;
 pub mod matmul;
 pub mod norm;

@@ -1,8 +1,8 @@
 //! Strided matrix product of factors rounded to bf16, summed in f32: `out (m, n) = [out +] a (m, k) b (k, n)`.
 //!
 //! With AVX512-BF16 a processor multiplies twice as many bf16 numbers a cycle as f32 ones. Both factors are packed as pairs of
-//! neighbours along `k`, which its instruction adds up: `a` in tiles of [`wide::ROWS`] rows, `b` in panels of [`wide::COLUMNS`] columns,
-//! [`wide::PAIRS`] pairs at a time. An element's sum runs over `k` in one order, so it does not depend on the number of threads. Without
+//! neighbours along `k`, which its instruction adds up: `a` in tiles of rows, `b` in panels of columns, as many pairs at a time as the
+//! nearest cache holds. An element's sum runs over `k` in one order, so it does not depend on the number of threads. Without
 //! AVX512-BF16 the rounded factors go through the f32 product: the same but for the rounding of the sums.
 
 use half::bf16;
@@ -14,11 +14,11 @@ use crate::config::TuningDtype;
 pub fn matmul_in(dtype: TuningDtype, out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
     match dtype {
         TuningDtype::F32 => matmul(out, stride, into, 1.0, a, b, Threads::All),
-        TuningDtype::Bf16 => half_matmul(out, stride, into, a, b),
+        TuningDtype::Bf16 => bf16_matmul(out, stride, into, a, b),
     }
 }
 
-fn half_matmul(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
+fn bf16_matmul(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
     let ([m, k], [inner, n]) = (a.size(), b.size());
     assert_eq!(k, inner, "inner sizes of a matrix product");
     if m == 0 || n == 0 {
@@ -29,11 +29,11 @@ fn half_matmul(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
     if wide::is_there() && k > 0 {
         return wide::product(out, stride, into, a, b);
     }
-    rounded(out, stride, into, a, b);
+    by_f32(out, stride, into, a, b);
 }
 
-/// By the f32 product, some columns at a time: `b` can be large.
-fn rounded(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
+/// Some columns at a time: `b` can be large.
+fn by_f32(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
     let ([m, k], [_, n]) = (a.size(), b.size());
     let round = |view: View, first: usize, columns: usize| -> Vec<f32> {
         let number = |i: usize| view.at(i / columns, first + i % columns);
@@ -60,11 +60,11 @@ mod wide {
     use super::{Into, View};
 
     /// Of a tile: with two registers a row, and three for the factors, what the 32 registers hold.
-    pub const ROWS: usize = 14;
+    const ROWS: usize = 14;
     /// Of a panel.
-    pub const COLUMNS: usize = 32;
+    const COLUMNS: usize = 32;
     /// A tile and a panel of so many pairs lie in the first-level cache together.
-    pub const PAIRS: usize = 128;
+    const PAIRS: usize = 128;
     /// Panels of a task, at most.
     const TOGETHER: usize = 8;
 
@@ -238,11 +238,11 @@ mod tests {
             ] {
                 let stride = n + 3;
                 let mut out = vec![0.5; m * stride];
-                let mut by_f32 = out.clone();
-                half_matmul(&mut out, stride, Into::Add, a, b);
-                rounded(&mut by_f32, stride, Into::Add, a, b);
+                let mut without = out.clone();
+                bf16_matmul(&mut out, stride, Into::Add, a, b);
+                by_f32(&mut without, stride, Into::Add, a, b);
                 let mut over = vec![f32::NAN; m * stride];
-                half_matmul(&mut over, stride, Into::Overwrite, a, b);
+                bf16_matmul(&mut over, stride, Into::Overwrite, a, b);
                 for i in 0..m {
                     for j in 0..stride {
                         let at = i * stride + j;
@@ -254,7 +254,7 @@ mod tests {
                         let exact: f64 = (0..k).map(|l| f64::from(a.at(i, l)) * f64::from(b.at(l, j))).sum();
                         let near = 1e-6 * (k as f64).sqrt() * 4.0;
                         assert!((f64::from(out[at]) - 0.5 - sum).abs() < near, "{m} {k} {n} at {i}, {j}");
-                        assert!((f64::from(over[at]) - sum).abs() < near && (f64::from(by_f32[at]) - 0.5 - sum).abs() < near);
+                        assert!((f64::from(over[at]) - sum).abs() < near && (f64::from(without[at]) - 0.5 - sum).abs() < near);
                         assert!((sum - exact).abs() < 8e-3 * (k as f64).sqrt());
                     }
                 }
@@ -267,7 +267,7 @@ mod tests {
         let (mut a, b) = (values(70, 0.37), values(70, 0.11));
         a[40] = f32::NAN;
         let mut out = vec![0.0; 4];
-        half_matmul(&mut out, 2, Into::Overwrite, View::new(&a, 2, 35), View::new(&b, 35, 2));
+        bf16_matmul(&mut out, 2, Into::Overwrite, View::new(&a, 2, 35), View::new(&b, 35, 2));
         assert!(out[..2].iter().all(|v| v.is_finite()) && out[2..].iter().all(|v| v.is_nan()));
     }
 }
