@@ -3,10 +3,14 @@
 //! Which executable they are is by default the running one. In somebody else's program with this library that is not eliteloop: it
 //! would start itself, do there what it did here, and so on without end.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, Result};
+
+/// What lists of processes show, whatever path the program was started by.
+pub const NAME: &str = "eliteloop";
 
 /// Set for a child to the verb it was started with.
 const MARK: &str = "ELITELOOP_CHILD";
@@ -27,7 +31,7 @@ pub fn executable() -> std::io::Result<PathBuf> {
 /// This process is a child.
 pub fn begin<'a>(command: &'a mut Command, verb: &str) -> Result<&'a mut Command> {
     match std::env::var_os(MARK) {
-        None => Ok(command.arg(verb).env(MARK, verb)),
+        None => Ok(command.arg0(NAME).arg(verb).env(MARK, verb)),
         Some(own) => {
             Err(Error::machine(format!("this process is a {} of eliteloop, which starts no {verb} ({MARK} is set)", own.display())))
         }

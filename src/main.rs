@@ -23,6 +23,15 @@ fn keep_freed_memory() {
     unsafe { mi_option_set(PURGE_DELAY, -1) };
 }
 
+/// Children are started as `/proc/self/exe`, whose last part the system would show for a name.
+fn be_called_by_name() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a C string of less than sixteen bytes.
+    unsafe {
+        libc::prctl(libc::PR_SET_NAME, c"eliteloop".as_ptr());
+    }
+}
+
 #[derive(Parser)]
 #[command(name = "eliteloop", version, about = "A local LLM improves neural networks, and itself, by the cross-entropy method")]
 struct Cli {
@@ -74,6 +83,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     keep_freed_memory();
+    be_called_by_name();
     let done = match Cli::parse().verb {
         Verb::Run(args) => commands::run::run(&args),
         Verb::Resume(args) => commands::resume::run(&args),

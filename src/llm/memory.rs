@@ -72,7 +72,7 @@ impl Memory {
                     + widened(2 * width * ffn)
                     + BRANCHES * vocab
                     + 2 * adapter),
-            // By turns, but the block of the logits is kept for longer by the allocator.
+            // By turns, but freed memory is kept, and what one leaves does not wholly fit the other.
             tuning: 4 * (activations + layer(pass).max(predicted) + n(LOGIT_ROWS) * vocab),
         }
     }

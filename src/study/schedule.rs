@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Job, State};
 use super::view::View;
+use crate::child;
 use crate::error::{AtPath, Error, Result};
 
 /// How often processes are looked at, and how often the folders are read for the view.
@@ -41,7 +42,7 @@ struct Running<'a> {
 
 /// Runs what is left of `jobs`, `workers` at a time; `states` are kept up to date.
 pub fn run(jobs: &[Job], states: &mut [State], study: &Path, workers: usize, stop: &AtomicBool) -> Result<Ending> {
-    let program = crate::child::executable()?;
+    let program = child::executable()?;
     let mut waiting: VecDeque<usize> = (0..jobs.len()).filter(|&place| !states[place].finished).collect();
     let mut running: Vec<Running> = Vec::new();
     let mut ending = Ending::default();
@@ -106,7 +107,7 @@ fn start(job: &Job, begun: bool, program: &Path, study: &Path) -> Result<Child> 
     let mut command = job.command(program, study, begun);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
     // Out of the terminal's group: a Ctrl-C comes to the study alone, which passes it on once. A second one would be a kill.
-    command.process_group(0);
+    command.process_group(0).arg0(child::NAME);
     #[cfg(target_os = "linux")]
     // SAFETY: prctl is async-signal-safe and is given plain numbers.
     unsafe {
