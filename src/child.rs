@@ -1,4 +1,4 @@
-//! Processes of this program that are started by itself: sandboxes and workers. They start none in turn.
+//! Processes of this program that are started by itself: the runs of a study, and sandboxes and workers, which start none in turn.
 //!
 //! Which executable they are is by default the running one. In somebody else's program with this library that is not eliteloop: it
 //! would start itself, do there what it did here, and so on without end.

@@ -1,6 +1,7 @@
 """What eliteloop is measured against, one workload a call, one JSON line on stdout.
 
     python peers.py tune MODEL_DIR [--bf16]     PyTorch + PEFT: padded rows of a prompt and a completion, one LoRA step
+    python peers.py gradient MODEL_DIR          PyTorch + PEFT: how far the adapter's gradient under bf16 autocast is from f32's, by the norm
     python peers.py generate MODEL_DIR          transformers.generate: samples of one prompt
     python peers.py llama MODEL.gguf            llama.cpp: the same, parallel sequences with a shared prompt
     python peers.py proxy NETWORK.py            PyTorch: SGD steps at batch 64 on 32x32 images
@@ -83,6 +84,34 @@ def tune():
         seconds.append(time.perf_counter() - began)
     middle = float(np.median(seconds))
     report(seconds_per_step=middle, tokens_per_second=ids.numel() / middle)
+
+
+def gradient():
+    """Of two short examples of tests/narrow.rs, by an adapter that is not zero."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    model = get_peft_model(load(args.target), LoraConfig(r=16, lora_alpha=32, target_modules=TARGETS, task_type="CAUSAL_LM"))
+    trained = [p for p in model.parameters() if p.requires_grad]
+    for p in trained:
+        p.data += 0.01 * torch.sin(0.7 * torch.arange(p.numel())).reshape(p.shape)
+    tokens = lambda n, step: [(i * step + 13) % 30000 for i in range(n)]
+
+    def of(is_narrow):
+        model.zero_grad()
+        loss = 0.0
+        for step, length in ((5, 6), (11, 9)):
+            ids = torch.tensor([tokens(24, 31) + tokens(length, step)])
+            with torch.autocast(args.device, torch.bfloat16, enabled=is_narrow):
+                logits = model(ids).logits
+            nll = -torch.log_softmax(logits[0, 23:-1].float(), -1).gather(1, ids[0, 24:, None]).sum()
+            nll.backward()
+            loss += nll.item()
+        return loss, torch.cat([p.grad.flatten() for p in trained])
+
+    (exact, by_f32), (loss, by_bf16) = of(False), of(True)
+    report(gradient_apart=((by_bf16 - by_f32).norm() / by_f32.norm()).item(), loss_apart=abs(loss / exact - 1))
 
 
 def generate():
@@ -176,7 +205,7 @@ def proxy():
 
 
 parser = argparse.ArgumentParser()
-parser.add_argument("workload", choices=["tune", "generate", "llama", "proxy", "model"])
+parser.add_argument("workload", choices=["tune", "gradient", "generate", "llama", "proxy", "model"])
 parser.add_argument("target")
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--prompt", type=int, default=250)
@@ -188,4 +217,4 @@ parser.add_argument("--device", default="cpu")
 parser.add_argument("--bf16", action="store_true")
 parser.add_argument("--tiny", action="store_true")
 args = parser.parse_args()
-{"tune": tune, "generate": generate, "llama": llama, "proxy": proxy, "model": model}[args.workload]()
+{"tune": tune, "gradient": gradient, "generate": generate, "llama": llama, "proxy": proxy, "model": model}[args.workload]()

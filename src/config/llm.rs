@@ -56,6 +56,7 @@ pub enum CardDtype {
     F32,
 }
 
+/// What passes with gradients multiply in, as PyTorch's autocast has a type beside that of the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum TuningDtype {

@@ -314,11 +314,7 @@ impl Decoder {
 
     /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
     pub fn outputs(&self) -> usize {
-        match &self.head {
-            Weight::Plain(head) => head.dims()[1],
-            Weight::FileOrder(head) => head.dims()[0],
-            Weight::Narrow(rows) => rows.count(),
-        }
+        self.head.output()
     }
 
     /// Computes with candle's own operations even where there is a kernel of ours, as a card does: the reference in tests.

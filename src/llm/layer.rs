@@ -142,7 +142,7 @@ impl Projection {
     }
 
     pub(super) fn frozen(&self, dtype: TuningDtype, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
-        let (input, output) = (self.weight.input()?, self.weight.output()?);
+        let (input, output) = (self.weight.input(), self.weight.output());
         let n = x.len() / input;
         let into = self.with_bias(out, output, into)?;
         matmul_in(dtype, out, output, into, View::new(x, n, input), self.weight.dense()?.view());
@@ -154,7 +154,7 @@ impl Projection {
 
     /// The same for few rows, each of whose sums do not depend on the others.
     pub(super) fn decode(&self, x: &[f32], out: &mut [f32], into: Into) -> candle_core::Result<()> {
-        let into = self.with_bias(out, self.weight.output()?, into)?;
+        let into = self.with_bias(out, self.weight.output(), into)?;
         product(&self.panels, self.beside.as_ref().map(|beside| &beside.panels), x, out, into);
         Ok(())
     }
@@ -183,7 +183,7 @@ impl Projection {
         dp: &mut [f32],
         which: usize,
     ) -> candle_core::Result<Vec<f32>> {
-        let (input, output) = (self.weight.input()?, self.weight.output()?);
+        let (input, output) = (self.weight.input(), self.weight.output());
         let n = x.len() / input;
         let mut dx = vec![0.0; x.len()];
         matmul_in(dtype, &mut dx, input, Into::Overwrite, View::new(g, n, output), self.weight.dense()?.view().t());
@@ -198,7 +198,7 @@ impl Layer {
     /// `x (n, width)`; gives `y` and what backward needs.
     pub fn forward(&self, pass: &Pass, x: &[f32], adapter: Option<Adapter>, past: Option<Past>) -> candle_core::Result<(Vec<f32>, Kept)> {
         let heads = pass.heads;
-        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.input()?);
+        let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.input());
         let n = x.len() / width;
 
         let h = norm::forward(x, &floats(&self.input_norm)?, pass.eps);
@@ -231,7 +231,7 @@ impl Layer {
 
     /// The gradients of `x` and of the adapter's parameters, from `g`, that of `y`.
     pub fn backward(&self, pass: &Pass, x: &[f32], adapter: Adapter, kept: Kept, g: &[f32]) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
-        let (heads, ffn) = (pass.heads, self.down.weight.input()?);
+        let (heads, ffn) = (pass.heads, self.down.weight.input());
         let mut dp = vec![0.0; adapter.parameters.len()];
         let Kept { qkv, before_norms, attended, middle, gate_up, inner } = kept;
 

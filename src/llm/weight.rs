@@ -172,24 +172,26 @@ impl Dense<'_> {
 }
 
 impl Weight {
-    pub fn input(&self) -> Result<usize> {
+    #[must_use]
+    pub fn input(&self) -> usize {
         match self {
-            Self::Plain(tensor) => tensor.dim(0),
-            Self::FileOrder(tensor) => tensor.dim(1),
-            Self::Narrow(rows) => Ok(rows.columns),
+            Self::Plain(tensor) => tensor.dims()[0],
+            Self::FileOrder(tensor) => tensor.dims()[1],
+            Self::Narrow(rows) => rows.columns,
         }
     }
 
-    pub fn output(&self) -> Result<usize> {
+    #[must_use]
+    pub fn output(&self) -> usize {
         match self {
-            Self::Plain(tensor) => tensor.dim(1),
-            Self::FileOrder(tensor) => tensor.dim(0),
-            Self::Narrow(rows) => Ok(rows.count()),
+            Self::Plain(tensor) => tensor.dims()[1],
+            Self::FileOrder(tensor) => tensor.dims()[0],
+            Self::Narrow(rows) => rows.count(),
         }
     }
 
     pub fn dense(&self) -> Result<Dense<'_>> {
-        let (input, output) = (self.input()?, self.output()?);
+        let (input, output) = (self.input(), self.output());
         let (data, order): (Box<dyn Deref<Target = [f32]>>, _) = match self {
             Self::Plain(tensor) => (Box::new(floats(tensor)?), Order::InOut),
             Self::FileOrder(tensor) => (Box::new(floats(tensor)?), Order::OutIn),

@@ -20,7 +20,7 @@ pub const ROWS: usize = 192;
 
 /// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`. `dtype` is that of the products.
 pub fn nll(h: &Tensor, head: &Weight, targets: &[u32], dtype: TuningDtype) -> Result<Tensor> {
-    let (m, vocab) = (h.dim(0)?, head.output()?);
+    let (m, vocab) = (h.dim(0)?, head.output());
     if m != targets.len() || targets.iter().any(|t| *t as usize >= vocab) {
         bail!("{m} rows of logits over {vocab} entries do not fit {} targets", targets.len());
     }
@@ -52,7 +52,7 @@ impl CustomOp1 for CrossEntropy {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (h, (m, width), vocab) = (slice_of(storage, layout)?, layout.shape().dims2()?, self.head.output()?);
+        let (h, (m, width), vocab) = (slice_of(storage, layout)?, layout.shape().dims2()?, self.head.output());
         let head = self.head.dense()?;
         let head = head.view();
         let mut nll = vec![0.0; m];
