@@ -12,6 +12,7 @@ mod novelty;
 mod parents;
 mod policy;
 mod proxy;
+mod retired;
 mod screen;
 mod tune;
 
@@ -28,6 +29,7 @@ pub use self::novelty::NoveltyConfig;
 pub use self::parents::ParentsConfig;
 pub use self::policy::Policy;
 pub use self::proxy::{Optimizer, ProxyConfig};
+pub use self::retired::retired_key;
 pub use self::screen::ScreenConfig;
 pub use self::tune::{Gate, Moments, Objective, TuneConfig, TuneData};
 use crate::error::{AtPath, Error, Result};
@@ -102,18 +104,34 @@ impl RunConfig {
         for assignment in overrides {
             merge(&mut table, override_table(assignment)?);
         }
-        let text = toml::to_string(&table).map_err(|e| Error::input("the settings cannot be combined").caused_by(e))?;
-        let config = parse(&text, "the settings")?;
-        config.check()?;
-        Ok(config)
+        Self::of(&table)
     }
 
-    /// Reads the settings stored with a run.
+    /// Reads the settings stored with a run; keys that an earlier version had are left out.
     ///
     /// # Errors
     /// See [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let config = parse(text, origin)?;
+        let config = parse(&retired::without(text), origin)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The same with `key=value` overrides.
+    ///
+    /// # Errors
+    /// See [`RunConfig::resolve`].
+    pub fn overridden(&self, overrides: &[String]) -> Result<Self> {
+        let mut table = self.to_toml().parse().map_err(|e| Error::machine("settings are plain TOML").caused_by(e))?;
+        for assignment in overrides {
+            merge(&mut table, override_table(assignment)?);
+        }
+        Self::of(&table)
+    }
+
+    fn of(table: &toml::Table) -> Result<Self> {
+        let text = toml::to_string(table).map_err(|e| Error::input("the settings cannot be combined").caused_by(e))?;
+        let config = parse(&text, "the settings")?;
         config.check()?;
         Ok(config)
     }
@@ -180,6 +198,9 @@ impl RunConfig {
         if self.parents.population == 0 || self.parents.tournament == 0 {
             return wrong("parents.population, parents.tournament", "at least 1");
         }
+        if self.screen.trace_steps == 0 || self.screen.trace_cpu_seconds == 0 {
+            return wrong("screen.trace_steps, screen.trace_cpu_seconds", "at least 1");
+        }
         if self.novelty.shingle == 0 || self.novelty.hashes == 0 {
             return wrong("novelty", "shingle and hashes are at least 1");
         }
@@ -191,6 +212,9 @@ fn parse(text: &str, origin: &str) -> Result<RunConfig> {
     toml::from_str(text).map_err(|e| {
         let message = e.message();
         let error = Error::input(format!("{origin}: {message}"));
+        if let Some(hint) = retired::hint(message) {
+            return error.hint(hint);
+        }
         match nearest_key(message) {
             Some(key) => error.hint(format!("did you mean '{key}'?")),
             None => error,
@@ -207,6 +231,19 @@ mod tests {
         let error = RunConfig::resolve(None, None, &["elite.roh=0.2".into()]).unwrap_err();
         assert!(error.to_string().contains("roh"), "{error}");
         assert!(error.hint_text().unwrap().contains("rho"));
+    }
+
+    #[test]
+    fn a_limit_by_the_clock_is_refused_with_what_took_its_place_and_left_out_of_older_runs() {
+        for (key, new) in [("screen.trace_seconds", "screen.trace_steps"), ("proxy.deadline_seconds", "proxy.max_training_macs")] {
+            let error = RunConfig::resolve(None, None, &[format!("{key}=5")]).unwrap_err();
+            assert!(error.hint_text().unwrap().contains(new), "{error}");
+            let (table, name) = key.split_once('.').unwrap();
+            let older = RunConfig::default().to_toml().replace(&format!("[{table}]\n"), &format!("[{table}]\n{name} = 5.0\n"));
+            assert_eq!(retired_key(&older), Some(key));
+            assert_eq!(RunConfig::from_toml(&older, "run.toml").unwrap(), RunConfig::default());
+        }
+        assert_eq!(retired_key(&RunConfig::default().to_toml()), None);
     }
 
     #[test]

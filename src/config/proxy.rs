@@ -36,8 +36,12 @@ pub struct ProxyConfig {
     pub repeats: usize,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
-    /// A training that takes longer fails alone.
-    pub deadline_seconds: f64,
+    /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::network::cost::Cost::of_training`]);
+    /// a network of which it would take more is over the budget and is not trained. 0 is no limit.
+    pub max_training_macs: u64,
+    /// Seconds of processor time that a worker may spend on one training: an end for one that has none, far beyond what
+    /// `max_training_macs` take. No clock ends a training. 0 is no limit.
+    pub cpu_seconds: u64,
     /// Address space of a worker, where it trains on the processor.
     pub memory_mib: u64,
     /// Where the workers train: see `llm.device`.
@@ -66,7 +70,8 @@ impl Default for ProxyConfig {
             seeds: 1,
             repeats: 2,
             workers: 2,
-            deadline_seconds: 120.0,
+            max_training_macs: 10_000_000_000_000,
+            cpu_seconds: 36_000,
             memory_mib: 4096,
             device: Place::Cpu,
             card_memory_mib: 0,
