@@ -5,6 +5,7 @@
 pub mod allocator;
 pub mod audit;
 pub mod best;
+mod card_errors;
 mod child;
 pub mod compare;
 pub mod config;
@@ -34,6 +35,7 @@ pub mod report;
 pub mod run;
 pub mod screen;
 pub mod seed;
+pub mod show;
 pub mod study;
 pub mod summary;
 pub mod table;

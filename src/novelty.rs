@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::network::canonical::Canonical;
 use crate::network::graph::Graph;
 use crate::seed;
+use crate::theory::diversity::jaccard;
 
 /// The Mersenne prime 2^61 - 1, modulus of the hash family h(x) = (a x + b) mod p.
 const PRIME: u64 = (1 << 61) - 1;
@@ -47,22 +48,6 @@ impl Fingerprint {
         let equal = self.signature.iter().zip(&other.signature).filter(|(a, b)| a == b).count();
         equal as f64 / self.signature.len().max(1) as f64
     }
-}
-
-/// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
-///
-/// ```
-/// assert_eq!(eliteloop::novelty::jaccard(&[1, 2, 3], &[2, 3, 4]), 0.5);
-/// ```
-pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
-    let (mut i, mut j, mut common) = (0, 0, 0);
-    while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
-        common += usize::from(left == right);
-        i += usize::from(left <= right);
-        j += usize::from(right <= left);
-    }
-    let union = a.len() + b.len() - common;
-    if union == 0 { 0.0 } else { common as f64 / union as f64 }
 }
 
 /// Something accepted before, and how like it a candidate is.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::corpus::{random_network, render};
+use super::mask::delta_mask;
 use super::warmup::{LONGEST_PROMPT, Model};
 use super::{Failure, apply_completion, prompt};
 use crate::config::{Format, Masking};
 use crate::error::Result;
 use crate::llm::generate::{Request, generate_masked};
-use crate::llm::mask::{Mask, TokenTrie};
+use crate::llm::mask::TokenTrie;
 use crate::llm::sampling::Sampling;
 use crate::seed;
 
@@ -84,7 +85,7 @@ pub fn try_out(model: &Model, task: &Task, parents: &[String], watch: &mut dyn F
     let (mut trials, mut spent) = (Vec::new(), Spent::default());
     for (i, parent) in parents.iter().enumerate() {
         let begun = Instant::now();
-        let mask = Mask::of(task.mask, &trie, task.format, parent);
+        let mask = delta_mask(task.mask, &trie, task.format, parent);
         let grammar_made = begun.elapsed();
         let prompt = prompt::encode(model.tokenizer, model.template, task.format, parent)?;
         let request = Request { prompt, seeds: vec![seed::derive(task.seed, "warmup sample", &[i as u64])] };

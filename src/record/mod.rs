@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub use rows::{
-    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, PhaseRow, Training, TunedOn, Tuning, TuningStep,
-};
+pub use rows::{Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Training, TunedOn, Tuning, TuningStep};
 pub use store::Store;
+
+pub use crate::progress::PhaseRow;
 
 /// The name of a network within a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -181,11 +181,3 @@ pub struct CycleRow {
     pub adapter_hash: String,
     pub tuning: Option<Tuning>,
 }
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct PhaseRow {
-    pub cycle: u64,
-    pub name: String,
-    pub seconds: f64,
-    pub peak_mib: f64,
-}

@@ -2,7 +2,8 @@
 
 use super::chart::{Axis, Chart};
 use super::data::{Funnel, ReportData};
-use super::html::{chart_table, details, duration, or_none, percent, table};
+use super::html::{chart_table, details, table};
+use crate::show::{duration, or_none, percent};
 
 /// Where candidates end, from the first gate to the last: (class of the colour, name).
 const ENDS: [(&str, &str); 8] = [

@@ -2,7 +2,8 @@
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Candidate, ReportData};
-use super::html::{NONE, chart_table, details, or_none, percent, table, thousands};
+use super::html::{chart_table, details, table};
+use crate::show::{NONE, or_none, percent, thousands};
 use crate::theory::Estimate;
 use crate::theory::statistics::{mean, mean_interval};
 

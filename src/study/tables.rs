@@ -9,7 +9,7 @@ use crate::compare::contest::Measured;
 use crate::compare::curves;
 use crate::compare::text::measured;
 use crate::report::chart::Band;
-use crate::report::html::percent;
+use crate::show::percent;
 use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
 use crate::theory::{Panel, Verdict};
 
