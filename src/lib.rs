@@ -18,6 +18,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod halving;
+pub mod hash;
 pub mod home;
 pub mod labels;
 pub mod llm;
