@@ -2,7 +2,6 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
-pub mod allocator;
 pub mod audit;
 pub mod best;
 mod child;

@@ -182,6 +182,7 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
 /// The default model is a GGUF file: `config.json` and `tokenizer.json` are made from its keys.
 #[test]
 fn the_default_model_becomes_a_folder() {
+    needs!(Model);
     let file = smollm_file();
     let mut lora = Lora::new(file.config(), &LoraConfig::default(), 5).unwrap();
     let mut count = 0_u32;

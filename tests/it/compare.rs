@@ -162,6 +162,7 @@ fn verified(run: &Path) -> String {
 
 #[test]
 fn evolution_and_the_filter_are_arms_of_real_runs() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let out = |name: &str| base.path().join(name);
     let runs = real(
@@ -190,6 +191,7 @@ fn evolution_and_the_filter_are_arms_of_real_runs() {
 
 #[test]
 fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let runs = real(
         base.path(),

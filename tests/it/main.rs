@@ -1,7 +1,11 @@
 //! The integration tests: one program, so that what they share is built, linked and loaded once.
 
+#[macro_use]
+mod needs;
+
 mod adapters;
 mod audit;
+mod candle_models;
 mod compare;
 mod cuda;
 mod dataset;

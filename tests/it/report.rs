@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use crate::page::{self, Scheme, keep, well_formed};
+use crate::page::{Scheme, assert_readable, keep, well_formed};
 
 const HOSTILE: &str = "class Net(nn.Module):\n    x = '</code></pre><script>alert(1)</script>' # & \u{202e}\u{0}\n";
 
@@ -256,10 +256,10 @@ fn eleven_hundred_candidates_stay_under_three_megabytes() {
 
 #[test]
 fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
-    let Some(chromium) = page::browser() else { return };
+    needs!(Browser);
     for (candidates, width, scheme) in [(50, 1280, Scheme::Light), (12, 400, Scheme::Dark)] {
         let ids = ["funnel", "quality", "theory", "claim-1", "claim-2", "claim-3", "claim-4", "claim-5", "claim-6"];
-        page::assert_readable(&chromium, &render(&run(22, candidates)), width, scheme, &ids);
+        assert_readable(&render(&run(22, candidates)), width, scheme, &ids);
     }
 }
 
