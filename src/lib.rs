@@ -2,7 +2,6 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
-pub mod allocator;
 pub mod audit;
 pub mod best;
 mod card_errors;
@@ -19,6 +18,7 @@ pub mod evaluate;
 pub mod export;
 pub mod files;
 pub mod halving;
+pub mod hash;
 pub mod home;
 pub mod labels;
 pub mod llm;

@@ -1,11 +1,10 @@
 //! `d ~ p_t(d|a)`: the policy writes the cycle's deltas. All N are stored at once, so a killed cycle samples all again,
 //! from the same seeds, or none.
 
-use sha2::{Digest, Sha256};
-
 use crate::config::{Policy, RunConfig};
 use crate::delta::{self, corpus};
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::llm::generate::{Progress, Request};
 use crate::llm::sampling::Sampling;
 use crate::parents::{self, Eligible};
@@ -125,9 +124,7 @@ fn blank(cycle: u64, index: u64, parent: &NetworkId) -> Candidate {
 
 /// SHA-256 over the token ids of a prompt.
 pub fn prompt_hash(prompt: &[u32]) -> String {
-    let mut hash = Sha256::new();
-    for token in prompt {
-        hash.update(token.to_le_bytes());
-    }
-    format!("{:x}", hash.finalize())
+    let mut hash = Hash::default();
+    hash.tokens(prompt);
+    hash.hex()
 }

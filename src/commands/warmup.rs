@@ -12,6 +12,7 @@ use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, warm_up};
 use eliteloop::delta::{self, prompt};
 use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::hash::sha256;
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::ChatTemplate;
@@ -23,7 +24,6 @@ use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -264,7 +264,7 @@ impl Log {
 }
 
 fn prompt_hash(format: Format) -> Result<String> {
-    Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+    Ok(sha256(serde_json::to_string(&prompt::messages(format, ""))?))
 }
 
 fn dump_corpus(folder: &Path, args: &Args) -> Result<()> {

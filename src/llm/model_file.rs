@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use candle_core::quantized::GgmlDType;
-use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
 use super::config::{DecoderConfig, Family};
@@ -23,6 +22,7 @@ use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use super::weight::Part;
 use crate::config::Dtype;
 use crate::error::{AtPath, Error, Result};
+use crate::hash::sha256_file;
 
 /// An open model; weights are read when asked for.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl ModelFile {
     /// Where the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
         match &self.source {
-            Source::Gguf(gguf) => sha256(gguf.path()),
+            Source::Gguf(gguf) => sha256_file(gguf.path()),
             Source::Folder(folder) => folder.sha256(),
         }
     }
@@ -293,17 +293,6 @@ impl ModelFile {
     fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::input(format!("{}: {what}", self.path().display()))
     }
-}
-
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn sha256(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).at("open", path)?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).at("read", path)?;
-    Ok(format!("{:x}", hash.finalize()))
 }
 
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
