@@ -36,6 +36,7 @@ mod study_report;
 mod theory;
 mod trace;
 mod tune;
+mod walls;
 
 // What they share.
 mod goldens;
