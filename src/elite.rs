@@ -66,7 +66,7 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleEl
     let candidates = store.candidates()?;
     let scored: Vec<Scored> = candidates
         .iter()
-        .filter(|c| c.cycle == cycle && c.stage == Some(Stage::Trained))
+        .filter(|c| c.cycle == cycle && c.stage() == Some(Stage::Trained))
         .filter_map(|c| Some(Scored { network: c.id(), quality: *quality.get(&c.id())? }))
         .collect();
     let selection = select(&scored, config.candidates, &config.elite, config.seed, cycle);

@@ -17,6 +17,7 @@ pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod gates;
 pub mod halving;
 pub mod hash;
 pub mod home;

@@ -11,6 +11,7 @@ use super::search;
 use super::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
+use crate::gates::Stage;
 use crate::report::data::{self, ReportData};
 use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
@@ -119,12 +120,12 @@ fn provenance(config: &AuditConfig, inputs: &Inputs) -> Vec<(String, String)> {
     rows
 }
 
-/// The stage at which a sample ended, and why.
-fn ending(sample: &record::Sample) -> (&'static str, &'static str) {
+/// How far a sample got, and why no further. A cell is a network within any budget.
+fn ending(sample: &record::Sample) -> (Stage, &'static str) {
     match (sample.quality, sample.cell()) {
-        (Some(_), _) => ("trained", ""),
-        (None, Some(_)) => ("novelty", "queried before"),
-        (None, None) => ("parse", "not a cell"),
+        (Some(_), _) => (Stage::Trained, ""),
+        (None, Some(_)) => (Stage::WithinBudget, "queried before"),
+        (None, None) => (Stage::Asked, "not a cell"),
     }
 }
 
@@ -138,12 +139,13 @@ pub fn funnel(cycle: &Cycle) -> data::Funnel {
 }
 
 fn show_cycle(cycle: &Cycle, seconds: Option<&record::Seconds>) -> data::Cycle {
-    let count = |stage: &str| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
-    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter().filter(|(_, reason)| !reason.is_empty());
+    let count = |stage: Stage| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
+    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter();
+    let reason = |(stage, reason): (Stage, &str)| Some(data::Reason { gate: stage.next()?, reason: reason.into(), count: count(stage) });
     data::Cycle {
         cycle: cycle.cycle,
         funnel: funnel(cycle),
-        reasons: reasons.map(|(stage, reason)| data::Reason { stage: stage.into(), reason: reason.into(), count: count(stage) }).collect(),
+        reasons: reasons.filter_map(reason).collect(),
         gamma: cycle.gamma.map(|g| g / 100.0),
         tuning: cycle.tuning.as_ref().map(|t| data::Tuning {
             examples: t.examples as u64,
@@ -166,7 +168,7 @@ fn show_candidates(cycle: &Cycle) -> Vec<data::Candidate> {
         data::Candidate {
             cycle: cycle.cycle,
             index: index as u64,
-            stage: stage.into(),
+            stage,
             reason: reason.into(),
             quality: sample.quality.map(|q| q / 100.0),
             elite: elite.is_some(),

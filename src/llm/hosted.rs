@@ -135,12 +135,6 @@ impl Llm {
         }
     }
 
-    /// The text of a completion without its end token.
-    pub fn completion_text(&self, tokens: &[u32]) -> String {
-        let text = tokens.strip_suffix(&[self.tokenizer.eos()]).unwrap_or(tokens);
-        self.tokenizer.decode(text)
-    }
-
     /// Mean over the examples of the summed negative log-likelihood; None of no examples.
     pub fn mean_nll(&self, examples: &[Example]) -> Result<Option<f64>> {
         if examples.is_empty() {

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+pub use crate::gates::Stage;
 pub use rows::{Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Training, TunedOn, Tuning, TuningStep};
+pub use rows::{PhaseRow, Screened};
 pub use store::Store;
 
 pub use crate::progress::PhaseRow;
@@ -56,49 +58,6 @@ impl TryFrom<String> for NetworkId {
 
     fn try_from(text: String) -> Result<Self, Error> {
         text.parse()
-    }
-}
-
-/// The gates of the screen in their order; a candidate's stage is the last one it passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Sampled, and nothing more: the completion is not of the format.
-    Asked,
-    /// Of the format, but it does not fit its parent.
-    Parsed,
-    /// A new source, but no network.
-    Applied,
-    /// A network, but over the budget.
-    Traced,
-    /// Within the budget, but known already.
-    Affordable,
-    /// New, but its training failed.
-    Novel,
-    Trained,
-}
-
-impl Stage {
-    pub const ALL: [Self; 7] = [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::Affordable, Self::Novel, Self::Trained];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Parsed => "parsed",
-            Self::Applied => "applied",
-            Self::Traced => "traced",
-            Self::Affordable => "affordable",
-            Self::Novel => "novel",
-            Self::Trained => "trained",
-        }
-    }
-}
-
-impl FromStr for Stage {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| Error::machine(format!("unknown stage '{text}' in the store")))
     }
 }
 

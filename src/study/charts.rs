@@ -132,7 +132,7 @@ pub fn funnel(report: &Report) -> String {
     let names: Vec<String> = arms.iter().map(|cell| cell.name()).collect();
     let axis = Axis::plain("share of the candidates asked for (%)", 0.0, 100.0);
     let mut chart = Chart::rows(axis, &names, 72.0);
-    let stages: [Stage; 3] = [("hollow", "valid", |f| f.traced), ("medium", "new", |f| f.novel), ("dark", "trained", |f| f.trained)];
+    let stages: [Stage; 3] = [("hollow", "traced", |f| f.traced), ("medium", "novel", |f| f.novel), ("dark", "trained", |f| f.trained)];
     for (row, cell) in arms.iter().enumerate() {
         for (place, (class, what, reached)) in stages.into_iter().enumerate() {
             let Some(m) = Measured::of(&cell.shares(reached), 3) else { continue };
@@ -145,8 +145,8 @@ pub fn funnel(report: &Report) -> String {
         chart.legend_bar(class, what);
     }
     let what = match report.kind {
-        Kind::Audit => "Valid is a cell of the space; new and trained are cells whose accuracy was queried.",
-        Kind::Run => "Valid is a network that runs; new is one within the budget that the filter lets through.",
+        Kind::Audit => "Traced is a cell of the space; novel and trained are cells whose accuracy was queried.",
+        Kind::Run => "Traced is a network that runs; novel is one within the budget that the filter lets through.",
     };
     chart.figure(&format!("How many of the candidates got so far, mean over the seeds. {what}"))
 }

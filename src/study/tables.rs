@@ -9,6 +9,7 @@ use crate::compare::contest::Measured;
 use crate::compare::curves;
 use crate::compare::text::measured;
 use crate::report::chart::Band;
+use crate::report::data::Funnel;
 use crate::show::percent;
 use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
 use crate::theory::{Panel, Verdict};
@@ -155,11 +156,10 @@ fn differences_by_seed(report: &Report) -> Table {
 
 fn funnel(report: &Report) -> Table {
     let rows = shown(report).map(|cell| {
-        let f = cell.runs.iter().map(|r| r.funnel).sum::<crate::report::data::Funnel>();
-        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+        let counts = cell.runs.iter().map(|r| r.funnel).sum::<Funnel>().counts();
         [vec![cell.model.as_str().into(), cell.arm.as_str().into()], counts.map(Cell::from).to_vec()].concat()
     });
-    let head = values(["model", "arm", "asked", "parsed", "applied", "valid", "in budget", "new", "trained", "elite"]);
+    let head = [values(["model", "arm"]), values(Funnel::HEAD)].concat();
     table("funnel", "Candidates at each stage", "First tries, all runs of an arm together.", head, rows)
 }
 
@@ -286,7 +286,7 @@ fn runs(report: &Report) -> Table {
         row
     });
     let head = [
-        values(["model", "arm", "seed", "cycles", "asked", "valid", "new", "trained", "distinct", "elite", "mean", "best"]),
+        values(["model", "arm", "seed", "cycles", "asked", "traced", "novel", "trained", "distinct", "elite", "mean", "best"]),
         vec![value("best cell found at"), seconds("time")],
     ];
     table("runs", "Runs that finished", "", head.concat(), rows)

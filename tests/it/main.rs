@@ -16,6 +16,7 @@ mod evaluate;
 mod export;
 mod fallback;
 mod families;
+mod gates;
 mod generate;
 mod halving;
 mod image_folder;

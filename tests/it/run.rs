@@ -86,7 +86,7 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
             s.trainings().is_ok_and(|t| t.iter().any(|t| matches!(t.network, NetworkId::Candidate { cycle: 1, .. })))
         }),
         ("when the first cycle's trainings are done: while tuning", |s| {
-            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage == Some(Stage::Trained)))
+            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage() == Some(Stage::Trained)))
         }),
         ("in the second cycle", |s| s.cycles().is_ok_and(|c| c.len() == 2)),
     ];
@@ -172,6 +172,7 @@ fn verify_finds_what_was_changed_afterwards() {
         ("UPDATE elite SET example_hash = 'none' WHERE cycle = 1", "manifest"),
         ("UPDATE cycle SET adapter_hash = 'none' WHERE cycle = 1", "adapters"),
         ("UPDATE candidate SET parent = 'start/plain' WHERE cycle = 2", "parents"),
+        ("UPDATE candidate SET line = coalesce(line, 0) + 1 WHERE cycle = 1", "screen"),
         ("UPDATE training SET seed = seed + 1", "training seeds"),
         ("UPDATE cycle SET tuning = json_set(tuning, '$.before', 1.0) WHERE tuning IS NOT NULL", "identity"),
     ];
@@ -196,7 +197,7 @@ fn the_controls_run_without_tuning() {
         succeed(start(&run, &[policy, "cycles=1"]));
         let store = Store::read(&folder::store_path(&run)).unwrap();
         assert!(store.cycles().unwrap().iter().all(|c| c.tuning.is_none()), "{policy}");
-        assert!(store.candidates().unwrap().iter().any(|c| c.stage == Some(Stage::Trained)), "{policy} trained nothing");
+        assert!(store.candidates().unwrap().iter().any(|c| c.stage() == Some(Stage::Trained)), "{policy} trained nothing");
         succeed(program(&["verify"]).arg(&run));
     }
 }

@@ -181,7 +181,7 @@ fn data_files_give_back_every_number() {
     for (cell, run) in report.cells.iter().flat_map(|cell| cell.runs.iter().map(move |run| (cell, run))) {
         let of = [("model", cell.model.as_str()), ("arm", &cell.arm), ("seed", &run.seed.to_string())];
         let row = runs.row(&of);
-        assert_eq!((runs.count(row, "trained"), runs.count(row, "valid")), (run.funnel.trained, run.funnel.traced));
+        assert_eq!((runs.count(row, "trained"), runs.count(row, "traced")), (run.funnel.trained, run.funnel.traced));
         assert_eq!((runs.number(row, "mean"), runs.number(row, "best")), (run.mean, run.best));
         assert_eq!(runs.number(row, "best_cell_found_at"), None);
         let row = behind.row(&of);
