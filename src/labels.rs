@@ -8,14 +8,14 @@
 use crate::config::Format;
 use crate::delta::grammar;
 use crate::error::Result;
-use crate::llm::Llm;
 use crate::network::failure::line_in;
+use crate::policy::Learner;
 use crate::record::{Candidate, LabelRow, Stage};
 
 /// The labels of a screened candidate.
-pub fn of(llm: &Llm, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
-    let end = llm.tokenizer.eos();
-    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| llm.tokenizer.token_bytes(token)).collect();
+pub fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
+    let end = learner.model.tokenizer.eos();
+    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| learner.model.tokenizer.token_bytes(token)).collect();
     let ended = candidate.tokens.last() == Some(&end);
     let mut valid = grammar::label(format, parent, &pieces, ended);
     if candidate.stage == Some(Stage::Applied) {
@@ -27,7 +27,7 @@ pub fn of(llm: &Llm, format: Format, parent: &str, candidate: &Candidate) -> Res
             None => valid.iter_mut().next_back().into_iter().for_each(|last| *last = false),
         }
     }
-    let prompt_tokens = llm.prompt(format, parent)?.len() as u64;
+    let prompt_tokens = learner.prompt(format, parent)?.len() as u64;
     Ok(LabelRow { cycle: candidate.cycle, index: candidate.index, prompt_tokens, valid })
 }
 

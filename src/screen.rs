@@ -25,8 +25,8 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
     }
     let phase = Phase::begin(cycle, "screen", waiting.len() as u64);
     for (candidate, network) in decide(&run.store, &run.config, &run.proxies.format, &mut run.filter, waiting)? {
-        let labels = match &run.llm {
-            Some(llm) => Some(labels::of(llm, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
+        let labels = match &run.learner {
+            Some(learner) => Some(labels::of(learner, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
             None => None,
         };
         run.store.transaction(|s| {

@@ -15,6 +15,7 @@ mod families;
 mod generate;
 mod halving;
 mod image_folder;
+mod learner;
 mod lora;
 mod mask;
 mod model_files;
