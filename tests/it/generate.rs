@@ -164,7 +164,6 @@ fn tiny(vocab: usize) -> Decoder {
 
 #[test]
 fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
-    let decoder = tiny(loaded().tokenizer.vocab_size());
     let recipe = Recipe {
         format: Format::Edit,
         examples: 120,
@@ -178,15 +177,18 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     };
     let learn = || {
         let mut losses = Vec::new();
+        let tokenizer = smollm_file().tokenizer().unwrap();
+        let decoder = tiny(tokenizer.vocab_size());
+        let lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
         let model = Model {
             identity: Identity { name: "tiny".into(), sha256: String::new(), chat_template: None },
-            tokenizer: smollm_file().tokenizer().unwrap(),
+            tokenizer,
             chat: None,
-            decoder: decoder.clone(),
+            decoder,
             max_context: 2048,
             pass: 2048,
         };
-        let mut learner = Learner::new(model, Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap());
+        let mut learner = Learner::new(model, lora);
         warm_up(&mut learner, &recipe, &mut |step, _| {
             losses.push(step.loss);
             Ok(())
