@@ -4,15 +4,14 @@
 //! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
+pub mod cells;
 pub mod codec;
 pub mod compare;
 pub mod exact;
-pub mod product;
 pub mod record;
 pub mod report;
 pub mod search;
 pub mod settings;
-pub mod writer;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,19 +19,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use cells::{CellLearner, Parents};
 use codec::Proposal;
 use exact::{Distribution, Measures, Update};
-use product::Product;
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
 use settings::{AuditConfig, Format, Policy};
-use writer::{Parents, Writer};
 
+use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::files::replace_folder;
 use crate::home;
-use crate::oracle::cell::{CELLS, NEIGHBOURS};
+use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
+use crate::policy::table_ce::TableCe;
 use crate::seed;
 use crate::theory::statistics::quantile;
 
@@ -44,9 +43,9 @@ pub struct Audit {
     pub cycles: Vec<Cycle>,
     pub seconds: Vec<Seconds>,
     /// None where the policy is no LLM.
-    pub writer: Option<Writer>,
+    pub learner: Option<CellLearner>,
     /// The table policy, or beside an LLM what it would be with the same elites.
-    product: Product,
+    table_policy: TableCe<EDGES>,
     /// The exact distribution of the policy as it is with these parents, where it was computed.
     now: Option<(Parents, Distribution)>,
     stop: Arc<AtomicBool>,
@@ -56,9 +55,9 @@ impl Audit {
     /// Starts an audit in a new folder.
     pub fn create(path: &Path, config: AuditConfig, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
         let table = Table::load(&config.dataset, &home::data())?;
-        let writer = open_writer(&config)?;
+        let learner = open_learner(&config)?;
         let folder = Folder::create(path, &config)?;
-        Self::begin(config, folder, table, writer, stop, say)
+        Self::begin(config, folder, table, learner, stop, say)
     }
 
     /// Goes on with an audit that was stopped or killed.
@@ -66,24 +65,24 @@ impl Audit {
         let config = record::settings(path)?;
         let folder = Folder::open(path)?;
         let table = Table::load(&config.dataset, &home::data())?;
-        let mut writer = open_writer(&config)?;
+        let mut learner = open_learner(&config)?;
         let Some(inputs) = record::inputs(path)? else {
-            return Self::begin(config, folder, table, writer, stop, say);
+            return Self::begin(config, folder, table, learner, stop, say);
         };
         same("the table", &inputs.table_sha256, table.sha256())?;
         let cycles = record::cycles(path)?;
-        if let Some(writer) = &mut writer {
-            same("the model file", inputs.model_sha256.as_deref().unwrap_or("none"), &writer.model_sha256)?;
+        if let Some(CellLearner { learner, .. }) = &mut learner {
+            same("the model file", inputs.model_sha256.as_deref().unwrap_or("none"), &learner.model.identity.sha256)?;
             let (cycle, hash) = cycles.last().map_or((0, &inputs.adapter_sha256), |c| (c.cycle, &c.adapter_sha256));
-            writer.load(&folder.checkpoint(cycle), hash.as_deref().unwrap_or("none"))?;
+            learner.load_checkpoint(&folder.checkpoint(cycle), config.tune.moments, hash.as_deref().unwrap_or("none"))?;
         }
-        let mut product = Product::uniform();
+        let mut table_policy = TableCe::uniform(WORDS.len());
         for cycle in &cycles {
-            let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
-            product.update(&trained, config.table_smoothing);
+            let trained: Vec<_> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell.operations()).collect();
+            table_policy.update(&trained, config.table_smoothing);
         }
         let seconds = record::seconds(path)?.into_iter().filter(|s| s.cycle <= cycles.len() as u64).collect();
-        Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product, now: None, stop })
+        Ok(Self { config, folder, table, inputs, cycles, seconds, learner, table_policy, now: None, stop })
     }
 
     /// Warms the LLM up and records what the audit begins with.
@@ -91,58 +90,60 @@ impl Audit {
         config: AuditConfig,
         folder: Folder,
         table: Table,
-        mut writer: Option<Writer>,
+        mut learner: Option<CellLearner>,
         stop: Arc<AtomicBool>,
         mut say: impl FnMut(String),
     ) -> Result<Self> {
         let clock = Instant::now();
-        if let Some(writer) = &mut writer {
-            let warm = writer.warm_up(&config.warmup, config.format, config.seed, &stop, |step, loss| {
+        if let Some(cells) = &mut learner {
+            let warm = cells.warm_up(&config.warmup, config.format, config.seed, &stop, |step, loss| {
                 if step % 10 == 0 {
                     say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
                 }
             })?;
-            if !warm {
+            if warm == Done::Stopped {
                 return Err(Error::input("stopped in the warm-up, before there was anything to keep")
                     .hint(format!("begin it again with: eliteloop audit --resume {}", folder.path().display())));
             }
-            checkpoint(writer, &folder, 0)?;
+            cells.learner.save_checkpoint(&folder.checkpoint(0), config.tune.moments)?;
         }
+        let identity = learner.as_ref().map(|cells| &cells.learner.model.identity);
         let inputs = Inputs {
             program: env!("CARGO_PKG_VERSION").into(),
             table_sha256: table.sha256().into(),
-            model: writer.as_ref().map(|w| w.model_name.clone()),
-            model_sha256: writer.as_ref().map(|w| w.model_sha256.clone()),
+            model: identity.map(|i| i.name.clone()),
+            model_sha256: identity.map(|i| i.sha256.clone()),
             gamma_star: config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99)),
-            adapter_sha256: writer.as_ref().map(Writer::adapter_hash).transpose()?,
+            adapter_sha256: learner.as_ref().map(|cells| cells.learner.adapter_hash()).transpose()?,
         };
         let (cycles, seconds) = (Vec::new(), vec![Seconds { tune: clock.elapsed().as_secs_f64(), ..Seconds::default() }]);
         folder.put_cycles(&cycles, &seconds)?;
         folder.put_inputs(&inputs)?;
-        Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product: Product::uniform(), now: None, stop })
+        let table_policy = TableCe::uniform(WORDS.len());
+        Ok(Self { config, folder, table, inputs, cycles, seconds, learner, table_policy, now: None, stop })
     }
 
-    /// Runs the cycles that are not closed yet; false where it was stopped before the last.
-    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
+    /// Runs the cycles that are not closed yet.
+    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
         while !is_finished(&self.config, &self.cycles) {
-            if !self.cycle(self.cycles.len() as u64 + 1)? {
-                return Ok(false);
+            if self.cycle(self.cycles.len() as u64 + 1)? == Done::Stopped {
+                return Ok(Done::Stopped);
             }
             on_cycle(self.cycles.last().expect("it was closed a line ago"));
         }
-        Ok(true)
+        Ok(Done::Finished(()))
     }
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// One cycle: propose, query, select, update, record. False where it was stopped; nothing of the cycle is then recorded.
-    fn cycle(&mut self, cycle: u64) -> Result<bool> {
+    /// One cycle: propose, query, select, update, record. Of one that is stopped nothing is recorded.
+    fn cycle(&mut self, cycle: u64) -> Result<Done<()>> {
         let mut seconds = Seconds { cycle, ..Seconds::default() };
         let clock = Instant::now();
         let parents = search::parents(&self.cycles, &self.config, cycle);
-        let samples = self.propose(&parents, cycle)?;
+        let Done::Finished(samples) = self.propose(&parents, cycle)? else { return Ok(Done::Stopped) };
         let chosen = search::elites(&self.cycles, &samples, &self.config, cycle);
         seconds.sample = clock.elapsed().as_secs_f64();
 
@@ -151,29 +152,29 @@ impl Audit {
         let before = if due { self.distribution(&parents)? } else { None };
         seconds.audit = clock.elapsed().as_secs_f64();
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
         let clock = Instant::now();
-        let tuning = self.update(&chosen, cycle)?;
+        let Done::Finished(tuning) = self.update(&chosen, cycle)? else { return Ok(Done::Stopped) };
         seconds.tune = clock.elapsed().as_secs_f64();
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
         let clock = Instant::now();
         let exact = before.map(|before| self.measure(&parents, &before, &chosen)).transpose()?;
         seconds.audit += clock.elapsed().as_secs_f64();
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
         let earlier = self.cycles.iter().flat_map(|c| &c.samples);
         let search = search::progress(earlier.chain(&samples), &self.table);
         let mut adapter_sha256 = None;
-        if let Some(writer) = &self.writer {
-            checkpoint(writer, &self.folder, cycle)?;
-            adapter_sha256 = Some(writer.adapter_hash()?);
+        if let Some(CellLearner { learner, .. }) = &self.learner {
+            learner.save_checkpoint(&self.folder.checkpoint(cycle), self.config.tune.moments)?;
+            adapter_sha256 = Some(learner.adapter_hash()?);
         }
         let gamma = chosen.last().map(|c| c.elite.quality);
         let elites = chosen.into_iter().map(|c| c.elite).collect();
@@ -185,11 +186,11 @@ impl Audit {
         if cycle > 1 && old.is_dir() {
             std::fs::remove_dir_all(old)?;
         }
-        Ok(true)
+        Ok(Done::Finished(()))
     }
 
     /// The samples of a cycle with their qualities.
-    fn propose(&self, parents: &Parents, cycle: u64) -> Result<Vec<Sample>> {
+    fn propose(&self, parents: &Parents, cycle: u64) -> Result<Done<Vec<Sample>>> {
         let (seed, n) = (self.config.seed, self.config.samples as u64);
         let mut seen: HashSet<Cell> = self.cycles.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
         let mut query = |cell: Cell| {
@@ -197,13 +198,13 @@ impl Audit {
             (is_new || !self.config.novelty).then(|| self.table.query(cell, seed))
         };
         let rng = |i| seed::rng(seed, "sample", &[cycle, i]);
-        if let Some(writer) = &self.writer {
+        if let Some(cells) = &self.learner {
             let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
-            let mut samples = writer.sample(parents, &seeds)?;
+            let Done::Finished(mut samples) = cells.sample(parents, &seeds, &self.stop)? else { return Ok(Done::Stopped) };
             for sample in &mut samples {
                 sample.quality = sample.cell().and_then(&mut query);
             }
-            return Ok(samples);
+            return Ok(Done::Finished(samples));
         }
         let mut history: Vec<(Cell, f64)> =
             self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
@@ -212,8 +213,8 @@ impl Audit {
             let parent = of_sample.next().flatten();
             let (cell, log_p) = match self.config.policy {
                 Policy::TableCe => {
-                    let cell = self.product.sample(&mut rng(i));
-                    (cell, Some(self.product.probability(cell).ln()))
+                    let operations = self.table_policy.sample(&mut rng(i));
+                    (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
                 _ => match parent {
@@ -225,40 +226,52 @@ impl Audit {
             history.extend(quality.map(|quality| (cell, quality)));
             Sample { parent, text: cell.to_string(), log_p, log_q: log_p, quality }
         };
-        Ok((0..n).map(sample).collect())
+        Ok(Done::Finished((0..n).map(sample).collect()))
     }
 
-    /// Tunes the policy on the elites that are not held out.
-    fn update(&mut self, chosen: &[Chosen], cycle: u64) -> Result<Option<Tuning>> {
+    /// Tunes the policy on the elites that are not held out; gives what that did to an LLM.
+    fn update(&mut self, chosen: &[Chosen], cycle: u64) -> Result<Done<Option<Tuning>>> {
         let of = |held_out: bool| -> Vec<Proposal> {
             chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
         };
         let (trained, held_out) = (of(false), of(true));
         if trained.is_empty() || !self.config.policy.is_tuned() {
-            return Ok(None);
+            return Ok(Done::Finished(None));
         }
-        self.product.update(&trained.iter().map(|p| p.cell).collect::<Vec<_>>(), self.config.table_smoothing);
-        let Some(writer) = &mut self.writer else { return Ok(None) };
+        self.table_policy.update(&trained.iter().map(|p| p.cell.operations()).collect::<Vec<_>>(), self.config.table_smoothing);
+        let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
         self.now = None;
         let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
         let logged = logged.map(|sum| -sum / trained.len() as f64);
-        writer.update(&trained, &held_out, logged, &self.config, cycle, &self.stop)
+        let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
+        let seed = seed::derive(self.config.seed, "tune", &[cycle]);
+        let update = cells.learner.update(&trained, &held_out, &self.config.tune, seed, &self.stop, &mut |_, _| ())?;
+        let Done::Finished(update) = update else { return Ok(Done::Stopped) };
+        Ok(Done::Finished(Some(Tuning {
+            examples: trained.len(),
+            logged,
+            loss_before: update.loss_before,
+            loss_after: update.loss_after,
+            held_out_before: update.held_out_before,
+            held_out_after: update.held_out_after,
+            steps: update.steps.iter().map(|s| (s.loss, s.gradient_norm)).collect(),
+        })))
     }
 
     /// The exact distribution of the policy as it is; None where it has none in closed form.
     fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
-        if let Some(writer) = &self.writer {
+        if let Some(cells) = &self.learner {
             let now = match self.now.take() {
                 Some((of, now)) if of == *parents => now,
-                _ => writer.distribution(parents)?,
+                _ => cells.distribution(parents)?,
             };
             self.now = Some((parents.clone(), now.clone()));
             return Ok(Some(now));
         }
         Ok(match self.config.policy {
-            Policy::TableCe => Some(self.product.distribution()),
+            Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
             Policy::Random => Some(match self.config.format {
-                Format::Full => Product::uniform().distribution(),
+                Format::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
                 Format::Delta => Distribution::of_uniform_deltas(parents),
             }),
             _ => None,
@@ -271,7 +284,7 @@ impl Audit {
         let gamma_star = self.inputs.gamma_star;
         let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
         let update = (self.config.policy.is_tuned() && !trained.is_empty())
-            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
+            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &Distribution::of_table(&self.table_policy)));
         Ok(Exact { before: Measures::of(before, &self.table, gamma_star), after: Measures::of(&after, &self.table, gamma_star), update })
     }
 }
@@ -284,18 +297,8 @@ pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
         || config.budget.is_some_and(|budget| search.distinct >= budget)
 }
 
-fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {
-    config.policy.is_llm().then(|| Writer::open(config)).transpose()
-}
-
-/// Writes the checkpoint of a cycle whole or not at all.
-fn checkpoint(writer: &Writer, folder: &Folder, cycle: u64) -> Result<()> {
-    let half_made = folder.path().join(format!(".cycle-{cycle:04}"));
-    if half_made.exists() {
-        std::fs::remove_dir_all(&half_made)?;
-    }
-    writer.save(&half_made)?;
-    replace_folder(&half_made, &folder.checkpoint(cycle))
+fn open_learner(config: &AuditConfig) -> Result<Option<CellLearner>> {
+    config.policy.is_llm().then(|| CellLearner::open(config)).transpose()
 }
 
 fn same(what: &str, began: &str, found: &str) -> Result<()> {

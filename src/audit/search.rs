@@ -2,22 +2,18 @@
 
 use std::collections::HashSet;
 
-use rand::distr::Distribution;
-use rand::distr::weighted::WeightedIndex;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::cells::Parents;
 use super::codec::Proposal;
 use super::record::{Cycle, Elite, Sample, Search};
 use super::settings::{AuditConfig, EliteSource, Format};
-use super::writer::Parents;
-use crate::elite::held_out;
+use crate::elite::{Cut, Scored, select};
 use crate::oracle::{Cell, Table};
-use crate::seed;
+use crate::policy::evolution::{Draws, Evolution};
+use crate::{parents, seed};
 
-/// Regularised evolution.
-const POPULATION: usize = 50;
-const TOURNAMENT: usize = 10;
+const EVOLUTION: Evolution = Evolution { population: 50, tournament: 10, draws: Draws::Distinct };
 
 /// An elite, and the log q it was sampled with where that was in this cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,49 +49,33 @@ pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
         let queried: HashSet<Cell> = pool.iter().copied().collect();
         pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let weights = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.parent_power));
-    let Ok(ranks) = WeightedIndex::new(weights) else {
+    let Some(shares) = parents::shares(pool.len(), n, config.parent_power, rng) else {
         // There are none yet, or the whole space was queried.
         return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
     };
-    let mut shares = vec![0; pool.len()];
-    for i in 0..n {
-        shares[ranks.sample(&mut rng(i))] += 1;
-    }
     pool.into_iter().map(Some).zip(shares).filter(|(_, share)| *share > 0).collect()
 }
 
 /// The elites of a cycle, best first; `earlier` are the cycles before it.
 pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
     let wanted = config.elites();
-    let ranked = match config.elite.source {
+    let scored = |(proposal, quality, log_q)| Scored { item: (proposal, log_q), quality };
+    let (scored, cut): (Vec<_>, Cut) = match config.elite.source {
         EliteSource::Archive => {
-            let mut all = archive(earlier.iter().flat_map(|c| &c.samples).chain(samples));
-            all.truncate(wanted);
-            // An elite of an earlier cycle has no log q of this one.
             let old: HashSet<Proposal> = valid(earlier.iter().flat_map(|c| &c.samples)).map(|(proposal, _, _)| proposal).collect();
-            for (_, _, log_q) in all.iter_mut().filter(|(proposal, _, _)| old.contains(proposal)) {
-                *log_q = None;
-            }
-            all
+            let all = archive(earlier.iter().flat_map(|c| &c.samples).chain(samples));
+            // An elite of an earlier cycle has no log q of this one.
+            let all = all.into_iter().map(|(proposal, quality, log_q)| (proposal, quality, log_q.filter(|_| !old.contains(&proposal))));
+            (all.map(scored).collect(), Cut::Best(wanted))
         }
-        EliteSource::Cycle => {
-            let mut all: Vec<_> = valid(samples.iter()).collect();
-            // Stable: of equal ones those sampled first.
-            all.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let gamma = all.get(wanted - 1).or(all.last()).map_or(f64::INFINITY, |worst| worst.1);
-            all.retain(|(_, quality, _)| *quality >= gamma);
-            all
-        }
+        EliteSource::Cycle => (valid(samples.iter()).map(scored).collect(), Cut::Quantile(wanted)),
     };
-    let elite = |(Proposal { parent, cell }, quality, log_q)| Chosen { elite: Elite { parent, cell, quality, held_out: false }, log_q };
-    let mut chosen: Vec<Chosen> = ranked.into_iter().map(elite).collect();
-    let mut order: Vec<usize> = (0..chosen.len()).collect();
-    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
-        chosen[i].elite.held_out = true;
-    }
-    chosen
+    let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
+    let chosen = selection.elites.into_iter().map(|elite| {
+        let (Proposal { parent, cell }, log_q) = elite.item;
+        Chosen { elite: Elite { parent, cell, quality: elite.quality, held_out: elite.held_out }, log_q }
+    });
+    chosen.collect()
 }
 
 /// Where the search stands after all of these samples.
@@ -119,15 +99,13 @@ pub fn progress<'a>(samples: impl Iterator<Item = &'a Sample>, table: &Table) ->
     search
 }
 
-/// The next child of regularised evolution: of the last [`POPULATION`] cells, [`TOURNAMENT`] are drawn and the best is mutated.
+/// The next child of regularised evolution, a random cell until the population is full.
 pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
-    if history.len() < POPULATION {
+    if history.len() < EVOLUTION.population {
         return Cell::random(rng);
     }
-    let population = &history[history.len() - POPULATION..];
-    let drawn: Vec<&(Cell, f64)> = rand::seq::index::sample(rng, POPULATION, TOURNAMENT).iter().map(|i| &population[i]).collect();
-    let best = drawn.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a tournament has members");
-    best.0.mutated(rng)
+    let (parent, _) = EVOLUTION.parent(EVOLUTION.alive(history), |(_, quality)| *quality, rng);
+    parent.mutated(rng)
 }
 
 #[cfg(test)]

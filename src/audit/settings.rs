@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig, TuningDtype};
 use crate::device::Place;
+use crate::elite::Cut;
 use crate::error::{AtPath, Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -250,7 +251,7 @@ impl AuditConfig {
 
     /// How many elites are wanted of a cycle.
     pub fn elites(&self) -> usize {
-        ((self.elite.rho * self.samples as f64 - 1e-9).ceil() as usize).max(1)
+        Cut::wanted(self.elite.rho, self.samples as u64)
     }
 
     fn check(&self) -> Result<()> {

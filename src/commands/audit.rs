@@ -6,6 +6,7 @@ use eliteloop::audit::compare::{self, Arm};
 use eliteloop::audit::settings::{AuditConfig, Format, Policy};
 use eliteloop::audit::{Audit, record, report};
 use eliteloop::device::Place;
+use eliteloop::done::Done;
 use eliteloop::error::{Error, Result};
 use eliteloop::files::write_whole;
 use eliteloop::{printer, report as html};
@@ -143,12 +144,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
         (None, None) => return Err(Error::input("neither --out nor --resume is given")),
     };
-    let finished = go_on(&mut audit, folder)?;
+    let done = go_on(&mut audit, folder)?;
     print(args, || Ok(serde_json::to_string(&audit.cycles)?), || report::table(&audit.cycles))?;
-    if finished {
-        printer::note(format_args!("finished; the report is {}", folder.join("report.html").display()));
-    } else {
-        printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop audit --resume {}", folder.display()));
+    match done {
+        Done::Finished(()) => printer::note(format_args!("finished; the report is {}", folder.join("report.html").display())),
+        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop audit --resume {}", folder.display())),
     }
     Ok(())
 }
@@ -169,7 +169,7 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
             Audit::create(&folder, config, Arc::clone(stop), say)?
         };
         printer::note(format_args!("seed {seed}"));
-        if !go_on(&mut audit, &folder)? {
+        if go_on(&mut audit, &folder)? == Done::Stopped {
             printer::note("stopped, nothing is lost; the same command goes on");
             return Ok(());
         }
@@ -179,8 +179,8 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
 }
 
 /// Runs what is left of an audit and writes its report.
-fn go_on(audit: &mut Audit, folder: &Path) -> Result<bool> {
-    let finished = audit.run(|cycle| {
+fn go_on(audit: &mut Audit, folder: &Path) -> Result<Done<()>> {
+    let done = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let mean = match quality.len() {
             0 => "no new cell".into(),
@@ -196,7 +196,7 @@ fn go_on(audit: &mut Audit, folder: &Path) -> Result<bool> {
         ));
     })?;
     write_whole(&folder.join("report.html"), html::render(&report::collect(folder)?).as_bytes())?;
-    Ok(finished)
+    Ok(done)
 }
 
 fn print(args: &Args, json: impl FnOnce() -> Result<String>, table: impl FnOnce() -> String) -> Result<()> {

@@ -11,7 +11,7 @@ pub enum Policy {
     Frozen,
     /// Random mutations of the parent by the generator of the warm-up corpus; no LLM.
     Random,
-    /// The same mutations under regularised evolution (Real et al. 2019): see [`crate::parents::tournaments`].
+    /// The same mutations under regularised evolution (Real et al. 2019): see [`crate::policy::evolution`].
     Evolution,
 }
 

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use eliteloop::audit::cells::{CellLearner, Parents};
 use eliteloop::audit::codec::Proposal;
 use eliteloop::audit::compare::{Arm, Search};
 use eliteloop::audit::exact::{Distribution, Measures, Update, enumerate};
-use eliteloop::audit::product::Product;
 use eliteloop::audit::record::{Cycle, Sample};
 use eliteloop::audit::settings::{AuditConfig, Format};
-use eliteloop::audit::writer::Writer;
 use eliteloop::audit::{Audit, record, report};
+use eliteloop::done::Done;
 use eliteloop::home;
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::config::Family;
@@ -22,6 +22,7 @@ use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::score::score;
 use eliteloop::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use eliteloop::oracle::nasbench201::Table;
+use eliteloop::policy::table_ce::TableCe;
 use eliteloop::report as html;
 use eliteloop::seed;
 use eliteloop::theory::{Verdict, table};
@@ -30,14 +31,21 @@ use rand::Rng;
 use crate::models::{tiny, tiny_config};
 use crate::program::program;
 
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
 fn settings(overrides: &[&str]) -> AuditConfig {
     AuditConfig::resolve(None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
 fn run(folder: &Path, overrides: &[&str]) -> Audit {
     let mut audit = Audit::create(folder, settings(overrides), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
-    assert!(audit.run(|_| ()).unwrap());
+    assert_eq!(audit.run(|_| ()).unwrap(), Done::Finished(()));
     audit
+}
+
+fn samples(cells: &CellLearner, parents: &Parents, seeds: &[u64]) -> Vec<Sample> {
+    let Done::Finished(samples) = cells.sample(parents, seeds, &GO_ON).unwrap() else { panic!("nothing stopped it") };
+    samples
 }
 
 /// log p of sequences of words after the prompt, each scored by itself.
@@ -76,16 +84,17 @@ fn every_cell_has_the_probability_that_scoring_it_alone_gives() {
 #[test]
 fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
     for mask in ["mask=true", "mask=false"] {
-        let mut writer = Writer::open(&settings(&[mask])).unwrap();
+        let mut cells = CellLearner::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
-        writer.warm_up(&config.warmup, Format::Full, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
-        let found = writer.enumerate(2).unwrap();
+        let warm = cells.warm_up(&config.warmup, Format::Full, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
+        let found = cells.enumerate(2).unwrap();
         let sum: f64 = found.iter().map(|l| l.exp()).sum();
         assert!(if mask == "mask=true" { (sum - 1.0).abs() < 1e-9 } else { sum < 1.0 }, "{mask}: {sum}");
         // Scored alone and summed over what may follow the first two operations.
         let below: Vec<Proposal> = (0..625).map(|i| Proposal { parent: None, cell: Cell::at(7 * 625 + i) }).collect();
-        let sampled = writer.sample(&vec![(None, 2)], &[4, 5]).unwrap();
-        let by_hand: f64 = writer.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
+        let sampled = samples(&cells, &vec![(None, 2)], &[4, 5]);
+        let by_hand: f64 = cells.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
         if mask == "mask=true" {
             assert!((found[7] - by_hand.ln()).abs() < 1e-4, "{} for {}", found[7], by_hand.ln());
         } else {
@@ -93,7 +102,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
         }
         if mask == "mask=true" {
             let proposals: Vec<Proposal> = sampled.iter().map(|s| s.proposal().unwrap()).collect();
-            for (sample, right) in sampled.iter().zip(writer.log_q(&proposals).unwrap()) {
+            for (sample, right) in sampled.iter().zip(cells.log_q(&proposals).unwrap()) {
                 assert!((sample.log_q.unwrap() - right).abs() < 1e-3, "{sample:?}, {right}");
                 assert!(sample.log_p.unwrap() < sample.log_q.unwrap(), "the mask only takes away");
             }
@@ -107,12 +116,13 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
 fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
-        let mut writer = Writer::open(&config).unwrap();
-        writer.warm_up(&config.warmup, Format::Delta, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
+        let mut cells = CellLearner::open(&config).unwrap();
+        let warm = cells.warm_up(&config.warmup, Format::Delta, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
         // Two parents that are one delta apart and so share children, drawn 1 : 3.
         let first: Cell = "pool one skip one skip skip".parse().unwrap();
         let parents = vec![(Some(first), 1), (Some(first.with(2, 4)), 3)];
-        let p = writer.distribution(&parents).unwrap();
+        let p = cells.distribution(&parents).unwrap();
         let mut right = vec![0.0; CELLS];
         for (parent, share) in &parents {
             let children: Vec<Proposal> = Cell::all()
@@ -120,7 +130,7 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
                 .filter(|p| p.cell.operations().iter().zip(parent.unwrap().operations()).filter(|(a, b)| **a != *b).count() == 1)
                 .collect();
             assert_eq!(children.len(), 24);
-            for (child, log_q) in children.iter().zip(writer.log_q(&children).unwrap()) {
+            for (child, log_q) in children.iter().zip(cells.log_q(&children).unwrap()) {
                 right[child.cell.index()] += *share as f64 / 4.0 * log_q.exp();
             }
         }
@@ -128,10 +138,10 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
             assert!((found - right).abs() <= 1e-4 * right, "{mask}: {found} for {right}");
         }
         assert!((p.cells().iter().sum::<f64>() + p.outside() - 1.0).abs() < 1e-9 && p.outside() > 0.0);
-        let samples = writer.sample(&parents, &[1, 2, 3, 4]).unwrap();
+        let samples = samples(&cells, &parents, &[1, 2, 3, 4]);
         assert_eq!(samples.iter().filter(|s| s.parent == parents[1].0).count(), 3);
         for (sample, proposal) in samples.iter().filter_map(|s| Some((s, s.proposal()?))) {
-            assert!((sample.log_q.unwrap() - writer.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
+            assert!((sample.log_q.unwrap() - cells.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
         }
     }
 }
@@ -139,8 +149,8 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
 #[test]
 fn a_tuned_softmax_table_reaches_the_closed_form() {
     let mut rng = seed::rng(9, "test", &[]);
-    let elites: Vec<Cell> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8))).collect();
-    let mut closed = Product::uniform();
+    let elites: Vec<[usize; EDGES]> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8)).operations()).collect();
+    let mut closed = TableCe::uniform(WORDS.len());
     closed.update(&elites, 1.0);
     // The loss is -(1/|E|) sum log softmax; its gradient in the logits is softmax - share of the elites.
     let mut logits = vec![vec![0f32; EDGES * WORDS.len()]];
@@ -153,18 +163,18 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
         let gradient: Vec<f32> = (0..EDGES)
             .flat_map(|edge| {
                 let p = softmax(&logits[0][edge * WORDS.len()..][..WORDS.len()]);
-                let share = |o: usize| elites.iter().filter(|c| c.operations()[edge] == o).count() as f64 / elites.len() as f64;
+                let share = |o: usize| elites.iter().filter(|c| c[edge] == o).count() as f64 / elites.len() as f64;
                 (0..WORDS.len()).map(|o| (p[o] - share(o)) as f32).collect::<Vec<_>>()
             })
             .collect();
         optimiser.step(&mut logits, &[gradient], if step < 5_000 { 0.1 } else { 0.01 }, 0.0);
     }
-    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.edges()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
+    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.places()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
     assert!(kl < 1e-4, "{kl}");
     // Smoothing is exactly the mixture.
-    let mut smoothed = Product::uniform();
+    let mut smoothed = TableCe::uniform(WORDS.len());
     smoothed.update(&elites, 0.3);
-    for (edge, full) in smoothed.edges().iter().zip(closed.edges()) {
+    for (edge, full) in smoothed.places().iter().zip(closed.places()) {
         for (p, v) in edge.iter().zip(full) {
             assert_eq!(*p, 0.3 * v + (1.0 - 0.3) * 0.2);
         }
@@ -174,7 +184,7 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
 #[test]
 fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
     let nas = Table::load("cifar10", &home::data()).unwrap();
-    let uniform = Product::uniform().distribution();
+    let uniform = Distribution::of_table(&TableCe::uniform(WORDS.len()));
     let m = Measures::of(&uniform, &nas, 90.97);
     assert!((m.expected - 83.69).abs() < 0.005 && (m.entropy - (CELLS as f64).ln()).abs() < 1e-9, "{m:?}");
     assert!((m.elite - 0.01).abs() < 5e-4 && m.outside == 0.0 && m.dependence.abs() < 1e-9, "{m:?}");
@@ -309,6 +319,21 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
     let whole = Audit::create(&folder.path().join("whole"), settings(&SMALL), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
     let again = Audit::resume(&path, Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
     assert_eq!(again.inputs, whole.inputs);
+}
+
+#[test]
+fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    // After the only step there is no gradient more that would tell.
+    for steps in [1, 3] {
+        let path = folder.path().join(steps.to_string());
+        let mut config = settings(&["warmup.batch=2"]);
+        (config.warmup.steps, config.warmup.lr) = (steps, 1e30);
+        let error = Audit::create(&path, config, Arc::new(AtomicBool::new(false)), |_| ()).err().unwrap();
+        assert!(error.to_string().contains("the warm-up diverged at step"), "{error}");
+        assert_eq!(error.hint_text(), Some("lower warmup.lr"));
+        assert!(!path.join("cycle-0000").exists());
+    }
 }
 
 #[test]

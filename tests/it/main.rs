@@ -20,6 +20,7 @@ mod gates;
 mod generate;
 mod halving;
 mod image_folder;
+mod learner;
 mod lora;
 mod mask;
 mod model_files;
