@@ -37,20 +37,20 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Option<Up
     let trained = examples(run, &candidates, &trained)?;
     let held_out = examples(run, &candidates, &held_out)?;
     let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
-    let phase = Phase::begin(cycle, "tune", run.config.tune.epochs as u64);
+    let phase = Phase::begin(cycle, "tune", run.config.tune.tuning.epochs as u64);
     let llm = run.llm.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
 
     let before = llm.snapshot()?;
     let held_out_before = llm.mean_nll(&held_out)?;
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let Some(log) = llm.tune(&trained, &run.config.tune, seed, &run.stop, &mut |number, step| {
+    let Some(log) = llm.tune(&trained, &run.config.tune.tuning, seed, &run.stop, &mut |number, step| {
         phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
     })?
     else {
         return Ok(None);
     };
-    let smoothing = run.config.tune.smoothing;
+    let smoothing = run.config.tune.tuning.smoothing;
     let after = if smoothing < 1.0 {
         llm.smooth(smoothing, &before)?;
         llm.mean_nll(&trained)?.unwrap_or(log.loss_after)
@@ -162,7 +162,7 @@ pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, update: Update) ->
             if half_made.exists() {
                 std::fs::remove_dir_all(&half_made)?;
             }
-            llm.save_checkpoint(&half_made, run.config.tune.moments)?;
+            llm.save_checkpoint(&half_made, run.config.tune.tuning.moments)?;
             replace_folder(&half_made, &run.folder.checkpoint(cycle))?;
             llm.adapter_hash()?
         }

@@ -25,9 +25,10 @@ use exact::{Distribution, Measures, Update};
 use product::Product;
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
-use settings::{AuditConfig, Format, Policy};
+use settings::{AuditConfig, CellFormat};
 use writer::{Parents, Writer};
 
+use crate::config::Policy;
 use crate::error::{Error, Result};
 use crate::files::replace_folder;
 use crate::home;
@@ -190,11 +191,11 @@ impl Audit {
 
     /// The samples of a cycle with their qualities.
     fn propose(&self, parents: &Parents, cycle: u64) -> Result<Vec<Sample>> {
-        let (seed, n) = (self.config.seed, self.config.samples as u64);
+        let (seed, n) = (self.config.seed, self.config.candidates as u64);
         let mut seen: HashSet<Cell> = self.cycles.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
         let mut query = |cell: Cell| {
             let is_new = seen.insert(cell);
-            (is_new || !self.config.novelty).then(|| self.table.query(cell, seed))
+            (is_new || !self.config.novelty.enabled).then(|| self.table.query(cell, seed))
         };
         let rng = |i| seed::rng(seed, "sample", &[cycle, i]);
         if let Some(writer) = &self.writer {
@@ -258,8 +259,8 @@ impl Audit {
         Ok(match self.config.policy {
             Policy::TableCe => Some(self.product.distribution()),
             Policy::Random => Some(match self.config.format {
-                Format::Full => Product::uniform().distribution(),
-                Format::Delta => Distribution::of_uniform_deltas(parents),
+                CellFormat::Full => Product::uniform().distribution(),
+                CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),
             _ => None,
         })
@@ -285,7 +286,7 @@ pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
 }
 
 fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {
-    config.policy.is_llm().then(|| Writer::open(config)).transpose()
+    config.policy.has_llm().then(|| Writer::open(config)).transpose()
 }
 
 /// Writes the checkpoint of a cycle whole or not at all.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::codec::{Codec, Proposal};
 use super::exact::{self, Distribution};
 use super::record::{Sample, Tuning};
-use super::settings::{AuditConfig, Format, WarmupConfig};
+use super::settings::{AuditConfig, CellFormat, WarmupConfig};
 use crate::config::Moments;
 use crate::error::{Error, Result};
 use crate::llm::adamw::{AdamW, clip};
@@ -62,7 +62,7 @@ impl Writer {
         let whole = Decoder::open_at(&file, config.llm.dtype, config.llm.device)?.with_tuning_dtype(config.llm.tuning_dtype);
         let tokenizer = file.tokenizer()?;
         let lora = match config.llm.adapter.as_str() {
-            "none" => Lora::new(file.config(), &config.lora, config.seed)?,
+            "none" => Lora::new(file.config(), &config.lora.clone().unwrap_or_default(), config.seed)?,
             folder => Lora::load(Path::new(folder), file.config())?,
         };
         let codec = Codec::new(&tokenizer, &config.llm.prompt, config.format)?;
@@ -156,7 +156,7 @@ impl Writer {
     pub fn warm_up(
         &mut self,
         config: &WarmupConfig,
-        format: Format,
+        format: CellFormat,
         run_seed: u64,
         stop: &AtomicBool,
         mut on_step: impl FnMut(usize, f64),
@@ -172,8 +172,8 @@ impl Writer {
             let random = |_| {
                 let cell = Cell::random(&mut rng);
                 match format {
-                    Format::Full => Proposal { parent: None, cell },
-                    Format::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },
+                    CellFormat::Full => Proposal { parent: None, cell },
+                    CellFormat::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },
                 }
             };
             let examples = examples(codec, &(0..config.batch).map(random).collect::<Vec<_>>())?;

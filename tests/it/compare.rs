@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
-use eliteloop::config::{Format, Policy, RunConfig, TuneData};
+use eliteloop::config::{Format, LoraConfig, Policy, RunConfig, TuneData};
 use eliteloop::llm::Llm;
 use eliteloop::llm::pack::Example;
 use eliteloop::record::{GateAction, Stage, Store, folder};
@@ -243,14 +243,14 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
 #[test]
 fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     let config = RunConfig::default();
-    let mut llm = Llm::open(&config.llm, &config.lora, 1).unwrap();
+    let mut llm = Llm::open(&config.llm, &LoraConfig::default(), 1).unwrap();
     let prompt = llm.tokenizer.encode("a network");
     let completion = llm.tokenizer.encode("nn.ReLU()");
     let examples = [Example { id: "1/0".into(), prompt, completion }];
     let (hash, before) = (llm.adapter_hash().unwrap(), llm.snapshot().unwrap());
     let log_p = llm.log_p(&examples).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    llm.tune(&examples, &config.tune, 1, &stop, &mut |_, _| {}).unwrap();
+    llm.tune(&examples, &config.tune.tuning, 1, &stop, &mut |_, _| {}).unwrap();
     assert_ne!(llm.adapter_hash().unwrap(), hash);
     llm.restore(before).unwrap();
     assert_eq!(llm.adapter_hash().unwrap(), hash);
