@@ -20,10 +20,8 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     }
     let phase = Phase::begin(cycle, "propose", run.config.candidates);
     let parent_of = draw_parents(&run.store, &run.config, cycle)?;
-    let candidates = match run.config.policy {
-        Policy::Llm | Policy::Frozen => sample(run, cycle, &parent_of, &phase)?,
-        Policy::Random | Policy::Evolution => Done::Finished(mutate(run, cycle, &parent_of)?),
-    };
+    let candidates =
+        if run.config.policy.has_llm() { sample(run, cycle, &parent_of, &phase)? } else { Done::Finished(mutate(run, cycle, &parent_of)?) };
     let Done::Finished(candidates) = candidates else { return Ok(()) };
     let spent = phase.finish();
     run.store.transaction(|s| {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::RunConfig;
 use crate::delta::starts;
 use crate::device::Place;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::home;
 use crate::novelty::Filter;
 use crate::policy::Learner;
@@ -97,7 +98,7 @@ impl Run {
         if let Some(learner) = &mut learner {
             same(&store, "model", &learner.model.identity.sha256, "the model file")?;
             if let Some(last) = store.cycles()?.last() {
-                learner.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.moments, &last.adapter_hash)?;
+                learner.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.tuning.moments, &last.adapter_hash)?;
             }
         }
         let mut filter = Filter::new(&config.novelty, config.seed);
@@ -129,7 +130,7 @@ fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {
     if !config.policy.has_llm() {
         return Ok(None);
     }
-    Learner::open(&config.llm, &config.lora, config.seed).map(Some)
+    Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed).map(Some)
 }
 
 fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
@@ -138,8 +139,7 @@ fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
     }
     let mut sources = Vec::new();
     for path in &config.parents.start {
-        let bytes = std::fs::read(path).at("read the start network", path)?;
-        let source = String::from_utf8(bytes).map_err(|e| Error::input(format!("{} is not UTF-8", path.display())).caused_by(e))?;
+        let source = read_text(path, "read the start network")?;
         let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
         if sources.iter().any(|(other, _)| *other == name) {
             return Err(

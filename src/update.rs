@@ -34,11 +34,11 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
     let trained = examples(run, &trained)?;
     let held_out = examples(run, &held_out)?;
     let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
-    let phase = Phase::begin(cycle, "tune", run.config.tune.epochs as u64);
+    let phase = Phase::begin(cycle, "tune", run.config.tune.tuning.epochs as u64);
     let learner = run.learner.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
 
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let Done::Finished(update) = learner.update(&trained, &held_out, &run.config.tune, seed, &run.stop, &mut |number, step| {
+    let Done::Finished(update) = learner.update(&trained, &held_out, &run.config.tune.tuning, seed, &run.stop, &mut |number, step| {
         phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
     })?
@@ -140,7 +140,7 @@ pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tun
     let adapter_hash = match &run.learner {
         None => "none".to_owned(),
         Some(learner) => {
-            learner.save_checkpoint(&run.folder.checkpoint(cycle), run.config.tune.moments)?;
+            learner.save_checkpoint(&run.folder.checkpoint(cycle), run.config.tune.tuning.moments)?;
             learner.adapter_hash()?
         }
     };

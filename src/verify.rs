@@ -201,7 +201,7 @@ fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
 
 /// Adapters by their hash, completions by their tokens, log p of every sample under the adapter it was sampled from.
 fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow]) -> Result<Vec<Check>> {
-    let mut learner = Learner::open(&config.llm, &config.lora, config.seed)?;
+    let mut learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
     let model = store.meta("model")?.unwrap_or_default();
     let other = (learner.model.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
     let mut adapters = None;
@@ -210,7 +210,7 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
     let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
     for row in cycles {
-        if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.moments, &row.adapter_hash) {
+        if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.tuning.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::settings::Format;
+use super::settings::CellFormat;
 use crate::error::{Error, Result};
 use crate::llm::pack::Example;
 use crate::llm::tokenizer::Tokenizer;
@@ -45,14 +45,14 @@ pub struct Codec {
 impl Codec {
     /// # Errors
     /// When the prompt is empty or the tokenizer cuts a word of the format into pieces.
-    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: Format) -> Result<Self> {
+    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: CellFormat) -> Result<Self> {
         let prompt = tokenizer.encode_plain(prompt);
         if prompt.is_empty() {
             return Err(Error::input("setting llm.prompt: a cell needs something before it"));
         }
         let delta = match format {
-            Format::Full => None,
-            Format::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
+            CellFormat::Full => None,
+            CellFormat::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
         };
         Ok(Self { prompt, words: single(tokenizer, &WORDS)?, delta })
     }

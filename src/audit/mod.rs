@@ -27,6 +27,10 @@ use search::Chosen;
 use settings::{AuditConfig, Format, Policy};
 
 use crate::done::Done;
+use settings::CellFormat;
+use writer::{Parents, Writer};
+
+use crate::config::Policy;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
@@ -191,11 +195,11 @@ impl Audit {
 
     /// The samples of a cycle with their qualities.
     fn propose(&self, parents: &Parents, cycle: u64) -> Result<Done<Vec<Sample>>> {
-        let (seed, n) = (self.config.seed, self.config.samples as u64);
+        let (seed, n) = (self.config.seed, self.config.candidates as u64);
         let mut seen: HashSet<Cell> = self.cycles.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
         let mut query = |cell: Cell| {
             let is_new = seen.insert(cell);
-            (is_new || !self.config.novelty).then(|| self.table.query(cell, seed))
+            (is_new || !self.config.novelty.enabled).then(|| self.table.query(cell, seed))
         };
         let rng = |i| seed::rng(seed, "sample", &[cycle, i]);
         if let Some(cells) = &self.learner {
@@ -271,8 +275,8 @@ impl Audit {
         Ok(match self.config.policy {
             Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
             Policy::Random => Some(match self.config.format {
-                Format::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
-                Format::Delta => Distribution::of_uniform_deltas(parents),
+                CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
+                CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),
             _ => None,
         })
@@ -298,7 +302,7 @@ pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
 }
 
 fn open_learner(config: &AuditConfig) -> Result<Option<CellLearner>> {
-    config.policy.is_llm().then(|| CellLearner::open(config)).transpose()
+    config.policy.has_llm().then(|| CellLearner::open(config)).transpose()
 }
 
 fn same(what: &str, began: &str, found: &str) -> Result<()> {

@@ -8,6 +8,9 @@ use super::cells::Parents;
 use super::codec::Proposal;
 use super::record::{Cycle, Elite, Sample, Search};
 use super::settings::{AuditConfig, EliteSource, Format};
+use super::settings::{AuditEliteSource, CellFormat};
+use super::writer::Parents;
+use crate::elite::held_out;
 use crate::elite::{Cut, Scored, select};
 use crate::oracle::{Cell, Table};
 use crate::policy::evolution::{Draws, Evolution};
@@ -36,20 +39,20 @@ fn archive<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<(Proposal, f64,
     cells
 }
 
-/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parent_power`]. `earlier` are the cycles
+/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parents`]. `earlier` are the cycles
 /// before it.
 pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
-    let n = config.samples;
-    if config.format == Format::Full {
+    let n = config.candidates;
+    if config.format == CellFormat::Full {
         return vec![(None, n)];
     }
     let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
     let mut pool: Vec<Cell> = archive(earlier.iter().flat_map(|c| &c.samples)).into_iter().map(|(p, _, _)| p.cell).collect();
-    if config.novelty {
+    if config.novelty.enabled {
         let queried: HashSet<Cell> = pool.iter().copied().collect();
         pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let Some(shares) = parents::shares(pool.len(), n, config.parent_power, rng) else {
+    let Some(shares) = parents::shares(pool.len(), n, config.parents.power, rng) else {
         // There are none yet, or the whole space was queried.
         return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
     };
@@ -61,14 +64,14 @@ pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle
     let wanted = config.elites();
     let scored = |(proposal, quality, log_q)| Scored { item: (proposal, log_q), quality };
     let (scored, cut): (Vec<_>, Cut) = match config.elite.source {
-        EliteSource::Archive => {
+        AuditEliteSource::Archive => {
             let old: HashSet<Proposal> = valid(earlier.iter().flat_map(|c| &c.samples)).map(|(proposal, _, _)| proposal).collect();
             let all = archive(earlier.iter().flat_map(|c| &c.samples).chain(samples));
             // An elite of an earlier cycle has no log q of this one.
             let all = all.into_iter().map(|(proposal, quality, log_q)| (proposal, quality, log_q.filter(|_| !old.contains(&proposal))));
             (all.map(scored).collect(), Cut::Best(wanted))
         }
-        EliteSource::Cycle => (valid(samples.iter()).map(scored).collect(), Cut::Quantile(wanted)),
+        AuditEliteSource::Cycle => (valid(samples.iter()).map(scored).collect(), Cut::Quantile(wanted)),
     };
     let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
     let chosen = selection.elites.into_iter().map(|elite| {
@@ -143,7 +146,7 @@ mod tests {
         let earlier = [Cycle { cycle: 1, samples: vec![sample(1, 95.0), sample(2, 80.0)], ..Cycle::default() }];
         let samples = [sample(3, 90.0), sample(1, 95.0), sample(3, 90.0), sample(4, 70.0)];
         let cells = |source: &str| {
-            let config = config(&["samples=4", "elite.rho=0.5", source]);
+            let config = config(&["candidates=4", "elite.rho=0.5", source]);
             elites(&earlier, &samples, &config, 2).iter().map(|c| (c.elite.cell.index(), c.log_q)).collect::<Vec<_>>()
         };
         assert_eq!(cells("elite.source=cycle"), [(1, Some(-1.0)), (3, Some(-1.0)), (3, Some(-1.0))]);
@@ -152,22 +155,22 @@ mod tests {
 
     #[test]
     fn parents_are_drawn_by_rank_and_those_without_a_new_neighbour_never() {
-        let config = |novelty: &str| config(&["format=delta", "samples=40000", "parent_power=2", novelty]);
-        let random = parents(&[], &config("novelty=true"), 1);
+        let config = |novelty: &str| config(&["format=delta", "candidates=40000", "parents.power=2", novelty]);
+        let random = parents(&[], &config("novelty.enabled=true"), 1);
         assert!(random.len() == 40_000 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
         // The best cell with all its neighbours but one, which is the last of the ranks.
         let best = Cell::at(7);
         let mut samples = vec![sample(7, 95.0)];
         samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 90.0 - i as f64)));
         let cycle = |samples: &[Sample]| [Cycle { cycle: 1, samples: samples.to_vec(), ..Cycle::default() }];
-        let open = parents(&cycle(&samples), &config("novelty=true"), 2);
+        let open = parents(&cycle(&samples), &config("novelty.enabled=true"), 2);
         assert_eq!(open.iter().map(|(_, share)| share).sum::<usize>(), 40_000);
         // Shares of 1, 1/4, 1/9 ... of 24 ranks.
         let total: f64 = (1..=24).map(|r| 1.0 / f64::from(r * r)).sum();
         assert_eq!(open[0].0, Some(best));
         assert!((open[0].1 as f64 / 4e4 - 1.0 / total).abs() < 0.01 && (open[1].1 as f64 / 4e4 - 0.25 / total).abs() < 0.01, "{open:?}");
         samples.push(sample(best.neighbours().next().unwrap().index(), 10.0));
-        assert_ne!(parents(&cycle(&samples), &config("novelty=true"), 2)[0].0, Some(best), "all its neighbours were queried");
-        assert_eq!(parents(&cycle(&samples), &config("novelty=false"), 2)[0].0, Some(best));
+        assert_ne!(parents(&cycle(&samples), &config("novelty.enabled=true"), 2)[0].0, Some(best), "all its neighbours were queried");
+        assert_eq!(parents(&cycle(&samples), &config("novelty.enabled=false"), 2)[0].0, Some(best));
     }
 }

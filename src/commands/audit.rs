@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use eliteloop::audit::compare::{self, Arm};
-use eliteloop::audit::settings::{AuditConfig, Format, Policy};
+use eliteloop::audit::settings::{AuditConfig, CellFormat};
 use eliteloop::audit::{Audit, record, report};
+use eliteloop::config::Policy;
 use eliteloop::device::Place;
 use eliteloop::done::Done;
 use eliteloop::error::{Error, Result};
@@ -34,8 +35,8 @@ pub struct Args {
     #[arg(long)]
     cycles: Option<u64>,
     /// Cells asked of the policy in a cycle
-    #[arg(long)]
-    samples: Option<usize>,
+    #[arg(long, visible_alias = "samples")]
+    candidates: Option<usize>,
     /// Elite fraction
     #[arg(long)]
     rho: Option<f64>,
@@ -46,7 +47,7 @@ pub struct Args {
     policy: Option<Policy>,
     /// Whether the LLM writes whole cells or deltas on parents
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<CellFormat>,
     #[arg(long)]
     seed: Option<u64>,
     /// Whether the LLM can write the words of the format only
@@ -76,7 +77,7 @@ const SETTINGS: [&str; 15] = [
     "seeds",
     "config",
     "cycles",
-    "samples",
+    "candidates",
     "rho",
     "dataset",
     "policy",
@@ -103,14 +104,14 @@ impl Args {
         let mut settings = self.overrides.clone();
         let mut set = |key: &str, value: Option<String>| settings.extend(value.map(|v| format!("{key}={v}")));
         set("cycles", self.cycles.map(|v| v.to_string()));
-        set("samples", self.samples.map(|v| v.to_string()));
+        set("candidates", self.candidates.map(|v| v.to_string()));
         set("elite.rho", self.rho.map(|v| v.to_string()));
         set("dataset", self.dataset.clone());
         set("policy", self.policy.map(|v| v.name().to_owned()));
         set("format", self.format.map(|v| v.name().to_owned()));
         set("seed", self.seed.map(|v| v.to_string()));
         set("mask", self.mask.map(|v| v.to_string()));
-        set("novelty", self.novelty.map(|v| v.to_string()));
+        set("novelty.enabled", self.novelty.map(|v| v.to_string()));
         set("budget", self.budget.map(|v| v.to_string()));
         set("audit_every", self.audit_every.map(|v| v.to_string()));
         set("llm.device", self.device.map(|v| v.to_string()));
@@ -155,7 +156,10 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// The audits of `seeds` seeds, one after the other; those that are there already go on.
 fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
-    for seed in config.seed..config.seed + seeds {
+    let Some(last) = config.seed.checked_add(seeds).filter(|last| i64::try_from(*last).is_ok()) else {
+        return Err(Error::input(format!("--seeds {seeds}: from {} on there are not so many", config.seed)).hint("a seed is below 2^63"));
+    };
+    for seed in config.seed..last {
         let config = AuditConfig { seed, ..config.clone() };
         let folder = out.join(format!("seed-{seed:04}"));
         let say = |_| ();

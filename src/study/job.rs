@@ -25,7 +25,7 @@ pub enum Settings {
 impl Settings {
     pub fn has_llm(&self) -> bool {
         match self {
-            Self::Audit(config) => config.policy.is_llm(),
+            Self::Audit(config) => config.policy.has_llm(),
             Self::Run(config) => config.policy.has_llm(),
         }
     }
@@ -133,7 +133,7 @@ impl Job {
         match &self.settings {
             Settings::Audit(config) => {
                 Table::load(&config.dataset, &home::data())?;
-                if config.policy.is_llm() {
+                if config.policy.has_llm() {
                     let file = ModelFile::open(&catalogue::find(&config.llm.model)?)?;
                     Codec::new(&file.tokenizer()?, &config.llm.prompt, config.format)?;
                     if config.llm.adapter != "none" && !Path::new(&config.llm.adapter).join("adapter_config.json").is_file() {

@@ -9,6 +9,7 @@ use super::job::{Job, Settings, State};
 use super::outcome::Outcome;
 use super::schedule::Failure;
 use crate::audit::compare as searches;
+use crate::compare;
 use crate::compare::contest::{Contest, Level, Measured, Side};
 use crate::compare::curves::band;
 use crate::compare::runs::Arm;
@@ -18,7 +19,6 @@ use crate::report::chart::Band;
 use crate::report::data::Funnel;
 use crate::theory::statistics::mean;
 use crate::theory::{Panel, Verdict};
-use crate::{audit, compare};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -89,7 +89,7 @@ impl Cell {
             failed: failures.iter().any(|f| f.job == job.name()),
         });
         let is_method = match &first.settings {
-            Settings::Audit(config) => config.policy == audit::settings::Policy::Llm,
+            Settings::Audit(config) => config.policy == Policy::Llm,
             Settings::Run(config) => config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled,
         };
         let mut cell = Self::new(&first.model, &first.arm, is_method, runs, missing.collect());

@@ -12,7 +12,9 @@ use eliteloop::audit::codec::Proposal;
 use eliteloop::audit::compare::{Arm, Search};
 use eliteloop::audit::exact::{Distribution, Measures, Update, enumerate};
 use eliteloop::audit::record::{Cycle, Sample};
+use eliteloop::audit::settings::CellFormat;
 use eliteloop::audit::settings::{AuditConfig, Format};
+use eliteloop::audit::writer::Writer;
 use eliteloop::audit::{Audit, record, report};
 use eliteloop::done::Done;
 use eliteloop::home;
@@ -86,7 +88,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
     for mask in ["mask=true", "mask=false"] {
         let mut cells = CellLearner::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
-        let warm = cells.warm_up(&config.warmup, Format::Full, 1, &GO_ON, |_, _| ()).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Full, 1, &GO_ON, |_, _| ()).unwrap();
         assert_eq!(warm, Done::Finished(()));
         let found = cells.enumerate(2).unwrap();
         let sum: f64 = found.iter().map(|l| l.exp()).sum();
@@ -117,7 +119,7 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
         let mut cells = CellLearner::open(&config).unwrap();
-        let warm = cells.warm_up(&config.warmup, Format::Delta, 1, &GO_ON, |_, _| ()).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Delta, 1, &GO_ON, |_, _| ()).unwrap();
         assert_eq!(warm, Done::Finished(()));
         // Two parents that are one delta apart and so share children, drawn 1 : 3.
         let first: Cell = "pool one skip one skip skip".parse().unwrap();
@@ -204,7 +206,7 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
     let folder = tempfile::tempdir().unwrap();
     for policy in ["table-ce", "random", "evolution"] {
         let path = folder.path().join(policy);
-        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "samples=30", "seed=2"]);
+        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "candidates=30", "seed=2"]);
         let last = audit.cycles.last().unwrap();
         assert_eq!((audit.cycles.len(), last.samples.len()), (6, 30));
         assert!(last.search.distinct <= 180 && last.search.highest >= last.search.incumbent);
@@ -229,7 +231,7 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
 const SMALL: [&str; 9] = [
     "seed=3",
     "cycles=3",
-    "samples=12",
+    "candidates=12",
     "elite.rho=0.4",
     "elite.held_out=0.2",
     "audit_every=0",
@@ -288,7 +290,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 #[test]
 fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["format=delta", "novelty=true", "audit_every=1", "warmup.steps=8"]);
+    overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=1", "warmup.steps=8"]);
     let audit = killed_and_whole(&overrides);
     let mut best: Vec<(f64, Cell)> = Vec::new();
     for cycle in &audit.cycles {
@@ -339,7 +341,7 @@ fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
 #[test]
 fn random_deltas_are_the_control_of_deltas() {
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["policy=random", "format=delta", "novelty=true", "audit_every=1"]);
+    overrides.extend(["policy=random", "format=delta", "novelty.enabled=true", "audit_every=1"]);
     let folder = tempfile::tempdir().unwrap();
     let audit = run(&folder.path().join("audit"), &overrides);
     for cycle in &audit.cycles {
@@ -379,9 +381,9 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
 
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("random");
-    let seeds = |samples: &str| {
+    let seeds = |candidates: &str| {
         let arguments = ["--out", out.to_str().unwrap(), "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110"];
-        command(&[&arguments[..], &["--samples", samples]].concat()).output().unwrap()
+        command(&[&arguments[..], &["--candidates", candidates]].concat()).output().unwrap()
     };
     assert!(seeds("40").status.success());
     let stored = |seed: &str| std::fs::read(out.join(seed).join("cycles.jsonl")).unwrap();
@@ -413,7 +415,7 @@ fn what_cannot_go_on_says_why() {
     let out = out.to_str().unwrap();
     assert!(fail(&["--out", out, "--set", "elite.roh=1"]).contains("did you mean 'rho'"));
     assert!(fail(&["--out", out, "--dataset", "svhn"]).contains("cifar100"));
-    run(Path::new(out), &["policy=random", "cycles=1", "samples=2"]);
+    run(Path::new(out), &["policy=random", "cycles=1", "candidates=2"]);
     assert!(fail(&["--out", out]).contains("--resume"));
     let inputs = Path::new(out).join("inputs.json");
     let text = std::fs::read_to_string(&inputs).unwrap();

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
+use eliteloop::config::LoraConfig;
 use eliteloop::config::{Format, Policy, RunConfig, TuneData};
 use eliteloop::done::Done;
+use eliteloop::llm::Llm;
 use eliteloop::llm::pack::Example;
 use eliteloop::policy::Learner;
 use eliteloop::record::{GateAction, Stage, Store, folder};
@@ -246,14 +248,16 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
 #[test]
 fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     let config = RunConfig::default();
-    let mut learner = Learner::open(&config.llm, &config.lora, 1).unwrap();
+    let mut learner = Learner::open(&config.llm, &LoraConfig::default(), 1).unwrap();
     let prompt = learner.model.tokenizer.encode("a network");
     let completion = learner.model.tokenizer.encode("nn.ReLU()");
     let examples = [Example { id: "1/0".into(), prompt, completion }];
     let hash = learner.adapter_hash().unwrap();
     let log_p = learner.log_p(&examples).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let Done::Finished(update) = learner.update(&examples, &[], &config.tune, 1, &stop, &mut |_, _| ()).unwrap() else { panic!("stopped") };
+    let Done::Finished(update) = learner.update(&examples, &[], &config.tune.tuning, 1, &stop, &mut |_, _| ()).unwrap() else {
+        panic!("stopped")
+    };
     assert_ne!(learner.adapter_hash().unwrap(), hash);
     learner.restore(update.before).unwrap();
     assert_eq!(learner.adapter_hash().unwrap(), hash);

@@ -33,6 +33,7 @@ mod regression;
 mod report;
 mod run;
 mod sandbox;
+mod settings;
 mod study;
 mod study_report;
 mod theory;
