@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::codec::{Codec, Proposal};
 use super::exact::{self, Distribution};
 use super::record::Sample;
-use super::settings::{AuditConfig, Format, WarmupConfig};
+use super::settings::{AuditConfig, CellFormat, WarmupConfig};
 use crate::config::{CardDtype, Dtype, LlmConfig};
 use crate::done::Done;
 use crate::error::{Error, Result};
@@ -55,7 +55,8 @@ impl CellLearner {
             card_dtype: if config.llm.dtype == Dtype::F32 { CardDtype::F32 } else { CardDtype::Bf16 },
             card_memory_mib: 0,
         };
-        let mut learner = Learner::of(&file, &llm, adapter_folder(&llm)?.as_deref(), &config.lora, config.seed)?;
+        let mut learner =
+            Learner::of(&file, &llm, adapter_folder(&llm)?.as_deref(), &config.lora.clone().unwrap_or_default(), config.seed)?;
         if config.mask {
             let (tokens, outputs) = codec.vocabulary();
             learner.restrict(tokens, outputs)?;
@@ -136,7 +137,7 @@ impl CellLearner {
     pub fn warm_up(
         &mut self,
         config: &WarmupConfig,
-        format: Format,
+        format: CellFormat,
         run_seed: u64,
         stop: &AtomicBool,
         mut on_step: impl FnMut(usize, f64),
@@ -151,8 +152,8 @@ impl CellLearner {
             let random = |_| {
                 let cell = Cell::random(&mut rng);
                 match format {
-                    Format::Full => Proposal { parent: None, cell },
-                    Format::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },
+                    CellFormat::Full => Proposal { parent: None, cell },
+                    CellFormat::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },
                 }
             };
             let examples = self.examples(&(0..config.batch).map(random).collect::<Vec<_>>())?;

@@ -24,13 +24,10 @@ use codec::Proposal;
 use exact::{Distribution, Measures, Update};
 use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
 use search::Chosen;
-use settings::{AuditConfig, Format, Policy};
-
-use crate::done::Done;
-use settings::CellFormat;
-use writer::{Parents, Writer};
+use settings::{AuditConfig, CellFormat};
 
 use crate::config::Policy;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 pub use crate::gates::Stage;
-pub use rows::{Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Training, TunedOn, Tuning, TuningStep};
-pub use rows::{PhaseRow, Screened};
-pub use store::Store;
-
 pub use crate::progress::PhaseRow;
+pub use rows::{
+    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,
+};
+pub use store::Store;
 
 /// The name of a network within a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
