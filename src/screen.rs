@@ -4,7 +4,7 @@
 
 use rayon::prelude::*;
 
-use crate::config::{RunConfig, ScreenConfig};
+use crate::config::{ProxyConfig, RunConfig, ScreenConfig};
 use crate::delta;
 use crate::error::{Error, Result};
 use crate::labels;
@@ -134,7 +134,7 @@ fn judge(
         candidate.stage = Some(stage);
         (candidate.reason, candidate.detail) = why.unzip();
     };
-    let over = over_budget(&spent, &config.screen, config.proxy.batch);
+    let over = over_budget(&spent, &config.screen, &config.proxy);
     match (over, finding.verdict) {
         (Some(detail), _) => settle(Stage::Traced, Some(("over-budget".into(), detail))),
         (None, Verdict::Refused { why }) => settle(Stage::Affordable, Some(("not-comparable".into(), why))),
@@ -174,21 +174,62 @@ fn refusal(verdict: &Verdict) -> (String, String) {
 }
 
 /// What the network would take beyond its budget.
-pub fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<String> {
+pub fn over_budget(cost: &Cost, limits: &ScreenConfig, proxy: &ProxyConfig) -> Option<String> {
     // Every activation has a gradient of its size in the backward pass.
-    let memory_mib = 2 * cost.activation_bytes * batch as u64 / (1 << 20);
+    let memory_mib = 2 * cost.activation_bytes * proxy.batch as u64 / (1 << 20);
     let over = |what: &str, found: u64, most: u64| (found > most).then(|| format!("{found} {what}, at most {most}"));
     over("parameters", cost.parameters, limits.max_parameters)
         .or_else(|| over("multiply-accumulates", cost.macs, limits.max_macs))
         .or_else(|| over("MiB for a training step", memory_mib, limits.max_memory_mib))
+        .or_else(|| over_training(cost, proxy, proxy.train_images, proxy.valid_images))
+}
+
+/// What its training with so many images would take beyond its budget: known beforehand, so no training need be ended for it.
+pub fn over_training(cost: &Cost, proxy: &ProxyConfig, train_images: usize, valid_images: usize) -> Option<String> {
+    let (found, most) = (cost.of_training(train_images, valid_images, proxy.epochs), proxy.max_training_macs);
+    (most > 0 && found > most).then(|| format!("{found} multiply-accumulates of its training, at most {most}"))
 }
 
 fn trace_options(config: &RunConfig, images: &Format) -> TraceOptions {
     TraceOptions {
-        seconds: config.screen.trace_seconds,
+        steps: config.screen.trace_steps,
+        cpu_seconds: config.screen.trace_cpu_seconds,
         memory_mib: config.screen.trace_memory_mib,
         ..TraceOptions::new(images.shape, images.classes)
     }
+}
+
+/// One layer: no network is smaller.
+const SMALLEST: &str = "\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+    def forward(self, x):
+        return self.layers(x)
+";
+
+/// Traces a network of one layer: limits that are too small for it are too small for every network. Gives its graph.
+///
+/// # Errors
+/// Names the limit; or the machine has no sandbox.
+pub fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
+    let failure = match trace(SMALLEST, &trace_options(config, images)) {
+        Ok(graph) => return Ok(graph),
+        Err(failure) => failure.of_source()?,
+    };
+    let key = match failure {
+        TraceFailure::Steps { .. } => "screen.trace_steps",
+        TraceFailure::CpuTime { .. } => "screen.trace_cpu_seconds",
+        TraceFailure::Memory { .. } => "screen.trace_memory_mib",
+        failure => return Err(Error::machine(format!("a network of one layer cannot be traced: {failure}"))),
+    };
+    Err(Error::input(format!("setting {key} is too small for any network: one of one layer ends with '{failure}'"))
+        .hint(format!("raise {key}")))
 }
 
 /// Traces the start networks and stores those that are not stored yet.
@@ -209,15 +250,37 @@ pub fn trace_starts(starts: &[(String, String)], config: &RunConfig, images: &Fo
     let mut networks = Vec::new();
     for (name, source) in starts {
         let id = NetworkId::Start(name.clone());
-        let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
-        let graph = trace(source, &options).map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
+        let graph = trace(source, &options).map_err(|failure| failure.into_error(format_args!("start network '{name}'")))?;
         let spent = cost(&graph);
-        if let Some(over) = over_budget(&spent, &config.screen, config.proxy.batch) {
-            return Err(unusable(over).hint("raise the limit in [screen], or start from a smaller network"));
+        if let Some(over) = over_budget(&spent, &config.screen, &config.proxy) {
+            return Err(Error::input(format!("start network '{name}': {over}"))
+                .hint("raise the limit in [screen], or proxy.max_training_macs, or start from a smaller network"));
         }
         let fingerprint = filter.fingerprint(&graph)?;
         networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));
         filter.admit(id.to_string(), fingerprint);
     }
     Ok(networks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_beyond_its_budget_is_told_with_both_numbers_and_no_preset_comes_near() {
+        let cost = Cost { parameters: 10, macs: 7, activation_bytes: 4 };
+        let proxy = ProxyConfig { train_images: 100, valid_images: 50, epochs: 2, max_training_macs: 4899, ..ProxyConfig::default() };
+        let limits = ScreenConfig::default();
+        let over = over_budget(&cost, &limits, &proxy).unwrap();
+        assert_eq!(over, "4900 multiply-accumulates of its training, at most 4899");
+        for max_training_macs in [4900, 0] {
+            assert_eq!(over_budget(&cost, &limits, &ProxyConfig { max_training_macs, ..proxy.clone() }), None);
+        }
+        for preset in [None, Some("quick"), Some("cifar10")] {
+            let config = RunConfig::resolve(preset, None, &[]).unwrap();
+            let dearest = Cost { macs: config.screen.max_macs, ..cost };
+            assert_eq!(over_budget(&dearest, &config.screen, &config.proxy), None, "{preset:?}");
+        }
+    }
 }

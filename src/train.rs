@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering;
 
 use rand::seq::IndexedRandom;
 
-use crate::config::RunConfig;
-use crate::error::{AtPath, Result};
+use crate::config::{ProxyConfig, RunConfig};
+use crate::error::{AtPath, Error, Result};
 use crate::halving::{Curve, Halving, Known};
 use crate::progress::Phase;
 use crate::proxy::pool::Event;
@@ -61,6 +61,9 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     if states.is_dir() {
         std::fs::remove_dir_all(&states).at("remove", &states)?;
     }
+    if cycle == 0 {
+        refuse_no_room(run)?;
+    }
     // Also where nothing was left to train: a kill may fall between the last training and this.
     let epochs = run.config.proxy.epochs;
     run.store.transaction(|s| {
@@ -72,6 +75,21 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// # Errors
+/// No start network had room: candidates descend from them and would fail alike.
+fn refuse_no_room(run: &Run) -> Result<()> {
+    let (trainings, full) = (run.store.trainings()?, Failure::Memory.to_string());
+    if trainings.is_empty() || trainings.iter().any(|training| training.failure.as_ref() != Some(&full)) {
+        return Ok(());
+    }
+    let (key, mib) = match run.config.proxy {
+        ProxyConfig { device, card_memory_mib, .. } if device.is_card() => ("proxy.card_memory_mib", card_memory_mib),
+        ProxyConfig { memory_mib, .. } => ("proxy.memory_mib", memory_mib),
+    };
+    Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves"))
+        .hint(format!("begin a new run with another {key}, or with a smaller proxy.batch")))
 }
 
 /// Where trainings that halving may let go on leave their states; gone when the cycle is trained.

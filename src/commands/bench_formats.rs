@@ -160,7 +160,10 @@ fn judge(trial: &Trial) -> Result<Outcome> {
         Err(failure) => return failed(format!("trace: {}", failure.of_source()?.word())),
     };
     let Ok(judged) = Judged::of(&graph) else { return failed("not-comparable".into()) };
-    let parent = trace(&trial.parent, &options).map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))?;
+    let parent = match trace(&trial.parent, &options) {
+        Ok(graph) => graph,
+        Err(failure) => return Err(Error::machine(format!("a parent of the corpus is no network: {}", failure.of_source()?))),
+    };
     Ok(Outcome::Network(Network { kind: kind(&trial.parent, source), is_its_parent: canonical::hash(&parent)? == judged.hash, judged }))
 }
 

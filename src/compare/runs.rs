@@ -163,7 +163,7 @@ pub fn arms(runs: Vec<RunFacts>) -> Result<Vec<Arm>> {
 /// The settings that make an arm: all but the seed and what changes nothing but the time.
 pub fn identity(config: &RunConfig) -> RunConfig {
     let mut same = RunConfig { seed: 0, threads: 0, ..config.clone() };
-    (same.proxy.workers, same.proxy.deadline_seconds, same.proxy.memory_mib) = (0, 0.0, 0);
+    (same.proxy.workers, same.proxy.cpu_seconds, same.proxy.memory_mib) = (0, 0, 0);
     same
 }
 

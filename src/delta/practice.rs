@@ -80,7 +80,7 @@ impl Judged {
     /// # Errors
     /// Where the graph has no canonical form.
     pub fn of(graph: &Graph) -> Result<Self> {
-        let is_affordable = over_budget(&cost(graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
+        let is_affordable = over_budget(&cost(graph), &ScreenConfig::default(), &ProxyConfig::default()).is_none();
         Ok(Self { hash: canonical::hash(graph)?, is_affordable })
     }
 }

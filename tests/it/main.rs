@@ -16,6 +16,7 @@ mod generate;
 mod halving;
 mod image_folder;
 mod lora;
+mod machine;
 mod mask;
 mod model_files;
 mod narrow;

@@ -1,8 +1,12 @@
 //! The program as its users start it, and the settings of a run that is over in seconds.
 
 use std::borrow::BorrowMut;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use eliteloop::record::{Store, Training, folder};
 
 /// A run that does everything: two cycles of the real LLM and its tuning, trainings on the synthetic images.
 pub const SMALL: [&str; 12] = [
@@ -78,5 +82,46 @@ pub fn copy_folder(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// Everything a run stored but times: two runs are the same if and only if this is.
+pub fn contents(run: &Path) -> String {
+    let store = Store::read(&folder::store_path(run)).unwrap();
+    let trainings: Vec<Training> = store.trainings().unwrap().into_iter().map(|t| Training { seconds: 0.0, ..t }).collect();
+    let mut text = format!(
+        "{:#?}\n{:#?}\n{trainings:#?}\n{:#?}\n{:#?}\n",
+        store.candidates().unwrap(),
+        store.networks().unwrap(),
+        store.elites().unwrap(),
+        store.cycles().unwrap(),
+    );
+    for row in store.cycles().unwrap() {
+        let folder = folder::checkpoint(run, row.cycle);
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+        files.sort();
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap();
+            writeln!(text, "{} {:?}", file.file_name().unwrap().display(), crc(&bytes)).unwrap();
+        }
+    }
+    text
+}
+
+fn crc(bytes: &[u8]) -> (usize, u32) {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    (bytes.len(), crc.sum())
+}
+
+/// Waits until the store of a run shows `wanted`, or the run is over.
+pub fn wait_for(run: &Path, child: &mut Child, wanted: impl Fn(&Store) -> bool) {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if Store::read(&folder::store_path(run)).is_ok_and(|s| wanted(&s)) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_mins(5), "the run does not get there");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -433,7 +433,7 @@ fn a_browser_shows_the_whole_study_at_two_widths_in_light_and_dark() {
     for bad in ["<script", "javascript:", "http:", "https:"] {
         assert!(!html.contains(bad), "{bad:?}");
     }
-    let Some(chromium) = page::browser() else { return };
+    let Some(chromium) = crate::page::browser() else { return };
     for (width, scheme) in [(1280, Scheme::Light), (1280, Scheme::Dark), (400, Scheme::Light), (400, Scheme::Dark)] {
         let ids = ["results", "quality", "differences", "funnel", "theory", "runs", "study"];
         assert_readable(&chromium, &html, width, scheme, &ids);
