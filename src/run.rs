@@ -16,7 +16,7 @@ use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
-use crate::record::{NetworkId, NetworkRow, Stage, Store};
+use crate::record::{Kind, NetworkId, NetworkRow, Stage, Store};
 
 pub struct Run {
     pub config: RunConfig,
@@ -62,8 +62,8 @@ impl Run {
         let llm = open_llm(&config)?;
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
-        let folder = Folder::create(path, &config)?;
-        let store = Store::create(&folder.store())?;
+        let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
+        let store = Store::create(&folder.store(), Kind::Run)?;
         store.transaction(|s| {
             s.set_meta("program", env!("CARGO_PKG_VERSION"))?;
             s.set_meta("dataset", &proxies.split_hash)?;

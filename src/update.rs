@@ -8,7 +8,6 @@
 use crate::config::{Gate, Policy, RunConfig};
 use crate::elite::{CycleElites, hash_of};
 use crate::error::{Error, Result};
-use crate::files::replace_folder;
 use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::progress::Phase;
@@ -158,12 +157,7 @@ pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, update: Update) ->
     let adapter_hash = match &run.llm {
         None => "none".to_owned(),
         Some(llm) => {
-            let half_made = run.folder.path().join(format!(".cycle-{cycle:04}"));
-            if half_made.exists() {
-                std::fs::remove_dir_all(&half_made)?;
-            }
-            llm.save_checkpoint(&half_made, run.config.tune.moments)?;
-            replace_folder(&half_made, &run.folder.checkpoint(cycle))?;
+            run.folder.write_checkpoint(cycle, |path| llm.save_checkpoint(path, run.config.tune.moments))?;
             llm.adapter_hash()?
         }
     };

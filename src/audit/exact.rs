@@ -143,7 +143,7 @@ impl Distribution {
 pub struct Measures {
     /// The probability of writing no cell.
     pub outside: f64,
-    /// E\[S\] over the cells, in percent, S being the mean over training seeds.
+    /// E\[S\] over the cells, from 0 to 1, S being the mean over training seeds.
     pub expected: f64,
     /// C = P(S >= gamma*); what is no cell does not reach it.
     pub elite: f64,

@@ -1,4 +1,4 @@
-//! The settings of an audit, stored with it as `audit.toml`.
+//! The settings of an audit, stored with it as `run.toml`.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ pub struct AuditConfig {
     pub stop_at_best: bool,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
-    /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
+    /// The accuracy (from 0 to 1) whose probability of being reached is C; by default the 99% quantile of all cells.
     pub gamma_star: Option<f64>,
     /// The alpha of the table policy, as `tune.smoothing` is that of the adapter's weights.
     pub table_smoothing: f64,
@@ -270,6 +270,14 @@ impl AuditConfig {
         if !(self.parent_power >= 0.0 && self.parent_power.is_finite()) {
             return wrong("parent_power", "a number from 0 up");
         }
+        if let Some(gamma) = self.gamma_star.filter(|gamma| !(0.0..=1.0).contains(gamma)) {
+            let error = Error::input(format!("setting gamma_star: from 0 to 1, not {gamma}"));
+            return Err(if gamma > 1.0 && gamma <= 100.0 {
+                error.hint(format!("accuracies are shares of 1: {}", gamma / 100.0))
+            } else {
+                error
+            });
+        }
         if self.budget == Some(0) {
             return wrong("budget", "at least 1");
         }
@@ -289,11 +297,13 @@ mod tests {
 
     #[test]
     fn settings_come_back_and_typos_are_named() {
-        let config = AuditConfig::resolve(None, &["elite.rho=0.1".into(), "policy=table-ce".into(), "gamma_star=90".into()]).unwrap();
-        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(90.0), 5));
-        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "audit.toml").unwrap(), config);
+        let config = AuditConfig::resolve(None, &["elite.rho=0.1".into(), "policy=table-ce".into(), "gamma_star=0.9".into()]).unwrap();
+        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(0.9), 5));
+        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "run.toml").unwrap(), config);
         let error = AuditConfig::resolve(None, &["elite.roh=0.1".into()]).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean 'rho'?"));
         assert!(AuditConfig::resolve(None, &["elite.rho=0".into()]).is_err());
+        let percent = AuditConfig::resolve(None, &["gamma_star=90.97".into()]).unwrap_err();
+        assert!(percent.hint_text().unwrap().contains("0.9097"), "{percent}");
     }
 }

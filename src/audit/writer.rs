@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::codec::{Codec, Proposal};
 use super::exact::{self, Distribution};
-use super::record::{Sample, Tuning};
+use super::record::Sample;
 use super::settings::{AuditConfig, Format, WarmupConfig};
 use crate::config::Moments;
 use crate::error::{Error, Result};
@@ -25,6 +25,7 @@ use crate::llm::score::log_p;
 use crate::llm::tokenizer::Tokenizer;
 use crate::llm::tune::{Plan, Schedule, add_gradient, tune};
 use crate::oracle::cell::{Cell, EDGES};
+use crate::record::{Tuning, TuningStep};
 use crate::seed;
 
 /// Tokens of one forward and backward pass.
@@ -107,18 +108,43 @@ impl Writer {
         } else {
             drawn.iter().map(|s| s.log_p).collect()
         };
-        let text = |tokens: &[u32]| match &self.masked {
-            Some(masked) => self.tokenizer.decode(&tokens.iter().map(|t| masked.tokens[*t as usize]).collect::<Vec<_>>()),
-            None => self.tokenizer.decode(tokens),
-        };
-        let samples = drawn.iter().zip(parent_of).zip(log_p).map(|((sample, parent), log_p)| Sample {
-            parent,
-            text: codec.read(parent, &sample.tokens).map_or_else(|| text(&sample.tokens), |c| c.to_string()),
-            log_p: Some(log_p),
-            log_q: Some(sample.log_q),
-            quality: None,
+        let samples = drawn.iter().zip(parent_of).zip(log_p).map(|((sample, parent), log_p)| {
+            let tokens = match &self.masked {
+                Some(masked) => sample.tokens.iter().map(|t| masked.tokens[*t as usize]).collect(),
+                None => sample.tokens.clone(),
+            };
+            Sample { parent, text: self.text(parent, &tokens), tokens, log_p: Some(log_p), log_q: Some(sample.log_q), quality: None }
         });
         Ok(samples.collect())
+    }
+
+    /// The cell that these tokens of the whole vocabulary propose, or else their text.
+    pub fn text(&self, parent: Option<Cell>, tokens: &[u32]) -> String {
+        self.codec.read(parent, tokens).map_or_else(|| self.tokenizer.decode(tokens), |cell| cell.to_string())
+    }
+
+    /// `log p` and `log q` of what was sampled, by teacher forcing; they are one where there is no mask.
+    pub fn likelihoods(&self, samples: &[Sample]) -> Result<Vec<(f64, f64)>> {
+        let examples: Vec<Example> = samples
+            .iter()
+            .map(|s| Example { id: "sample".into(), prompt: self.codec.prompt(s.parent), completion: s.tokens.clone() })
+            .collect();
+        let whole = log_p(&self.whole, Some(&self.lora), &examples, PASS_TOKENS)?;
+        let Some(masked) = &self.masked else { return Ok(whole.iter().map(|p| (*p, *p)).collect()) };
+        let spoken = &masked.tokens[..masked.decoder.outputs()];
+        let number = |token: &u32| spoken.iter().position(|known| known == token).map(|number| number as u32);
+        let mut restricted = Vec::with_capacity(samples.len());
+        for sample in samples {
+            let completion = sample.tokens.iter().map(number).collect::<Option<Vec<u32>>>();
+            let completion = completion.ok_or_else(|| Error::input(format!("'{}' is not of the masked words", sample.text)))?;
+            restricted.push(Example { id: "sample".into(), prompt: masked.codec.prompt(sample.parent), completion });
+        }
+        Ok(whole.into_iter().zip(log_p(&masked.decoder, Some(&self.lora), &restricted, PASS_TOKENS)?).collect())
+    }
+
+    /// What a proposal is tuned on, in tokens of the whole vocabulary.
+    pub fn example(&self, proposal: &Proposal) -> Result<Example> {
+        self.codec.example(proposal)
     }
 
     /// `log q` of every sequence of the first `edges` operations, in lexicographic order.
@@ -223,13 +249,16 @@ impl Writer {
             loss_after = self.mean_nll(trained)?.unwrap_or(loss_after);
         }
         Ok(Some(Tuning {
-            examples: trained.len(),
             logged,
-            loss_before: log.loss_before,
-            loss_after,
+            before: log.loss_before,
+            after: loss_after,
             held_out_before,
             held_out_after: self.mean_nll(held_out)?,
-            steps: log.steps.iter().map(|s| (s.loss, s.gradient_norm)).collect(),
+            steps: log.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
+            examples: trained.len(),
+            tokens: log.tokens as usize,
+            manifest: Vec::new(),
+            gate: None,
         }))
     }
 
