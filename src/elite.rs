@@ -2,10 +2,10 @@
 //! samples. A sample that is invalid has no quality: it counts in N, below everything, and is never elite.
 
 use rand::seq::SliceRandom;
-use sha2::{Digest, Sha256};
 
 use crate::config::{EliteConfig, EliteSource, RunConfig};
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::record::{Candidate, EliteRow, NetworkId, Stage, Store};
 use crate::seed;
 
@@ -66,7 +66,7 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleEl
     let candidates = store.candidates()?;
     let scored: Vec<Scored> = candidates
         .iter()
-        .filter(|c| c.cycle == cycle && c.stage == Some(Stage::Trained))
+        .filter(|c| c.cycle == cycle && c.stage() == Some(Stage::Trained))
         .filter_map(|c| Some(Scored { network: c.id(), quality: *quality.get(&c.id())? }))
         .collect();
     let selection = select(&scored, config.candidates, &config.elite, config.seed, cycle);
@@ -94,12 +94,9 @@ pub fn example_hash(candidate: &Candidate) -> String {
 
 /// SHA-256 over an example: the hash of its prompt's tokens and its completion's tokens.
 pub fn hash_of(prompt_hash: &str, completion: &[u32]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(prompt_hash);
-    for token in completion {
-        hash.update(token.to_le_bytes());
-    }
-    format!("{:x}", hash.finalize())
+    let mut hash = Hash::of(prompt_hash);
+    hash.tokens(completion);
+    hash.hex()
 }
 
 /// How many of `n` examples are held out: the share rounded, at least one of three or more, and never all.

@@ -6,22 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eliteloop::printer;
+use eliteloop::proxy::allocator;
 
 #[global_allocator]
-static ALLOCATOR: eliteloop::allocator::Recycler = eliteloop::allocator::Recycler;
-
-unsafe extern "C" {
-    /// Of mimalloc.
-    fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
-}
-
-/// Keeps freed memory for the next training step instead of giving it back to the system and having it cleared again, which
-/// took a fifth of a step's time.
-fn keep_freed_memory() {
-    const PURGE_DELAY: std::ffi::c_int = 15;
-    // SAFETY: a call without preconditions; the number is that of `mi_option_purge_delay`, -1 means never.
-    unsafe { mi_option_set(PURGE_DELAY, -1) };
-}
+static ALLOCATOR: allocator::Recycler = allocator::Recycler;
 
 /// Children are started as `/proc/self/exe`, whose last part the system would show for a name.
 fn be_called_by_name() {
@@ -82,7 +70,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    keep_freed_memory();
+    allocator::keep_freed_memory();
     be_called_by_name();
     let done = match Cli::parse().verb {
         Verb::Run(args) => commands::run::run(&args),

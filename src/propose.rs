@@ -1,11 +1,10 @@
 //! `d ~ p_t(d|a)`: the policy writes the cycle's deltas. All N are stored at once, so a killed cycle samples all again,
 //! from the same seeds, or none.
 
-use sha2::{Digest, Sha256};
-
 use crate::config::{Policy, RunConfig};
 use crate::delta::{self, corpus};
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::llm::generate::{Progress, Request};
 use crate::llm::sampling::Sampling;
 use crate::parents::{self, Eligible};
@@ -38,7 +37,7 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
     let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
     if config.policy == Policy::Evolution {
-        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage == Some(Stage::Trained));
+        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage() == Some(Stage::Trained));
         let trained: Vec<_> = starts.into_iter().chain(born.map(|c| eligible(c.id()))).collect();
         return Ok(parents::tournaments(&trained, &config.parents, config.seed, cycle, config.candidates));
     }
@@ -75,14 +74,14 @@ fn sample(run: &Run, cycle: u64, parent_of: &[NetworkId], phase: &Phase) -> Resu
     let mut candidates = Vec::new();
     for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
         for (index, sample) in indices.into_iter().zip(samples) {
+            let completion = llm.tokenizer.completion(&sample.tokens);
             candidates.push(Candidate {
-                completion: llm.completion_text(&sample.tokens),
                 log_p: Some(sample.log_p),
                 log_q: Some(sample.log_q),
                 ended: sample.ended,
                 prompt_hash: prompt_hash(&request.prompt),
                 tokens: sample.tokens,
-                ..blank(cycle, index, parent)
+                ..Candidate::new(cycle, index, parent.clone(), completion)
             });
         }
     }
@@ -97,37 +96,14 @@ fn mutate(run: &Run, cycle: u64, parent_of: &[NetworkId]) -> Result<Vec<Candidat
         let mut rng = seed::rng(run.config.seed, "mutate", &[cycle, index]);
         let child = corpus::mutate_source(&mut rng, &source);
         let completion = child.and_then(|child| delta::write(run.config.delta.format, &source, &child)).unwrap_or_default();
-        candidates.push(Candidate { completion, ended: true, ..blank(cycle, index, parent) });
+        candidates.push(Candidate::new(cycle, index, parent.clone(), completion));
     }
     Ok(candidates)
 }
 
-fn blank(cycle: u64, index: u64, parent: &NetworkId) -> Candidate {
-    Candidate {
-        cycle,
-        index,
-        parent: parent.clone(),
-        prompt_hash: String::new(),
-        completion: String::new(),
-        tokens: Vec::new(),
-        log_p: None,
-        log_q: None,
-        ended: false,
-        stage: None,
-        reason: None,
-        detail: None,
-        source: None,
-        nearest: None,
-        jaccard: None,
-        parent_jaccard: None,
-    }
-}
-
 /// SHA-256 over the token ids of a prompt.
 pub fn prompt_hash(prompt: &[u32]) -> String {
-    let mut hash = Sha256::new();
-    for token in prompt {
-        hash.update(token.to_le_bytes());
-    }
-    format!("{:x}", hash.finalize())
+    let mut hash = Hash::default();
+    hash.tokens(prompt);
+    hash.hex()
 }

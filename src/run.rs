@@ -120,7 +120,7 @@ impl Run {
 /// Networks that a new candidate is compared with: the start networks and all that passed the filter before.
 fn accepted(store: &Store) -> Result<Vec<NetworkRow>> {
     let passed: std::collections::HashSet<NetworkId> =
-        store.candidates()?.iter().filter(|c| c.stage >= Some(Stage::Novel)).map(crate::record::Candidate::id).collect();
+        store.candidates()?.iter().filter(|c| c.stage() >= Some(Stage::Novel)).map(crate::record::Candidate::id).collect();
     let known = store.networks()?.into_iter();
     Ok(known.filter(|n| matches!(n.id, NetworkId::Start(_)) || passed.contains(&n.id)).collect())
 }

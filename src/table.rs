@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{AtPath, Result};
 use crate::files::write_whole;
-use crate::report::html::{NONE, duration};
-use crate::theory::{Claim, Estimate};
+use crate::show::{NONE, duration};
+use crate::theory::statistics::Estimate;
 
 /// A head and its rows.
 #[derive(Clone, Debug)]
@@ -197,12 +197,6 @@ impl From<usize> for Cell {
 impl From<bool> for Cell {
     fn from(flag: bool) -> Self {
         Self::Flag(flag)
-    }
-}
-
-impl From<Claim> for Cell {
-    fn from(claim: Claim) -> Self {
-        Self::Count(claim.number().into())
     }
 }
 

@@ -21,7 +21,7 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
         return Ok(elites.rows.iter().map(|e| Chosen { network: e.network.clone(), held_out: e.held_out }).collect());
     }
     let reach = |of: u64| of == cycle || config.elite.source == EliteSource::Cumulative && of < cycle;
-    let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage == Some(Stage::Trained));
+    let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage() == Some(Stage::Trained));
     let mut networks: Vec<NetworkId> = valid.map(|c| c.id()).collect();
     if config.tune.data == TuneData::RandomSubset {
         let mut rng = seed::rng(config.seed, "random-subset", &[cycle]);
@@ -40,27 +40,11 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Candidate, EliteRow, Kind};
+    use crate::record::{Candidate, EliteRow, Kind, Screened};
 
     fn candidate(cycle: u64, index: u64, stage: Stage) -> Candidate {
-        Candidate {
-            cycle,
-            index,
-            parent: NetworkId::Start("plain".into()),
-            prompt_hash: String::new(),
-            completion: String::new(),
-            tokens: vec![],
-            log_p: None,
-            log_q: None,
-            ended: true,
-            stage: Some(stage),
-            reason: None,
-            detail: None,
-            source: None,
-            nearest: None,
-            jaccard: None,
-            parent_jaccard: None,
-        }
+        let parent = NetworkId::Start("plain".into());
+        Candidate { screened: Some(Screened::at(stage)), ..Candidate::new(cycle, index, parent, "") }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage, Store, folder};
 use crate::run::draw_split;
 use crate::{labels, propose, screen, train, tuning_set, update};
 
@@ -114,19 +114,22 @@ fn data_split(store: &Store, found: &str) -> Result<Check> {
 
 /// Applies, traces, and filters every candidate again, in order.
 fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
-    let mut filter = Filter::new(&config.novelty, config.seed);
-    screen::trace_starts(&store.starts()?, config, images, &mut filter)?;
+    let (gates, mut filter) = (screen::gates(config, images), Filter::new(&config.novelty, config.seed));
+    screen::trace_starts(&store.starts()?, &gates, &mut filter)?;
     let mut wrong = None;
     let mut cycle_of = 0;
     for cycle in candidates.chunk_by(|a, b| a.cycle == b.cycle) {
-        let blank: Vec<Candidate> = cycle.iter().map(screen::unscreened).collect();
-        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, config, images, &mut filter, blank)?) {
-            // Training moves a candidate on; the screen ends at the gate before it.
-            if stored.stage >= Some(crate::record::Stage::Novel) {
-                (again.stage, again.reason, again.detail) = (again.stage.max(stored.stage), stored.reason.clone(), stored.detail.clone());
-            }
+        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, &gates, &mut filter, cycle)?) {
             let same_network = network.is_none_or(|n| store.network(&n.id).is_ok_and(|s| s == n));
-            if again != *stored || !same_network {
+            let same = stored.screened.as_ref().is_some_and(|stored| {
+                // Training moves on what passed; the screen ends at the gate before it.
+                if again.stage == Stage::Novel && stored.stage >= Stage::Novel {
+                    again.stage = stored.stage;
+                    (again.reason, again.detail) = (stored.reason.clone(), stored.detail.clone());
+                }
+                again == *stored
+            });
+            if !same || !same_network {
                 wrong = wrong.or(Some(format!("candidate {} screens differently: {:?} {:?}", stored.id(), again.stage, again.reason)));
             }
         }
@@ -257,8 +260,8 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
             }
         }
         for c in candidates.iter().filter(|c| c.cycle == row.cycle + 1) {
-            if llm.completion_text(&c.tokens) != c.completion {
-                texts = texts.or(Some(format!("candidate {}: the tokens are not the text", c.id())));
+            if llm.tokenizer.completion(&c.tokens) != c.completion {
+                texts = texts.or(Some(format!("candidate {}: the tokens say something else", c.id())));
             }
             let parent = store.network(&c.parent)?.source;
             let stored = stored_labels.iter().find(|l| (l.cycle, l.index) == (c.cycle, c.index));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eliteloop::delta::starts::starts;
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
@@ -203,7 +204,7 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
 
 fn merged(source: &Source, stored: Stored, as_json: bool) -> Result<()> {
     let Checkpoint { model, lora, provenance } = source.open()?;
-    let likeness = merge(&model, &lora, &source.out, stored)?;
+    let likeness = merge(&model, &lora, &source.out, stored, starts()[0].1)?;
     provenance.write(&source.out)?;
     if as_json {
         printer::data(serde_json::to_string_pretty(&json!({"out": source.out, "likeness": likeness, "provenance": provenance}))?);

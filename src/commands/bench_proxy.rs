@@ -89,7 +89,7 @@ fn resident_mib() -> Result<f64> {
 
 /// Sorted seconds of steps on one batch of noise; the recipe is the default one.
 fn times(source: &str, batch: usize, steps: usize, device: &Device) -> std::result::Result<Vec<f64>, String> {
-    let _kept = eliteloop::allocator::keep();
+    let _kept = eliteloop::proxy::allocator::keep();
     let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|e| e.to_string())?;
     let mut network = Network::new(&graph, 0, device, Kernels::Own).map_err(|e| e.to_string())?;
     let config = ProxyConfig::default();

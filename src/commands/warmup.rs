@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use eliteloop::config::{Dtype, Format, LoraConfig, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
-use eliteloop::delta::practice::{Judged, Practice, practise};
+use eliteloop::delta::practice::{Practice, Written, judge_family, practise};
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, warm_up};
 use eliteloop::delta::{self, prompt};
 use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::gates::{Gates, Judged, Stage};
+use eliteloop::hash::sha256;
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
 use eliteloop::llm::chat::ChatTemplate;
@@ -20,10 +22,8 @@ use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
-use eliteloop::network::{TraceOptions, trace};
 use eliteloop::{printer, seed};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -199,10 +199,9 @@ fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()>
         record.final_loss = Some(end_mean(&losses));
     }
     if let Some(practice) = &record.practice {
-        let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
-        let judge = |source: &str| match trace(source, &options) {
-            Ok(graph) => Ok(Judged::of(&graph).ok()),
-            Err(failure) => failure.of_source().map(|_| None),
+        let (gates, before) = (Gates::of_corpus(recipe.format), record.seconds);
+        let judge = |parent: &str, written: &[Written]| -> Result<Vec<Stage>> {
+            Ok(judge_family(&gates, parent, written)?.iter().map(Judged::stage).collect())
         };
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
@@ -264,7 +263,7 @@ impl Log {
 }
 
 fn prompt_hash(format: Format) -> Result<String> {
-    Ok(format!("{:x}", Sha256::digest(serde_json::to_string(&prompt::messages(format, ""))?)))
+    Ok(sha256(serde_json::to_string(&prompt::messages(format, ""))?))
 }
 
 fn dump_corpus(folder: &Path, args: &Args) -> Result<()> {

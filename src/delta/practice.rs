@@ -8,27 +8,22 @@
 //! would learn to write the few deltas that are always right. Examples of the corpus in each step keep the rest of the
 //! distribution where it was.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{random_network, render};
+use super::prompt;
 use super::warmup::{LONGEST_PROMPT, Model, PASS, Recipe, lesson, ramp};
-use super::{apply_completion, prompt};
-use crate::config::{ProxyConfig, ScreenConfig};
 use crate::error::{Error, Result};
+use crate::gates::{Asked, Gates, Judged, Stage};
 use crate::llm::adamw::{AdamW, clip};
-use crate::llm::generate::{Request, Sample, generate};
+use crate::llm::generate::{Request, generate};
 use crate::llm::lora::Lora;
 use crate::llm::pack::{Example, pack};
 use crate::llm::sampling::Sampling;
 use crate::llm::tune::add_gradient;
-use crate::network::canonical;
-use crate::network::cost::cost;
-use crate::network::graph::Graph;
-use crate::screen::over_budget;
+use crate::novelty::Filter;
 use crate::seed;
 
 /// How a model practises.
@@ -66,27 +61,35 @@ pub struct Round {
     pub seconds: f64,
 }
 
-/// What is known of a source that is a network.
+/// A delta that the model wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// Equal for networks that compute the same.
-    pub hash: String,
-    pub is_affordable: bool,
+pub struct Written {
+    /// Without the end token.
+    pub completion: Vec<u8>,
+    /// Whether the end token came.
+    pub ended: bool,
 }
 
-impl Judged {
-    /// By the default budget.
-    ///
-    /// # Errors
-    /// Where the graph has no canonical form.
-    pub fn of(graph: &Graph) -> Result<Self> {
-        let is_affordable = over_budget(&cost(graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
-        Ok(Self { hash: canonical::hash(graph)?, is_affordable })
-    }
+/// How far the deltas of one parent get, in their order.
+pub type Judge<'a> = dyn Fn(&str, &[Written]) -> Result<Vec<Stage>> + Sync + 'a;
+
+/// What the gates say of the deltas of one parent; none of them may repeat the parent or one before it.
+///
+/// # Errors
+/// The machine's.
+pub fn judge_family(gates: &Gates, parent: &str, written: &[Written]) -> Result<Vec<Judged>> {
+    let parent_graph = gates.trace(parent)?.ok();
+    let asked = written.iter().enumerate().map(|(i, delta)| Asked {
+        id: i.to_string(),
+        parent,
+        parent_graph: parent_graph.as_ref(),
+        completion: &delta.completion,
+        ended: delta.ended,
+    });
+    gates.judge(&asked.collect::<Vec<_>>(), &mut Filter::of_equals())
 }
 
-/// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round and the adapter
-/// after it, and its error ends the practice.
+/// Lets the model practise. `watch` sees each round and the adapter after it, and its error ends the practice.
 ///
 /// # Errors
 /// Where the gradient is no number any more, and what `watch` gives.
@@ -95,7 +98,7 @@ pub fn practise(
     lora: &mut Lora,
     recipe: &Recipe,
     practice: &Practice,
-    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
+    judge: &Judge,
     watch: &mut dyn FnMut(&Round, &Lora) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
@@ -146,7 +149,7 @@ pub fn practise(
     Ok(())
 }
 
-/// A delta that the model wrote.
+/// A delta that was written, as an example to learn from.
 struct Attempt {
     example: Example,
     log_p: f64,
@@ -165,14 +168,7 @@ fn weights(attempts: &[Attempt], practice: &Practice) -> Vec<f64> {
     attempts.chunks(practice.samples).flat_map(of_parent).collect()
 }
 
-fn attempts(
-    model: &Model,
-    lora: &Lora,
-    recipe: &Recipe,
-    practice: &Practice,
-    round: u64,
-    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
-) -> Result<Vec<Attempt>> {
+fn attempts(model: &Model, lora: &Lora, recipe: &Recipe, practice: &Practice, round: u64, judge: &Judge) -> Result<Vec<Attempt>> {
     let mut rng = seed::rng(recipe.seed, "practice", &[round]);
     let (mut parents, mut requests) = (Vec::new(), Vec::new());
     while parents.len() < practice.parents {
@@ -188,18 +184,11 @@ fn attempts(
     let samples = generate(&model.decoder.with_adapter(lora)?, &requests, &sampling, &mut |_| Ok(()))?;
     let mut attempts = Vec::new();
     for ((parent, request), samples) in parents.iter().zip(requests).zip(samples) {
-        let candidate = |sample: &Sample| {
-            let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
-            apply_completion(recipe.format, parent, &bytes, sample.ended).ok()
-        };
-        let candidates: Vec<Option<String>> = samples.iter().map(candidate).collect();
-        let networks = candidates.par_iter().map(|source| source.as_deref().map_or(Ok(None), judge));
-        let networks: Vec<Option<Judged>> = networks.collect::<Result<_>>()?;
-        let mut seen: HashSet<String> = judge(parent)?.map(|judged| judged.hash).into_iter().collect();
-        for (sample, network) in samples.into_iter().zip(networks) {
+        let written = samples.iter().map(|s| Written { completion: model.tokenizer.completion(&s.tokens), ended: s.ended });
+        let stages = judge(parent, &written.collect::<Vec<_>>())?;
+        for (sample, stage) in samples.into_iter().zip(stages) {
             let example = Example { id: format!("{round}.{}", attempts.len()), prompt: request.prompt.clone(), completion: sample.tokens };
-            let is_network = network.is_some();
-            let is_good = network.is_some_and(|network| seen.insert(network.hash) && network.is_affordable);
+            let (is_network, is_good) = (stage >= Stage::Traced, stage >= Stage::Novel);
             attempts.push(Attempt { example, log_p: sample.log_p, is_network, is_good });
         }
     }
@@ -210,6 +199,7 @@ fn attempts(
 mod tests {
     use super::*;
     use crate::config::{Format, LoraConfig};
+    use crate::delta::apply_completion;
     use crate::llm::decoder::Decoder;
     use crate::llm::model_file::ModelFile;
     use crate::llm::score::log_p;
@@ -256,9 +246,15 @@ mod tests {
             lora: LoraConfig::default(),
         };
         let practice = Practice { samples: 12, lr: 1e-4, ..PRACTICE };
-        let judge = |source: &str| {
-            let hash = format!("{:016x}", seed::derive(0, source, &[]));
-            Ok(hash.ends_with(|digit| "02468ace".contains(digit)).then_some(Judged { hash, is_affordable: true }))
+        let judge = |parent: &str, written: &[Written]| -> Result<Vec<Stage>> {
+            let mut seen = std::collections::HashSet::new();
+            let mut stage = |delta: &Written| match apply_completion(recipe.format, parent, &delta.completion, delta.ended) {
+                Ok(source) if seed::derive(0, &source, &[]) % 2 == 1 => Stage::Applied,
+                Ok(source) if seen.insert(source.clone()) => Stage::Novel,
+                Ok(_) => Stage::WithinBudget,
+                Err(_) => Stage::Asked,
+            };
+            Ok(written.iter().map(&mut stage).collect())
         };
         let tried = attempts(&model, &lora, &recipe, &practice, 0, &judge).unwrap();
         let good = tried.iter().filter(|attempt| attempt.is_good).count();

@@ -11,7 +11,6 @@ use super::chat::ChatTemplate;
 use super::decoder::Decoder;
 use super::generate::{self, Progress, Request, Sample};
 use super::lora::Lora;
-use super::mask::{Mask, TokenTrie};
 use super::memory::{Memory, PASS_TOKENS, longest_pass};
 use super::model_file::ModelFile;
 use super::pack::Example;
@@ -22,6 +21,7 @@ use super::tokenizer::Tokenizer;
 use super::tune::{self, Plan, Schedule, Step, TuneLog};
 use crate::config::{Format, LlmConfig, LoraConfig, Masking, Moments, TuneConfig};
 use crate::delta::grammar;
+use crate::delta::mask::{DeltaMask, DeltaTrie, delta_mask};
 use crate::delta::prompt;
 use crate::device::{Card, available};
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub struct Llm {
     /// Tokens of one forward and backward pass; bounds the memory of an update.
     pass: usize,
     /// The vocabulary for masks, made when first asked for.
-    trie: OnceLock<Arc<TokenTrie>>,
+    trie: OnceLock<Arc<DeltaTrie>>,
 }
 
 /// What an update changes.
@@ -103,9 +103,9 @@ impl Llm {
     }
 
     /// What may be written of `parent`; None where anything may.
-    pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<Mask> {
-        let trie = || self.trie.get_or_init(|| Arc::new(TokenTrie::new(&self.tokenizer)));
-        if masking == Masking::None { None } else { Mask::of(masking, trie(), format, parent) }
+    pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<DeltaMask> {
+        let trie = || self.trie.get_or_init(|| Arc::new(DeltaTrie::new(&self.tokenizer)));
+        if masking == Masking::None { None } else { delta_mask(masking, trie(), format, parent) }
     }
 
     /// Which tokens of a completion are valid: see [`grammar::label`].
@@ -118,7 +118,7 @@ impl Llm {
     pub fn generate(
         &self,
         requests: &[Request],
-        masks: &[Mask],
+        masks: &[DeltaMask],
         sampling: &Sampling,
         stop: &AtomicBool,
         on_progress: &mut dyn FnMut(Progress),
@@ -133,12 +133,6 @@ impl Llm {
             Err(_) if stop.load(Ordering::Relaxed) => Ok(None),
             samples => samples.map(Some),
         }
-    }
-
-    /// The text of a completion without its end token.
-    pub fn completion_text(&self, tokens: &[u32]) -> String {
-        let text = tokens.strip_suffix(&[self.tokenizer.eos()]).unwrap_or(tokens);
-        self.tokenizer.decode(text)
     }
 
     /// Mean over the examples of the summed negative log-likelihood; None of no examples.

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
 use rand::Rng;
-use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
 use crate::config::LoraConfig;
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::seed;
 
 /// Where the parameters of a layer lie; the same for every layer.
@@ -178,10 +178,10 @@ impl Lora {
 
     /// SHA-256 over every parameter's bytes, in hexadecimal.
     pub fn hash(&self) -> Result<String> {
-        let mut hash = Sha256::new();
+        let mut hash = Hash::default();
         for layer in self.snapshot()? {
             hash.update(bytemuck::cast_slice::<f32, u8>(&layer));
         }
-        Ok(format!("{:x}", hash.finalize()))
+        Ok(hash.hex())
     }
 }

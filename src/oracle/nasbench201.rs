@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::cell::{CELLS, Cell};
 use crate::error::{AtPath, Error, Result};
+use crate::hash::sha256;
 use crate::seed;
 
 /// The image sets that the cells were trained on, and the SHA-256 of each table.
@@ -74,7 +74,7 @@ impl Table {
             return Err(Error::input(format!("the NAS-Bench-201 table {} is not there", path.display())).hint(bring));
         }
         let bytes = std::fs::read(&path).at("read the table", &path)?;
-        let found = format!("{:x}", Sha256::digest(&bytes));
+        let found = sha256(&bytes);
         if found != *expected {
             return Err(Error::input(format!("{} is not the published table (SHA-256 {found}, not {expected})", path.display()))
                 .hint(format!("delete it, then {bring}")));
@@ -103,7 +103,7 @@ impl Table {
         let means: Vec<f64> = entries.iter().map(|e| e.accuracy.iter().sum::<f64>() / e.accuracy.len() as f64).collect();
         // Of equal ones the first.
         let best = (1..CELLS).fold(0, |best, i| if means[i] > means[best] { i } else { best });
-        Ok(Self { entries, means, best: Cell::at(best), sha256: format!("{:x}", Sha256::digest(bytes)) })
+        Ok(Self { entries, means, best: Cell::at(best), sha256: sha256(bytes) })
     }
 
     pub fn entry(&self, cell: Cell) -> &Entry {

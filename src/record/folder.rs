@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use super::absent::missing;
 use super::{Kind, Store};
 use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
@@ -114,25 +115,6 @@ pub fn recorded(path: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() { Err(missing(path)) } else { Ok(found) }
 }
 
-/// What to say of a folder in which there is no run and no audit.
-pub(super) fn missing(path: &Path) -> Error {
-    former(path).unwrap_or_else(|| {
-        Error::input(format!("there is no run in {}", path.display()))
-            .hint("give the folder that `eliteloop run --out DIR` or `eliteloop audit --out DIR` made")
-    })
-}
-
-/// What to say of an audit of before audits had a store, where there is one.
-pub fn former(path: &Path) -> Option<Error> {
-    path.join(FORMER_SETTINGS).is_file().then(|| {
-        Error::input(format!("{} holds an audit as files of JSON lines, which this version does not read", path.display()))
-            .hint(format!("use the version of eliteloop that made it ({FORMER_SETTINGS} names it), or make the audit again"))
-    })
-}
-
-/// Settings of audits before they had a store.
-const FORMER_SETTINGS: &str = "audit.toml";
-
 /// The settings of a folder as text, and where they stand.
 ///
 /// # Errors
@@ -209,7 +191,7 @@ mod tests {
     #[test]
     fn an_audit_of_the_former_shape_is_named() {
         let base = tempfile::tempdir().unwrap();
-        fs::write(base.path().join(FORMER_SETTINGS), "# Settings of this audit as resolved by eliteloop 0.1.0.\n").unwrap();
+        fs::write(base.path().join("audit.toml"), "# Settings of this audit as resolved by eliteloop 0.1.0.\n").unwrap();
         for error in [Folder::open(base.path()).err().unwrap(), settings(base.path()).unwrap_err(), kind(base.path()).unwrap_err()] {
             assert!(error.to_string().contains("JSON lines") && error.hint_text().unwrap().contains("version"), "{error}");
         }

@@ -1,5 +1,6 @@
 //! A run or an audit on disk: `run.toml`, `run.sqlite`, a folder a cycle for the adapter, `best/` of a run, `report.html`.
 
+pub(crate) mod absent;
 pub mod folder;
 mod rows;
 pub mod store;
@@ -11,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-pub use rows::{
-    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, PhaseRow, Training, TunedOn, Tuning, TuningStep,
-};
+pub use crate::gates::Stage;
+pub use rows::Screened;
+pub use rows::{Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Training, TunedOn, Tuning, TuningStep};
 pub use store::Store;
+
+pub use crate::progress::PhaseRow;
 
 /// What is recorded in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,49 +103,6 @@ impl TryFrom<String> for NetworkId {
 
     fn try_from(text: String) -> Result<Self, Error> {
         text.parse()
-    }
-}
-
-/// The gates of the screen in their order; a candidate's stage is the last one it passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Sampled, and nothing more: the completion is not of the format.
-    Asked,
-    /// Of the format, but it does not fit its parent.
-    Parsed,
-    /// A new source, but no network.
-    Applied,
-    /// A network, but over the budget.
-    Traced,
-    /// Within the budget, but known already.
-    Affordable,
-    /// New, but its training failed.
-    Novel,
-    Trained,
-}
-
-impl Stage {
-    pub const ALL: [Self; 7] = [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::Affordable, Self::Novel, Self::Trained];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Parsed => "parsed",
-            Self::Applied => "applied",
-            Self::Traced => "traced",
-            Self::Affordable => "affordable",
-            Self::Novel => "novel",
-            Self::Trained => "trained",
-        }
-    }
-}
-
-impl FromStr for Stage {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| Error::machine(format!("unknown stage '{text}' in the store")))
     }
 }
 

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
-use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Stage, Training, folder};
+use super::absent::missing;
+use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Training};
 use crate::error::{Error, Result};
 
 /// Raised whenever the schema or the meaning of a column changes.
-pub const FORMAT: &str = "2";
+pub const FORMAT: &str = "3";
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -60,7 +61,7 @@ impl Store {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         if !path.is_file() {
-            return Err(folder::missing(path.parent().unwrap_or(path)));
+            return Err(missing(path.parent().unwrap_or(path)));
         }
         Ok(Connection::open_with_flags(path, flags)?)
     }
@@ -182,25 +183,29 @@ impl Store {
 
     /// Stores a candidate, or replaces what was known of it.
     pub fn put_candidate(&self, c: &Candidate) -> Result<()> {
+        let screened = c.screened.as_ref();
         self.db.execute(
-            "INSERT OR REPLACE INTO candidate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT OR REPLACE INTO candidate
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             params![
                 c.cycle,
                 c.index,
                 c.parent.to_string(),
                 c.prompt_hash,
-                c.completion,
+                c.text(),
+                str::from_utf8(&c.completion).err().map(|_| &c.completion),
                 words32(&c.tokens),
                 c.log_p,
                 c.log_q,
                 c.ended,
-                c.stage.map(Stage::name),
-                c.reason,
-                c.detail,
-                c.source,
-                c.nearest.as_ref().map(ToString::to_string),
-                c.jaccard,
-                c.parent_jaccard,
+                screened.map(|s| s.stage.name()),
+                screened.map(|s| &s.reason),
+                screened.map(|s| &s.detail),
+                screened.map(|s| s.line),
+                screened.map(|s| &s.source),
+                screened.and_then(|s| s.nearest.as_ref()).map(ToString::to_string),
+                screened.map(|s| s.jaccard),
+                screened.map(|s| s.parent_jaccard),
             ],
         )?;
         Ok(())
@@ -354,19 +359,30 @@ fn candidate(r: &Row<'_>) -> Result<Candidate> {
         index: r.get(1)?,
         parent: id(r, 2)?,
         prompt_hash: r.get(3)?,
-        completion: r.get(4)?,
-        tokens: from_words32(&r.get::<_, Vec<u8>>(5)?),
-        log_p: r.get(6)?,
-        log_q: r.get(7)?,
-        ended: r.get(8)?,
-        stage: r.get::<_, Option<String>>(9)?.map(|s| s.parse()).transpose()?,
-        reason: r.get(10)?,
-        detail: r.get(11)?,
-        source: r.get(12)?,
-        nearest: r.get::<_, Option<String>>(13)?.map(|s| s.parse()).transpose()?,
-        jaccard: r.get(14)?,
-        parent_jaccard: r.get(15)?,
+        completion: match r.get::<_, Option<Vec<u8>>>(5)? {
+            Some(bytes) => bytes,
+            None => r.get::<_, String>(4)?.into_bytes(),
+        },
+        tokens: from_words32(&r.get::<_, Vec<u8>>(6)?),
+        log_p: r.get(7)?,
+        log_q: r.get(8)?,
+        ended: r.get(9)?,
+        screened: screened(r)?,
     })
+}
+
+fn screened(r: &Row<'_>) -> Result<Option<Screened>> {
+    let Some(stage) = r.get::<_, Option<String>>(10)? else { return Ok(None) };
+    Ok(Some(Screened {
+        stage: stage.parse()?,
+        reason: r.get(11)?,
+        detail: r.get(12)?,
+        line: r.get(13)?,
+        source: r.get(14)?,
+        nearest: r.get::<_, Option<String>>(15)?.map(|s| s.parse()).transpose()?,
+        jaccard: r.get(16)?,
+        parent_jaccard: r.get(17)?,
+    }))
 }
 
 pub(crate) fn words32(words: &[u32]) -> Vec<u8> {
@@ -388,6 +404,7 @@ fn from_words64(bytes: &[u8]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gates::Stage;
 
     fn sample(index: u64) -> Candidate {
         Candidate {
@@ -395,18 +412,21 @@ mod tests {
             index,
             parent: NetworkId::Start("plain".into()),
             prompt_hash: "ab".into(),
-            completion: "5\nnn.GELU(),\n".into(),
+            completion: b"5\nnn.GELU(),\n".to_vec(),
             tokens: vec![1, 70_000, 2],
             log_p: Some(-3.25),
             log_q: Some(-3.0),
             ended: true,
-            stage: Some(Stage::Applied),
-            reason: Some("syntax".into()),
-            detail: None,
-            source: Some("class Net: pass\n".into()),
-            nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
-            jaccard: Some(0.5),
-            parent_jaccard: Some(0.75),
+            screened: Some(Screened {
+                stage: Stage::Applied,
+                reason: Some("syntax".into()),
+                detail: None,
+                line: Some(7),
+                source: Some("class Net: pass\n".into()),
+                nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
+                jaccard: Some(0.5),
+                parent_jaccard: Some(0.75),
+            }),
         }
     }
 
@@ -415,10 +435,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
         let store = Store::create(&path, Kind::Run).unwrap();
-        store.put_candidate(&Candidate { stage: None, ..sample(3) }).unwrap();
+        store.put_candidate(&Candidate { screened: None, ..sample(3) }).unwrap();
         store.put_candidate(&sample(3)).unwrap();
         drop(store);
         assert_eq!(Store::read(&path).unwrap().candidates().unwrap(), vec![sample(3)]);
+    }
+
+    #[test]
+    fn a_completion_that_is_not_utf8_is_kept_to_the_byte_and_shown_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sqlite");
+        let store = Store::create(&path).unwrap();
+        // The second is UTF-8 that says what the first is shown as.
+        let written = [b"5\n# \xe2\x82\n".to_vec(), "5\n# \u{fffd}\n".into()];
+        for (index, completion) in (0..).zip(&written) {
+            store.put_candidate(&Candidate { completion: completion.clone(), ..sample(index) }).unwrap();
+        }
+        let read: Vec<Vec<u8>> = store.candidates().unwrap().into_iter().map(|c| c.completion).collect();
+        assert_eq!(read, written);
+        let texts: Vec<(String, bool)> =
+            store.rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        assert_eq!(texts, [("5\n# \u{fffd}\n".into(), false), ("5\n# \u{fffd}\n".into(), true)]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::audit::search;
 use crate::audit::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
+use crate::gates::Stage;
 use crate::record::{PhaseRow, Store, folder};
 use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
@@ -127,12 +128,12 @@ fn provenance(config: &AuditConfig, inputs: &Inputs, start: &str) -> Vec<(String
     rows
 }
 
-/// The stage at which a sample ended, and why.
-fn ending(sample: &Sample) -> (&'static str, &'static str) {
+/// How far a sample got, and why no further. A cell is a network within any budget.
+fn ending(sample: &Sample) -> (Stage, &'static str) {
     match (sample.quality, sample.cell()) {
-        (Some(_), _) => ("trained", ""),
-        (None, Some(_)) => ("novelty", "queried before"),
-        (None, None) => ("parse", "not a cell"),
+        (Some(_), _) => (Stage::Trained, ""),
+        (None, Some(_)) => (Stage::WithinBudget, "queried before"),
+        (None, None) => (Stage::Asked, "not a cell"),
     }
 }
 
@@ -147,12 +148,13 @@ pub fn funnel(cycle: &Cycle) -> data::Funnel {
 
 fn show_cycle(cycle: &Cycle, phases: &[PhaseRow]) -> data::Cycle {
     let phases: Vec<&PhaseRow> = phases.iter().filter(|p| p.cycle == cycle.cycle).collect();
-    let count = |stage: &str| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
-    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter().filter(|(_, reason)| !reason.is_empty());
+    let count = |stage: Stage| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
+    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter();
+    let reason = |(stage, reason): (Stage, &str)| Some(data::Reason { gate: stage.next()?, reason: reason.into(), count: count(stage) });
     data::Cycle {
         cycle: cycle.cycle,
         funnel: funnel(cycle),
-        reasons: reasons.map(|(stage, reason)| data::Reason { stage: stage.into(), reason: reason.into(), count: count(stage) }).collect(),
+        reasons: reasons.filter_map(reason).collect(),
         gamma: cycle.gamma,
         tuning: cycle.tuning.as_ref().map(tuning),
         peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
@@ -167,7 +169,7 @@ fn show_candidates(cycle: &Cycle) -> Vec<data::Candidate> {
         data::Candidate {
             cycle: cycle.cycle,
             index: index as u64,
-            stage: stage.into(),
+            stage,
             reason: reason.into(),
             quality: sample.quality,
             parent: sample.parent.map(|cell| cell.to_string()).unwrap_or_default(),

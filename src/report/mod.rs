@@ -16,7 +16,8 @@ mod tuning;
 
 pub use data::ReportData;
 
-use html::{Section, details, document, escape, or_none, percent, source, table, terms};
+use crate::show::{or_none, percent};
+use html::{Section, details, document, escape, source, table, terms};
 
 use crate::theory::statistics::wilson;
 

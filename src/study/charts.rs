@@ -1,7 +1,7 @@
 //! The charts of a study: quality against trials, differences to the controls with their intervals, and the funnel.
 
-use super::experiment::words;
 use super::file::NO_MODEL;
+use super::kinds::words;
 use super::report::{Cell, Report};
 use super::tables::{share, shown};
 use crate::compare::contest::{Contest, Measured};
@@ -136,7 +136,7 @@ pub fn funnel(report: &Report) -> String {
     let names: Vec<String> = arms.iter().map(|cell| cell.name()).collect();
     let axis = Axis::plain("share of the candidates asked for (%)", 0.0, 100.0);
     let mut chart = Chart::rows(axis, &names, 72.0);
-    let stages: [Stage; 3] = [("hollow", "valid", |f| f.traced), ("medium", "new", |f| f.novel), ("dark", "trained", |f| f.trained)];
+    let stages: [Stage; 3] = [("hollow", "traced", |f| f.traced), ("medium", "novel", |f| f.novel), ("dark", "trained", |f| f.trained)];
     for (row, cell) in arms.iter().enumerate() {
         for (place, (class, what, reached)) in stages.into_iter().enumerate() {
             let Some(m) = Measured::of(&cell.shares(reached), 3) else { continue };

@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
 
 use super::outcome::Outcome;
-use super::{of_audit, of_run};
 use crate::compare::searches;
 use crate::error::Result;
 use crate::record::Kind;
@@ -37,17 +35,6 @@ pub trait Experiment: fmt::Debug + Send + Sync {
     fn search(&self, name: String, runs: &[Outcome]) -> Option<searches::Arm>;
 }
 
-/// The settings of a run: `key=value` over a preset and the defaults.
-///
-/// # Errors
-/// Those of the settings.
-pub fn resolve(kind: Kind, preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
-    match kind {
-        Kind::Run => of_run::resolve(preset, assignments),
-        Kind::Audit => of_audit::resolve(preset, assignments),
-    }
-}
-
 /// How the report of a study says what it shows.
 pub struct Words {
     /// What a trial of the budget is.
@@ -60,12 +47,4 @@ pub struct Words {
     pub candidates: &'static str,
     /// What the stages of the funnel mean.
     pub funnel: &'static str,
-}
-
-/// The words of a kind.
-pub const fn words(kind: Kind) -> &'static Words {
-    match kind {
-        Kind::Run => &of_run::WORDS,
-        Kind::Audit => &of_audit::WORDS,
-    }
 }

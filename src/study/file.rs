@@ -26,8 +26,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::experiment::resolve;
 use super::job::Job;
+use super::kinds::resolve;
 use crate::config::nearest_key;
 use crate::error::{AtPath, Error, Result};
 use crate::record::Kind;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::experiment::Experiment;
 use crate::error::{Error, Result};
+use crate::record::absent::former;
 use crate::record::{Store, folder};
 
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ impl Job {
         let path = self.folder(study);
         let file = folder::store_path(&path);
         if !file.is_file() {
-            return folder::former(&path).map_or_else(|| Ok(State::default()), Err);
+            return former(&path).map_or_else(|| Ok(State::default()), Err);
         }
         let store = Store::read(&file)?;
         let cycles = store.cycles()?.last().map_or(0, |c| c.cycle);

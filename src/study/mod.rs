@@ -5,6 +5,7 @@ pub mod estimate;
 pub mod experiment;
 pub mod file;
 pub mod job;
+mod kinds;
 mod of_audit;
 mod of_run;
 pub mod outcome;

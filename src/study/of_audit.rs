@@ -26,7 +26,7 @@ pub const WORDS: Words = Words {
     best_so_far: "best true accuracy so far",
     mean_so_far: "mean queried accuracy so far",
     candidates: "queries, repeats included",
-    funnel: "Valid is a cell of the space; new and trained are cells whose accuracy was queried.",
+    funnel: "Traced is a cell of the space; novel and trained are cells whose accuracy was queried.",
 };
 
 pub fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {

@@ -23,7 +23,7 @@ pub const WORDS: Words = Words {
     best_so_far: "best accuracy so far",
     mean_so_far: "mean accuracy so far",
     candidates: "trained candidates",
-    funnel: "Valid is a network that runs; new is one within the budget that the filter lets through.",
+    funnel: "Traced is a network that runs; novel is one within the budget that the filter lets through.",
 };
 
 pub fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {

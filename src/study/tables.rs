@@ -1,6 +1,6 @@
 //! The tables of a study: the page, the Markdown and the terminal show the same ones; data files have those behind the charts too.
 
-use super::experiment::words;
+use super::kinds::words;
 use super::outcome::{Measures, Outcome};
 use super::published;
 use super::report::{Cell as Arm, Report};
@@ -8,7 +8,8 @@ use crate::compare::contest::Measured;
 use crate::compare::text::measured;
 use crate::compare::{curves, searches};
 use crate::report::chart::Band;
-use crate::report::html::percent;
+use crate::report::data::Funnel;
+use crate::show::percent;
 use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
 use crate::theory::{Claim, Panel, Verdict};
 
@@ -129,11 +130,10 @@ fn differences_by_seed(report: &Report) -> Table {
 
 fn funnel(report: &Report) -> Table {
     let rows = shown(report).map(|cell| {
-        let f = cell.runs.iter().map(|r| r.funnel).sum::<crate::report::data::Funnel>();
-        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+        let counts = cell.runs.iter().map(|r| r.funnel).sum::<Funnel>().counts();
         [vec![cell.model.as_str().into(), cell.arm.as_str().into()], counts.map(Cell::from).to_vec()].concat()
     });
-    let head = values(["model", "arm", "asked", "parsed", "applied", "valid", "in budget", "new", "trained", "elite"]);
+    let head = [values(["model", "arm"]), values(Funnel::HEAD)].concat();
     table("funnel", "Candidates at each stage", "First tries, all runs of an arm together.", head, rows)
 }
 
@@ -266,7 +266,7 @@ fn runs(report: &Report) -> Table {
         row
     });
     let head = [
-        values(["model", "arm", "seed", "cycles", "asked", "valid", "new", "trained", "distinct", "elite", "mean", "best"]),
+        values(["model", "arm", "seed", "cycles", "asked", "traced", "novel", "trained", "distinct", "elite", "mean", "best"]),
         vec![value("best cell found at"), seconds("time")],
     ];
     table("runs", "Runs that finished", "", head.concat(), rows)

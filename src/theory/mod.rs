@@ -18,6 +18,8 @@ pub mod statistics;
 pub mod table;
 pub mod token_errors;
 
+pub use statistics::Estimate;
+
 /// The six claims, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
@@ -70,6 +72,12 @@ impl TryFrom<u8> for Claim {
     }
 }
 
+impl From<Claim> for Cell {
+    fn from(claim: Claim) -> Self {
+        Self::Count(claim.number().into())
+    }
+}
+
 /// What the records say about a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -87,26 +95,6 @@ impl std::fmt::Display for Verdict {
             Self::Fails => "fails",
             Self::AssumptionNotMet => "assumption not met",
         })
-    }
-}
-
-/// A value with the ends of its 95% interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
-}
-
-impl Estimate {
-    pub fn contains(&self, value: f64) -> bool {
-        self.low <= value && value <= self.high
-    }
-}
-
-impl std::fmt::Display for Estimate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.low, self.high)
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
 use eliteloop::config::{LlmConfig, LoraConfig, RunConfig, TuneConfig};
+use eliteloop::delta::starts::starts;
 use eliteloop::llm::Llm;
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::adapter::Precision;
@@ -165,7 +166,7 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
         steps(&decoder, &mut lora, 4);
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("merged");
-        let likeness = merge(&file, &lora, &out, Stored::F32).unwrap();
+        let likeness = merge(&file, &lora, &out, Stored::F32, starts()[0].1).unwrap();
         assert!(likeness.difference < 1e-5 * likeness.spread && likeness.effect > 0.01 * likeness.spread, "{name}: {likeness:?}");
         let again = ModelFile::open(&out).unwrap();
         assert_eq!(again.config(), file.config(), "{name}");
@@ -175,13 +176,14 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
         let text = "self.conv1 = nn.LazyConv2d(32, 3)<|im_end|>\n";
         assert_eq!(again.tokenizer().unwrap().encode(text), file.tokenizer().unwrap().encode(text));
         assert_eq!(Provenance::of(&again).unwrap().chat_template_sha256, Provenance::of(&file).unwrap().chat_template_sha256);
-        assert!(merge(&file, &lora, &out, Stored::F32).unwrap_err().to_string().contains("exists already"));
+        assert!(merge(&file, &lora, &out, Stored::F32, starts()[0].1).unwrap_err().to_string().contains("exists already"));
     }
 }
 
 /// The default model is a GGUF file: `config.json` and `tokenizer.json` are made from its keys.
 #[test]
 fn the_default_model_becomes_a_folder() {
+    needs!(Model);
     let file = smollm_file();
     let mut lora = Lora::new(file.config(), &LoraConfig::default(), 5).unwrap();
     let mut count = 0_u32;

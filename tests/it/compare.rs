@@ -162,6 +162,7 @@ fn verified(run: &Path) -> String {
 
 #[test]
 fn evolution_and_the_filter_are_arms_of_real_runs() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let out = |name: &str| base.path().join(name);
     let runs = real(
@@ -190,6 +191,7 @@ fn evolution_and_the_filter_are_arms_of_real_runs() {
 
 #[test]
 fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let runs = real(
         base.path(),
@@ -211,7 +213,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
         let store = of(run);
         for row in store.cycles().unwrap().iter().filter(|c| c.tuning.is_some()) {
             let gate = row.tuning.as_ref().unwrap().gate.clone().unwrap();
-            let trained = store.candidates_of(row.cycle).unwrap().iter().filter(|c| c.stage == Some(Stage::Trained)).count();
+            let trained = store.candidates_of(row.cycle).unwrap().iter().filter(|c| c.stage() == Some(Stage::Trained)).count();
             assert_eq!(gate.forecast.samples, trained);
             assert!(gate.forecast.effective_samples > 0.0 && gate.forecast.effective_samples <= trained as f64 + 1e-9);
         }
@@ -220,10 +222,10 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
         for (c, l) in store.candidates().unwrap().iter().zip(&labels) {
             assert_eq!(l.valid.len(), c.tokens.len());
             // Of what ended and applied, the networks are those without an error.
-            if c.stage >= Some(Stage::Applied) {
-                assert_eq!(l.valid.iter().all(|v| *v), c.stage > Some(Stage::Applied), "{}: {:?} {:?}", c.id(), c.completion, l.valid);
+            if c.stage() >= Some(Stage::Applied) {
+                assert_eq!(l.valid.iter().all(|v| *v), c.stage() > Some(Stage::Applied), "{}: {:?} {:?}", c.id(), c.text(), l.valid);
             } else {
-                assert!(!l.valid.iter().all(|v| *v) || !c.ended, "{}: {:?}", c.id(), c.completion);
+                assert!(!l.valid.iter().all(|v| *v) || !c.ended, "{}: {:?}", c.id(), c.text());
             }
         }
     }

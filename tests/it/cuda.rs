@@ -1,4 +1,4 @@
-//! The goldens once more on the first card, and a run of two cycles there. Without a card, or without the feature, one line says so.
+//! The goldens once more on the first card, and a run of two cycles there. Without a card, or without the feature, each test says so.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -19,18 +19,19 @@ use eliteloop::record::{Store, Training, folder};
 
 use crate::llm_goldens::{check_gradients, check_logits, example};
 use crate::models::{smollm, smollm_file};
+use crate::needs::skipped;
 use crate::program::{program, small_run, succeed};
 use crate::proxy_goldens;
 
 fn card() -> Option<&'static Device> {
-    static CARD: OnceLock<Option<Device>> = OnceLock::new();
-    let open = || {
-        Place::Cuda(0)
-            .open()
-            .inspect_err(|error| eliteloop::printer::note(format_args!("SKIPPED: nothing was tried on a card: {error}")))
-            .ok()
-    };
-    CARD.get_or_init(open).as_ref()
+    static CARD: OnceLock<Result<Device, String>> = OnceLock::new();
+    match CARD.get_or_init(|| Place::Cuda(0).open().map_err(|error| error.to_string())) {
+        Ok(device) => Some(device),
+        Err(error) => {
+            skipped(&format!("nothing was tried on a card: {error}"));
+            None
+        }
+    }
 }
 
 fn on_card(device: &Device, dtype: CardDtype, recompute: bool) -> Decoder {
@@ -43,6 +44,7 @@ fn tokens(n: usize, step: u32) -> Vec<u32> {
 
 #[test]
 fn logits_and_gradients_equal_pytorch_and_peft() {
+    needs!(Model);
     let Some(device) = card() else { return };
     let decoder = on_card(device, CardDtype::F32, false);
     check_logits(&decoder, 2e-3);
@@ -58,6 +60,7 @@ fn sample(decoder: &Decoder) -> Vec<Sample> {
 
 #[test]
 fn samples_are_those_of_the_processor_and_repeat_to_the_bit() {
+    needs!(Model);
     let Some(device) = card() else { return };
     let decoder = on_card(device, CardDtype::F32, false);
     let (own, there) = (sample(smollm()), sample(&decoder));
@@ -71,6 +74,7 @@ fn samples_are_those_of_the_processor_and_repeat_to_the_bit() {
 
 #[test]
 fn two_tuning_steps_go_where_the_processor_goes() {
+    needs!(Model);
     let Some(device) = card() else { return };
     let tuned = |decoder: &Decoder| {
         let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 2).unwrap();

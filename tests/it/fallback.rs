@@ -45,6 +45,7 @@ fn apart(a: &[f32], b: &[f32]) -> f32 {
 
 #[test]
 fn logits_and_gradients_of_the_default_model_equal_pytorch_and_peft() {
+    needs!(Model);
     for recompute in [true, false] {
         let decoder = smollm_as_on_a_card(CardDtype::F32, recompute);
         if recompute {
@@ -143,6 +144,7 @@ fn sample(decoder: &Decoder) -> Vec<Sample> {
 
 #[test]
 fn the_default_model_writes_the_same_and_scores_it_the_same() {
+    needs!(Model);
     let stock = smollm_as_on_a_card(CardDtype::F32, false);
     let (own, stock_samples) = (sample(smollm()), sample(&stock));
     for (own, stock) in own.iter().zip(&stock_samples) {
@@ -168,6 +170,7 @@ fn tuned(decoder: &Decoder) -> (Vec<Vec<f32>>, TuneLog) {
 
 #[test]
 fn two_tuning_steps_go_where_our_kernels_go() {
+    needs!(Model);
     let (own, log) = tuned(smollm());
     for recompute in [false, true] {
         let (stock, stock_log) = tuned(&smollm_as_on_a_card(CardDtype::F32, recompute));

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
+use eliteloop::hash::sha256;
 use eliteloop::network::cost::cost;
 use eliteloop::network::graph::{Graph, Op, TensorSpec};
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::proxy::network::{Kernels, Mode};
 use eliteloop::proxy::ops::loss::cross_entropy;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::goldens::{Summary, filled, here, started, stored};
 
@@ -49,7 +49,7 @@ fn families_of_networks_have_the_state_dicts_and_the_logits_of_pytorch() {
         let line = |t: &TensorSpec| format!("{} {}\n", t.name, t.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("x"));
         let state: String = graph.tensors.iter().map(line).collect();
         assert_eq!((graph.parameters(), graph.tensors.len()), (family.parameters, family.tensors), "{what}: {state}");
-        assert_eq!(format!("{:x}", Sha256::digest(&state)), family.sha256, "{what}: {state}");
+        assert_eq!(sha256(&state), family.sha256, "{what}: {state}");
         let logits =
             started(&graph, Kernels::Own, GAIN, &Device::Cpu).evaluate(&images).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let size = family.logits.iter().fold(0.0, |m: f64, v| v.abs().max(m));

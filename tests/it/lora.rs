@@ -25,6 +25,7 @@ fn examples() -> Vec<Example> {
 
 #[test]
 fn gradients_of_the_default_model_equal_peft() {
+    needs!(Model);
     check_gradients(smollm());
 }
 
@@ -110,6 +111,7 @@ fn shared_prompts_give_the_gradient_of_separate_rows() {
 
 #[test]
 fn a_fresh_adapter_changes_nothing_and_only_its_b_has_a_gradient() {
+    needs!(Model);
     let decoder = smollm();
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 4).unwrap();
     let rows = Rows::single(&tokens(20, 5));
@@ -133,6 +135,7 @@ fn a_fresh_adapter_changes_nothing_and_only_its_b_has_a_gradient() {
 
 #[test]
 fn merged_weights_answer_as_the_adapter_does() {
+    needs!(Model);
     for decoder in [&tiny(&tiny_config(Family::Qwen2), 7), smollm()] {
         let lora = by_formula(decoder.config(), &LoraConfig::default(), 1.0);
         let rows = Rows::single(&tokens(40, 5));
@@ -213,6 +216,7 @@ fn smoothing_mixes_the_weights() {
 
 #[test]
 fn adamw_equals_pytorch_and_goes_on_from_its_file() {
+    needs!(Model);
     let gradient =
         |step: usize| vec![(0..5).map(|i| ((1.3 * step as f64 + f64::from(i)).sin() * 10f64.powi(i - 2)) as f32).collect::<Vec<_>>()];
     let mut parameters = vec![vec![0.5, -1.0, 2.0, 0.001, 3.0]];

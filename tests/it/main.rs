@@ -1,7 +1,11 @@
 //! The integration tests: one program, so that what they share is built, linked and loaded once.
 
+#[macro_use]
+mod needs;
+
 mod adapters;
 mod audit;
+mod candle_models;
 mod compare;
 mod cuda;
 mod dataset;
@@ -12,6 +16,7 @@ mod evaluate;
 mod export;
 mod fallback;
 mod families;
+mod gates;
 mod generate;
 mod halving;
 mod image_folder;
@@ -32,6 +37,7 @@ mod study_report;
 mod theory;
 mod trace;
 mod tune;
+mod walls;
 
 // What they share.
 mod goldens;

@@ -211,7 +211,7 @@ struct Loaded {
     file: ModelFile,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    trie: Arc<TokenTrie>,
+    trie: Arc<TokenTrie<Grammar>>,
 }
 
 fn loaded() -> &'static Loaded {
@@ -237,6 +237,7 @@ fn text(tokens: &[u32]) -> Vec<u8> {
 
 #[test]
 fn the_tries_allow_what_the_grammar_says_of_each_token() {
+    needs!(Model);
     let Loaded { tokenizer, .. } = loaded();
     let bytes: Vec<Vec<u8>> = (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.token_bytes(id)).collect();
     for (format, lines) in FORMATS.into_iter().flat_map(|format| LINES.map(|lines| (format, lines))) {
@@ -264,6 +265,7 @@ fn the_tries_allow_what_the_grammar_says_of_each_token() {
 /// more often than the rest.
 #[test]
 fn a_thousand_masked_samples_of_noise_apply() {
+    needs!(Model);
     let Loaded { tokenizer, .. } = loaded();
     let vocab = tokenizer.vocab_size() as u32;
     let pieces: Vec<Vec<u8>> = (0..vocab).map(|id| tokenizer.token_bytes(id)).collect();
@@ -320,6 +322,7 @@ fn a_thousand_masked_samples_of_noise_apply() {
 
 #[test]
 fn masked_samples_of_the_model_apply_and_score_the_same() {
+    needs!(Model);
     let Loaded { file, tokenizer, template, .. } = loaded();
     let adapter = eliteloop::home::models().join("warmup-smollm2-135m-instruct");
     let decoder = Decoder::open(file, eliteloop::config::Dtype::F32).unwrap();

@@ -72,6 +72,7 @@ fn divergence(exact: &Tensor, narrow: &Tensor) -> f64 {
 /// f32 weights are the widened blocks, so nothing but the order of sums differs.
 #[test]
 fn blocks_give_what_f32_weights_give() {
+    needs!(Model);
     let (exact, narrow) = (smollm(), open(Dtype::Quantized));
     let lora = adapter(exact);
     let (a, b) = (logits(exact, Some(&lora)), logits(&narrow, Some(&lora)));
@@ -85,6 +86,7 @@ fn blocks_give_what_f32_weights_give() {
 /// The model is opened anew, because only tuning is to change.
 #[test]
 fn bf16_products_move_the_gradient_little_and_the_score_not_at_all() {
+    needs!(Model);
     for dtype in [Dtype::F32, Dtype::Quantized] {
         let exact = open(dtype);
         let lora = adapter(&exact);
@@ -101,6 +103,7 @@ fn bf16_products_move_the_gradient_little_and_the_score_not_at_all() {
 
 #[test]
 fn the_setting_reaches_the_updates_of_runs() {
+    needs!(Model);
     let example = Example { id: "a".into(), prompt: tokens(24, 31), completion: tokens(6, 5) };
     let [by_f32, by_bf16] = [TuningDtype::F32, TuningDtype::Bf16].map(|tuning_dtype| {
         let config = LlmConfig { adapter: "none".into(), tuning_dtype, ..LlmConfig::default() };
@@ -116,6 +119,7 @@ fn the_setting_reaches_the_updates_of_runs() {
 /// Activations are computed twice: what dropout drops has to be the same both times.
 #[test]
 fn activations_computed_again_are_the_same_under_dropout() {
+    needs!(Model);
     let (exact, narrow) = (smollm(), open(Dtype::Quantized));
     let mut lora = Lora::new(exact.config(), &LoraConfig { rank: 4, dropout: 0.3, ..LoraConfig::default() }, 4).unwrap();
     lora.restore(&lora.snapshot().unwrap().iter().map(|l| l.iter().map(|v| v + 1e-3).collect()).collect::<Vec<_>>()).unwrap();
@@ -127,6 +131,7 @@ fn activations_computed_again_are_the_same_under_dropout() {
 /// The cost of rounding the weights to 8 bits of mantissa.
 #[test]
 fn bf16_weights_stay_near_f32_ones() {
+    needs!(Model);
     let (exact, narrow) = (smollm(), open(Dtype::Bf16));
     let lora = adapter(exact);
     let kl = divergence(&logits(exact, Some(&lora)), &logits(&narrow, Some(&lora)));
@@ -166,6 +171,7 @@ fn separate_heads_are_kept_narrow_too_and_a_folder_has_no_blocks() {
 
 #[test]
 fn stock_operations_agree() {
+    needs!(Model);
     let narrow = open(Dtype::Quantized);
     let lora = adapter(&narrow);
     let fused = [logits(&narrow, Some(&lora)), logits(&narrow.with_adapter(&lora).unwrap(), None)];
@@ -194,6 +200,7 @@ fn first_branch(decoder: &Decoder, count: usize) -> Vec<f32> {
 /// The adapter goes beside weights that cannot take it in.
 #[test]
 fn decoding_with_an_adapter_is_that_of_f32_weights_whatever_is_in_the_batch() {
+    needs!(Model);
     let (exact, narrow) = (smollm(), open(Dtype::Quantized));
     let lora = adapter(exact);
     for count in [7, 16] {
@@ -213,6 +220,7 @@ fn decoding_with_an_adapter_is_that_of_f32_weights_whatever_is_in_the_batch() {
 /// Every tensor of the file, the reordered rows of q and k among them.
 #[test]
 fn rows_are_those_of_the_f32_tensors() {
+    needs!(Model);
     let file = smollm_file();
     let mut types = BTreeMap::new();
     for (name, shape) in file.shapes().into_iter().filter(|(name, shape)| shape.len() == 2 && name.contains(".1")) {
@@ -228,6 +236,7 @@ fn rows_are_those_of_the_f32_tensors() {
 /// The loop's update, 16 completions of 4 prompts, in a process of its own, whose peak is its own.
 #[test]
 fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
+    needs!(Model);
     for dtype in ["f32", "bf16", "quantized"] {
         let mut command = program(&["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
         let printed = succeed(command.args(["--repeats", "1", "--json", "--dtype", dtype]));
@@ -240,6 +249,7 @@ fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
 /// Passes are as long as the memory allows, and what does not fit is refused with its size before it is loaded.
 #[test]
 fn passes_are_chosen_from_the_estimate() {
+    needs!(Model);
     let file = smollm_file();
     let lora = LoraConfig::default();
     let pass = |mib| longest_pass(&file, &lora, Dtype::F32, 512, mib);
@@ -253,6 +263,7 @@ fn passes_are_chosen_from_the_estimate() {
 
 #[test]
 fn a_card_holds_the_weights_once_and_recomputing_saves_most_of_the_graph() {
+    needs!(Model);
     let file = smollm_file();
     let of = |dtype, recompute| Memory::on_card(file.config(), &LoraConfig::default(), dtype, 1536, 2048, 64, recompute);
     assert_eq!(of(CardDtype::Bf16, false).weights, 2 * 134_479_872);

@@ -1,7 +1,9 @@
 //! What tests ask of a page: that it is well formed, and that a browser shows all of it so that it can be read.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use crate::needs::browser;
 
 /// A strict reader of tags: every element is closed in order, attributes are quoted and not repeated, text holds no bare
 /// `<` or `&`. Gives the number of elements.
@@ -61,20 +63,6 @@ pub enum Scheme {
     Light,
 }
 
-/// The browser to look with; that none was found must be seen.
-#[allow(clippy::print_stderr)]
-pub fn browser() -> Option<PathBuf> {
-    let found = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| in_path(name));
-    if found.is_none() {
-        eprintln!("SKIPPED: no Chromium in PATH, so the page was not opened in a browser");
-    }
-    found
-}
-
-fn in_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
-}
-
 /// What a browser makes of a page: the page as it stands after layout, with what a script appended to it, and what it printed to
 /// its console.
 fn browse(chromium: &Path, page: &Path, width: u32, scheme: Scheme) -> (String, String) {
@@ -122,7 +110,8 @@ document.body.append(result);
 
 /// Opens a page, once as it is (its console must stay empty) and once measured; every one of these ids must be there, and all of
 /// it must be readable.
-pub fn assert_readable(chromium: &Path, html: &str, width: u32, scheme: Scheme, ids: &[&str]) {
+pub fn assert_readable(html: &str, width: u32, scheme: Scheme, ids: &[&str]) {
+    let chromium = &browser().expect("the test said that it needs a browser");
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");
     std::fs::write(&page, html).unwrap();

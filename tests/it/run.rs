@@ -77,6 +77,7 @@ type Point = (&'static str, fn(&Store) -> bool);
 
 #[test]
 fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
+    needs!(Model);
     let whole = unbroken();
     let points: [Point; 5] = [
         ("while start networks train", |s| s.networks().is_ok_and(|n| !n.is_empty())),
@@ -85,7 +86,7 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
             s.trainings().is_ok_and(|t| t.iter().any(|t| matches!(t.network, NetworkId::Candidate { cycle: 1, .. })))
         }),
         ("when the first cycle's trainings are done: while tuning", |s| {
-            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage == Some(Stage::Trained)))
+            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage() == Some(Stage::Trained)))
         }),
         ("in the second cycle", |s| s.cycles().is_ok_and(|c| c.len() == 2)),
     ];
@@ -109,6 +110,7 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
 /// As when it is built again meanwhile: sandboxes and workers of later cycles are still this program.
 #[test]
 fn a_program_whose_file_goes_away_ends_its_run_as_if_it_had_not() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let (copy, run) = (base.path().join("eliteloop"), base.path().join("run"));
     std::fs::copy(env!("CARGO_BIN_EXE_eliteloop"), &copy).unwrap();
@@ -121,6 +123,7 @@ fn a_program_whose_file_goes_away_ends_its_run_as_if_it_had_not() {
 
 #[test]
 fn a_kill_between_the_last_training_and_what_follows_from_it_changes_nothing() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let copy = base.path().join("run");
     copy_folder(&unbroken().run, &copy);
@@ -136,6 +139,7 @@ fn a_kill_between_the_last_training_and_what_follows_from_it_changes_nothing() {
 
 #[test]
 fn workers_and_threads_do_not_change_a_run() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
     succeed(start(&run, &["threads=1", "proxy.workers=1"]));
@@ -144,6 +148,7 @@ fn workers_and_threads_do_not_change_a_run() {
 
 #[test]
 fn a_finished_run_verifies_and_reports_and_resuming_it_changes_nothing() {
+    needs!(Model);
     let run = &unbroken().run;
     let checks = succeed(program(&["verify"]).arg(run));
     assert!(checks.lines().count() >= 10 && checks.lines().all(|l| l.starts_with("ok")), "{checks}");
@@ -156,6 +161,7 @@ fn a_finished_run_verifies_and_reports_and_resuming_it_changes_nothing() {
 
 #[test]
 fn verify_finds_what_was_changed_afterwards() {
+    needs!(Model);
     let tamperings = [
         (
             "UPDATE training SET accuracy = 0.99 WHERE network = '1/0' OR network = (SELECT network FROM training WHERE network LIKE '1/%' LIMIT 1)",
@@ -166,6 +172,7 @@ fn verify_finds_what_was_changed_afterwards() {
         ("UPDATE elite SET example_hash = 'none' WHERE cycle = 1", "manifest"),
         ("UPDATE cycle SET adapter_hash = 'none' WHERE cycle = 1", "adapters"),
         ("UPDATE candidate SET parent = 'start/plain' WHERE cycle = 2", "parents"),
+        ("UPDATE candidate SET line = coalesce(line, 0) + 1 WHERE cycle = 1", "screen"),
         ("UPDATE training SET seed = seed + 1", "training seeds"),
         ("UPDATE cycle SET tuning = json_set(tuning, '$.before', 1.0) WHERE tuning IS NOT NULL", "identity"),
     ];
@@ -183,19 +190,21 @@ fn verify_finds_what_was_changed_afterwards() {
 
 #[test]
 fn the_controls_run_without_tuning() {
+    needs!(Model);
     for policy in ["policy=random", "policy=frozen"] {
         let base = tempfile::tempdir().unwrap();
         let run = base.path().join("run");
         succeed(start(&run, &[policy, "cycles=1"]));
         let store = Store::read(&folder::store_path(&run)).unwrap();
         assert!(store.cycles().unwrap().iter().all(|c| c.tuning.is_none()), "{policy}");
-        assert!(store.candidates().unwrap().iter().any(|c| c.stage == Some(Stage::Trained)), "{policy} trained nothing");
+        assert!(store.candidates().unwrap().iter().any(|c| c.stage() == Some(Stage::Trained)), "{policy} trained nothing");
         succeed(program(&["verify"]).arg(&run));
     }
 }
 
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
     let mut child = start(&run, &[]).spawn().unwrap();
@@ -210,6 +219,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
 
 #[test]
 fn bad_input_is_refused_with_a_hint_before_anything_is_written() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let out = base.path().join("run");
     let empty = base.path().join("empty");
@@ -287,6 +297,7 @@ impl Drop for SmallDisk {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
+    needs!(Model);
     // Room for the first checkpoint (20 MB) and not for the second.
     let Some(disk) = SmallDisk::mount("30m") else {
         eliteloop::printer::note("SKIPPED: mounting a small file system needs root");
@@ -302,6 +313,7 @@ fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
 
 #[test]
 fn a_run_of_another_store_version_is_refused() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let copy = base.path().join("run");
     copy_folder(&unbroken().run, &copy);

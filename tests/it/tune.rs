@@ -49,6 +49,7 @@ fn tuned(decoder: &Decoder, plan: &Plan, dropout: f64) -> (Lora, TuneLog) {
 
 #[test]
 fn the_loss_on_a_fixed_batch_falls_and_is_the_one_scores_give() {
+    needs!(Model);
     let decoder = smollm();
     let config = TuneConfig { lr: 1e-3, epochs: 4, ..TuneConfig::default() };
     let before: f64 = -log_p(decoder, None, &examples(), 512).unwrap().iter().sum::<f64>() / 4.0;
@@ -147,6 +148,7 @@ fn examples_that_do_not_fit_are_refused_before_anything_happens() {
 
 #[test]
 fn scores_equal_full_passes() {
+    needs!(Model);
     let decoder = smollm();
     let items = [
         (tokens(25, 7), vec![tokens(8, 5), tokens(3, 2), tokens(1, 1)]),

@@ -9,6 +9,7 @@ use super::real;
 
 #[test]
 fn the_catalogue_knows_the_real_model() {
+    needs!(Model);
     let checked = catalogue::verify("smollm2-135m-instruct").unwrap();
     assert_eq!(checked.known.as_deref(), Some("smollm2-135m-instruct"));
     assert_eq!(checked.sha256, real().sha256().unwrap());
@@ -52,6 +53,7 @@ fn eliteloop(arguments: &[&str]) -> assert_cmd::Command {
 
 #[test]
 fn the_command_lists_and_checks_models() {
+    needs!(Model);
     let output = eliteloop(&["models", "list", "--json"]).assert().success().get_output().stdout.clone();
     let rows: Value = serde_json::from_slice(&output).unwrap();
     assert_eq!(rows[0]["name"], "smollm2-135m-instruct");

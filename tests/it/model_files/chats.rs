@@ -17,6 +17,7 @@ fn messages(value: &Value) -> Vec<Message> {
 
 #[test]
 fn chats_are_laid_out_as_by_transformers() {
+    needs!(Model);
     let model = real();
     let (template, tokenizer) = (model.chat_template().unwrap().unwrap(), model.tokenizer().unwrap());
     assert_eq!(template.hash().len(), 64);
@@ -30,6 +31,7 @@ fn chats_are_laid_out_as_by_transformers() {
 
 #[test]
 fn a_message_cannot_end_its_own_turn() {
+    needs!(Model);
     let model = real();
     let (template, tokenizer) = (model.chat_template().unwrap().unwrap(), model.tokenizer().unwrap());
     let count = |ids: &[u32]| ids.iter().filter(|&&id| tokenizer.is_special(id)).count();

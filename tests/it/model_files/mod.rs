@@ -17,6 +17,12 @@ use eliteloop::llm::catalogue::find;
 use eliteloop::llm::model_file::ModelFile;
 use serde_json::Value;
 
+#[cfg(not(feature = "hub"))]
+#[test]
+fn models_are_pulled_from_a_hub() {
+    crate::needs::skipped("built without the feature hub, which downloads models");
+}
+
 fn real() -> ModelFile {
     let path = find("smollm2-135m-instruct").unwrap_or_else(|e| panic!("{e}; {}", e.hint_text().unwrap_or_default()));
     ModelFile::open(&path).unwrap()

@@ -1,4 +1,4 @@
-//! `models pull`, from a hub on this machine: `cargo test --release --features hub --test model_files`.
+//! `models pull`, from a hub on this machine: `cargo test --release --features hub --test it pull`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

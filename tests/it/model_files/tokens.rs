@@ -9,9 +9,11 @@ use eliteloop::llm::tokenizer::Tokenizer;
 
 use super::built::{text, typed};
 use super::{golden, ids, real};
+use crate::needs::Need;
 
 #[test]
 fn tokens_equal_llama_cpp_s() {
+    needs!(Model);
     let tokenizer = real().tokenizer().unwrap();
     let cases = golden("tokenizer.json");
     let cases = cases["smollm"].as_array().unwrap();
@@ -26,6 +28,7 @@ fn tokens_equal_llama_cpp_s() {
 /// The vocabulary of the one model we have, cut by the patterns of the other families, as llama.cpp cuts it when told to.
 #[test]
 fn other_pre_tokenizers_equal_llama_cpp_s() {
+    needs!(Model);
     let cases = golden("tokenizer.json");
     let folder = tempfile::tempdir().unwrap();
     for pre in ["qwen2", "llama-bpe"] {
@@ -57,6 +60,7 @@ fn with_pre_tokenizer(folder: &Path, pre: &str) -> Tokenizer {
 
 #[test]
 fn text_survives_the_round_trip() {
+    needs!(Model);
     let tokenizer = real().tokenizer().unwrap();
     let source = include_str!("tokens.rs");
     for text in ["", "def f(x):\n\treturn x  # 12\r\n", "héllo 你好 🚀\u{200b}", "   x = 5\n    y = 66\n", "<|im_end|>", source] {
@@ -71,6 +75,7 @@ fn text_survives_the_round_trip() {
 
 #[test]
 fn half_a_character_decodes_to_the_replacement_character() {
+    needs!(Model);
     let tokenizer = real().tokenizer().unwrap();
     let ids: Vec<u32> = tokenizer.encode_plain("\u{10ffff}");
     assert!(ids.len() > 1);
@@ -81,6 +86,7 @@ fn half_a_character_decodes_to_the_replacement_character() {
 /// `SmolLM2` has no token for the byte of U+0004, nor for the first byte of U+40000; llama.cpp leaves them out as well.
 #[test]
 fn characters_outside_the_vocabulary_are_named() {
+    needs!(Model);
     let model = real();
     let (template, tokenizer) = (model.chat_template().unwrap().unwrap(), model.tokenizer().unwrap());
     assert_eq!(tokenizer.lost("a\tb\u{4}c"), Some('\u{4}'));
@@ -94,6 +100,9 @@ proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
     #[test]
     fn any_text_survives_the_round_trip(text in proptest::collection::vec(proptest::prelude::any::<char>(), 0..200)) {
+        if !Need::Model.met() {
+            return Ok(());
+        }
         thread_local!(static TOKENIZER: Tokenizer = real().tokenizer().unwrap());
         let text: String = TOKENIZER.with(|t| text.into_iter().filter(|c| t.lost(c.encode_utf8(&mut [0; 4])).is_none()).collect());
         TOKENIZER.with(|tokenizer| {

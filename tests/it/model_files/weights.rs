@@ -10,6 +10,7 @@ use super::{golden, real};
 
 #[test]
 fn the_real_model_has_the_shape_it_should() {
+    needs!(Model);
     let model = real();
     let expected = DecoderConfig {
         family: Family::Llama,
@@ -37,6 +38,7 @@ fn the_real_model_has_the_shape_it_should() {
 /// The golden numbers are what transformers loads from the same file, its rows of q and k put back in order.
 #[test]
 fn weights_equal_those_transformers_loads() {
+    needs!(Model);
     let model = real();
     for row in golden("weights.json").as_array().unwrap() {
         let name = row["name"].as_str().unwrap();
