@@ -8,18 +8,19 @@
 use crate::config::Format;
 use crate::delta::grammar;
 use crate::error::Result;
-use crate::llm::Llm;
+use crate::policy::Learner;
 use crate::record::{Candidate, LabelRow, Screened, Stage};
 
 /// The labels of a screened candidate.
-pub fn of(llm: &Llm, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
-    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| llm.tokenizer.token_bytes(token)).collect();
-    let ended = candidate.tokens.last() == Some(&llm.tokenizer.eos());
+pub fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
+    let tokenizer = &learner.model.tokenizer;
+    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| tokenizer.token_bytes(token)).collect();
+    let ended = candidate.tokens.last() == Some(&tokenizer.eos());
     let mut valid = grammar::label(format, parent, &pieces, ended);
     if let Some(screened) = candidate.screened.as_ref().filter(|s| s.stage == Stage::Applied) {
         blame(&mut valid, format, parent, &candidate.text(), screened, &pieces);
     }
-    let prompt_tokens = llm.prompt(format, parent)?.len() as u64;
+    let prompt_tokens = learner.prompt(format, parent)?.len() as u64;
     Ok(LabelRow { cycle: candidate.cycle, index: candidate.index, prompt_tokens, valid })
 }
 

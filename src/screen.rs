@@ -23,8 +23,8 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
     let found = decide(&run.store, &gates(&run.config, &run.proxies.format), &mut run.filter, &waiting)?;
     for (candidate, (screened, network)) in waiting.into_iter().zip(found) {
         let candidate = Candidate { screened: Some(screened), ..candidate };
-        let labels = match &run.llm {
-            Some(llm) => Some(labels::of(llm, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
+        let labels = match &run.learner {
+            Some(learner) => Some(labels::of(learner, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
             None => None,
         };
         run.store.transaction(|s| {

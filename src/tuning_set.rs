@@ -1,10 +1,10 @@
 //! What the update of a cycle is tuned on. The CE update takes the elites; the controls take all valid candidates, or as many of
 //! these as there are elites, drawn whatever their quality. A share of each is held out to see whether the update generalises.
 
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 
 use crate::config::{EliteSource, RunConfig, TuneData};
-use crate::elite::{CycleElites, held_out};
+use crate::elite::{CycleElites, held_out_of};
 use crate::error::Result;
 use crate::record::{NetworkId, Stage, Store};
 use crate::seed;
@@ -28,13 +28,8 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
         networks = networks.choose_multiple(&mut rng, elites.rows.len()).cloned().collect();
         networks.sort();
     }
-    let mut chosen: Vec<Chosen> = networks.into_iter().map(|network| Chosen { network, held_out: false }).collect();
-    let mut order: Vec<usize> = (0..chosen.len()).collect();
-    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
-        chosen[i].held_out = true;
-    }
-    Ok(chosen)
+    let held_out = held_out_of(networks.len(), config.elite.held_out, config.seed, cycle);
+    Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out }).collect())
 }
 
 #[cfg(test)]

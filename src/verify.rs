@@ -11,11 +11,11 @@ use crate::config::{CardDtype, RunConfig, TuneData};
 use crate::elite::{self, example_hash};
 use crate::error::Result;
 use crate::halving::Halving;
-use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
+use crate::policy::Learner;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
 use crate::run::draw_split;
 use crate::{labels, propose, screen, train, tuning_set, update};
 
@@ -232,16 +232,16 @@ pub(crate) fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
 
 /// Adapters by their hash, completions by their tokens, log p of every sample under the adapter it was sampled from.
 fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow]) -> Result<Vec<Check>> {
-    let mut llm = Llm::open(&config.llm, &config.lora, config.seed)?;
+    let mut learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
     let model = store.meta("model")?.unwrap_or_default();
-    let other = (llm.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
+    let other = (learner.model.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
     let mut adapters = None;
     let mut texts = None;
     let (stored_labels, mut labelled) = (store.labels()?, None);
     let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
     for row in cycles {
-        if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.moments, &row.adapter_hash) {
+        if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.tuning.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }
@@ -253,26 +253,26 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
                 && if gate.action == GateAction::RolledBack {
                     before == Some(&row.adapter_hash)
                 } else {
-                    update::forecast(store, &llm, config, row.cycle)?.finding == gate.forecast.finding
+                    update::forecast(store, &learner, config, row.cycle)?.finding == gate.forecast.finding
                 };
             if !right {
                 gates = gates.or(Some(format!("cycle {}: the gate decides otherwise", row.cycle)));
             }
         }
         for c in candidates.iter().filter(|c| c.cycle == row.cycle + 1) {
-            if llm.tokenizer.completion(&c.tokens) != c.completion {
+            if learner.model.tokenizer.completion(&c.tokens) != c.completion {
                 texts = texts.or(Some(format!("candidate {}: the tokens say something else", c.id())));
             }
             let parent = store.network(&c.parent)?.source;
             let stored = stored_labels.iter().find(|l| (l.cycle, l.index) == (c.cycle, c.index));
             if let Some(stored) = stored
-                && labels::of(&llm, config.delta.format, &parent, c)? != *stored
+                && labels::of(&learner, config.delta.format, &parent, c)? != *stored
             {
                 labelled = labelled.or(Some(format!("candidate {}: its tokens are labelled otherwise", c.id())));
             }
-            let prompt = llm.prompt(config.delta.format, &parent)?;
+            let prompt = learner.prompt(config.delta.format, &parent)?;
             let logged = c.log_p.unwrap_or(f64::NAN);
-            let again = -llm.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
+            let again = -learner.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
             let difference = (again - logged).abs() / logged.abs().max(1.0);
             if difference > worst.0 || difference.is_nan() {
                 worst = (difference, Some(c.id()));

@@ -4,15 +4,14 @@
 //! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
+pub mod cells;
 pub mod codec;
 pub mod exact;
 pub mod policy;
-pub mod product;
 pub mod record;
 pub mod search;
 pub mod settings;
 pub mod verify;
-pub mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ use policy::CellPolicy;
 use record::{Cycle, Inputs};
 use settings::AuditConfig;
 
-use crate::cycle::Ending;
 use crate::device::Place;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::oracle::Table;
@@ -68,18 +67,17 @@ impl Audit {
         let table = Table::load(&config.dataset, &home::data())?;
         same("the table", &inputs.table_sha256, table.sha256())?;
         let mut policy = CellPolicy::open(config, table)?;
-        if let Some(writer) = &policy.writer {
-            same("the model file", inputs.model_sha256.as_deref().unwrap_or(record::NO_ADAPTER), &writer.model_sha256)?;
+        if let Some(cells) = &policy.learner {
+            let began = inputs.model_sha256.as_deref().unwrap_or(record::NO_ADAPTER);
+            same("the model file", began, &cells.learner.model.identity.sha256)?;
         }
         policy.gamma_star = inputs.gamma_star;
         let Some(start) = record::start(&store)? else {
             return Self { policy, folder, store, inputs, cycles: Vec::new(), stop }.begin(say);
         };
         let cycles = record::cycles(&store)?;
-        if let Some(writer) = &mut policy.writer {
-            let (cycle, hash) = cycles.last().map_or((0, &start), |c| (c.cycle, &c.adapter_hash));
-            writer.load(&folder.checkpoint(cycle), hash)?;
-        }
+        let (cycle, hash) = cycles.last().map_or((0, &start), |c| (c.cycle, &c.adapter_hash));
+        policy.load(&folder.checkpoint(cycle), hash)?;
         policy.catch_up(&cycles);
         Ok(Self { policy, folder, store, inputs, cycles, stop })
     }
@@ -87,14 +85,14 @@ impl Audit {
     /// Warms the LLM up and closes cycle 0: the policy as it is before the first sample.
     fn begin(mut self, mut say: impl FnMut(String)) -> Result<Self> {
         let phase = Phase::begin(0, "warm-up", 0);
-        let CellPolicy { config, writer, .. } = &mut self.policy;
-        if let Some(writer) = writer {
-            let warm = writer.warm_up(&config.warmup, config.format, config.seed, &self.stop, |step, loss| {
+        let CellPolicy { config, learner, .. } = &mut self.policy;
+        if let Some(cells) = learner {
+            let warm = cells.warm_up(&config.warmup, config.format, config.seed, &self.stop, |step, loss| {
                 if step % 10 == 0 {
                     say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
                 }
             })?;
-            if !warm {
+            if warm == Done::Stopped {
                 return Err(Error::input("stopped in the warm-up, before there was anything to keep")
                     .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
             }
@@ -109,14 +107,14 @@ impl Audit {
     }
 
     /// Runs the cycles that are not closed yet.
-    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Ending> {
+    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
         while !is_finished(&self.policy.config, &self.cycles) {
-            if self.cycle(self.cycles.len() as u64 + 1)? == Ending::Stopped {
-                return Ok(Ending::Stopped);
+            if self.cycle(self.cycles.len() as u64 + 1)? == Done::Stopped {
+                return Ok(Done::Stopped);
             }
             on_cycle(self.cycles.last().expect("it was closed a line ago"));
         }
-        Ok(Ending::Finished)
+        Ok(Done::Finished(()))
     }
 
     fn stopped(&self) -> bool {
@@ -124,11 +122,11 @@ impl Audit {
     }
 
     /// One cycle: propose, query, select, update, record. Where it is stopped nothing of the cycle is recorded.
-    fn cycle(&mut self, cycle: u64) -> Result<Ending> {
+    fn cycle(&mut self, cycle: u64) -> Result<Done<()>> {
         let config = &self.policy.config;
         let phase = Phase::begin(cycle, "propose", 0);
         let parents = search::parents(&self.cycles, config, cycle);
-        let samples = self.policy.propose(&self.cycles, &parents, cycle)?;
+        let Done::Finished(samples) = self.policy.propose(&self.cycles, &parents, cycle, &self.stop)? else { return Ok(Done::Stopped) };
         let chosen = search::elites(&self.cycles, &samples, config, cycle);
         let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
         let examples = self.policy.examples(&elites)?;
@@ -138,21 +136,21 @@ impl Audit {
         let before = if self.policy.is_due(cycle) { self.policy.distribution(&parents)? } else { None };
         let measured = phase.finish();
         if self.stopped() {
-            return Ok(Ending::Stopped);
+            return Ok(Done::Stopped);
         }
 
         let phase = Phase::begin(cycle, "tune", 0);
-        let tuning = self.policy.update(&chosen, &examples, cycle, &self.stop)?;
+        let Done::Finished(tuning) = self.policy.update(&chosen, &examples, cycle, &self.stop)? else { return Ok(Done::Stopped) };
         phases.push(phase.finish());
         if self.stopped() {
-            return Ok(Ending::Stopped);
+            return Ok(Done::Stopped);
         }
 
         let phase = Phase::begin(cycle, "measure", 0);
         let exact = before.map(|before| self.policy.measure(&parents, &before, &chosen)).transpose()?;
         phases.push(together(&measured, &phase.finish()));
         if self.stopped() {
-            return Ok(Ending::Stopped);
+            return Ok(Done::Stopped);
         }
 
         self.checkpoint(cycle)?;
@@ -173,13 +171,13 @@ impl Audit {
         })?;
         self.cycles.push(closed);
         self.forget(cycle)?;
-        Ok(Ending::Finished)
+        Ok(Done::Finished(()))
     }
 
     /// Writes the adapter and the optimiser's state as they are after a cycle.
     fn checkpoint(&self, cycle: u64) -> Result<()> {
-        let Some(writer) = &self.policy.writer else { return Ok(()) };
-        self.folder.write_checkpoint(cycle, |path| writer.save(path))
+        let Some(cells) = &self.policy.learner else { return Ok(()) };
+        cells.learner.save_checkpoint(&self.folder.checkpoint(cycle), self.policy.config.tune.moments)
     }
 
     /// Removes the adapter before the last one: from the one after the warm-up, which stays, the updates can be computed again.
@@ -199,12 +197,12 @@ fn together(a: &PhaseRow, b: &PhaseRow) -> PhaseRow {
 
 /// What an audit of this policy begins with.
 fn inputs_of(policy: &CellPolicy) -> Inputs {
-    let writer = policy.writer.as_ref();
+    let model = policy.learner.as_ref().map(|cells| &cells.learner.model.identity);
     Inputs {
         program: env!("CARGO_PKG_VERSION").into(),
         table_sha256: policy.table.sha256().into(),
-        model: writer.map(|w| w.model_name.clone()),
-        model_sha256: writer.map(|w| w.model_sha256.clone()),
+        model: model.map(|m| m.name.clone()),
+        model_sha256: model.map(|m| m.sha256.clone()),
         gamma_star: policy.gamma_star,
     }
 }

@@ -2,21 +2,24 @@
 //! comes of it, and to verify an audit is to let it do the same again.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use super::codec::Proposal;
+use super::cells::CellLearner;
+use super::codec::{Parents, Proposal};
 use super::exact::{Distribution, Measures, Update};
-use super::product::Product;
 use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
 use super::search::{self, Chosen};
-use super::settings::{AuditConfig, Format, Policy};
-use super::writer::{Parents, Writer};
+use super::settings::{AuditConfig, CellFormat};
+use crate::config::Policy;
+use crate::done::Done;
 use crate::elite::hash_of;
 use crate::error::{Error, Result};
-use crate::oracle::cell::{CELLS, NEIGHBOURS};
+use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
+use crate::policy::table_ce::TableCe;
 use crate::propose::prompt_hash;
-use crate::record::{TunedOn, Tuning};
+use crate::record::{TunedOn, Tuning, TuningStep};
 use crate::seed;
 use crate::theory::statistics::quantile;
 
@@ -26,9 +29,9 @@ pub struct CellPolicy {
     /// The fixed accuracy whose probability of being reached is C.
     pub gamma_star: f64,
     /// None where no LLM proposes.
-    pub writer: Option<Writer>,
+    pub learner: Option<CellLearner>,
     /// The table policy, or beside an LLM what it would be with the same elites.
-    product: Product,
+    table_policy: TableCe<EDGES>,
     /// The exact distribution as it is with these parents, where it was computed.
     now: Option<(Parents, Distribution)>,
 }
@@ -39,9 +42,9 @@ impl CellPolicy {
     /// # Errors
     /// When the model or the adapter cannot be read.
     pub fn open(config: AuditConfig, table: Table) -> Result<Self> {
-        let writer = config.policy.is_llm().then(|| Writer::open(&config)).transpose()?;
+        let learner = config.policy.has_llm().then(|| CellLearner::open(&config)).transpose()?;
         let gamma_star = config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99));
-        Ok(Self { config, table, gamma_star, writer, product: Product::uniform(), now: None })
+        Ok(Self { config, table, gamma_star, learner, table_policy: TableCe::uniform(WORDS.len()), now: None })
     }
 
     /// SHA-256 of the adapter; [`NO_ADAPTER`] where no LLM proposes.
@@ -49,14 +52,24 @@ impl CellPolicy {
     /// # Errors
     /// Those of the LLM.
     pub fn adapter_hash(&self) -> Result<String> {
-        self.writer.as_ref().map_or_else(|| Ok(NO_ADAPTER.to_owned()), Writer::adapter_hash)
+        self.learner.as_ref().map_or_else(|| Ok(NO_ADAPTER.to_owned()), |cells| cells.learner.adapter_hash())
+    }
+
+    /// Loads the adapter of a checkpoint, which has to be the one whose hash was stored; nothing where no LLM proposes.
+    ///
+    /// # Errors
+    /// When it is another, or cannot be read.
+    pub fn load(&mut self, checkpoint: &Path, adapter_hash: &str) -> Result<()> {
+        self.now = None;
+        let Some(cells) = &mut self.learner else { return Ok(()) };
+        cells.learner.load_checkpoint(checkpoint, self.config.tune.moments, adapter_hash)
     }
 
     /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
     pub fn catch_up(&mut self, cycles: &[Cycle]) {
         for cycle in cycles {
-            let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
-            self.product.update(&trained, self.config.table_smoothing);
+            let trained: Vec<_> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell.operations()).collect();
+            self.table_policy.update(&trained, self.config.table_smoothing);
         }
     }
 
@@ -64,16 +77,17 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn propose(&self, earlier: &[Cycle], parents: &Parents, cycle: u64) -> Result<Vec<Sample>> {
-        let (seed, n) = (self.config.seed, self.config.samples as u64);
-        let mut samples = if let Some(writer) = &self.writer {
+    pub fn propose(&self, earlier: &[Cycle], parents: &Parents, cycle: u64, stop: &AtomicBool) -> Result<Done<Vec<Sample>>> {
+        let (seed, n) = (self.config.seed, self.config.candidates as u64);
+        let mut samples = if let Some(cells) = &self.learner {
             let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
-            writer.sample(parents, &seeds)?
+            let Done::Finished(samples) = cells.sample(parents, &seeds, stop)? else { return Ok(Done::Stopped) };
+            samples
         } else {
             self.draw(earlier, parents, cycle)
         };
         self.query(earlier, &mut samples);
-        Ok(samples)
+        Ok(Done::Finished(samples))
     }
 
     /// Looks the qualities of a cycle's samples up.
@@ -87,7 +101,7 @@ impl CellPolicy {
     /// None of a cell that is refused because it was seen before.
     fn quality(&self, cell: Cell, seen: &mut HashSet<Cell>) -> Option<f64> {
         let is_new = seen.insert(cell);
-        (is_new || !self.config.novelty).then(|| self.table.query(cell, self.config.seed))
+        (is_new || !self.config.novelty.enabled).then(|| self.table.query(cell, self.config.seed))
     }
 
     /// Samples of the policies that are no LLM.
@@ -102,8 +116,8 @@ impl CellPolicy {
             let parent = of_sample.next().flatten();
             let (cell, log_p) = match self.config.policy {
                 Policy::TableCe => {
-                    let cell = self.product.sample(&mut rng(i));
-                    (cell, Some(self.product.probability(cell).ln()))
+                    let operations = self.table_policy.sample(&mut rng(i));
+                    (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
                 _ => match parent {
@@ -115,7 +129,7 @@ impl CellPolicy {
             history.extend(quality.map(|quality| (cell, quality)));
             Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality }
         };
-        (0..self.config.samples as u64).map(sample).collect()
+        (0..self.config.candidates as u64).map(sample).collect()
     }
 
     /// SHA-256 of what is tuned on for each elite, as for those of a run.
@@ -123,38 +137,49 @@ impl CellPolicy {
     /// # Errors
     /// When a proposal is none of the format.
     pub fn examples(&self, elites: &[Elite]) -> Result<Vec<String>> {
-        let Some(writer) = &self.writer else { return Ok(vec![hash_of("", &[]); elites.len()]) };
-        let hash = |elite: &Elite| {
-            let example = writer.example(&elite.proposal())?;
-            Ok(hash_of(&prompt_hash(&example.prompt), &example.completion))
-        };
-        elites.iter().map(hash).collect()
+        let Some(cells) = &self.learner else { return Ok(vec![hash_of("", &[]); elites.len()]) };
+        let examples = cells.examples(&elites.iter().map(Elite::proposal).collect::<Vec<_>>())?;
+        Ok(examples.iter().map(|e| hash_of(&prompt_hash(&e.prompt), &e.completion)).collect())
     }
 
-    /// Tunes the policy on the elites that are not held out; None where nothing is tuned but a table, or `stop` was set meanwhile.
+    /// Tunes the policy on the elites that are not held out; gives what that did to an LLM.
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn update(&mut self, chosen: &[Chosen], examples: &[String], cycle: u64, stop: &AtomicBool) -> Result<Option<Tuning>> {
+    pub fn update(&mut self, chosen: &[Chosen], examples: &[String], cycle: u64, stop: &AtomicBool) -> Result<Done<Option<Tuning>>> {
         let of = |held_out: bool| -> Vec<Proposal> {
             chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
         };
         let (trained, held_out) = (of(false), of(true));
         if trained.is_empty() || !self.config.policy.is_tuned() {
-            return Ok(None);
+            return Ok(Done::Finished(None));
         }
-        self.product.update(&trained.iter().map(|p| p.cell).collect::<Vec<_>>(), self.config.table_smoothing);
-        let Some(writer) = &mut self.writer else { return Ok(None) };
+        self.table_policy.update(&trained.iter().map(|p| p.cell.operations()).collect::<Vec<_>>(), self.config.table_smoothing);
+        let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
         self.now = None;
         let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
         let logged = logged.map(|sum| -sum / trained.len() as f64);
-        let tuning = writer.update(&trained, &held_out, logged, &self.config, cycle, stop)?;
+        let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
+        let seed = seed::derive(self.config.seed, "tune", &[cycle]);
+        let update = cells.learner.update(&trained, &held_out, &self.config.tune, seed, stop, &mut |_, _| ())?;
+        let Done::Finished(update) = update else { return Ok(Done::Stopped) };
         let manifest = chosen.iter().zip(examples).map(|(c, example)| TunedOn {
             network: c.elite.sample.clone(),
             held_out: c.elite.held_out,
             example_hash: example.clone(),
         });
-        Ok(tuning.map(|tuning| Tuning { manifest: manifest.collect(), ..tuning }))
+        Ok(Done::Finished(Some(Tuning {
+            logged,
+            before: update.loss_before,
+            after: update.loss_after,
+            held_out_before: update.held_out_before,
+            held_out_after: update.held_out_after,
+            steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
+            examples: trained.len(),
+            tokens: update.tokens as usize,
+            manifest: manifest.collect(),
+            gate: None,
+        })))
     }
 
     /// The exact distribution as it is; None where there is none in closed form.
@@ -162,19 +187,19 @@ impl CellPolicy {
     /// # Errors
     /// Those of the LLM.
     pub fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
-        if let Some(writer) = &self.writer {
+        if let Some(cells) = &self.learner {
             let now = match self.now.take() {
                 Some((of, now)) if of == *parents => now,
-                _ => writer.distribution(parents)?,
+                _ => cells.distribution(parents)?,
             };
             self.now = Some((parents.clone(), now.clone()));
             return Ok(Some(now));
         }
         Ok(match self.config.policy {
-            Policy::TableCe => Some(self.product.distribution()),
+            Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
             Policy::Random => Some(match self.config.format {
-                Format::Full => Product::uniform().distribution(),
-                Format::Delta => Distribution::of_uniform_deltas(parents),
+                CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
+                CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),
             _ => None,
         })
@@ -193,7 +218,7 @@ impl CellPolicy {
         let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
         let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
         let update = (self.config.policy.is_tuned() && !trained.is_empty())
-            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
+            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &Distribution::of_table(&self.table_policy)));
         let of = |p: &Distribution| Measures::of(p, &self.table, self.gamma_star);
         Ok(Exact { before: of(before), after: of(&after), update })
     }

@@ -2,23 +2,18 @@
 
 use std::collections::HashSet;
 
-use rand::distr::Distribution;
-use rand::distr::weighted::WeightedIndex;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::codec::Proposal;
+use super::codec::{Parents, Proposal};
 use super::record::{Cycle, Elite, Sample, Search};
-use super::settings::{AuditConfig, EliteSource, Format};
-use super::writer::Parents;
-use crate::elite::held_out;
+use super::settings::{AuditConfig, AuditEliteSource, CellFormat};
+use crate::elite::{Cut, Scored, select};
 use crate::oracle::{Cell, Table};
+use crate::policy::evolution::{Draws, Evolution};
 use crate::record::NetworkId;
-use crate::seed;
+use crate::{parents, seed};
 
-/// Regularised evolution.
-const POPULATION: usize = 50;
-const TOURNAMENT: usize = 10;
+const EVOLUTION: Evolution = Evolution { population: 50, tournament: 10, draws: Draws::Distinct };
 
 /// An elite, and the log q it was sampled with where that was in this cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,60 +48,46 @@ fn archive<'a>(samples: impl Iterator<Item = (NetworkId, &'a Sample)>) -> Vec<Ch
     cells
 }
 
-/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parent_power`]. `earlier` are the cycles
+/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parents`]. `earlier` are the cycles
 /// before it.
 pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
-    let n = config.samples;
-    if config.format == Format::Full {
+    let n = config.candidates;
+    if config.format == CellFormat::Full {
         return vec![(None, n)];
     }
     let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
     let mut pool: Vec<Cell> = archive(all(earlier)).into_iter().map(|known| known.elite.cell).collect();
-    if config.novelty {
+    if config.novelty.enabled {
         let queried: HashSet<Cell> = pool.iter().copied().collect();
         pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let weights = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.parent_power));
-    let Ok(ranks) = WeightedIndex::new(weights) else {
+    let Some(shares) = parents::shares(pool.len(), n, config.parents.power, rng) else {
         // There are none yet, or the whole space was queried.
         return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
     };
-    let mut shares = vec![0; pool.len()];
-    for i in 0..n {
-        shares[ranks.sample(&mut rng(i))] += 1;
-    }
     pool.into_iter().map(Some).zip(shares).filter(|(_, share)| *share > 0).collect()
 }
 
 /// The elites of a cycle, best first; `earlier` are the cycles before it.
 pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
     let wanted = config.elites();
-    let mut chosen = match config.elite.source {
-        EliteSource::Archive => {
-            let mut best = archive(all(earlier).chain(named(cycle, samples)));
-            best.truncate(wanted);
-            // An elite of an earlier cycle has no log q of this one.
+    let scored = |known: Chosen| Scored { quality: known.elite.quality, item: known };
+    let (scored, cut): (Vec<_>, Cut) = match config.elite.source {
+        AuditEliteSource::Archive => {
             let old: HashSet<Proposal> = valid(all(earlier)).map(|known| known.elite.proposal()).collect();
-            for known in best.iter_mut().filter(|known| old.contains(&known.elite.proposal())) {
-                known.log_q = None;
-            }
-            best
+            let known = archive(all(earlier).chain(named(cycle, samples)));
+            // An elite of an earlier cycle has no log q of this one.
+            let of_now = known.into_iter().map(|k| Chosen { log_q: k.log_q.filter(|_| !old.contains(&k.elite.proposal())), ..k });
+            (of_now.map(scored).collect(), Cut::Best(wanted))
         }
-        EliteSource::Cycle => {
-            let mut own: Vec<Chosen> = valid(named(cycle, samples)).collect();
-            // Stable: of equal ones those sampled first.
-            own.sort_by(|a, b| b.elite.quality.total_cmp(&a.elite.quality));
-            let gamma = own.get(wanted - 1).or(own.last()).map_or(f64::INFINITY, |worst| worst.elite.quality);
-            own.retain(|known| known.elite.quality >= gamma);
-            own
-        }
+        AuditEliteSource::Cycle => (valid(named(cycle, samples)).map(scored).collect(), Cut::Quantile(wanted)),
     };
-    let mut order: Vec<usize> = (0..chosen.len()).collect();
-    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
-        chosen[i].elite.held_out = true;
-    }
-    chosen
+    let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
+    let chosen = selection.elites.into_iter().map(|elite| {
+        let Chosen { elite: known, log_q } = elite.item;
+        Chosen { elite: Elite { held_out: elite.held_out, ..known }, log_q }
+    });
+    chosen.collect()
 }
 
 /// Where the search stands after the samples of a cycle; `earlier` are the cycles before it.
@@ -130,15 +111,13 @@ pub fn progress(earlier: &[Cycle], cycle: u64, samples: &[Sample], table: &Table
     search
 }
 
-/// The next child of regularised evolution: of the last [`POPULATION`] cells, [`TOURNAMENT`] are drawn and the best is mutated.
+/// The next child of regularised evolution, a random cell until the population is full.
 pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
-    if history.len() < POPULATION {
+    if history.len() < EVOLUTION.population {
         return Cell::random(rng);
     }
-    let population = &history[history.len() - POPULATION..];
-    let drawn: Vec<&(Cell, f64)> = rand::seq::index::sample(rng, POPULATION, TOURNAMENT).iter().map(|i| &population[i]).collect();
-    let best = drawn.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a tournament has members");
-    best.0.mutated(rng)
+    let (parent, _) = EVOLUTION.parent(EVOLUTION.alive(history), |(_, quality)| *quality, rng);
+    parent.mutated(rng)
 }
 
 #[cfg(test)]
@@ -183,7 +162,7 @@ mod tests {
         let earlier = [Cycle { cycle: 1, samples: vec![sample(1, 0.95), sample(2, 0.80)], ..Cycle::default() }];
         let samples = [sample(3, 0.90), sample(1, 0.95), sample(3, 0.90), sample(4, 0.70)];
         let cells = |source: &str| {
-            let config = config(&["samples=4", "elite.rho=0.5", source]);
+            let config = config(&["candidates=4", "elite.rho=0.5", source]);
             elites(&earlier, &samples, &config, 2).iter().map(|c| (c.elite.cell.index(), c.log_q)).collect::<Vec<_>>()
         };
         assert_eq!(cells("elite.source=cycle"), [(1, Some(-1.0)), (3, Some(-1.0)), (3, Some(-1.0))]);
@@ -192,22 +171,22 @@ mod tests {
 
     #[test]
     fn parents_are_drawn_by_rank_and_those_without_a_new_neighbour_never() {
-        let config = |novelty: &str| config(&["format=delta", "samples=40000", "parent_power=2", novelty]);
-        let random = parents(&[], &config("novelty=true"), 1);
+        let config = |novelty: &str| config(&["format=delta", "candidates=40000", "parents.power=2", novelty]);
+        let random = parents(&[], &config("novelty.enabled=true"), 1);
         assert!(random.len() == 40_000 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
         // The best cell with all its neighbours but one, which is the last of the ranks.
         let best = Cell::at(7);
         let mut samples = vec![sample(7, 0.95)];
         samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 0.9 - 0.01 * i as f64)));
         let cycle = |samples: &[Sample]| [Cycle { cycle: 1, samples: samples.to_vec(), ..Cycle::default() }];
-        let open = parents(&cycle(&samples), &config("novelty=true"), 2);
+        let open = parents(&cycle(&samples), &config("novelty.enabled=true"), 2);
         assert_eq!(open.iter().map(|(_, share)| share).sum::<usize>(), 40_000);
         // Shares of 1, 1/4, 1/9 ... of 24 ranks.
         let total: f64 = (1..=24).map(|r| 1.0 / f64::from(r * r)).sum();
         assert_eq!(open[0].0, Some(best));
         assert!((open[0].1 as f64 / 4e4 - 1.0 / total).abs() < 0.01 && (open[1].1 as f64 / 4e4 - 0.25 / total).abs() < 0.01, "{open:?}");
         samples.push(sample(best.neighbours().next().unwrap().index(), 0.1));
-        assert_ne!(parents(&cycle(&samples), &config("novelty=true"), 2)[0].0, Some(best), "all its neighbours were queried");
-        assert_eq!(parents(&cycle(&samples), &config("novelty=false"), 2)[0].0, Some(best));
+        assert_ne!(parents(&cycle(&samples), &config("novelty.enabled=true"), 2)[0].0, Some(best), "all its neighbours were queried");
+        assert_eq!(parents(&cycle(&samples), &config("novelty.enabled=false"), 2)[0].0, Some(best));
     }
 }

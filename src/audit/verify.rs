@@ -13,6 +13,7 @@ use super::record::{self, Cycle, Exact, Inputs, Sample};
 use super::search;
 use super::settings::AuditConfig;
 use crate::config::Dtype;
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::home;
 use crate::oracle::{Cell, Table};
@@ -22,6 +23,16 @@ use crate::verify::{Check, NARROW_TOLERANCE, TOLERANCE, identity};
 /// Largest differences of exact numbers, relative and absolute: of tables, and of an LLM on two kinds of processors.
 const OF_TABLES: (f64, f64) = (1e-9, 1e-12);
 const OF_LLMS: (f64, f64) = (1e-3, 1e-5);
+
+/// Nobody stops a verification but by ending it.
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
+fn finished<T>(done: Done<T>) -> Result<T> {
+    match done {
+        Done::Finished(value) => Ok(value),
+        Done::Stopped => Err(Error::machine("stopped, though nobody asked for it")),
+    }
+}
 
 /// What is drawn or tuned by an LLM, cycle by cycle: whether it came out to the bit.
 #[derive(Default)]
@@ -113,7 +124,7 @@ pub fn verify(audit: &Path) -> Result<Vec<Check>> {
         measured: 0,
         skipped: Vec::new(),
     };
-    if replay.policy.writer.is_some() {
+    if replay.policy.learner.is_some() {
         replay.warm_up()?;
     } else {
         note(&mut replay.wrong.tuned, start != record::NO_ADAPTER, || "cycle 0: an adapter where no LLM proposes".into());
@@ -122,7 +133,7 @@ pub fn verify(audit: &Path) -> Result<Vec<Check>> {
         replay.cycle(at)?;
     }
     checks.extend(replay.checks());
-    if config.policy.is_llm() {
+    if config.policy.has_llm() {
         checks.push(identity(&store.cycles()?, tolerance(&config)));
         checks.push(checkpoints(audit, &mut replay.policy, &start, &cycles));
     }
@@ -140,11 +151,11 @@ fn given(policy: &CellPolicy, inputs: &Inputs) -> Vec<Check> {
         Check::new("gamma*", gamma, format!("{:.4}, by the settings and the table", policy.gamma_star)),
     ];
     let stored = inputs.model_sha256.as_deref();
-    let model = match &policy.writer {
-        Some(writer) => other("the model file", &writer.model_sha256, stored.unwrap_or(record::NO_ADAPTER)),
+    let model = match &policy.learner {
+        Some(cells) => other("the model file", &cells.learner.model.identity.sha256, stored.unwrap_or(record::NO_ADAPTER)),
         None => stored.map(|_| "a model where no LLM proposes".to_owned()),
     };
-    if policy.writer.is_some() || model.is_some() {
+    if policy.learner.is_some() || model.is_some() {
         checks.push(Check::new("model", model, "SHA-256 as in the store".into()));
     }
     checks
@@ -161,10 +172,10 @@ fn complete(store: &Store, policy: &CellPolicy, cycles: &[Cycle]) -> Result<Chec
         note(&mut wrong, super::is_finished(config, &cycles[..expected as usize - 1]), || {
             format!("cycle {expected} began when the audit was finished")
         });
-        note(&mut wrong, cycle.samples.len() != config.samples, || format!("cycle {expected} has {} samples", cycle.samples.len()));
+        note(&mut wrong, cycle.samples.len() != config.candidates, || format!("cycle {expected} has {} samples", cycle.samples.len()));
     }
     let open = if finished { "" } else { ", not finished" };
-    Ok(Check::new("complete", wrong, format!("{} cycles of {} samples{open}", cycles.len(), config.samples)))
+    Ok(Check::new("complete", wrong, format!("{} cycles of {} samples{open}", cycles.len(), config.candidates)))
 }
 
 fn tolerance(config: &AuditConfig) -> f64 {
@@ -175,9 +186,8 @@ fn tolerance(config: &AuditConfig) -> f64 {
 fn checkpoints(audit: &Path, policy: &mut CellPolicy, start: &str, cycles: &[Cycle]) -> Check {
     let last = cycles.last().map_or((0, start), |c| (c.cycle, c.adapter_hash.as_str()));
     let mut wrong = None;
-    let Some(writer) = &mut policy.writer else { return Check::new("adapters", None, String::new()) };
     for (cycle, hash) in [(0, start), last] {
-        if let Err(error) = writer.load(&folder::checkpoint(audit, cycle), hash) {
+        if let Err(error) = policy.load(&folder::checkpoint(audit, cycle), hash) {
             note(&mut wrong, true, || format!("cycle {cycle}: {error}"));
         }
     }
@@ -187,15 +197,16 @@ fn checkpoints(audit: &Path, policy: &mut CellPolicy, start: &str, cycles: &[Cyc
 impl<'a> Replay<'a> {
     /// The adapter before the first cycle: warmed up again, or else the stored one.
     fn warm_up(&mut self) -> Result<()> {
-        let CellPolicy { config, writer: Some(writer), .. } = &mut self.policy else { return Ok(()) };
-        writer.warm_up(&config.warmup, config.format, config.seed, &AtomicBool::new(false), |_, _| ())?;
-        let same = writer.adapter_hash()? == self.previous;
-        if config.warmup.steps == 0 {
+        let CellPolicy { config, learner: Some(cells), .. } = &mut self.policy else { return Ok(()) };
+        let steps = config.warmup.steps;
+        finished(cells.warm_up(&config.warmup, config.format, config.seed, &GO_ON, |_, _| ())?)?;
+        let same = self.policy.adapter_hash()? == self.previous;
+        if steps == 0 {
             note(&mut self.wrong.tuned, !same, || "it begins with another adapter than the settings give".into());
         } else {
             self.updates.note(0, same);
         }
-        self.trusted = same || writer.load(&folder::checkpoint(self.audit, 0), self.previous).is_ok();
+        self.trusted = same || self.policy.load(&folder::checkpoint(self.audit, 0), self.previous).is_ok();
         Ok(())
     }
 
@@ -203,7 +214,7 @@ impl<'a> Replay<'a> {
     fn cycle(&mut self, at: usize) -> Result<()> {
         let all: &'a [Cycle] = self.cycles;
         let (earlier, stored) = (&all[..at], &all[at]);
-        let (cycle, has_llm) = (stored.cycle, self.policy.writer.is_some());
+        let (cycle, has_llm) = (stored.cycle, self.policy.learner.is_some());
         let parents = search::parents(earlier, &self.policy.config, cycle);
         let drawn = parents.iter().flat_map(|(parent, share)| std::iter::repeat_n(*parent, *share));
         let shown: Vec<Option<Cell>> = stored.samples.iter().map(|s| s.parent).collect();
@@ -211,7 +222,7 @@ impl<'a> Replay<'a> {
             format!("cycle {cycle} was shown other parents than its seed draws")
         });
         if self.trusted {
-            let samples = self.policy.propose(earlier, &parents, cycle)?;
+            let samples = finished(self.policy.propose(earlier, &parents, cycle, &GO_ON)?)?;
             let same =
                 samples.len() == stored.samples.len() && samples.iter().zip(&stored.samples).all(|(a, b)| same_sample(a, b, has_llm));
             if has_llm {
@@ -241,7 +252,7 @@ impl<'a> Replay<'a> {
 
         let due = self.policy.is_due(cycle);
         let before = if due && self.trusted { self.policy.distribution(&parents)? } else { None };
-        let tuning = self.policy.update(&chosen, &examples, cycle, &AtomicBool::new(false))?;
+        let tuning = finished(self.policy.update(&chosen, &examples, cycle, &GO_ON)?)?;
         self.compare_update(stored, tuning.as_ref())?;
         if let Some(before) = before {
             // The numbers after an update that came out otherwise are those of another adapter.
@@ -259,13 +270,13 @@ impl<'a> Replay<'a> {
 
     /// Likelihoods of what was sampled, under the adapter it was sampled from, and whether its tokens are its text.
     fn score(&mut self, stored: &Cycle) {
-        let Some(writer) = &self.policy.writer else { return };
+        let Some(cells) = &self.policy.learner else { return };
         for (index, sample) in stored.samples.iter().enumerate() {
-            let other = writer.text(sample.parent, &sample.tokens) != sample.text;
+            let other = cells.text(sample.parent, &sample.tokens) != sample.text;
             note(&mut self.wrong.samples, other, || format!("sample {}/{index}: the tokens are not the text", stored.cycle));
         }
         let limit = tolerance(&self.policy.config);
-        let again = match writer.likelihoods(&stored.samples) {
+        let again = match cells.likelihoods(&stored.samples) {
             Ok(again) => again,
             Err(error) => {
                 note(&mut self.wrong.likelihoods, true, || format!("cycle {}: {error}", stored.cycle));
@@ -296,10 +307,10 @@ impl<'a> Replay<'a> {
         });
         let hash = self.policy.adapter_hash()?;
         let same_hash = hash == stored.adapter_hash;
-        let Some(writer) = &mut self.policy.writer else {
+        if self.policy.learner.is_none() {
             note(&mut self.wrong.tuned, !same_hash, || format!("cycle {cycle}: an adapter where no LLM proposes"));
             return Ok(());
-        };
+        }
         if again.is_none() {
             // Nothing is computed where nothing is tuned: the adapter is the one before.
             note(&mut self.wrong.tuned, stored.adapter_hash != self.previous, || {
@@ -311,7 +322,7 @@ impl<'a> Replay<'a> {
         self.previous = &stored.adapter_hash;
         // Where an update came out the same before, what comes out now is the audit's, whatever is stored.
         let proven = !self.updates.same.is_empty();
-        self.trusted = same_hash || proven || writer.load(&folder::checkpoint(self.audit, cycle), &stored.adapter_hash).is_ok();
+        self.trusted = same_hash || proven || self.policy.load(&folder::checkpoint(self.audit, cycle), &stored.adapter_hash).is_ok();
         Ok(())
     }
 
@@ -320,7 +331,7 @@ impl<'a> Replay<'a> {
         let cycles = self.cycles.len();
         let samples: usize = self.cycles.iter().map(|c| c.samples.len()).sum();
         let elites: usize = self.cycles.iter().map(|c| c.elites.len()).sum();
-        let has_llm = self.policy.writer.is_some();
+        let has_llm = self.policy.learner.is_some();
         let skipped = || {
             let all: Vec<String> = self.skipped.iter().map(u64::to_string).collect();
             format!("cycles {}: their adapters are not kept and do not come out the same on this machine", all.join(", "))

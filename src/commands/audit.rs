@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use eliteloop::audit::Audit;
 use eliteloop::audit::record::{self, Cycle};
-use eliteloop::audit::settings::{AuditConfig, Format, Policy};
+use eliteloop::audit::settings::{AuditConfig, CellFormat};
 use eliteloop::compare::searches;
-use eliteloop::cycle::Ending;
+use eliteloop::config::Policy;
 use eliteloop::device::Place;
+use eliteloop::done::Done;
 use eliteloop::error::{Error, Result};
 use eliteloop::files::write_whole;
 use eliteloop::printer;
@@ -40,8 +41,8 @@ pub struct Args {
     #[arg(long)]
     cycles: Option<u64>,
     /// Cells asked of the policy in a cycle
-    #[arg(long)]
-    samples: Option<usize>,
+    #[arg(long, visible_alias = "samples")]
+    candidates: Option<usize>,
     /// Elite fraction
     #[arg(long)]
     rho: Option<f64>,
@@ -52,7 +53,7 @@ pub struct Args {
     policy: Option<Policy>,
     /// Whether the LLM writes whole cells or deltas on parents
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<CellFormat>,
     #[arg(long)]
     seed: Option<u64>,
     /// Whether the LLM can write the words of the format only
@@ -91,14 +92,14 @@ impl Args {
         let mut settings = self.overrides.clone();
         let mut set = |key: &str, value: Option<String>| settings.extend(value.map(|v| format!("{key}={v}")));
         set("cycles", self.cycles.map(|v| v.to_string()));
-        set("samples", self.samples.map(|v| v.to_string()));
+        set("candidates", self.candidates.map(|v| v.to_string()));
         set("elite.rho", self.rho.map(|v| v.to_string()));
         set("dataset", self.dataset.clone());
         set("policy", self.policy.map(|v| v.name().to_owned()));
         set("format", self.format.map(|v| v.name().to_owned()));
         set("seed", self.seed.map(|v| v.to_string()));
         set("mask", self.mask.map(|v| v.to_string()));
-        set("novelty", self.novelty.map(|v| v.to_string()));
+        set("novelty.enabled", self.novelty.map(|v| v.to_string()));
         set("budget", self.budget.map(|v| v.to_string()));
         set("audit_every", self.audit_every.map(|v| v.to_string()));
         set("llm.device", self.device.map(|v| v.to_string()));
@@ -138,17 +139,20 @@ pub fn go_on(audit: Audit, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn said(ending: Ending, folder: &Path) {
+fn said(ending: Done<()>, folder: &Path) {
     match ending {
-        Ending::Finished => printer::note(format_args!("finished; the report is {}", folder.join("report.html").display())),
-        Ending::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+        Done::Finished(()) => printer::note(format_args!("finished; the report is {}", folder.join("report.html").display())),
+        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
     }
 }
 
 /// The audits of `seeds` seeds, one after the other; those that are there already go on.
 fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
+    let Some(last) = config.seed.checked_add(seeds).filter(|last| i64::try_from(*last).is_ok()) else {
+        return Err(Error::input(format!("--seeds {seeds}: from {} on there are not so many", config.seed)).hint("a seed is below 2^63"));
+    };
     let mut folders = Vec::new();
-    for seed in config.seed..config.seed.saturating_add(seeds) {
+    for seed in config.seed..last {
         let config = AuditConfig { seed, ..config.clone() };
         let path = out.join(format!("seed-{seed:04}"));
         printer::note(format_args!("seed {seed}"));
@@ -163,7 +167,7 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
             Some(Audit::create(&path, config, Arc::clone(stop), |_| ())?)
         };
         if let Some(audit) = audit
-            && finish(audit, &path)?.0 == Ending::Stopped
+            && finish(audit, &path)?.0 == Done::Stopped
         {
             printer::note("stopped, nothing is lost; the same command goes on");
             return Ok(());
@@ -181,7 +185,7 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
 }
 
 /// Runs what is left of an audit and writes its report; gives its closed cycles.
-fn finish(mut audit: Audit, path: &Path) -> Result<(Ending, Vec<Cycle>)> {
+fn finish(mut audit: Audit, path: &Path) -> Result<(Done<()>, Vec<Cycle>)> {
     let ending = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let mean = match quality.len() {
@@ -198,7 +202,7 @@ fn finish(mut audit: Audit, path: &Path) -> Result<(Ending, Vec<Cycle>)> {
         ));
     })?;
     let Audit { store, cycles, folder, .. } = audit;
-    if ending == Ending::Finished {
+    if ending == Done::Finished(()) {
         if store.meta("finished")?.is_none() {
             store.stamp("finished")?;
         }

@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 
 use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking};
 use eliteloop::delta::kind::{Kind, kind};
+use eliteloop::delta::practice::Judged;
 use eliteloop::delta::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
 use eliteloop::delta::warmup::Model;
 use eliteloop::delta::{Failure, longest_delta};
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::llm::Llm;
+use eliteloop::network::{TraceOptions, canonical, trace};
 use eliteloop::novelty::NotNovel;
+use eliteloop::policy::Learner;
 use eliteloop::printer;
 use eliteloop::theory::Estimate;
 use eliteloop::theory::statistics::wilson;
@@ -81,9 +84,7 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         return Err(Error::input("--parents and --temperature are above 0, --top-p above 0 and at most 1"));
     }
     let config = LlmConfig { model: model.into(), adapter: args.adapter.clone(), dtype, ..LlmConfig::default() };
-    let llm = Llm::open(&config, &LoraConfig::default(), args.seed)?;
-    let adapted = llm.adapted()?;
-    let model = Model { decoder: &adapted, tokenizer: &llm.tokenizer, template: llm.template() };
+    let learner = Learner::open(&config, &LoraConfig::default(), args.seed)?;
     let task = Task {
         format: args.format,
         mask: args.mask,
@@ -92,8 +93,8 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         max_tokens: args.max_tokens.unwrap_or_else(|| longest_delta(args.format)),
         seed: args.seed,
     };
-    let parents = unseen_parents(&model, args.seed, args.parents)?;
-    let (trials, spent) = try_out(&model, &task, &parents, &mut |done| {
+    let parents = unseen_parents(&learner, args.seed, args.parents)?;
+    let (trials, spent) = try_out(&learner, &task, &parents, &mut |done| {
         if done.is_multiple_of(50) {
             printer::note(format_args!("{done} of {}", args.parents));
         }
@@ -108,7 +109,7 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         let seconds = |part: std::time::Duration| part.as_secs_f64();
         let mut row = serde_json::to_value(&table)?;
         let more = serde_json::json!({
-            "what": "formats", "model": llm.identity.name, "adapter": args.adapter, "adapter_hash": llm.adapter_hash()?, "format": args.format,
+            "what": "formats", "model": learner.model.identity.name, "adapter": args.adapter, "adapter_hash": learner.adapter_hash()?, "format": args.format,
             "mask": args.mask, "temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "dtype": dtype,
             "prompt_seconds": seconds(spent.prompts), "decoding_seconds": seconds(spent.decoding), "mask_seconds": seconds(spent.masks),
             "mask_share": mask_share(&spent), "peak_mib": eliteloop::progress::peak_memory_mib(),

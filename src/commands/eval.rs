@@ -151,10 +151,9 @@ fn settings(args: &Args, of_run: bool) -> Result<RunConfig> {
     let numbers = [("train_images", args.train_images), ("valid_images", args.valid_images), ("epochs", args.epochs)];
     overrides.extend(numbers.iter().filter_map(|(key, value)| value.map(|value| format!("proxy.{key}={value}"))));
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
-    // Asks whether there is a run.
-    let file = if of_run { folder::settings(&args.source).map(|_| Some(args.source.join("run.toml")))? } else { None };
     overrides.extend(args.device.map(|place| format!("proxy.device={place}")));
-    let mut config = RunConfig::resolve(None, file.as_deref(), &overrides)?;
+    let mut config =
+        if of_run { folder::settings(&args.source)?.overridden(&overrides)? } else { RunConfig::resolve(None, None, &overrides)? };
     settle(&mut config);
     Ok(config)
 }

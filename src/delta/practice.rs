@@ -14,16 +14,16 @@ use serde::{Deserialize, Serialize};
 
 use super::corpus::{random_network, render};
 use super::prompt;
-use super::warmup::{LONGEST_PROMPT, Model, PASS, Recipe, lesson, ramp};
-use crate::error::{Error, Result};
+use super::warmup::{LONGEST_PROMPT, Recipe, lesson, ramp};
+use crate::error::Result;
 use crate::gates::{Asked, Gates, Judged, Stage};
-use crate::llm::adamw::{AdamW, clip};
 use crate::llm::generate::{Request, generate};
-use crate::llm::lora::Lora;
-use crate::llm::pack::{Example, pack};
+use crate::llm::pack::Example;
 use crate::llm::sampling::Sampling;
-use crate::llm::tune::add_gradient;
+use crate::llm::step::{Batch, Rule};
 use crate::novelty::Filter;
+use crate::policy::Learner;
+use crate::policy::learner::Model;
 use crate::seed;
 
 /// How a model practises.
@@ -89,49 +89,43 @@ pub fn judge_family(gates: &Gates, parent: &str, written: &[Written]) -> Result<
     gates.judge(&asked.collect::<Vec<_>>(), &mut Filter::of_equals())
 }
 
-/// Lets the model practise. `watch` sees each round and the adapter after it, and its error ends the practice.
+/// Lets the learner practise, from fresh moments. `watch` sees each round and the learner after it, and its error ends the practice.
 ///
 /// # Errors
-/// Where the gradient is no number any more, and what `watch` gives.
+/// Where it diverges, and what `watch` gives.
 pub fn practise(
-    model: &Model,
-    lora: &mut Lora,
+    learner: &mut Learner,
     recipe: &Recipe,
     practice: &Practice,
     judge: &Judge,
-    watch: &mut dyn FnMut(&Round, &Lora) -> Result<()>,
+    watch: &mut dyn FnMut(&Round, &Learner) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
-    let mut parameters = lora.snapshot()?;
-    let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
+    learner.forget_moments();
+    let rule = Rule { clip: recipe.clip, weight_decay: 0.0, of: "the practice", remedy: "--practice-lr" };
     for round in 0..practice.rounds {
-        let tried = attempts(model, lora, recipe, practice, round as u64, judge)?;
+        let tried = attempts(learner, recipe, practice, round as u64, judge)?;
         // The lessons after those of the warm-up.
         let lesson = match practice.corpus {
             0 => Vec::new(),
-            size => lesson(model, recipe, size, (recipe.examples.div_ceil(recipe.per_parent) + round) as u64)?,
+            size => lesson(learner, recipe, size, (recipe.examples.div_ceil(recipe.per_parent) + round) as u64)?,
         };
         let predicted = lesson.iter().map(|example| example.completion.len()).sum::<usize>().max(1);
-        let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|layer| vec![0.0; layer.len()]).collect();
-        let mut add = |lora: &Lora, examples: &[Example], kind: u64, weight: &dyn Fn(usize) -> f64| -> Result<f64> {
-            let chosen: Vec<usize> = (0..examples.len()).filter(|i| weight(*i) != 0.0).collect();
-            let mut nll = 0.0;
-            for (part, pack) in pack(examples, &chosen, PASS).iter().enumerate() {
-                let dropout = seed::derive(recipe.seed, "practice dropout", &[round as u64, kind, part as u64]);
-                nll += add_gradient(model.decoder, lora, pack, weight, dropout, &mut gradients)?;
-            }
-            Ok(nll)
-        };
+        let dropout = |kind: u64| move |part| seed::derive(recipe.seed, "practice dropout", &[round as u64, kind, part]);
+        let (of_tried, of_lesson) = (dropout(0), dropout(1));
         let weights = weights(&tried, practice);
-        add(lora, &tried.iter().map(|attempt| attempt.example.clone()).collect::<Vec<_>>(), 0, &|i| weights[i])?;
-        let nll = add(lora, &lesson, 1, &|_| 1.0 / predicted as f64)?;
-        let gradient_norm = clip(&mut gradients, recipe.clip);
-        if !gradient_norm.is_finite() {
-            return Err(Error::machine(format!("the practice diverged in round {round}")).hint("use a smaller --practice-lr"));
-        }
+        let written: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
+        let weighed: Vec<usize> = (0..written.len()).filter(|i| weights[*i] != 0.0).collect();
+        let all: Vec<usize> = (0..lesson.len()).collect();
+        let batches = [
+            Batch { examples: &written, chosen: &weighed, weight: &|i| weights[i], dropout_seed: &of_tried },
+            Batch { examples: &lesson, chosen: &all, weight: &|_| 1.0 / predicted as f64, dropout_seed: &of_lesson },
+        ];
         let lr = practice.lr * ramp(practice.warmup_steps, round, practice.rounds);
-        optimiser.step(&mut parameters, &gradients, lr, 0.0);
-        lora.restore(&parameters)?;
+        let gradient = learner.step(&rule, &batches, lr, round)?;
+        if round + 1 == practice.rounds {
+            learner.check_after(&rule, &written, round)?;
+        }
         let share = |what: fn(&Attempt) -> bool| tried.iter().filter(|attempt| what(attempt)).count() as f64 / tried.len() as f64;
         let done = Round {
             round: round + 1,
@@ -139,12 +133,12 @@ pub fn practise(
             valid: share(|attempt| attempt.is_network),
             good: share(|attempt| attempt.is_good),
             entropy: -tried.iter().map(|attempt| attempt.log_p).sum::<f64>() / tried.len() as f64,
-            corpus_loss: nll / predicted as f64,
-            gradient_norm,
+            corpus_loss: gradient.nll[1] / predicted as f64,
+            gradient_norm: gradient.norm,
             lr,
             seconds: start.elapsed().as_secs_f64(),
         };
-        watch(&done, lora)?;
+        watch(&done, learner)?;
     }
     Ok(())
 }
@@ -168,23 +162,24 @@ fn weights(attempts: &[Attempt], practice: &Practice) -> Vec<f64> {
     attempts.chunks(practice.samples).flat_map(of_parent).collect()
 }
 
-fn attempts(model: &Model, lora: &Lora, recipe: &Recipe, practice: &Practice, round: u64, judge: &Judge) -> Result<Vec<Attempt>> {
+fn attempts(learner: &Learner, recipe: &Recipe, practice: &Practice, round: u64, judge: &Judge) -> Result<Vec<Attempt>> {
+    let Model { tokenizer, chat, .. } = &learner.model;
     let mut rng = seed::rng(recipe.seed, "practice", &[round]);
     let (mut parents, mut requests) = (Vec::new(), Vec::new());
     while parents.len() < practice.parents {
         let parent = render(&random_network(&mut rng));
-        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &parent)?;
+        let prompt = prompt::encode(tokenizer, chat.as_ref(), recipe.format, &parent)?;
         if prompt.len() <= LONGEST_PROMPT {
             let sample = |i| seed::derive(recipe.seed, "practice sample", &[round, parents.len() as u64, i]);
             requests.push(Request { prompt, seeds: (0..practice.samples as u64).map(sample).collect() });
             parents.push(parent);
         }
     }
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
-    let samples = generate(&model.decoder.with_adapter(lora)?, &requests, &sampling, &mut |_| Ok(()))?;
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: tokenizer.eos() };
+    let samples = generate(&learner.adapted()?, &requests, &sampling, &mut |_| Ok(()))?;
     let mut attempts = Vec::new();
     for ((parent, request), samples) in parents.iter().zip(requests).zip(samples) {
-        let written = samples.iter().map(|s| Written { completion: model.tokenizer.completion(&s.tokens), ended: s.ended });
+        let written = samples.iter().map(|s| Written { completion: tokenizer.completion(&s.tokens), ended: s.ended });
         let stages = judge(parent, &written.collect::<Vec<_>>())?;
         for (sample, stage) in samples.into_iter().zip(stages) {
             let example = Example { id: format!("{round}.{}", attempts.len()), prompt: request.prompt.clone(), completion: sample.tokens };
@@ -198,11 +193,8 @@ fn attempts(model: &Model, lora: &Lora, recipe: &Recipe, practice: &Practice, ro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Format, LoraConfig};
+    use crate::config::{Format, LlmConfig, LoraConfig};
     use crate::delta::apply_completion;
-    use crate::llm::decoder::Decoder;
-    use crate::llm::model_file::ModelFile;
-    use crate::llm::score::log_p;
 
     const PRACTICE: Practice = Practice { rounds: 1, parents: 1, samples: 4, corpus: 0, entropy: 0.0, lr: 1e-3, warmup_steps: 0 };
 
@@ -228,12 +220,8 @@ mod tests {
     /// By the real model: one round makes what `judge` likes more likely, and the rest less. What it likes is arbitrary.
     #[test]
     fn a_round_moves_the_model_to_what_is_judged_good() {
-        let path = crate::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-        let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
-        let (decoder, tokenizer) = (Decoder::open(&file, crate::config::Dtype::F32).unwrap(), file.tokenizer().unwrap());
-        let template = file.chat_template().unwrap();
-        let model = Model { decoder: &decoder, tokenizer: &tokenizer, template: template.as_ref() };
-        let mut lora = Lora::load(&crate::home::models().join("warmup-smollm2-135m-instruct"), file.config()).unwrap();
+        let mut learner = Learner::open(&LlmConfig::default(), &LoraConfig::default(), 0)
+            .unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
         let recipe = Recipe {
             format: Format::Edit,
             examples: 0,
@@ -256,21 +244,21 @@ mod tests {
             };
             Ok(written.iter().map(&mut stage).collect())
         };
-        let tried = attempts(&model, &lora, &recipe, &practice, 0, &judge).unwrap();
+        let tried = attempts(&learner, &recipe, &practice, 0, &judge).unwrap();
         let good = tried.iter().filter(|attempt| attempt.is_good).count();
         assert!((2..=10).contains(&good), "{good} of 12 are good: the test needs both");
         let examples: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
-        let before = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        let before = learner.log_p(&examples).unwrap();
         assert!(before.iter().zip(&tried).all(|(scored, attempt)| (scored - attempt.log_p).abs() < 1e-3));
         let mut rounds = Vec::new();
-        practise(&model, &mut lora, &recipe, &practice, &judge, &mut |round, _| {
+        practise(&mut learner, &recipe, &practice, &judge, &mut |round, _| {
             rounds.push(round.clone());
             Ok(())
         })
         .unwrap();
         assert_eq!(rounds.len(), 1);
         assert!((rounds[0].good - good as f64 / 12.0).abs() < 1e-12);
-        let after = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        let after = learner.log_p(&examples).unwrap();
         let weights = weights(&tried, &practice);
         let gain: f64 = weights.iter().zip(after.iter().zip(&before)).map(|(weight, (after, before))| weight * (after - before)).sum();
         assert!(gain > 0.0 && rounds[0].gradient_norm > 0.0, "{gain}");

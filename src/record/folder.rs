@@ -7,7 +7,7 @@ use super::absent::missing;
 use super::{Kind, Store};
 use crate::config::RunConfig;
 use crate::error::{AtPath, Error, Result};
-use crate::files::{replace_folder, write_whole};
+use crate::files::write_whole;
 
 /// A folder that is written to, locked against a second writer for as long as this lives.
 pub struct Folder {
@@ -50,19 +50,6 @@ impl Folder {
     /// Folder of the adapter that came out of `cycle`.
     pub fn checkpoint(&self, cycle: u64) -> PathBuf {
         checkpoint(&self.path, cycle)
-    }
-
-    /// Writes the checkpoint of a cycle whole or not at all: `save` writes into a folder that is renamed when it is done.
-    ///
-    /// # Errors
-    /// Those of `save`, and of the disk.
-    pub fn write_checkpoint(&self, cycle: u64, save: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let half_made = self.path.join(format!(".cycle-{cycle:04}"));
-        if half_made.exists() {
-            fs::remove_dir_all(&half_made).at("remove", &half_made)?;
-        }
-        save(&half_made)?;
-        replace_folder(&half_made, &self.checkpoint(cycle))
     }
 
     pub fn store(&self) -> PathBuf {
@@ -168,24 +155,6 @@ mod tests {
         assert_eq!((kind(&path).unwrap(), settings(&path).unwrap()), (Kind::Run, config));
         let error = settings_text(&path, Kind::Audit).unwrap_err().to_string();
         assert!(error.contains("of a run, not of an audit"), "{error}");
-    }
-
-    #[test]
-    fn a_checkpoint_is_there_whole_or_not_at_all() {
-        let base = tempfile::tempdir().unwrap();
-        let folder = Folder::create(&base.path().join("run"), Kind::Run, "").unwrap();
-        let write = |text: &'static str| {
-            move |path: &Path| {
-                fs::create_dir_all(path)?;
-                fs::write(path.join("adapter"), text)?;
-                if text == "second" { Err(Error::machine("killed here")) } else { Ok(()) }
-            }
-        };
-        folder.write_checkpoint(1, write("first")).unwrap();
-        assert!(folder.write_checkpoint(1, write("second")).is_err());
-        assert_eq!(fs::read_to_string(folder.checkpoint(1).join("adapter")).unwrap(), "first");
-        folder.write_checkpoint(1, write("third")).unwrap();
-        assert_eq!(fs::read_to_string(folder.checkpoint(1).join("adapter")).unwrap(), "third");
     }
 
     #[test]

@@ -173,9 +173,20 @@ impl Store {
 
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
+        self.qualities_where("")
+    }
+
+    /// The same of the candidates of one cycle.
+    pub fn qualities_of(&self, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
+        // All names that begin with `CYCLE/`: '0' comes next after '/'.
+        self.qualities_where(&format!("AND network >= '{cycle}/' AND network < '{cycle}0'"))
+    }
+
+    fn qualities_where(&self, condition: &str) -> Result<BTreeMap<NetworkId, f64>> {
+        let sql = format!("SELECT network, accuracy FROM training WHERE repeat = 0 {condition} ORDER BY network, seed_index");
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for training in self.trainings()?.into_iter().filter(|t| !t.repeat) {
-            seeds.entry(training.network).or_default().push(training.accuracy);
+        for (network, accuracy) in self.rows(&sql, [], |r| Ok((id(r, 0)?, r.get(1)?)))? {
+            seeds.entry(network).or_default().push(accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
         Ok(seeds.into_iter().filter_map(|(network, all)| Some((network, mean(all)?))).collect())
@@ -214,6 +225,14 @@ impl Store {
     /// All candidates by cycle and index.
     pub fn candidates(&self) -> Result<Vec<Candidate>> {
         self.rows("SELECT * FROM candidate ORDER BY cycle, idx", [], candidate)
+    }
+
+    pub fn candidate(&self, wanted: &NetworkId) -> Result<Candidate> {
+        let none = || Error::input(format!("there is no candidate {wanted} in this run")).hint("write CYCLE/INDEX");
+        let NetworkId::Candidate { cycle, index } = wanted else { return Err(none()) };
+        let mut statement = self.db.prepare_cached("SELECT * FROM candidate WHERE cycle = ?1 AND idx = ?2")?;
+        let mut rows = statement.query([cycle, index])?;
+        candidate(rows.next()?.ok_or_else(none)?)
     }
 
     pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
@@ -454,8 +473,40 @@ mod tests {
         let read: Vec<Vec<u8>> = store.candidates().unwrap().into_iter().map(|c| c.completion).collect();
         assert_eq!(read, written);
         let texts: Vec<(String, bool)> =
-            store.rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+            store.rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
         assert_eq!(texts, [("5\n# \u{fffd}\n".into(), false), ("5\n# \u{fffd}\n".into(), true)]);
+    }
+
+    #[test]
+    fn one_candidate_and_the_qualities_of_one_cycle_are_found_by_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let training = |cycle, seed_index, accuracy| Training {
+            network: NetworkId::Candidate { cycle, index: 3 },
+            seed_index,
+            seed: 0,
+            repeat: seed_index == 2,
+            accuracy,
+            curve: "[]".into(),
+            failure: None,
+            seconds: 0.0,
+            estimates: None,
+        };
+        for cycle in [1, 10, 11, 2] {
+            store.put_candidate(&Candidate { cycle, ..sample(3) }).unwrap();
+            for (seed_index, accuracy) in [(0, 0.25), (1, 0.75), (2, 0.9)] {
+                store.put_training(&training(cycle, seed_index, (cycle != 2).then_some(accuracy))).unwrap();
+            }
+        }
+        store.put_training(&Training { network: NetworkId::Start("1".into()), ..training(1, 0, Some(0.1)) }).unwrap();
+        let of = |cycle| store.qualities_of(cycle).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(of(1), [(NetworkId::Candidate { cycle: 1, index: 3 }, 0.5)]);
+        assert_eq!((of(11).len(), of(2), of(0)), (1, vec![], vec![]));
+        assert_eq!(store.qualities().unwrap().len(), 4);
+        assert_eq!(store.candidate(&NetworkId::Candidate { cycle: 10, index: 3 }).unwrap().cycle, 10);
+        for missing in [NetworkId::Candidate { cycle: 10, index: 4 }, NetworkId::Start("1".into())] {
+            assert!(store.candidate(&missing).is_err());
+        }
     }
 
     #[test]

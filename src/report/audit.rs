@@ -189,7 +189,7 @@ fn series(cycles: &[Cycle], get: impl Fn(&Exact) -> Option<f64>) -> Vec<Point> {
 /// The claims that an audit's records speak to.
 pub fn panels(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Vec<Panel> {
     let mut panels = Vec::new();
-    if config.policy.is_llm() {
+    if config.policy.has_llm() {
         panels.push(update_panel(config, cycles));
     }
     panels.push(improvement_panel(config, cycles));
@@ -326,7 +326,8 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let entropy = series(cycles, |e| Some(e.before.entropy));
     let (first, last) = (entropy.first().map_or(f64::NAN, |p| p.y), entropy.last().map_or(f64::NAN, |p| p.y));
     let last_cells = last.exp();
-    let filter = if config.novelty { "Cells queried before were refused" } else { "No cell was refused for having been queried before" };
+    let filter =
+        if config.novelty.enabled { "Cells queried before were refused" } else { "No cell was refused for having been queried before" };
     let mut numbers = Vec::new();
     for cycle in cycles {
         let Some(exact) = &cycle.exact else { continue };

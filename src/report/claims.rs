@@ -151,7 +151,7 @@ fn tunings(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Resul
         let log_p = |id: &NetworkId| candidates.iter().find(|c| c.id() == *id && c.cycle == row.cycle).and_then(|c| c.log_p);
         tunings.push(ce_update::Tuning {
             cycle: row.cycle,
-            summed: config.tune.objective == Objective::Sum,
+            summed: config.tune.tuning.objective == Objective::Sum,
             logged: trained.iter().filter_map(|e| log_p(&e.network)).collect(),
             loss_before: tuning.before,
             loss_after: tuning.after,

@@ -28,12 +28,16 @@ use toml::{Table, Value};
 
 use super::job::Job;
 use super::kinds::resolve;
-use crate::config::nearest_key;
-use crate::error::{AtPath, Error, Result};
+use crate::config::layers::nearest_key;
+use crate::config::range::MOST_WORKERS;
+use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::record::Kind;
 
 /// The folder of the arms without an LLM.
 pub const NO_MODEL: &str = "no-llm";
+/// Far more than tell two arms apart.
+const MOST_SEEDS: usize = 10_000;
 /// In a model's table.
 const OWN_SEEDS: &str = "seeds";
 
@@ -80,7 +84,7 @@ impl Seeds {
     fn all(&self) -> Vec<u64> {
         match self {
             Self::List(seeds) => seeds.clone(),
-            Self::Range(range) => (range.first..range.first.saturating_add(range.count)).collect(),
+            Self::Range(range) => (range.first..range.first.saturating_add(range.count)).take(MOST_SEEDS + 1).collect(),
         }
     }
 }
@@ -93,7 +97,7 @@ impl Study {
     /// # Errors
     /// Says what is wrong with the file: a typo with the nearest right key, a name that is no folder, a setting without meaning.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).at("read the study", path)?;
+        let text = read_text(path, "read the study")?;
         let mut study = Self::parse(&text, &path.display().to_string())?;
         if study.title.is_empty() {
             study.title = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -122,6 +126,9 @@ impl Study {
         let seeds = self.seeds.all();
         if seeds.is_empty() || self.workers == 0 || self.arms.is_empty() {
             return wrong("a study has at least one seed, one worker and one arm".into());
+        }
+        if seeds.len() > MOST_SEEDS || self.workers > MOST_WORKERS {
+            return wrong(format!("a study has at most {MOST_SEEDS} seeds and {MOST_WORKERS} workers"));
         }
         if let Some(twice) = (1..seeds.len()).find(|&i| seeds[..i].contains(&seeds[i])) {
             return wrong(format!("seed {} is there twice", seeds[twice]));
@@ -194,11 +201,7 @@ impl Study {
     }
 
     fn job(&self, model: &str, of_model: &Table, arm: &str, of_arm: &Table, seed: u64) -> Result<Job> {
-        let candidates = match self.kind {
-            Kind::Audit => "samples",
-            Kind::Run => "candidates",
-        };
-        let mut assignments = vec![format!("cycles={}", self.cycles), format!("{candidates}={}", self.candidates)];
+        let mut assignments = vec![format!("cycles={}", self.cycles), format!("candidates={}", self.candidates)];
         for table in [&self.settings, of_model, of_arm] {
             flatten("", table, &mut assignments);
         }
@@ -290,7 +293,7 @@ mod tests {
         assert_eq!(jobs.len(), 8);
         assert_eq!(jobs[3].settings.cycles(), 5);
         let two = AuditConfig::from_toml(&jobs[1].settings.to_toml(), "settings").unwrap();
-        assert_eq!((two.samples, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
+        assert_eq!((two.candidates, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
     }
 
     #[test]
@@ -327,6 +330,9 @@ mod tests {
             ("[models.one]", "[models.no-llm]", "folder"),
             ("cycles = 5", "seed = 5", "seeds are those of the study"),
             ("cycles = 5", "seeds = [4]", "seeds are those of the study"),
+            ("count = 2", "count = 9223372036854775807", "at most 10000 seeds"),
+            ("kind = \"audit\"", "kind = \"audit\"\nworkers = 9223372036854775807", "1024 workers"),
+            ("[models.two]", "[models.two]\nseeds = { first = 4, count = 9223372036854775807 }", "some of the study's"),
             ("[models.two]", "[models.two]\nseeds = [6]", "some of the study's"),
             ("[models.two]", "[models.two]\nseeds = 4", "model two: seeds"),
             ("kind = \"audit\"", "kind = \"audit\"\npreset = \"quick\"", "preset"),

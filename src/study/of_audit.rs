@@ -46,7 +46,7 @@ impl Experiment for AuditConfig {
     }
 
     fn has_llm(&self) -> bool {
-        self.policy.is_llm()
+        self.policy.has_llm()
     }
 
     fn cycles(&self) -> u64 {
@@ -64,7 +64,7 @@ impl Experiment for AuditConfig {
 
     fn check_inputs(&self) -> Result<()> {
         Table::load(&self.dataset, &home::data())?;
-        if self.policy.is_llm() {
+        if self.policy.has_llm() {
             let file = ModelFile::open(&catalogue::find(&self.llm.model)?)?;
             Codec::new(&file.tokenizer()?, &self.llm.prompt, self.format)?;
             if self.llm.adapter != "none" && !Path::new(&self.llm.adapter).join("adapter_config.json").is_file() {
@@ -85,7 +85,7 @@ impl Experiment for AuditConfig {
         let entry = Entry { seed: self.seed, qualities: qualities.iter().map(|(_, q)| *q).collect(), best_so_far };
         let funnel: Funnel = cycles.iter().map(funnel).sum();
         let distinct = search.distinct as u64;
-        let has_llm = self.policy.is_llm();
+        let has_llm = self.policy.has_llm();
         let written: usize = cycles.iter().flat_map(|c| &c.samples).map(|s| s.tokens.len()).sum();
         let tuned: usize = cycles.iter().filter_map(|c| c.tuning.as_ref()).map(|t| t.tokens).sum();
         Ok(Outcome {

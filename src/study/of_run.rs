@@ -11,7 +11,7 @@ use crate::config::RunConfig;
 use crate::error::Result;
 use crate::home;
 use crate::llm::catalogue;
-use crate::llm::hosted::adapter_folder;
+use crate::policy::learner::adapter_folder;
 use crate::proxy::dataset;
 use crate::record::{Kind, folder};
 use crate::theory::convergence::Count;

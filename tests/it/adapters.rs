@@ -18,6 +18,7 @@ use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
+use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
 use eliteloop::record::{CycleRow, Kind, Store};
 use serde::Deserialize;
@@ -288,7 +289,7 @@ fn the_commands_carry_an_adapter_from_one_run_to_the_next() {
     assert_eq!((&shown["lora"]["rank"], &shown["same_chat_template"], &shown["same_model"]), (&4.into(), &true.into(), &true.into()));
     assert_eq!(shown["sha256"], tuned.hash().unwrap());
     let llm = LlmConfig { model: model.into(), adapter: out.into(), max_context: 128, ..LlmConfig::default() };
-    assert_eq!(Llm::open(&llm, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), tuned.hash().unwrap());
+    assert_eq!(Learner::open(&llm, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), tuned.hash().unwrap());
 
     eliteloop(&["merge", run, "--out", merged]).assert().success();
     let ids: Vec<u32> = (0..40).map(|i| (i * 17 + 1) % 320).collect();
@@ -298,7 +299,7 @@ fn the_commands_carry_an_adapter_from_one_run_to_the_next() {
     // A checkpoint that was changed is not exported.
     fresh.save(&folder::checkpoint(Path::new(run), 1), "tiny", Precision::F32).unwrap();
     let failed = eliteloop(&["export", run, "--out", base.path().join("other").to_str().unwrap()]).assert().code(2);
-    assert!(said(&failed).contains("is not the one the run stored"));
+    assert!(said(&failed).contains("is not the one that was stored"));
 }
 
 #[test]
@@ -307,7 +308,7 @@ fn an_adapter_of_another_chat_template_is_refused_unless_forced() {
     let folder = changed(|_| ());
     let (adapter, model) = (folder.path().to_str().unwrap(), model.to_str().unwrap());
     let llm = LlmConfig { model: model.into(), adapter: adapter.into(), max_context: 128, ..LlmConfig::default() };
-    let starts = || Llm::open(&llm, &LoraConfig::default(), 0);
+    let starts = || Learner::open(&llm, &LoraConfig::default(), 0);
     assert!(starts().is_ok(), "nothing is known of its template");
 
     // Imported, it counts as tuned for this model's.

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use eliteloop::audit::codec::Proposal;
+use eliteloop::audit::cells::CellLearner;
+use eliteloop::audit::codec::{Parents, Proposal};
 use eliteloop::audit::exact::{Distribution, Measures, Update, enumerate};
-use eliteloop::audit::product::Product;
 use eliteloop::audit::record::{Cycle, Sample};
-use eliteloop::audit::settings::{AuditConfig, Format};
+use eliteloop::audit::settings::{AuditConfig, CellFormat};
 use eliteloop::audit::verify::verify;
-use eliteloop::audit::writer::Writer;
 use eliteloop::audit::{Audit, record};
 use eliteloop::compare::searches::{self, Search};
-use eliteloop::cycle::Ending;
+use eliteloop::done::Done;
 use eliteloop::home;
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::config::Family;
@@ -24,6 +23,7 @@ use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::score::score;
 use eliteloop::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use eliteloop::oracle::nasbench201::Table;
+use eliteloop::policy::table_ce::TableCe;
 use eliteloop::record::{Kind, Store, folder};
 use eliteloop::report::{self, audit as shown};
 use eliteloop::seed;
@@ -34,14 +34,21 @@ use rand::Rng;
 use crate::models::{tiny, tiny_config};
 use crate::program::{copy_folder, fail, program, rows, succeed};
 
+static GO_ON: AtomicBool = AtomicBool::new(false);
+
 fn settings(overrides: &[&str]) -> AuditConfig {
     AuditConfig::resolve(None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
 fn run(folder: &Path, overrides: &[&str]) -> Audit {
     let mut audit = Audit::create(folder, settings(overrides), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
-    assert_eq!(audit.run(|_| ()).unwrap(), Ending::Finished);
+    assert_eq!(audit.run(|_| ()).unwrap(), Done::Finished(()));
     audit
+}
+
+fn samples(cells: &CellLearner, parents: &Parents, seeds: &[u64]) -> Vec<Sample> {
+    let Done::Finished(samples) = cells.sample(parents, seeds, &GO_ON).unwrap() else { panic!("nothing stopped it") };
+    samples
 }
 
 /// log p of sequences of words after the prompt, each scored by itself.
@@ -80,16 +87,17 @@ fn every_cell_has_the_probability_that_scoring_it_alone_gives() {
 #[test]
 fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
     for mask in ["mask=true", "mask=false"] {
-        let mut writer = Writer::open(&settings(&[mask])).unwrap();
+        let mut cells = CellLearner::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
-        writer.warm_up(&config.warmup, Format::Full, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
-        let found = writer.enumerate(2).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Full, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
+        let found = cells.enumerate(2).unwrap();
         let sum: f64 = found.iter().map(|l| l.exp()).sum();
         assert!(if mask == "mask=true" { (sum - 1.0).abs() < 1e-9 } else { sum < 1.0 }, "{mask}: {sum}");
         // Scored alone and summed over what may follow the first two operations.
         let below: Vec<Proposal> = (0..625).map(|i| Proposal { parent: None, cell: Cell::at(7 * 625 + i) }).collect();
-        let sampled = writer.sample(&vec![(None, 2)], &[4, 5]).unwrap();
-        let by_hand: f64 = writer.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
+        let sampled = samples(&cells, &vec![(None, 2)], &[4, 5]);
+        let by_hand: f64 = cells.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
         if mask == "mask=true" {
             assert!((found[7] - by_hand.ln()).abs() < 1e-4, "{} for {}", found[7], by_hand.ln());
         } else {
@@ -97,7 +105,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
         }
         if mask == "mask=true" {
             let proposals: Vec<Proposal> = sampled.iter().map(|s| s.proposal().unwrap()).collect();
-            for (sample, right) in sampled.iter().zip(writer.log_q(&proposals).unwrap()) {
+            for (sample, right) in sampled.iter().zip(cells.log_q(&proposals).unwrap()) {
                 assert!((sample.log_q.unwrap() - right).abs() < 1e-3, "{sample:?}, {right}");
                 assert!(sample.log_p.unwrap() < sample.log_q.unwrap(), "the mask only takes away");
             }
@@ -111,12 +119,13 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
 fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
-        let mut writer = Writer::open(&config).unwrap();
-        writer.warm_up(&config.warmup, Format::Delta, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
+        let mut cells = CellLearner::open(&config).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Delta, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
         // Two parents that are one delta apart and so share children, drawn 1 : 3.
         let first: Cell = "pool one skip one skip skip".parse().unwrap();
         let parents = vec![(Some(first), 1), (Some(first.with(2, 4)), 3)];
-        let p = writer.distribution(&parents).unwrap();
+        let p = cells.distribution(&parents).unwrap();
         let mut right = vec![0.0; CELLS];
         for (parent, share) in &parents {
             let children: Vec<Proposal> = Cell::all()
@@ -124,7 +133,7 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
                 .filter(|p| p.cell.operations().iter().zip(parent.unwrap().operations()).filter(|(a, b)| **a != *b).count() == 1)
                 .collect();
             assert_eq!(children.len(), 24);
-            for (child, log_q) in children.iter().zip(writer.log_q(&children).unwrap()) {
+            for (child, log_q) in children.iter().zip(cells.log_q(&children).unwrap()) {
                 right[child.cell.index()] += *share as f64 / 4.0 * log_q.exp();
             }
         }
@@ -132,10 +141,10 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
             assert!((found - right).abs() <= 1e-4 * right, "{mask}: {found} for {right}");
         }
         assert!((p.cells().iter().sum::<f64>() + p.outside() - 1.0).abs() < 1e-9 && p.outside() > 0.0);
-        let samples = writer.sample(&parents, &[1, 2, 3, 4]).unwrap();
+        let samples = samples(&cells, &parents, &[1, 2, 3, 4]);
         assert_eq!(samples.iter().filter(|s| s.parent == parents[1].0).count(), 3);
         for (sample, proposal) in samples.iter().filter_map(|s| Some((s, s.proposal()?))) {
-            assert!((sample.log_q.unwrap() - writer.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
+            assert!((sample.log_q.unwrap() - cells.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
         }
     }
 }
@@ -143,8 +152,8 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
 #[test]
 fn a_tuned_softmax_table_reaches_the_closed_form() {
     let mut rng = seed::rng(9, "test", &[]);
-    let elites: Vec<Cell> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8))).collect();
-    let mut closed = Product::uniform();
+    let elites: Vec<[usize; EDGES]> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8)).operations()).collect();
+    let mut closed = TableCe::uniform(WORDS.len());
     closed.update(&elites, 1.0);
     // The loss is -(1/|E|) sum log softmax; its gradient in the logits is softmax - share of the elites.
     let mut logits = vec![vec![0f32; EDGES * WORDS.len()]];
@@ -157,18 +166,18 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
         let gradient: Vec<f32> = (0..EDGES)
             .flat_map(|edge| {
                 let p = softmax(&logits[0][edge * WORDS.len()..][..WORDS.len()]);
-                let share = |o: usize| elites.iter().filter(|c| c.operations()[edge] == o).count() as f64 / elites.len() as f64;
+                let share = |o: usize| elites.iter().filter(|c| c[edge] == o).count() as f64 / elites.len() as f64;
                 (0..WORDS.len()).map(|o| (p[o] - share(o)) as f32).collect::<Vec<_>>()
             })
             .collect();
         optimiser.step(&mut logits, &[gradient], if step < 5_000 { 0.1 } else { 0.01 }, 0.0);
     }
-    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.edges()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
+    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.places()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
     assert!(kl < 1e-4, "{kl}");
     // Smoothing is exactly the mixture.
-    let mut smoothed = Product::uniform();
+    let mut smoothed = TableCe::uniform(WORDS.len());
     smoothed.update(&elites, 0.3);
-    for (edge, full) in smoothed.edges().iter().zip(closed.edges()) {
+    for (edge, full) in smoothed.places().iter().zip(closed.places()) {
         for (p, v) in edge.iter().zip(full) {
             assert_eq!(*p, 0.3 * v + (1.0 - 0.3) * 0.2);
         }
@@ -178,7 +187,7 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
 #[test]
 fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
     let nas = Table::load("cifar10", &home::data()).unwrap();
-    let uniform = Product::uniform().distribution();
+    let uniform = Distribution::of_table(&TableCe::uniform(WORDS.len()));
     let m = Measures::of(&uniform, &nas, 0.9097);
     assert!((m.expected - 0.8369).abs() < 5e-5 && (m.entropy - (CELLS as f64).ln()).abs() < 1e-9, "{m:?}");
     assert!((m.elite - 0.01).abs() < 5e-4 && m.outside == 0.0 && m.dependence.abs() < 1e-9, "{m:?}");
@@ -198,7 +207,7 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
     let folder = tempfile::tempdir().unwrap();
     for policy in ["table-ce", "random", "evolution"] {
         let path = folder.path().join(policy);
-        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "samples=30", "seed=2"]);
+        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "candidates=30", "seed=2"]);
         let last = audit.cycles.last().unwrap();
         assert_eq!((audit.cycles.len(), last.samples.len()), (6, 30));
         assert!(last.search.distinct <= 180 && last.search.highest >= last.search.incumbent);
@@ -223,7 +232,7 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
 const SMALL: [&str; 9] = [
     "seed=3",
     "cycles=3",
-    "samples=12",
+    "candidates=12",
     "elite.rho=0.4",
     "elite.held_out=0.2",
     "audit_every=0",
@@ -287,7 +296,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 #[test]
 fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["format=delta", "novelty=true", "audit_every=1", "warmup.steps=8"]);
+    overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=1", "warmup.steps=8"]);
     let audit = killed_and_whole(&overrides);
     let mut best: Vec<(f64, Cell)> = Vec::new();
     for cycle in &audit.cycles {
@@ -322,9 +331,24 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
 }
 
 #[test]
+fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    // After the only step there is no gradient more that would tell.
+    for steps in [1, 3] {
+        let path = folder.path().join(steps.to_string());
+        let mut config = settings(&["warmup.batch=2"]);
+        (config.warmup.steps, config.warmup.lr) = (steps, 1e30);
+        let error = Audit::create(&path, config, Arc::new(AtomicBool::new(false)), |_| ()).err().unwrap();
+        assert!(error.to_string().contains("the warm-up diverged at step"), "{error}");
+        assert_eq!(error.hint_text(), Some("lower warmup.lr"));
+        assert!(!path.join("cycle-0000").exists());
+    }
+}
+
+#[test]
 fn random_deltas_are_the_control_of_deltas() {
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["policy=random", "format=delta", "novelty=true", "audit_every=1"]);
+    overrides.extend(["policy=random", "format=delta", "novelty.enabled=true", "audit_every=1"]);
     let folder = tempfile::tempdir().unwrap();
     let audit = run(&folder.path().join("audit"), &overrides);
     for cycle in &audit.cycles {
@@ -365,7 +389,8 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
     let base = tempfile::tempdir().unwrap();
     let out = base.path().join("random");
     let seeds = |samples: &str| {
-        let mut command = program(&["audit", "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110", "--samples", samples]);
+        let mut command =
+            program(&["audit", "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110", "--candidates", samples]);
         command.arg("--out").arg(&out);
         command
     };
@@ -386,7 +411,7 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
 
     // The verb takes folders of audits and single ones.
     let other = base.path().join("other");
-    run(&other, &["policy=evolution", "cycles=2", "samples=60", "seed=5", "audit_every=0"]);
+    run(&other, &["policy=evolution", "cycles=2", "candidates=60", "seed=5", "audit_every=0"]);
     let (page, data) = (base.path().join("page.html"), base.path().join("data"));
     let told = succeed(program(&["compare"]).args([&out, &other]).arg("--out").arg(&page).arg("--data").arg(&data));
     assert!(told.contains("random") && told.contains("policy=evolution"), "{told}");
@@ -419,7 +444,7 @@ fn what_cannot_go_on_says_why() {
     assert!(refused(&mut audit(&["--set", "elite.roh=1"])).contains("did you mean 'rho'"));
     assert!(refused(&mut audit(&["--dataset", "svhn"])).contains("cifar100"));
     assert!(refused(&mut audit(&["--set", "gamma_star=91"])).contains("0.91"));
-    drop(run(&out, &["policy=random", "cycles=1", "samples=2"]));
+    drop(run(&out, &["policy=random", "cycles=1", "candidates=2"]));
     assert!(refused(&mut audit(&[])).contains("eliteloop resume"));
     assert_eq!(folder::kind(&out).unwrap(), Kind::Audit);
     assert!(refused(program(&["export", "--out", "never"]).arg(&out)).contains("an audit, not of a run"));
@@ -452,14 +477,14 @@ fn an_honest_audit_is_never_called_wrong() {
     let audits: [(&str, &[&str]); 6] = [
         ("table-ce", &["policy=table-ce"]),
         ("held-out", &["policy=table-ce", "elite.held_out=0.3", "elite.source=archive"]),
-        ("cells", &["policy=random", "novelty=true"]),
-        ("deltas", &["policy=random", "format=delta", "novelty=true"]),
-        ("evolution", &["policy=evolution", "novelty=true"]),
+        ("cells", &["policy=random", "novelty.enabled=true"]),
+        ("deltas", &["policy=random", "format=delta", "novelty.enabled=true"]),
+        ("evolution", &["policy=evolution", "novelty.enabled=true"]),
         ("budget", &["policy=evolution", "budget=100", "gamma_star=0.9"]),
     ];
     for (name, overrides) in audits {
         let path = base.path().join(name);
-        drop(run(&path, &[&["cycles=5", "samples=30", "seed=4"], overrides].concat()));
+        drop(run(&path, &[&["cycles=5", "candidates=30", "seed=4"], overrides].concat()));
         honest(&path);
     }
     let unfinished = base.path().join("unfinished");
@@ -481,7 +506,7 @@ fn changed(base: &Path, name: &str, sql: &str) -> PathBuf {
 #[test]
 fn verify_finds_what_was_changed_in_an_audit() {
     let base = tempfile::tempdir().unwrap();
-    succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "samples=30", "seed=4", "elite.held_out=0.2"]));
+    succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2"]));
     let tampered = [
         ("qualities", "UPDATE sample SET quality = quality + 0.001 WHERE cycle = 2 AND idx = 7"),
         ("samples", "UPDATE sample SET text = 'none none none none none none' WHERE cycle = 3 AND idx = 0"),
@@ -535,7 +560,7 @@ fn verify_finds_what_was_changed_in_an_audit() {
 #[test]
 fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
     let base = tempfile::tempdir().unwrap();
-    succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty=true", "audit_every=1"]].concat()));
+    succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=1"]].concat()));
     let tampered: [(&str, &[&str]); 3] = [
         (
             "UPDATE sample SET log_q = log_q - 0.1 WHERE cycle = 1 AND idx = 3; UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2; \

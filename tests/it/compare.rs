@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
+use eliteloop::config::LoraConfig;
 use eliteloop::config::{Format, Policy, RunConfig, TuneData};
+use eliteloop::done::Done;
 use eliteloop::llm::Llm;
 use eliteloop::llm::pack::Example;
+use eliteloop::policy::Learner;
 use eliteloop::record::{GateAction, Stage, Store, folder};
 use eliteloop::report;
 use eliteloop::seed;
@@ -245,18 +248,20 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
 #[test]
 fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     let config = RunConfig::default();
-    let mut llm = Llm::open(&config.llm, &config.lora, 1).unwrap();
-    let prompt = llm.tokenizer.encode("a network");
-    let completion = llm.tokenizer.encode("nn.ReLU()");
+    let mut learner = Learner::open(&config.llm, &LoraConfig::default(), 1).unwrap();
+    let prompt = learner.model.tokenizer.encode("a network");
+    let completion = learner.model.tokenizer.encode("nn.ReLU()");
     let examples = [Example { id: "1/0".into(), prompt, completion }];
-    let (hash, before) = (llm.adapter_hash().unwrap(), llm.snapshot().unwrap());
-    let log_p = llm.log_p(&examples).unwrap();
+    let hash = learner.adapter_hash().unwrap();
+    let log_p = learner.log_p(&examples).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    llm.tune(&examples, &config.tune, 1, &stop, &mut |_, _| {}).unwrap();
-    assert_ne!(llm.adapter_hash().unwrap(), hash);
-    llm.restore(before).unwrap();
-    assert_eq!(llm.adapter_hash().unwrap(), hash);
-    assert_eq!(llm.log_p(&examples).unwrap(), log_p);
+    let Done::Finished(update) = learner.update(&examples, &[], &config.tune.tuning, 1, &stop, &mut |_, _| ()).unwrap() else {
+        panic!("stopped")
+    };
+    assert_ne!(learner.adapter_hash().unwrap(), hash);
+    learner.restore(update.before).unwrap();
+    assert_eq!(learner.adapter_hash().unwrap(), hash);
+    assert_eq!(learner.log_p(&examples).unwrap(), log_p);
     assert_eq!(
         eliteloop::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
         GateAction::RolledBack

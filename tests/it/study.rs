@@ -155,10 +155,13 @@ fn what_is_wrong_with_a_study_is_said_before_anything_is_run() {
         assert!(!place.out().exists(), "{to} left a folder");
     }
     let (place, stored_before) = whole();
-    let output = place.study(&TINY.replace("cycles = 40", "cycles = 41").replace("[arms.random]\n", "[arms.random]\nsamples = 9\n"));
+    let output = place.study(&TINY.replace("cycles = 40", "cycles = 41").replace("[arms.random]\n", "[arms.random]\ncandidates = 9\n"));
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("cycles: 40 -> 41") && said.contains("arms.random.samples: nothing -> 9") && !said.contains("seeds"), "{said}");
+    assert!(
+        said.contains("cycles: 40 -> 41") && said.contains("arms.random.candidates: nothing -> 9") && !said.contains("seeds"),
+        "{said}"
+    );
     assert!(stored(&place.out()) == *stored_before);
     let occupied = Place::new();
     std::fs::create_dir_all(occupied.out()).unwrap();
