@@ -18,6 +18,7 @@ use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
 use crate::record::{Kind, NetworkId, NetworkRow, Stage, Store};
+use crate::screen;
 
 pub struct Run {
     pub config: RunConfig,
@@ -63,6 +64,7 @@ impl Run {
         let learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
+        proxies.pool.check_memory(&screen::check_limits(&config, &proxies.format)?, &stop)?;
         let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
         let store = Store::create(&folder.store(), Kind::Run)?;
         store.transaction(|s| {
@@ -83,6 +85,7 @@ impl Run {
     /// Opens a run that was stopped or killed, as it was after the last thing stored; `device` in place of the one it began on.
     pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>) -> Result<Self> {
         let mut config = folder::settings(path)?;
+        folder::refuse_clock(path)?;
         if let Some(place) = device {
             (config.llm.device, config.proxy.device) = (place, place);
             if let Some(why) = config.settle_devices() {

@@ -1,6 +1,10 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
 use crate::config::RunConfig;
+use rayon::prelude::*;
+
+use crate::config::{ProxyConfig, ScreenConfig};
+use crate::delta;
 use crate::error::{Error, Result};
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::labels;
@@ -91,6 +95,39 @@ fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, c
     }
 }
 
+/// One layer: no network is smaller.
+const SMALLEST: &str = "\
+import torch.nn as nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+    def forward(self, x):
+        return self.layers(x)
+";
+
+/// Traces a network of one layer: limits that are too small for it are too small for every network. Gives its graph.
+///
+/// # Errors
+/// Names the limit; or the machine has no sandbox.
+pub fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
+    let failure = match gates(config, images).trace(SMALLEST)? {
+        Ok(graph) => return Ok(graph),
+        Err(failure) => failure,
+    };
+    let key = match failure {
+        TraceFailure::Steps { .. } => "screen.trace_steps",
+        TraceFailure::CpuTime { .. } => "screen.trace_cpu_seconds",
+        TraceFailure::Memory { .. } => "screen.trace_memory_mib",
+        failure => return Err(Error::machine(format!("a network of one layer cannot be traced: {failure}"))),
+    };
+    Err(Error::input(format!("setting {key} is too small for any network: one of one layer ends with '{failure}'"))
+        .hint(format!("raise {key}")))
+}
+
 /// Traces the start networks and stores those that are not stored yet.
 pub fn admit_starts(run: &mut Run) -> Result<()> {
     let known: Vec<NetworkId> = run.store.networks()?.into_iter().map(|n| n.id).collect();
@@ -112,11 +149,35 @@ pub fn trace_starts(starts: &[(String, String)], gates: &Gates, filter: &mut Fil
         let graph = gates.trace(source)?.map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
         let spent = cost(&graph);
         if let Some(over) = gates.over_budget(&spent) {
-            return Err(unusable(over.to_string()).hint("raise the limit in [screen], or start from a smaller network"));
+            return Err(
+                unusable(over.to_string()).hint("raise the limit in [screen], or proxy.max_training_macs, or start from a smaller network")
+            );
         }
         let fingerprint = filter.fingerprint(&graph)?;
         networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));
         filter.admit(id.to_string(), fingerprint);
     }
     Ok(networks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_beyond_its_budget_is_told_with_both_numbers_and_no_preset_comes_near() {
+        let cost = Cost { parameters: 10, macs: 7, activation_bytes: 4 };
+        let proxy = ProxyConfig { train_images: 100, valid_images: 50, epochs: 2, max_training_macs: 4899, ..ProxyConfig::default() };
+        let limits = ScreenConfig::default();
+        let over = over_budget(&cost, &limits, &proxy).unwrap();
+        assert_eq!(over, "4900 multiply-accumulates of its training, at most 4899");
+        for max_training_macs in [4900, 0] {
+            assert_eq!(over_budget(&cost, &limits, &ProxyConfig { max_training_macs, ..proxy.clone() }), None);
+        }
+        for preset in [None, Some("quick"), Some("cifar10")] {
+            let config = RunConfig::resolve(preset, None, &[]).unwrap();
+            let dearest = Cost { macs: config.screen.max_macs, ..cost };
+            assert_eq!(over_budget(&dearest, &config.screen, &config.proxy), None, "{preset:?}");
+        }
+    }
 }

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 
 use rand::seq::IndexedRandom;
 
+use crate::config::ProxyConfig;
 use crate::config::RunConfig;
+use crate::error::Error;
 use crate::error::{AtPath, Result};
 use crate::gates::Gate;
 use crate::halving::{Curve, Halving, Known};
@@ -62,6 +64,9 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     if states.is_dir() {
         std::fs::remove_dir_all(&states).at("remove", &states)?;
     }
+    if cycle == 0 {
+        refuse_no_room(run)?;
+    }
     // Also where nothing was left to train: a kill may fall between the last training and this.
     let epochs = run.config.proxy.epochs;
     run.store.transaction(|s| {
@@ -74,6 +79,21 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// # Errors
+/// No start network had room: candidates descend from them and would fail alike.
+fn refuse_no_room(run: &Run) -> Result<()> {
+    let (trainings, full) = (run.store.trainings()?, Failure::Memory.to_string());
+    if trainings.is_empty() || trainings.iter().any(|training| training.failure.as_ref() != Some(&full)) {
+        return Ok(());
+    }
+    let (key, mib) = match run.config.proxy {
+        ProxyConfig { device, card_memory_mib, .. } if device.is_card() => ("proxy.card_memory_mib", card_memory_mib),
+        ProxyConfig { memory_mib, .. } => ("proxy.memory_mib", memory_mib),
+    };
+    Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves"))
+        .hint(format!("begin a new run with another {key}, or with a smaller proxy.batch")))
 }
 
 /// Where trainings that halving may let go on leave their states; gone when the cycle is trained.

@@ -163,7 +163,7 @@ fn traced(args: &Args, images: &Format) -> Result<Graph> {
         .map_err(|_| Error::input(format!("{} is not UTF-8", args.source.display())).hint("save the file as UTF-8"))?;
     let mut options = TraceOptions::new(images.shape, images.classes);
     options.entry.clone_from(&args.entry);
-    trace(&source, &options).map_err(|failure| Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint()))
+    trace(&source, &options).map_err(|failure| failure.into_error(args.source.display()))
 }
 
 /// A network of a run, traced again where the images have another shape than the run's.
@@ -175,7 +175,7 @@ fn stored(args: &Args, images: &Format) -> Result<(String, Graph)> {
     };
     let source = store.network(&id)?.source;
     let options = TraceOptions::new(images.shape, images.classes);
-    let graph = trace(&source, &options).map_err(|failure| Error::input(format!("{id}: {failure}")).hint(failure.hint()))?;
+    let graph = trace(&source, &options).map_err(|failure| failure.into_error(&id))?;
     Ok((id.to_string(), graph))
 }
 

@@ -13,6 +13,7 @@ mod parents;
 mod policy;
 mod proxy;
 pub(crate) mod range;
+mod retired;
 mod screen;
 mod tune;
 
@@ -33,6 +34,7 @@ pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
 pub use self::proxy::{Optimizer, ProxyConfig};
 use self::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
+pub use self::retired::retired_key;
 pub use self::screen::ScreenConfig;
 pub use self::tune::{Gate, Moments, Objective, TuneConfig, TuneData, UpdateConfig};
 use crate::error::{Error, Result};
@@ -117,12 +119,13 @@ impl RunConfig {
     }
 
     /// Reads the settings stored with a run. Those that eliteloop 0.1.0 stored beside an adapter have a `[lora]`, which was not used and
-    /// is left out.
+    /// is left out, as are keys that an earlier version had.
     ///
     /// # Errors
     /// See [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
         let mut table = parse(text, origin)?;
+        retired::leave_out(&mut table);
         let stored: Self = read(&table, origin)?;
         if stored.llm.adapter != "none" {
             table.remove("lora");
@@ -155,7 +158,11 @@ impl RunConfig {
     }
 }
 
-impl Settings for RunConfig {}
+impl Settings for RunConfig {
+    fn instead_of(key: &str) -> Option<String> {
+        retired::hint(key).map(Into::into)
+    }
+}
 
 impl Check for RunConfig {
     /// Every table by itself, then what spans them.
@@ -185,6 +192,19 @@ mod tests {
         let error = RunConfig::resolve(None, None, &["elite.roh=0.2".into()]).unwrap_err();
         assert!(error.to_string().contains("roh"), "{error}");
         assert!(error.hint_text().unwrap().contains("rho"));
+    }
+
+    #[test]
+    fn a_limit_by_the_clock_is_refused_with_what_took_its_place_and_left_out_of_older_runs() {
+        for (key, new) in [("screen.trace_seconds", "screen.trace_steps"), ("proxy.deadline_seconds", "proxy.max_training_macs")] {
+            let error = RunConfig::resolve(None, None, &[format!("{key}=5")]).unwrap_err();
+            assert!(error.hint_text().unwrap().contains(new), "{error}");
+            let (table, name) = key.split_once('.').unwrap();
+            let older = RunConfig::default().to_toml().replace(&format!("[{table}]\n"), &format!("[{table}]\n{name} = 5.0\n"));
+            assert_eq!(retired_key(&older), Some(key));
+            assert_eq!(RunConfig::from_toml(&older, "run.toml").unwrap(), RunConfig::default());
+        }
+        assert_eq!(retired_key(&RunConfig::default().to_toml()), None);
     }
 
     #[test]

@@ -38,8 +38,12 @@ pub struct ProxyConfig {
     pub repeats: usize,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
-    /// A training that takes longer fails alone.
-    pub deadline_seconds: f64,
+    /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::network::cost::Cost::of_training`]);
+    /// a network of which it would take more is over the budget and is not trained. 0 is no limit.
+    pub max_training_macs: u64,
+    /// Seconds of processor time that a worker may spend on one training: an end for one that has none, far beyond what
+    /// `max_training_macs` take. No clock ends a training. 0 is no limit.
+    pub cpu_seconds: u64,
     /// Address space of a worker, where it trains on the processor.
     pub memory_mib: u64,
     /// Where the workers train: see `llm.device`.
@@ -68,7 +72,8 @@ impl Default for ProxyConfig {
             seeds: 1,
             repeats: 2,
             workers: 2,
-            deadline_seconds: 120.0,
+            max_training_macs: 10_000_000_000_000,
+            cpu_seconds: 36_000,
             memory_mib: 4096,
             device: Place::Cpu,
             card_memory_mib: 0,
@@ -101,6 +106,9 @@ impl Check for ProxyConfig {
         whole("proxy.seeds", self.seeds, 1..=1000)?;
         whole("proxy.repeats", self.repeats, 0..=MANY)?;
         whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
+        whole("proxy.max_training_macs", self.max_training_macs, 0..=i64::MAX as u64)?;
+        // A year.
+        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=31_536_000)?;
         whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
         whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }

@@ -20,6 +20,8 @@ pub enum Resource {
     Macs,
     /// MiB of activations and their gradients in one training step.
     Memory,
+    /// Multiply-accumulates of its whole training.
+    Training,
 }
 
 impl fmt::Display for OverBudget {
@@ -28,6 +30,7 @@ impl fmt::Display for OverBudget {
             Resource::Parameters => "parameters",
             Resource::Macs => "multiply-accumulates",
             Resource::Memory => "MiB for a training step",
+            Resource::Training => "multiply-accumulates of its training",
         };
         write!(f, "{} {what}, at most {}", self.found, self.most)
     }
@@ -42,7 +45,15 @@ pub(super) fn over(cost: &Cost, limits: &ScreenConfig, proxy: &ProxyConfig) -> O
         (Resource::Macs, cost.macs, limits.max_macs),
         (Resource::Memory, memory_mib, limits.max_memory_mib),
     ];
-    taken.into_iter().find(|(_, found, most)| found > most).map(|(resource, found, most)| OverBudget { resource, found, most })
+    let over = taken.into_iter().find(|(_, found, most)| found > most).map(|(resource, found, most)| OverBudget { resource, found, most });
+    over.or_else(|| over_training(cost, proxy, proxy.train_images, proxy.valid_images))
+}
+
+/// What its training with so many images would take too much of: known beforehand, so no training need be ended for it.
+#[must_use]
+pub fn over_training(cost: &Cost, proxy: &ProxyConfig, train_images: usize, valid_images: usize) -> Option<OverBudget> {
+    let (found, most) = (cost.of_training(train_images, valid_images, proxy.epochs), proxy.max_training_macs);
+    (most > 0 && found > most).then_some(OverBudget { resource: Resource::Training, found, most })
 }
 
 #[cfg(test)]
@@ -59,5 +70,9 @@ mod tests {
         assert_eq!(found(Cost { parameters: 11, macs: 21, ..within }).as_deref(), Some("11 parameters, at most 10"));
         assert_eq!(found(Cost { macs: 21, ..within }).as_deref(), Some("21 multiply-accumulates, at most 20"));
         assert_eq!(found(Cost { activation_bytes: 1 << 19, ..within }).as_deref(), Some("2 MiB for a training step, at most 1"));
+        let short = ProxyConfig { train_images: 2, valid_images: 1, epochs: 3, max_training_macs: 419, ..proxy };
+        assert_eq!(over(&within, &limits, &short).unwrap().to_string(), "420 multiply-accumulates of its training, at most 419");
+        assert_eq!(over(&within, &limits, &ProxyConfig { max_training_macs: 420, ..short.clone() }), None);
+        assert_eq!(over(&within, &limits, &ProxyConfig { max_training_macs: 0, ..short }), None, "0 is no limit");
     }
 }

@@ -20,7 +20,7 @@ use crate::network::graph::Graph;
 use crate::network::{TraceFailure, TraceOptions, trace};
 use crate::novelty::{Filter, Finding};
 
-pub use budget::{OverBudget, Resource};
+pub use budget::{OverBudget, Resource, over_training};
 pub use reason::Reason;
 pub use stage::{Gate, Stage};
 
@@ -94,7 +94,12 @@ impl Gates {
     #[must_use]
     pub fn new(format: Format, limits: &ScreenConfig, proxy: &ProxyConfig, input: [usize; 3], classes: usize) -> Self {
         let options = TraceOptions::new(input, classes);
-        let trace = TraceOptions { seconds: limits.trace_seconds, memory_mib: limits.trace_memory_mib, ..options };
+        let trace = TraceOptions {
+            steps: limits.trace_steps,
+            cpu_seconds: limits.trace_cpu_seconds,
+            memory_mib: limits.trace_memory_mib,
+            ..options
+        };
         Self { format, trace, limits: limits.clone(), proxy: proxy.clone(), history: History::Passed }
     }
 

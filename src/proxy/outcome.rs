@@ -41,8 +41,8 @@ pub struct Epoch {
 pub enum Failure {
     #[error("the loss was no longer a number at step {step}")]
     Diverged { step: usize },
-    #[error("not done after {seconds} s")]
-    Deadline { seconds: f64 },
+    #[error("not done after {seconds} s of processor time")]
+    CpuTime { seconds: u64 },
     #[error("out of memory")]
     Memory,
     #[error("{op} cannot be trained")]

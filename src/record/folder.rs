@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::absent::missing;
 use super::{Kind, Store};
-use crate::config::RunConfig;
+use crate::config::{self, RunConfig};
 use crate::error::{AtPath, Error, Result};
 use crate::files::write_whole;
 
@@ -125,6 +125,16 @@ pub fn settings_text(path: &Path, wanted: Kind) -> Result<(String, String)> {
 pub fn settings(run: &Path) -> Result<RunConfig> {
     let (text, origin) = settings_text(run, Kind::Run)?;
     RunConfig::from_toml(&text, &origin)
+}
+
+/// # Errors
+/// The run was begun when clocks still decided about its candidates: how it goes on would depend on which rule an open cycle meets.
+pub fn refuse_clock(run: &Path) -> Result<()> {
+    let path = settings_path(run);
+    let text = fs::read_to_string(&path).at("read the run's settings", &path)?;
+    let Some(key) = config::retired_key(&text) else { return Ok(()) };
+    Err(Error::input(format!("this run was begun with {key}, a limit by the clock, which this version does not have"))
+        .hint("go on with the version that began it (run.toml names it); report, compare, verify, eval and export read it all the same"))
 }
 
 pub(crate) fn lock(run: &Path) -> Result<File> {

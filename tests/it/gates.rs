@@ -1,9 +1,8 @@
 //! The gates are one thing, whoever judges: the screen of a run, practice and `bench formats` say the same of the same deltas.
 
-mod models;
-
 use std::path::PathBuf;
 
+use crate::models::smollm_file;
 use eliteloop::config::{Format, RunConfig};
 use eliteloop::delta;
 use eliteloop::delta::practice::{Written, judge_family};
@@ -14,7 +13,6 @@ use eliteloop::novelty::Filter;
 use eliteloop::proxy::dataset;
 use eliteloop::record::{Candidate, NetworkId, Screened, Store};
 use eliteloop::screen;
-use models::smollm_file;
 
 /// The start network `plain`: line 11 of it is its first `nn.ReLU(),`, line 17 its last convolution.
 fn parent() -> &'static str {

@@ -22,6 +22,8 @@ mod halving;
 mod image_folder;
 mod learner;
 mod lora;
+#[cfg(target_os = "linux")]
+mod machine;
 mod mask;
 mod model_files;
 mod narrow;

@@ -1,46 +1,19 @@
 //! Whole runs of the real program: the real LLM, real trainings (on the synthetic images, so they are short).
 
 use std::fmt::Write as _;
+mod program;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
 
 use crate::program::{copy_folder, fail, program, small_run, succeed};
+use program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
 
 fn start(out: &Path, more: &[&str]) -> Command {
     small_run(out, &[&["elite.held_out=0.3"], more].concat())
-}
-
-/// Everything a run stored but times: two runs are the same if and only if this is.
-fn contents(run: &Path) -> String {
-    let store = Store::read(&folder::store_path(run)).unwrap();
-    let trainings: Vec<Training> = store.trainings().unwrap().into_iter().map(|t| Training { seconds: 0.0, ..t }).collect();
-    let mut text = format!(
-        "{:#?}\n{:#?}\n{trainings:#?}\n{:#?}\n{:#?}\n",
-        store.candidates().unwrap(),
-        store.networks().unwrap(),
-        store.elites().unwrap(),
-        store.cycles().unwrap(),
-    );
-    for row in store.cycles().unwrap() {
-        let folder = folder::checkpoint(run, row.cycle);
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
-        files.sort();
-        for file in files {
-            let bytes = std::fs::read(&file).unwrap();
-            writeln!(text, "{} {:?}", file.file_name().unwrap().display(), crc(&bytes)).unwrap();
-        }
-    }
-    text
-}
-
-fn crc(bytes: &[u8]) -> (usize, u32) {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    (bytes.len(), crc.sum())
 }
 
 struct Finished {
@@ -59,18 +32,6 @@ fn unbroken() -> &'static Finished {
         let contents = contents(&run);
         Finished { _base: base, run, contents }
     })
-}
-
-/// Waits until the store of a run shows `wanted`, or the run is over.
-fn wait_for(run: &Path, child: &mut Child, wanted: impl Fn(&Store) -> bool) {
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if Store::read(&folder::store_path(run)).is_ok_and(|s| wanted(&s)) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_mins(5), "the run does not get there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 type Point = (&'static str, fn(&Store) -> bool);
