@@ -4,7 +4,7 @@
 use rand::seq::SliceRandom;
 
 use crate::config::{EliteConfig, EliteSource, RunConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash::Hash;
 use crate::record::{Candidate, EliteRow, NetworkId, Stage, Store};
 use crate::seed;

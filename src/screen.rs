@@ -1,10 +1,7 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
 use crate::config::RunConfig;
-use rayon::prelude::*;
 
-use crate::config::{ProxyConfig, ScreenConfig};
-use crate::delta;
 use crate::error::{Error, Result};
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::labels;

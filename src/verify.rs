@@ -15,7 +15,7 @@ use crate::llm::pack::Example;
 use crate::novelty::Filter;
 use crate::policy::Learner;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage, Store, folder};
 use crate::run::draw_split;
 use crate::{labels, propose, screen, train, tuning_set, update};
 

@@ -10,7 +10,7 @@ use crate::config::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, w
 use crate::config::{Dtype, LoraConfig, Moments, Policy, RunConfig, TuneConfig, TuningDtype, check_power, check_shares};
 use crate::device::Place;
 use crate::elite::Cut;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
 use crate::oracle::cell::CELLS;
 
 /// All settings of an audit. What a run has under the same name is the same thing; a setting that only a run reads is refused.

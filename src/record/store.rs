@@ -464,7 +464,7 @@ mod tests {
     fn a_completion_that_is_not_utf8_is_kept_to_the_byte_and_shown_as_text() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
         // The second is UTF-8 that says what the first is shown as.
         let written = [b"5\n# \xe2\x82\n".to_vec(), "5\n# \u{fffd}\n".into()];
         for (index, completion) in (0..).zip(&written) {
@@ -481,7 +481,7 @@ mod tests {
     #[test]
     fn one_candidate_and_the_qualities_of_one_cycle_are_found_by_key() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         let training = |cycle, seed_index, accuracy| Training {
             network: NetworkId::Candidate { cycle, index: 3 },
             seed_index,
