@@ -17,7 +17,7 @@ use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
-use crate::record::{NetworkId, NetworkRow, Stage, Store};
+use crate::record::{Kind, NetworkId, NetworkRow, Stage, Store};
 use crate::screen;
 
 pub struct Run {
@@ -65,8 +65,8 @@ impl Run {
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
         proxies.pool.check_memory(&screen::check_limits(&config, &proxies.format)?, &stop)?;
-        let folder = Folder::create(path, &config)?;
-        let store = Store::create(&folder.store())?;
+        let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
+        let store = Store::create(&folder.store(), Kind::Run)?;
         store.transaction(|s| {
             s.set_meta("program", env!("CARGO_PKG_VERSION"))?;
             s.set_meta("dataset", &proxies.split_hash)?;

@@ -35,7 +35,7 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Candidate, EliteRow, Screened};
+    use crate::record::{Candidate, EliteRow, Kind, Screened};
 
     fn candidate(cycle: u64, index: u64, stage: Stage) -> Candidate {
         let parent = NetworkId::Start("plain".into());
@@ -45,7 +45,7 @@ mod tests {
     #[test]
     fn controls_take_valid_candidates_of_the_cycle_whatever_their_quality() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         for index in 0..20 {
             store.put_candidate(&candidate(1, index, Stage::Trained)).unwrap();
             store.put_candidate(&candidate(2, index, if index < 12 { Stage::Trained } else { Stage::Applied })).unwrap();

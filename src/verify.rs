@@ -1,6 +1,8 @@
 //! Recomputes what a run claims of itself, from its store and its checkpoints. Nothing here trusts a stored conclusion: the
 //! deltas are applied again, the sources traced again, the filter, the selection and the likelihoods computed again.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -17,19 +19,51 @@ use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage,
 use crate::run::draw_split;
 use crate::{labels, propose, screen, train, tuning_set, update};
 
+/// What recomputing a claim gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    Ok,
+    Wrong,
+    /// Nothing speaks against it, but not all of it could be recomputed here.
+    NotRecomputed,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Wrong => "WRONG",
+            Self::NotRecomputed => "not recomputed",
+        })
+    }
+}
+
 /// One claim of the run and what recomputing it gave.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub name: &'static str,
-    pub holds: bool,
-    /// How much was recomputed, or the first thing that differs.
+    pub finding: Finding,
+    /// How much was recomputed, the first thing that differs, or why it was not recomputed.
     pub detail: String,
 }
 
+impl Check {
+    /// Of the first thing that is wrong, or else what is right.
+    pub fn new(name: &'static str, wrong: Option<String>, right: String) -> Self {
+        let finding = if wrong.is_some() { Finding::Wrong } else { Finding::Ok };
+        Self { name, finding, detail: wrong.unwrap_or(right) }
+    }
+
+    pub fn not_recomputed(name: &'static str, why: String) -> Self {
+        Self { name, finding: Finding::NotRecomputed, detail: why }
+    }
+}
+
 /// Largest relative difference between likelihoods by cached decoding and by teacher forcing (f32).
-const TOLERANCE: f64 = 1e-3;
+pub(crate) const TOLERANCE: f64 = 1e-3;
 /// The same where products are rounded to bf16, so that decoding and scoring round differently.
-const NARROW_TOLERANCE: f64 = 2e-2;
+pub(crate) const NARROW_TOLERANCE: f64 = 2e-2;
 
 pub fn verify(run: &Path) -> Result<Vec<Check>> {
     let config = folder::settings(run)?;
@@ -60,10 +94,6 @@ fn tolerance(config: &RunConfig) -> f64 {
     if narrow { NARROW_TOLERANCE } else { TOLERANCE }
 }
 
-fn check(name: &'static str, wrong: Option<String>, right: String) -> Check {
-    Check { name, holds: wrong.is_none(), detail: wrong.unwrap_or(right) }
-}
-
 fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
     let mut wrong = None;
     for cycle in 1..=last {
@@ -73,13 +103,13 @@ fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], la
             wrong = wrong.or(Some(format!("cycle {cycle} was shown other parents than its seed draws")));
         }
     }
-    Ok(check("parents", wrong, format!("{last} cycles drawn again")))
+    Ok(Check::new("parents", wrong, format!("{last} cycles drawn again")))
 }
 
 fn data_split(store: &Store, found: &str) -> Result<Check> {
     let stored = store.meta("dataset")?.unwrap_or_default();
     let wrong = (stored != found).then(|| format!("SHA-256 {found}, the run used {stored}"));
-    Ok(check("data split", wrong, "drawn again, SHA-256 as in the store".into()))
+    Ok(Check::new("data split", wrong, "drawn again, SHA-256 as in the store".into()))
 }
 
 /// Applies, traces, and filters every candidate again, in order.
@@ -105,13 +135,13 @@ fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Ca
         }
         cycle_of += 1;
     }
-    Ok(check("screen", wrong, format!("{} candidates of {cycle_of} cycles applied, traced and filtered again", candidates.len())))
+    Ok(Check::new("screen", wrong, format!("{} candidates of {cycle_of} cycles applied, traced and filtered again", candidates.len())))
 }
 
 fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
     let trainings = store.trainings()?;
     let odd = trainings.iter().find(|t| t.seed != train::seed_of(config.seed, &t.network, t.seed_index));
-    Ok(check(
+    Ok(Check::new(
         "training seeds",
         odd.map(|t| format!("{} was trained with another seed", t.network)),
         format!("{} trainings", trainings.len()),
@@ -136,7 +166,7 @@ fn training_lengths(store: &Store, config: &RunConfig, last: u64) -> Result<Chec
         }
     }
     let halved = if config.proxy.halving == Halving::Off { String::new() } else { format!(", {dropped} networks dropped by halving") };
-    Ok(check("training lengths", wrong, format!("{epochs} epochs of {} trainings{halved}", trainings.len())))
+    Ok(Check::new("training lengths", wrong, format!("{epochs} epochs of {} trainings{halved}", trainings.len())))
 }
 
 fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
@@ -151,12 +181,13 @@ fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[E
             wrong = wrong.or(Some(format!("cycle {} selects other elites", row.cycle)));
         }
     }
-    Ok(check("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
+    Ok(Check::new("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
 }
 
 /// Every training example is the prompt and completion of what the settings choose, by hash; and so is the example of every elite.
 fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
-    let own = |network: &NetworkId, hash: &str| candidates.iter().any(|c| c.id() == *network && example_hash(c) == hash);
+    let examples_of: BTreeMap<NetworkId, String> = candidates.iter().map(|c| (c.id(), example_hash(c))).collect();
+    let own = |network: &NetworkId, hash: &str| examples_of.get(network).is_some_and(|own| own == hash);
     let mut wrong = elites
         .iter()
         .find(|e| !own(&e.network, &e.example_hash))
@@ -185,18 +216,18 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         TuneData::AllValid => "all valid candidates, not the elites",
         TuneData::RandomSubset => "a random subset, not the elites",
     };
-    Ok(check("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
+    Ok(Check::new("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
 }
 
 /// The loss at step 0 of tuning is the mean of the log-probabilities logged at sampling.
-fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
+pub(crate) fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
     let pairs: Vec<(u64, f64)> = cycles
         .iter()
         .filter_map(|c| c.tuning.as_ref().and_then(|t| Some((c.cycle, (t.before - t.logged?).abs() / t.logged?.abs().max(1e-9)))))
         .collect();
     let worst = pairs.iter().map(|p| p.1).fold(0.0, f64::max);
     let wrong = pairs.iter().find(|p| p.1 > tolerance).map(|(cycle, d)| format!("cycle {cycle}: relative difference {d:.1e}"));
-    check("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
+    Check::new("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
 }
 
 /// Adapters by their hash, completions by their tokens, log p of every sample under the adapter it was sampled from.
@@ -252,15 +283,15 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
         .1
         .filter(|_| worst.0 > tolerance(config) || worst.0.is_nan())
         .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
-    let gate = (gated > 0).then(|| check("gate", gates, format!("{gated} decisions made again")));
+    let gate = (gated > 0).then(|| Check::new("gate", gates, format!("{gated} decisions made again")));
     Ok(gate
         .into_iter()
         .chain([
-            check("model", other, "SHA-256 as in the store".into()),
-            check("adapters", adapters, format!("{} checkpoints", cycles.len())),
-            check("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
-            check("completions", texts, format!("{} token sequences", candidates.len())),
-            check(
+            Check::new("model", other, "SHA-256 as in the store".into()),
+            Check::new("adapters", adapters, format!("{} checkpoints", cycles.len())),
+            Check::new("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
+            Check::new("completions", texts, format!("{} token sequences", candidates.len())),
+            Check::new(
                 "log-probabilities",
                 off,
                 format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0),

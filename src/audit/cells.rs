@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::codec::{Codec, Proposal};
+use super::codec::{Codec, Parents, Proposal};
 use super::exact::{self, Distribution};
 use super::record::Sample;
 use super::settings::{AuditConfig, CellFormat, WarmupConfig};
@@ -17,14 +17,12 @@ use crate::llm::generate::Request;
 use crate::llm::model_file::ModelFile;
 use crate::llm::pack::Example;
 use crate::llm::sampling::Sampling;
+use crate::llm::score::log_p;
 use crate::llm::step::{Batch, Rule};
 use crate::oracle::cell::{Cell, EDGES};
 use crate::policy::Learner;
 use crate::policy::learner::adapter_folder;
 use crate::seed;
-
-/// The parents of a cycle and how many samples each gets; whole cells have none.
-pub type Parents = Vec<(Option<Cell>, usize)>;
 
 pub struct CellLearner {
     pub learner: Learner,
@@ -79,12 +77,38 @@ impl CellLearner {
         let mut samples = Vec::with_capacity(seeds.len());
         for (&(parent, _), drawn) in parents.iter().zip(drawn) {
             for sample in drawn {
-                let cell = self.codec.read(parent, &sample.tokens);
-                let text = cell.map_or_else(|| self.learner.model.tokenizer.decode(&sample.tokens), |cell| cell.to_string());
-                samples.push(Sample { parent, text, log_p: Some(sample.log_p), log_q: Some(sample.log_q), quality: None });
+                let text = self.text(parent, &sample.tokens);
+                let (log_p, log_q) = (Some(sample.log_p), Some(sample.log_q));
+                samples.push(Sample { parent, text, tokens: sample.tokens, log_p, log_q, quality: None });
             }
         }
         Ok(Done::Finished(samples))
+    }
+
+    /// The cell that tokens propose, or else their text.
+    pub fn text(&self, parent: Option<Cell>, tokens: &[u32]) -> String {
+        self.codec.read(parent, tokens).map_or_else(|| self.learner.model.tokenizer.decode(tokens), |cell| cell.to_string())
+    }
+
+    /// `log p` and `log q` of what was sampled, by teacher forcing; they are one where the learner is not restricted.
+    ///
+    /// # Errors
+    /// Where a sample holds what the learner cannot say.
+    pub fn likelihoods(&self, samples: &[Sample]) -> Result<Vec<(f64, f64)>> {
+        let (words, outputs) = self.codec.vocabulary();
+        let mute =
+            |s: &&Sample| s.tokens.is_empty() || self.learner.is_restricted() && s.tokens.iter().any(|t| !words[..outputs].contains(t));
+        if let Some(sample) = samples.iter().find(mute) {
+            return Err(Error::input(format!("'{}' is not of the words that can be said", sample.text)));
+        }
+        let example = |s: &Sample| Example { id: "sample".into(), prompt: self.codec.prompt(s.parent), completion: s.tokens.clone() };
+        let examples: Vec<Example> = samples.iter().map(example).collect();
+        let log_q = self.learner.log_p(&examples)?;
+        if !self.learner.is_restricted() {
+            return Ok(log_q.iter().map(|q| (*q, *q)).collect());
+        }
+        let model = &self.learner.model;
+        Ok(log_p(&model.decoder, Some(self.learner.lora()), &examples, model.pass)?.into_iter().zip(log_q).collect())
     }
 
     /// Tokens as the learner's decoder numbers them.

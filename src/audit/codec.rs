@@ -24,6 +24,9 @@ pub struct Proposal {
     pub cell: Cell,
 }
 
+/// The parents of a cycle and how many samples each gets; whole cells have none.
+pub type Parents = Vec<(Option<Cell>, usize)>;
+
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.parent {

@@ -7,7 +7,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::cells::Parents;
+use super::codec::Parents;
 use crate::error::{Error, Result};
 use crate::llm::cache::Branches;
 use crate::llm::decoder::Decoder;
@@ -154,7 +154,7 @@ impl Distribution {
 pub struct Measures {
     /// The probability of writing no cell.
     pub outside: f64,
-    /// E\[S\] over the cells, in percent, S being the mean over training seeds.
+    /// E\[S\] over the cells, from 0 to 1, S being the mean over training seeds.
     pub expected: f64,
     /// C = P(S >= gamma*); what is no cell does not reach it.
     pub elite: f64,

@@ -1,4 +1,4 @@
-//! The settings of an audit, stored with it as `audit.toml`.
+//! The settings of an audit, stored with it as `run.toml`.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ pub struct AuditConfig {
     pub stop_at_best: bool,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
-    /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
+    /// The accuracy (from 0 to 1) whose probability of being reached is C; by default the 99% quantile of all cells.
     pub gamma_star: Option<f64>,
     /// The alpha of the table policy, as `tune.smoothing` is that of the adapter's weights.
     pub table_smoothing: f64,
@@ -273,7 +273,11 @@ impl Check for AuditConfig {
         whole("threads", self.threads, 1..=MOST_WORKERS)?;
         self.budget.map_or(Ok(()), |budget| whole("budget", budget, 1..=CELLS))?;
         whole("audit_every", self.audit_every, 0..=MANY as u64)?;
-        self.gamma_star.map_or(Ok(()), |gamma| real("gamma_star", gamma, 0.0..=100.0))?;
+        if let Some(percent) = self.gamma_star.filter(|gamma| *gamma > 1.0 && *gamma <= 100.0) {
+            return Err(Error::input(format!("setting gamma_star = {percent}: an accuracy, from 0 to 1"))
+                .hint(format!("accuracies are shares of 1: {}", percent / 100.0)));
+        }
+        self.gamma_star.map_or(Ok(()), |gamma| real("gamma_star", gamma, 0.0..=1.0))?;
         real("table_smoothing", self.table_smoothing, above(0.0, 1.0))?;
         let tables: [&dyn Check; 4] = [&self.parents, &self.elite, &self.warmup, &self.tune];
         tables.into_iter().try_for_each(Check::check)?;
@@ -296,9 +300,11 @@ mod tests {
 
     #[test]
     fn settings_come_back_and_typos_are_named() {
-        let config = resolve(&["elite.rho=0.1", "policy=table-ce", "gamma_star=90"]).unwrap();
-        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(90.0), 5));
-        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "audit.toml").unwrap(), config);
+        let config = resolve(&["elite.rho=0.1", "policy=table-ce", "gamma_star=0.9"]).unwrap();
+        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(0.9), 5));
+        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "run.toml").unwrap(), config);
+        let percent = resolve(&["gamma_star=90.97"]).unwrap_err();
+        assert!(percent.hint_text().unwrap().contains("0.9097"), "{percent}");
         let error = resolve(&["elite.roh=0.1"]).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean 'rho'?"));
         assert!(resolve(&["elite.rho=0"]).is_err());

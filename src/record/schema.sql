@@ -1,4 +1,4 @@
--- One run. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
+-- One run, or one audit: `meta` says which, and an audit has tables of its own beside these. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
 -- between two runs of the same settings and seed.
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 

@@ -1,11 +1,12 @@
-//! The SQLite store of one run. One writer; readers open it read-only and change nothing.
+//! The SQLite store of one run or audit. One writer; readers open it read-only and change nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
-use super::{Candidate, CycleRow, EliteRow, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Training};
+use super::absent::missing;
+use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Training};
 use crate::error::{Error, Result};
 
 /// Raised whenever the schema or the meaning of a column changes.
@@ -20,26 +21,27 @@ pub struct Store {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let wrapped = Self::machine("the run's store could not be read or written").caused_by(error);
         if full { wrapped.hint("the disk is full: free some space, then `eliteloop resume` goes on") } else { wrapped }
     }
 }
 
 impl Store {
-    /// Creates the store of a new run.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Creates the store of a new run or audit.
+    pub fn create(path: &Path, kind: Kind) -> Result<Self> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let store = Self { db, path: path.into() };
         store.prepare_writer()?;
         store.transaction(|s| {
             s.db.execute_batch(SCHEMA)?;
-            s.set_meta("format", FORMAT)
+            s.set_meta("format", FORMAT)?;
+            s.set_meta("kind", kind.name())
         })?;
         Ok(store)
     }
 
-    /// Opens the store of a run that goes on.
+    /// Opens the store of what goes on.
     pub fn open(path: &Path) -> Result<Self> {
         let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
         store.check_format()?;
@@ -59,8 +61,7 @@ impl Store {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         if !path.is_file() {
-            return Err(Error::input(format!("there is no run in {}", path.parent().unwrap_or(path).display()))
-                .hint("give the folder that `eliteloop run --out DIR` made"));
+            return Err(missing(path.parent().unwrap_or(path)));
         }
         Ok(Connection::open_with_flags(path, flags)?)
     }
@@ -88,9 +89,15 @@ impl Store {
         Ok(())
     }
 
-    /// Folds the write-ahead log into the one file, for a run that is finished.
+    /// Folds the write-ahead log into the one file, for what is finished. Where somebody looks at it meanwhile the log stays beside it,
+    /// with everything in it.
     pub fn seal(self) -> Result<()> {
-        self.db.pragma_update(None, "journal_mode", "DELETE")?;
+        if let Err(error) = self.db.pragma_update(None, "journal_mode", "DELETE") {
+            let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+            if !error.sqlite_error_code().is_some_and(|code| busy.contains(&code)) {
+                return Err(error.into());
+            }
+        }
         self.db.close().map_err(|(_, e)| e)?;
         Ok(())
     }
@@ -110,6 +117,11 @@ impl Store {
 
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
+    }
+
+    /// What is recorded here; runs of before audits had a store do not say so.
+    pub fn kind(&self) -> Result<Kind> {
+        self.meta("kind")?.map_or(Ok(Kind::Run), |kind| kind.parse())
     }
 
     /// Notes under `key` what time it is.
@@ -147,7 +159,7 @@ impl Store {
 
     /// All traced networks: start networks first, then candidates in the order in which they were screened.
     pub fn networks(&self) -> Result<Vec<NetworkRow>> {
-        self.rows("SELECT * FROM network ORDER BY rowid", network)
+        self.rows("SELECT * FROM network ORDER BY rowid", [], network)
     }
 
     pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
@@ -173,7 +185,7 @@ impl Store {
     fn qualities_where(&self, condition: &str) -> Result<BTreeMap<NetworkId, f64>> {
         let sql = format!("SELECT network, accuracy FROM training WHERE repeat = 0 {condition} ORDER BY network, seed_index");
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for (network, accuracy) in self.rows(&sql, |r| Ok((id(r, 0)?, r.get(1)?)))? {
+        for (network, accuracy) in self.rows(&sql, [], |r| Ok((id(r, 0)?, r.get(1)?)))? {
             seeds.entry(network).or_default().push(accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
@@ -212,7 +224,7 @@ impl Store {
 
     /// All candidates by cycle and index.
     pub fn candidates(&self) -> Result<Vec<Candidate>> {
-        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", candidate)
+        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", [], candidate)
     }
 
     pub fn candidate(&self, wanted: &NetworkId) -> Result<Candidate> {
@@ -224,7 +236,7 @@ impl Store {
     }
 
     pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
-        self.rows(&format!("SELECT * FROM candidate WHERE cycle = {cycle} ORDER BY idx"), candidate)
+        self.rows("SELECT * FROM candidate WHERE cycle = ?1 ORDER BY idx", [cycle], candidate)
     }
 
     pub fn put_labels(&self, l: &LabelRow) -> Result<()> {
@@ -239,7 +251,7 @@ impl Store {
         if !there {
             return Ok(Vec::new());
         }
-        self.rows("SELECT * FROM label ORDER BY cycle, idx", |r| {
+        self.rows("SELECT * FROM label ORDER BY cycle, idx", [], |r| {
             let valid = r.get::<_, Vec<u8>>(3)?.into_iter().map(|byte| byte == 1).collect();
             Ok(LabelRow { cycle: r.get(0)?, index: r.get(1)?, prompt_tokens: r.get(2)?, valid })
         })
@@ -265,7 +277,7 @@ impl Store {
     }
 
     pub fn trainings(&self) -> Result<Vec<Training>> {
-        self.rows("SELECT * FROM training ORDER BY network, seed_index", |r| {
+        self.rows("SELECT * FROM training ORDER BY network, seed_index", [], |r| {
             Ok(Training {
                 network: id(r, 0)?,
                 seed_index: r.get(1)?,
@@ -290,7 +302,7 @@ impl Store {
 
     /// Elites by cycle, best first.
     pub fn elites(&self) -> Result<Vec<EliteRow>> {
-        self.rows("SELECT * FROM elite ORDER BY cycle, quality DESC, rowid", |r| {
+        self.rows("SELECT * FROM elite ORDER BY cycle, quality DESC, rowid", [], |r| {
             Ok(EliteRow { cycle: r.get(0)?, network: id(r, 1)?, quality: r.get(2)?, held_out: r.get(3)?, example_hash: r.get(4)? })
         })
     }
@@ -303,7 +315,7 @@ impl Store {
 
     /// The closed cycles in order.
     pub fn cycles(&self) -> Result<Vec<CycleRow>> {
-        self.rows("SELECT * FROM cycle ORDER BY cycle", |r| {
+        self.rows("SELECT * FROM cycle ORDER BY cycle", [], |r| {
             let tuning = r.get::<_, Option<String>>(3)?.map(|t| serde_json::from_str(&t)).transpose()?;
             Ok(CycleRow { cycle: r.get(0)?, gamma: r.get(1)?, adapter_hash: r.get(2)?, tuning })
         })
@@ -315,14 +327,26 @@ impl Store {
     }
 
     pub fn phases(&self) -> Result<Vec<PhaseRow>> {
-        self.rows("SELECT * FROM phase ORDER BY rowid", |r| {
+        self.rows("SELECT * FROM phase ORDER BY rowid", [], |r| {
             Ok(PhaseRow { cycle: r.get(0)?, name: r.get(1)?, seconds: r.get(2)?, peak_mib: r.get(3)? })
         })
     }
 
-    fn rows<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+    /// Executes statements: the tables of a wing that keeps more than the rows here.
+    pub(crate) fn batch(&self, sql: &str) -> Result<()> {
+        self.db.execute_batch(sql)?;
+        Ok(())
+    }
+
+    /// Stores one row.
+    pub(crate) fn put(&self, sql: &str, values: impl Params) -> Result<()> {
+        self.db.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    pub(crate) fn rows<T>(&self, sql: &str, values: impl Params, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query(values)?;
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
             out.push(read(row)?);
@@ -380,11 +404,11 @@ fn screened(r: &Row<'_>) -> Result<Option<Screened>> {
     }))
 }
 
-fn words32(words: &[u32]) -> Vec<u8> {
+pub(crate) fn words32(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
-fn from_words32(bytes: &[u8]) -> Vec<u32> {
+pub(crate) fn from_words32(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }
 
@@ -429,7 +453,7 @@ mod tests {
     fn candidates_survive_reopening_and_replace_by_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
         store.put_candidate(&Candidate { screened: None, ..sample(3) }).unwrap();
         store.put_candidate(&sample(3)).unwrap();
         drop(store);
@@ -440,7 +464,7 @@ mod tests {
     fn a_completion_that_is_not_utf8_is_kept_to_the_byte_and_shown_as_text() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
         // The second is UTF-8 that says what the first is shown as.
         let written = [b"5\n# \xe2\x82\n".to_vec(), "5\n# \u{fffd}\n".into()];
         for (index, completion) in (0..).zip(&written) {
@@ -448,15 +472,16 @@ mod tests {
         }
         let read: Vec<Vec<u8>> = store.candidates().unwrap().into_iter().map(|c| c.completion).collect();
         assert_eq!(read, written);
-        let texts: Vec<(String, bool)> =
-            store.rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        let texts: Vec<(String, bool)> = store
+            .rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", [], |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap();
         assert_eq!(texts, [("5\n# \u{fffd}\n".into(), false), ("5\n# \u{fffd}\n".into(), true)]);
     }
 
     #[test]
     fn one_candidate_and_the_qualities_of_one_cycle_are_found_by_key() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         let training = |cycle, seed_index, accuracy| Training {
             network: NetworkId::Candidate { cycle, index: 3 },
             seed_index,
@@ -488,7 +513,7 @@ mod tests {
     #[test]
     fn a_failed_transaction_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         let failed: Result<()> = store.transaction(|s| {
             s.put_candidate(&sample(0))?;
             Err(Error::machine("killed here"))
@@ -501,7 +526,7 @@ mod tests {
     fn a_reader_cannot_write_and_another_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
         assert!(Store::read(&path).unwrap().set_meta("x", "y").is_err());
         store.set_meta("format", "99").unwrap();
         drop(store);

@@ -23,7 +23,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
     let candidates: Vec<record::Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
     let best = best(&store, &candidates)?;
     let data = ReportData {
-        name: run.file_name().map_or_else(|| run.display().to_string(), |n| n.to_string_lossy().into_owned()),
+        name: folder::name(run),
         program_version: store.meta("program")?.unwrap_or_default(),
         started: store.meta("started")?.unwrap_or_default(),
         finished: store.meta("finished")?.unwrap_or_default(),
@@ -97,18 +97,23 @@ fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate]
         funnel: funnel(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
         reasons: reasons.into_iter().map(|((gate, reason), count)| Reason { gate, reason, count }).collect(),
         gamma: row.gamma,
-        tuning: row.tuning.as_ref().map(|t| Tuning {
-            examples: t.examples as u64,
-            steps: t.steps.len() as u64,
-            loss_before: t.before,
-            loss_after: t.after,
-            held_out_before: t.held_out_before,
-            held_out_after: t.held_out_after,
-            logged_loss: t.logged,
-        }),
+        tuning: row.tuning.as_ref().map(tuning),
         peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
         seconds: phases.into_iter().map(|p| (p.name, p.seconds)).collect(),
     })
+}
+
+/// What a report shows of an update.
+pub(super) fn tuning(row: &record::Tuning) -> Tuning {
+    Tuning {
+        examples: row.examples as u64,
+        steps: row.steps.len() as u64,
+        loss_before: row.before,
+        loss_after: row.after,
+        held_out_before: row.held_out_before,
+        held_out_after: row.held_out_after,
+        logged_loss: row.logged,
+    }
 }
 
 fn show_candidates(

@@ -1,5 +1,6 @@
 //! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
 
+pub mod audit;
 pub(crate) mod chart;
 pub mod claims;
 pub mod collect;

@@ -107,11 +107,11 @@ fn early(c: &Correlation) -> Vec<Cell> {
 }
 
 fn claim(p: &Panel) -> Vec<Cell> {
-    vec![Cell::Count(p.claim.into()), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
+    vec![p.claim.into(), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
 }
 
 fn numbers(p: &Panel) -> Vec<Vec<Cell>> {
-    p.numbers.iter().map(|(name, value)| vec![Cell::Count(p.claim.into()), name.as_str().into(), value.clone()]).collect()
+    p.numbers.iter().map(|(name, value)| vec![p.claim.into(), name.as_str().into(), value.clone()]).collect()
 }
 
 fn points(p: &Panel) -> Vec<Vec<Cell>> {
@@ -119,7 +119,7 @@ fn points(p: &Panel) -> Vec<Vec<Cell>> {
         let rows = plot.series.iter().flat_map(|s| s.points.iter().map(|point| (s.name.as_str(), *point)));
         rows.map(|(name, point)| {
             let y = Cell::estimate(point.y, point.interval, Show::Fixed(4));
-            vec![Cell::Count(p.claim.into()), name.into(), exact(point.x), y]
+            vec![p.claim.into(), name.into(), exact(point.x), y]
         })
         .collect::<Vec<_>>()
     };

@@ -26,13 +26,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::job::{Job, Settings};
-use crate::audit::settings::AuditConfig;
-use crate::config::RunConfig;
+use super::job::Job;
+use super::kinds::resolve;
 use crate::config::layers::nearest_key;
 use crate::config::range::MOST_WORKERS;
 use crate::error::{Error, Result};
 use crate::files::read_text;
+use crate::record::Kind;
 
 /// The folder of the arms without an LLM.
 pub const NO_MODEL: &str = "no-llm";
@@ -64,15 +64,6 @@ pub struct Study {
     #[serde(default)]
     pub models: Table,
     pub arms: Table,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// NAS-Bench-201, every probability exact.
-    Audit,
-    /// Real networks, trained on images.
-    Run,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,9 +132,6 @@ impl Study {
         }
         if let Some(twice) = (1..seeds.len()).find(|&i| seeds[..i].contains(&seeds[i])) {
             return wrong(format!("seed {} is there twice", seeds[twice]));
-        }
-        if self.preset.is_some() && self.kind == Kind::Audit {
-            return wrong("preset: audits have none".into());
         }
         for (what, table) in [("model", &self.models), ("arm", &self.arms)] {
             for (name, value) in table {
@@ -218,11 +206,7 @@ impl Study {
             flatten("", table, &mut assignments);
         }
         assignments.push(format!("seed={seed}"));
-        let settings = match self.kind {
-            Kind::Audit => AuditConfig::resolve(None, &assignments).map(|c| Settings::Audit(Box::new(c))),
-            Kind::Run => RunConfig::resolve(self.preset.as_deref(), None, &assignments).map(|c| Settings::Run(Box::new(c))),
-        };
-        let settings = settings.map_err(|e| {
+        let settings = resolve(self.kind, self.preset.as_deref(), &assignments).map_err(|e| {
             let error = Error::input(format!("model {model}, arm {arm}: {e}"));
             match e.hint_text() {
                 Some(hint) => error.hint(hint),
@@ -281,6 +265,7 @@ fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::settings::AuditConfig;
 
     const FILE: &str = r#"
         kind = "audit"
@@ -307,7 +292,7 @@ mod tests {
         assert_eq!(names[..4], ["one/llm/seed-4", "two/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4"]);
         assert_eq!(jobs.len(), 8);
         assert_eq!(jobs[3].settings.cycles(), 5);
-        let Settings::Audit(two) = &jobs[1].settings else { panic!("not an audit") };
+        let two = AuditConfig::from_toml(&jobs[1].settings.to_toml(), "settings").unwrap();
         assert_eq!((two.candidates, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
     }
 

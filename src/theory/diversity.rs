@@ -6,7 +6,7 @@
 //! J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard error sqrt(J(1-J)/k).
 
 use super::statistics::{bootstrap, difference_of, mean, wilson};
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 /// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
@@ -236,8 +236,8 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
 impl Outcome {
     pub fn panel(&self) -> Panel {
         Panel {
-            claim: 5,
-            title: "The MinHash-Jaccard filter prevents mode collapse".into(),
+            claim: Claim::Diversity,
+            title: Claim::Diversity.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers: self.numbers.clone(),

@@ -20,7 +20,7 @@ use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
-use eliteloop::record::{CycleRow, Store};
+use eliteloop::record::{CycleRow, Kind, Store};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -242,8 +242,8 @@ fn run_folder(base: &Path, lora: &[&Lora]) -> PathBuf {
     let model = fixture("tiny-llama3");
     let mut config = RunConfig { seed: 9, ..RunConfig::default() };
     config.llm.model = model.display().to_string();
-    let place = Folder::create(&run, &config).unwrap();
-    let store = Store::create(&place.store()).unwrap();
+    let place = Folder::create(&run, Kind::Run, &config.to_toml()).unwrap();
+    let store = Store::create(&place.store(), Kind::Run).unwrap();
     store.set_meta("model", &ModelFile::open(&model).unwrap().sha256().unwrap()).unwrap();
     for (cycle, lora) in (0..).zip(lora) {
         lora.save(&folder::checkpoint(&run, cycle), "tiny", Precision::F32).unwrap();

@@ -13,7 +13,7 @@ use eliteloop::policy::Learner;
 use eliteloop::record::{GateAction, Stage, Store, folder};
 use eliteloop::report;
 use eliteloop::seed;
-use eliteloop::theory::{Panel, Verdict};
+use eliteloop::theory::{Claim, Panel, Verdict};
 use rand::Rng;
 
 use crate::program::{program, small_run, succeed};
@@ -108,16 +108,16 @@ fn the_same_run_twice_is_refused_and_so_is_a_folder_without_a_run() {
     assert!(compare(&[base.path().join("none")]).is_err());
 }
 
-fn panel(panels: &[Panel], claim: u8) -> &Panel {
+fn panel(panels: &[Panel], claim: Claim) -> &Panel {
     panels.iter().find(|p| p.claim == claim).unwrap()
 }
 
 #[test]
 fn claims_that_take_two_arms_come_out_of_the_comparison() {
     let c = compared(2, &[(LLM, 0.5), (UNFILTERED, 0.5), (FULL, 0.5)]);
-    let formats = panel(&c.panels, 4);
+    let formats = panel(&c.panels, Claim::Validity);
     assert!(formats.sentence.contains("predicted") && formats.sentence.contains("observed"), "{}", formats.sentence);
-    let filter = panel(&c.panels, 5);
+    let filter = panel(&c.panels, Claim::Diversity);
     assert!(filter.numbers.iter().any(|(name, _)| name.starts_with("filter off")), "{:?}", filter.numbers);
     let html = page(&c);
     for id in ["arms", "search", "means", "claim-4", "claim-5", "funnel", "cost", "runs"] {
@@ -236,7 +236,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let count = |run: &Path| of(run).cycles().unwrap()[1].tuning.as_ref().map(|t| t.manifest.len());
     assert_eq!(count(elites), count(subset));
     let claim = |run: &Path| report::collect::collect(run).unwrap().theory[0].clone();
-    assert_eq!(claim(elites).claim, 1);
+    assert_eq!(claim(elites).claim, Claim::Update);
     let said = claim(all);
     assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 

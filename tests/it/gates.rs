@@ -11,7 +11,7 @@ use eliteloop::delta::trial::{self, Trial};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::novelty::Filter;
 use eliteloop::proxy::dataset;
-use eliteloop::record::{Candidate, NetworkId, Screened, Store};
+use eliteloop::record::{Candidate, Kind, NetworkId, Screened, Store};
 use eliteloop::screen;
 
 /// The start network `plain`: line 11 of it is its first `nn.ReLU(),`, line 17 its last convolution.
@@ -38,7 +38,7 @@ fn by_a_run(written: &[Written]) -> Vec<Screened> {
     };
     let (gates, mut filter) = (here(screen::gates(&config, &images)), Filter::new(&config.novelty, config.seed));
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+    let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
     for row in screen::trace_starts(&[("plain".into(), parent().into())], &gates, &mut filter).unwrap() {
         store.put_network(&row).unwrap();
     }

@@ -7,7 +7,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::program::{contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
 use eliteloop::record::{Store, folder};
 
 use crate::program::{contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};

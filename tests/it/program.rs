@@ -125,3 +125,23 @@ pub fn wait_for(run: &Path, child: &mut Child, wanted: impl Fn(&Store) -> bool) 
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Every row that a run or an audit stored, but times: two are the same if and only if this is.
+pub fn rows(run: &Path) -> String {
+    let db = rusqlite::Connection::open_with_flags(run.join("run.sqlite"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'phase' ORDER BY name").unwrap();
+    let names: Vec<String> = tables.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut text = String::new();
+    for name in names {
+        let condition = if name == "meta" { "WHERE key NOT IN ('started', 'finished')" } else { "" };
+        let mut statement = db.prepare(&format!("SELECT * FROM {name} {condition} ORDER BY rowid")).unwrap();
+        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let value = |(at, column): (usize, &String)| format!("{column}={:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
+            let timeless = columns.iter().enumerate().filter(|(_, column)| !column.starts_with("seconds"));
+            writeln!(text, "{name}: {}", timeless.map(value).collect::<Vec<_>>().join(", ")).unwrap();
+        }
+    }
+    text
+}

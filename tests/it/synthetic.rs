@@ -10,7 +10,7 @@ use eliteloop::network::{TraceOptions, trace};
 use eliteloop::novelty::Filter;
 use eliteloop::record::folder::Folder;
 use eliteloop::record::{
-    Candidate, CycleRow, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Stage, Store, Training, TunedOn, Tuning, TuningStep,
+    Candidate, CycleRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Stage, Store, Training, TunedOn, Tuning, TuningStep,
 };
 use eliteloop::seed;
 use rayon::prelude::*;
@@ -53,8 +53,8 @@ impl Networks {
 
 /// Makes the folder of a finished run. `quality` of (cycle, index), cycles from 1; None is a delta that gives no network.
 pub fn run(path: &Path, config: &RunConfig, networks: &Networks, quality: impl Fn(u64, u64) -> Option<f64>) {
-    let folder = Folder::create(path, config).unwrap();
-    let store = Store::create(&folder.store()).unwrap();
+    let folder = Folder::create(path, Kind::Run, &config.to_toml()).unwrap();
+    let store = Store::create(&folder.store(), Kind::Run).unwrap();
     store.transaction(|s| fill(s, config, networks, quality)).unwrap();
     store.seal().unwrap();
 }
