@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::config::{ProxyConfig, RunConfig};
 use crate::error::{Error, Result};
+use crate::gates::over_training;
 use crate::home;
 use crate::network::cost::cost;
 use crate::network::graph::Graph;
@@ -16,7 +17,6 @@ use crate::proxy::network::{Kernels, Network};
 use crate::proxy::pool::{Event, Pool};
 use crate::proxy::worker::{Job, Setup};
 use crate::proxy::{Epoch, Failure, Outcome, train};
-use crate::screen::over_training;
 use crate::theory::Estimate;
 use crate::theory::statistics::{few_interval, mean};
 
@@ -67,7 +67,7 @@ impl Evaluation<'_> {
     /// A training would take more than its budget, failed or was stopped, or the test part cannot be read.
     pub fn run(&self, stop: &AtomicBool, on_epoch: impl FnMut(u64, &Epoch)) -> Result<Vec<Trained>> {
         if let Some(over) = over_training(&cost(self.graph), self.config, self.split.train.len(), self.split.valid.len()) {
-            return Err(Error::input(over).hint("--set max_training_macs=0 takes the limit away"));
+            return Err(Error::input(over.to_string()).hint("--set max_training_macs=0 takes the limit away"));
         }
         // Before hours of training, not after.
         let test = if self.test { Some(dataset::load(&self.config.dataset, &home::data(), Part::Test)?) } else { None };

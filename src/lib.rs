@@ -2,9 +2,9 @@
 //!
 //! [`cycle`] is the method on one screen; each module beside it is one of its nouns.
 
-pub mod allocator;
 pub mod audit;
 pub mod best;
+mod card_errors;
 mod child;
 pub mod compare;
 pub mod config;
@@ -12,12 +12,15 @@ pub mod cycle;
 pub mod delta;
 pub mod device;
 pub mod doctor;
+pub mod done;
 pub mod elite;
 pub mod error;
 pub mod evaluate;
 pub mod export;
 pub mod files;
+pub mod gates;
 pub mod halving;
+pub mod hash;
 pub mod home;
 pub mod labels;
 pub mod llm;
@@ -25,6 +28,7 @@ pub mod network;
 pub mod novelty;
 pub mod oracle;
 pub mod parents;
+pub mod policy;
 pub mod printer;
 pub mod progress;
 pub mod propose;
@@ -34,6 +38,7 @@ pub mod report;
 pub mod run;
 pub mod screen;
 pub mod seed;
+pub mod show;
 pub mod study;
 pub mod summary;
 pub mod table;

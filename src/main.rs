@@ -6,22 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use eliteloop::printer;
+use eliteloop::proxy::allocator;
 
 #[global_allocator]
-static ALLOCATOR: eliteloop::allocator::Recycler = eliteloop::allocator::Recycler;
-
-unsafe extern "C" {
-    /// Of mimalloc.
-    fn mi_option_set(option: std::ffi::c_int, value: std::ffi::c_long);
-}
-
-/// Keeps freed memory for the next training step instead of giving it back to the system and having it cleared again, which
-/// took a fifth of a step's time.
-fn keep_freed_memory() {
-    const PURGE_DELAY: std::ffi::c_int = 15;
-    // SAFETY: a call without preconditions; the number is that of `mi_option_purge_delay`, -1 means never.
-    unsafe { mi_option_set(PURGE_DELAY, -1) };
-}
+static ALLOCATOR: allocator::Recycler = allocator::Recycler;
 
 /// Children are started as `/proc/self/exe`, whose last part the system would show for a name.
 fn be_called_by_name() {
@@ -43,13 +31,13 @@ struct Cli {
 enum Verb {
     /// Start a run
     Run(commands::run::Args),
-    /// Go on with a run that was stopped or killed
+    /// Go on with a run or an audit that was stopped or killed
     Resume(commands::resume::Args),
-    /// Write the HTML report of a run
+    /// Write the HTML report of a run or an audit
     Report(commands::report::Args),
-    /// Put runs side by side: quality, funnel, cost, the claims that take two arms
+    /// Put runs side by side: quality, funnel, cost, the claims that take two arms; or audits
     Compare(commands::compare::Args),
-    /// Recompute what a run claims of itself
+    /// Recompute what a run or an audit claims of itself
     Verify(commands::verify::Args),
     /// Trace a `PyTorch` source: parameters, FLOPs, operations, shapes, state-dict names
     Trace(commands::trace::Args),
@@ -82,7 +70,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
-    keep_freed_memory();
+    allocator::keep_freed_memory();
     be_called_by_name();
     let done = match Cli::parse().verb {
         Verb::Run(args) => commands::run::run(&args),

@@ -3,7 +3,8 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
+
+use crate::hash::Hash;
 
 /// The 64-bit seed of one purpose, e.g. `derive(run_seed, "sample", &[cycle, candidate])`.
 ///
@@ -14,15 +15,14 @@ use sha2::{Digest, Sha256};
 /// ```
 #[must_use]
 pub fn derive(run: u64, purpose: &str, place: &[u64]) -> u64 {
-    let mut hash = Sha256::new();
+    let mut hash = Hash::default();
     hash.update(run.to_le_bytes());
     hash.update((purpose.len() as u64).to_le_bytes());
     hash.update(purpose);
     for number in place {
         hash.update(number.to_le_bytes());
     }
-    let digest = hash.finalize();
-    u64::from_le_bytes(digest[..8].try_into().expect("a SHA-256 digest has 32 bytes"))
+    hash.number()
 }
 
 /// A generator seeded with [`derive`]; `ChaCha8` gives the same stream on every platform.

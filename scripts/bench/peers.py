@@ -87,7 +87,7 @@ def tune():
 
 
 def gradient():
-    """Of two short examples of tests/narrow.rs, by an adapter that is not zero."""
+    """Of two short examples of tests/it/narrow.rs, by an adapter that is not zero."""
     import torch
     from peft import LoraConfig, get_peft_model
 

@@ -3,7 +3,7 @@
     python scripts/goldens/export.py FOLDER ..       exported folders: the largest differences of the logits
     python scripts/goldens/export.py                 trains and exports every network under tests/fixtures, then the same
     python scripts/goldens/export.py --operations F  models of single operations against tests/goldens/proxy_operations.json; F is
-                                                     filled by: ELITELOOP_ONNX=F cargo test --release --test export every_operation
+                                                     filled by: ELITELOOP_ONNX=F cargo test --release --test it export::every_operation
 """
 
 import importlib.util

@@ -2,7 +2,7 @@
 
     python scripts/goldens/lora.py models/SmolLM2-135M-Instruct.Q4_1.gguf tests/goldens/lora.json
 
-The adapter's matrices come from a formula that tests/lora.rs repeats; the loss is the mean over two examples, which share
+The adapter's matrices come from a formula that tests/it/llm_goldens.rs repeats; the loss is the mean over two examples, which share
 their prompt, of the summed negative log-likelihood of their completions.
 """
 import json

@@ -1,6 +1,6 @@
 """Adapters in both directions between this program and PEFT, on tests/fixtures/tiny-llama3.
 
-    ELITELOOP_ADAPTER=tests/fixtures/adapter-tuned-here cargo test --release --test adapters an_adapter_tuned_here
+    ELITELOOP_ADAPTER=tests/fixtures/adapter-tuned-here cargo test --release --test it adapters::an_adapter_tuned_here
     python scripts/goldens/peft_roundtrip.py                 needs torch, transformers, peft
 
 Reads tests/fixtures/adapter-tuned-here and writes tests/goldens/adapter-tuned-here.json, PEFT's logits with it. Then trains an

@@ -90,7 +90,7 @@ fn resident_mib() -> Result<f64> {
 
 /// Sorted seconds of steps on one batch of noise; the recipe is the default one.
 fn times(name: &str, source: &str, batch: usize, steps: usize, device: &Device) -> Result<Vec<f64>> {
-    let _kept = eliteloop::allocator::keep();
+    let _kept = eliteloop::proxy::allocator::keep();
     let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|failure| failure.into_error(name))?;
     let untrainable = |failure: Failure| Error::input(format!("{name}: {failure}"));
     let mut network = Network::new(&graph, 0, device, Kernels::Own).map_err(|e| untrainable(e.into()))?;

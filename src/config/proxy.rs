@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, MANY, MOST_MIB, MOST_WORKERS, above, real, refused, whole};
 use crate::device::Place;
+use crate::error::Result;
 use crate::halving::Halving;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -76,6 +78,38 @@ impl Default for ProxyConfig {
             device: Place::Cpu,
             card_memory_mib: 0,
         }
+    }
+}
+
+impl Check for ProxyConfig {
+    fn check(&self) -> Result<()> {
+        // A split larger than its data set is refused with what there is; this only keeps sums within bounds.
+        whole("proxy.train_images", self.train_images, 1..=1_000_000_000)?;
+        whole("proxy.valid_images", self.valid_images, 1..=1_000_000_000)?;
+        whole("proxy.epochs", self.epochs, 1..=MANY)?;
+        whole("proxy.batch", self.batch, 1..=MANY)?;
+        if let Halving::On(rungs) = self.halving {
+            whole("proxy.halving.epochs", rungs.epochs, 1..=MANY)?;
+            whole("proxy.halving.eta", rungs.eta, 2..=MANY)?;
+            if rungs.epochs >= self.epochs {
+                return Err(refused("proxy.halving.epochs", rungs.epochs, &format!("less than proxy.epochs = {}", self.epochs)));
+            }
+        }
+        // Far above any rate that trains; a rate of 0 trains nothing.
+        real("proxy.lr", self.lr, above(0.0, 1000.0))?;
+        real("proxy.momentum", self.momentum, 0.0..1.0)?;
+        real("proxy.weight_decay", self.weight_decay, 0.0..=1000.0)?;
+        // A norm above it is no number a step later.
+        real("proxy.clip", self.clip, 0.0..=1e9)?;
+        // At 1 every class is as right as the label.
+        real("proxy.label_smoothing", self.label_smoothing, 0.0..1.0)?;
+        whole("proxy.seeds", self.seeds, 1..=1000)?;
+        whole("proxy.repeats", self.repeats, 0..=MANY)?;
+        whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
+        whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
+        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
+        whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
+        whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }
 }
 

@@ -22,18 +22,16 @@ pub fn retired_key(text: &str) -> Option<&'static str> {
     RETIRED.iter().find(|(group, key, ..)| table.get(*group).is_some_and(|t| t.get(key).is_some())).map(|(_, _, name, _)| *name)
 }
 
-/// The settings without such keys.
-pub(super) fn without(text: &str) -> String {
-    let Ok(mut table) = text.parse::<toml::Table>() else { return text.to_owned() };
+/// Leaves such keys out.
+pub(super) fn remove_from(settings: &mut toml::Table) {
     for (group, key, ..) in RETIRED {
-        if let Some(toml::Value::Table(group)) = table.get_mut(group) {
+        if let Some(toml::Value::Table(group)) = settings.get_mut(group) {
             group.remove(key);
         }
     }
-    toml::to_string(&table).unwrap_or_else(|_| text.to_owned())
 }
 
-/// What to use in place of the key that a message of the parser calls unknown.
-pub(super) fn hint(message: &str) -> Option<&'static str> {
-    RETIRED.iter().find(|(_, key, ..)| message.starts_with(&format!("unknown field `{key}`"))).map(|(.., hint)| *hint)
+/// What to use in place of such a key.
+pub(super) fn hint(key: &str) -> Option<&'static str> {
+    RETIRED.iter().find(|(.., name, _)| *name == key).map(|(.., hint)| *hint)
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, MOST_MIB, whole};
+use crate::error::Result;
 use crate::network::TraceOptions;
 
 /// The cheap gates before training.
@@ -30,5 +32,18 @@ impl Default for ScreenConfig {
             trace_cpu_seconds: TraceOptions::CPU_SECONDS,
             trace_memory_mib: TraceOptions::MEMORY_MIB,
         }
+    }
+}
+
+impl Check for ScreenConfig {
+    fn check(&self) -> Result<()> {
+        whole("screen.max_parameters", self.max_parameters, 1..=1 << 40)?;
+        // An epoch of a million images of so many still fits 64 bits.
+        whole("screen.max_macs", self.max_macs, 1..=1 << 40)?;
+        whole("screen.max_memory_mib", self.max_memory_mib, 1..=MOST_MIB)?;
+        // What the interpreter counts, and the seconds that every system can be handed.
+        whole("screen.trace_steps", self.trace_steps, 1..=1 << 53)?;
+        whole("screen.trace_cpu_seconds", self.trace_cpu_seconds, 1..=1 << 30)?;
+        whole("screen.trace_memory_mib", self.trace_memory_mib, 1..=MOST_MIB)
     }
 }

@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::config::Family;
 use super::hub::Reference;
 use super::imported;
-use super::model_file::{ModelFile, sha256};
+use super::model_file::ModelFile;
 use crate::error::{AtPath, Error, Result};
+use crate::hash::sha256_file;
 use crate::home;
 
 /// A model that was tried with this program.
@@ -90,7 +91,7 @@ impl Entry {
             let error = Error::input(format!("{} has {bytes} bytes, but {} has {}", path.display(), self.name, self.bytes));
             return Err(error.hint(self.remedy()));
         }
-        let found = sha256(path)?;
+        let found = sha256_file(path)?;
         if found != self.sha256 {
             let error = Error::input(format!("{} is damaged: its SHA-256 is {found}, not {}", path.display(), self.sha256));
             return Err(error.hint(self.remedy()));

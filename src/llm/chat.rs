@@ -7,10 +7,10 @@
 use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use super::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
+use crate::hash::sha256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -86,7 +86,7 @@ impl ChatTemplate {
     /// The SHA-256 of the template's text, in hexadecimal.
     #[must_use]
     pub fn hash(&self) -> String {
-        format!("{:x}", Sha256::digest(&self.text))
+        sha256(&self.text)
     }
 
     /// The conversation as text; `add_generation_prompt` opens the assistant's next turn.

@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use candle_core::safetensors::MmapedSafetensors;
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
 use super::config::{DecoderConfig, Family, RopeScaling};
-use super::model_file::sha256;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::error::{AtPath, Error, Result};
+use crate::hash::{Hash, sha256_file};
 
 /// An open folder; weights are read when asked for.
 pub struct Folder {
@@ -115,7 +114,7 @@ impl Folder {
             rms_eps,
             tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
             qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
-            qk_norm: family == Family::Qwen3,
+            qk_norm: family.has_head_norms(),
         })
     }
 
@@ -233,12 +232,12 @@ impl Folder {
     /// # Errors
     /// Where one cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut hash = Sha256::new();
+        let mut hash = Hash::default();
         for file in self.files() {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            hash.update(format!("{}  {name}\n", sha256(&file)?));
+            hash.update(format!("{}  {name}\n", sha256_file(&file)?));
         }
-        Ok(format!("{:x}", hash.finalize()))
+        Ok(hash.hex())
     }
 
     /// The tokens that begin and end a text, as they are written.

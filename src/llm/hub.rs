@@ -5,8 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::{Cache, Repo, RepoType};
-
 use crate::error::{AtPath, Error, Result};
 
 /// A repository, one of its revisions, and a file where one is named.
@@ -35,17 +33,13 @@ impl Reference {
         sound.then(|| Self { repo: format!("{owner}/{name}"), revision: revision.into(), file: file.map(String::from), explicit })
     }
 
-    fn repo(&self) -> Repo {
-        Repo::with_revision(self.repo.clone(), RepoType::Model, self.revision.clone())
-    }
-
-    /// The folder of the revision's files, where there is one in the cache.
+    /// The folder of the revision's files, where there is one in the cache: `models--owner--name/snapshots/COMMIT`. The revision is that
+    /// commit, or `refs/REVISION` holds it.
     fn snapshot(&self) -> Option<PathBuf> {
-        let (cache, repo) = (Cache::new(cache_folder()), self.repo());
-        let by_commit = cache.path().join(repo.folder_name()).join("snapshots").join(&self.revision);
-        let by_name = cache.repo(repo).get("config.json").and_then(|file| file.parent().map(Path::to_path_buf));
-        // Repositories of GGUF files have no config.json.
-        by_name.or_else(|| Cache::new(cache_folder()).repo(self.repo()).get("")).or_else(|| by_commit.is_dir().then_some(by_commit))
+        let repo = cache_folder().join(format!("models--{}", self.repo.replace('/', "--")));
+        let named = std::fs::read_to_string(repo.join("refs").join(&self.revision)).ok();
+        let commits = named.iter().map(|commit| commit.trim()).chain([self.revision.as_str()]).filter(|commit| !commit.is_empty());
+        commits.map(|commit| repo.join("snapshots").join(commit)).find(|folder| folder.is_dir())
     }
 
     /// The model's path in the cache.
@@ -196,6 +190,8 @@ fn download(reference: &Reference) -> Result<()> {
 fn download(reference: &Reference) -> Result<()> {
     use std::io::IsTerminal;
 
+    use hf_hub::{Cache, Repo, RepoType};
+
     let failed = |e: hf_hub::api::sync::ApiError| {
         Error::machine(format!("{} could not be downloaded", reference.repo))
             .hint("check the name and the connection; for a repository behind a licence, HF_TOKEN")
@@ -210,7 +206,8 @@ fn download(reference: &Reference) -> Result<()> {
     if let Some(token) = text("HF_TOKEN") {
         builder = builder.with_token(Some(token));
     }
-    let repo = builder.build().map_err(failed)?.repo(reference.repo());
+    let repo = Repo::with_revision(reference.repo.clone(), RepoType::Model, reference.revision.clone());
+    let repo = builder.build().map_err(failed)?.repo(repo);
     let listed: Vec<String> = repo.info().map_err(failed)?.siblings.into_iter().map(|file| file.rfilename).collect();
     let files = match (&reference.file, choose(&listed)) {
         (Some(file), _) => vec![file.clone()],

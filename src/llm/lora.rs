@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor, Var};
 use rand::Rng;
-use sha2::{Digest, Sha256};
 
 use super::config::DecoderConfig;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
-use crate::config::LoraConfig;
+use crate::config::{LoraConfig, PROJECTIONS};
 use crate::error::{Error, Result};
+use crate::hash::Hash;
 use crate::seed;
 
 /// Where the parameters of a layer lie; the same for every layer.
@@ -48,10 +48,9 @@ pub struct Lora {
 
 impl Layout {
     fn new(model: &DecoderConfig, config: &LoraConfig) -> Result<Self> {
-        let known = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-        if let Some(wrong) = config.targets.iter().find(|t| !known.contains(&t.as_str())) {
+        if let Some(wrong) = config.targets.iter().find(|t| !PROJECTIONS.contains(&t.as_str())) {
             return Err(Error::input(format!("LoRA target `{wrong}` is not a projection of the model"))
-                .hint(format!("lora.targets takes any of {}", known.join(", "))));
+                .hint(format!("lora.targets takes any of {}", PROJECTIONS.join(", "))));
         }
         if config.targets.is_empty() || config.rank == 0 {
             return Err(
@@ -178,10 +177,10 @@ impl Lora {
 
     /// SHA-256 over every parameter's bytes, in hexadecimal.
     pub fn hash(&self) -> Result<String> {
-        let mut hash = Sha256::new();
+        let mut hash = Hash::default();
         for layer in self.snapshot()? {
             hash.update(bytemuck::cast_slice::<f32, u8>(&layer));
         }
-        Ok(format!("{:x}", hash.finalize()))
+        Ok(hash.hex())
     }
 }

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Tensor;
 use candle_core::quantized::GgmlDType;
-use sha2::{Digest, Sha256};
 
 use super::chat::ChatTemplate;
 use super::config::{DecoderConfig, Family};
@@ -23,6 +22,7 @@ use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use super::weight::Part;
 use crate::config::Dtype;
 use crate::error::{AtPath, Error, Result};
+use crate::hash::sha256_file;
 
 /// An open model; weights are read when asked for.
 #[derive(Debug)]
@@ -138,7 +138,7 @@ impl ModelFile {
     /// Where the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
         match &self.source {
-            Source::Gguf(gguf) => sha256(gguf.path()),
+            Source::Gguf(gguf) => sha256_file(gguf.path()),
             Source::Folder(folder) => folder.sha256(),
         }
     }
@@ -295,17 +295,6 @@ impl ModelFile {
     }
 }
 
-/// The SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn sha256(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).at("open", path)?;
-    let mut hash = Sha256::new();
-    std::io::copy(&mut file, &mut hash).at("read", path)?;
-    Ok(format!("{:x}", hash.finalize()))
-}
-
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     let architecture = gguf.text("general.architecture")?;
     let family = Family::from_name(architecture).ok_or_else(|| {
@@ -354,7 +343,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
         rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         tied: rows("output.weight").is_none(),
         qkv_bias: rows("blk.0.attn_q.bias").is_some(),
-        qk_norm: family == Family::Qwen3,
+        qk_norm: family.has_head_norms(),
     };
     if gguf.tensors().contains_key(ROPE_DIVISORS) {
         let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
@@ -415,7 +404,7 @@ fn weights(config: &DecoderConfig) -> Vec<Weight> {
                 hugging_face: format!("model.layers.{layer}.{ours}"),
                 gguf: format!("blk.{layer}.{theirs}"),
                 dims: dims.to_vec(),
-                interleaved: rotated.filter(|_| config.family == Family::Llama),
+                interleaved: rotated.filter(|_| config.family.interleaves_rows()),
             });
         };
         add("input_layernorm.weight", "attn_norm.weight", &[width], None);

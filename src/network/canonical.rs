@@ -16,10 +16,9 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use sha2::{Digest, Sha256};
-
 use super::graph::{Binary, Dim, Graph, Init, Node, NodeId, Op, TensorSpec};
 use crate::error::{Error, Result};
+use crate::hash::{Hash, sha256};
 
 /// More paths than any sane network has; a dense one would need gigabytes otherwise.
 const MAX_SHINGLES: usize = 200_000;
@@ -85,7 +84,7 @@ impl Canonical {
     }
 
     pub fn hash(&self) -> String {
-        let mut sha = Sha256::new();
+        let mut sha = Hash::default();
         for operation in &self.operations {
             let Operation { word, shape, inputs, tensors } = operation;
             sha.update(format!("{word} -> {shape} reads {inputs:?} owns {tensors:?}\n"));
@@ -94,7 +93,7 @@ impl Canonical {
             sha.update(tensor);
             sha.update("\n");
         }
-        hex(&sha.finalize())
+        sha.hex()
     }
 
     pub fn words(&self) -> impl Iterator<Item = &str> {
@@ -119,10 +118,9 @@ impl Canonical {
         let mut hashes = Vec::with_capacity(paths.len());
         for (i, path) in paths.iter().enumerate() {
             repeat = if i > 0 && paths[i - 1] == *path { repeat + 1 } else { 0 };
-            let mut sha = Sha256::new();
-            sha.update(repeat.to_le_bytes());
+            let mut sha = Hash::of(repeat.to_le_bytes());
             sha.update(path);
-            hashes.push(u64::from_le_bytes(sha.finalize()[..8].try_into().expect("a SHA-256 digest has 32 bytes")));
+            hashes.push(sha.number());
         }
         hashes.sort_unstable();
         hashes.dedup();
@@ -209,7 +207,7 @@ impl<'a> Reduced<'a> {
         let mut word = match &node.op {
             Op::Constant { values, shape } => {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
-                format!("{{\"constant\":{{\"sha256\":\"{}\",\"shape\":{shape:?}}}}}", hex(&Sha256::digest(bytes)))
+                format!("{{\"constant\":{{\"sha256\":\"{}\",\"shape\":{shape:?}}}}}", sha256(bytes))
             }
             op => serde_json::to_string(op).expect("an operation is plain data"),
         };
@@ -363,7 +361,7 @@ fn tensor_text(tensor: &TensorSpec) -> String {
     let mut text = format!("{:?} {:?} ", tensor.shape, tensor.role);
     if let Init::Values(values) = &tensor.init {
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
-        text.push_str(&hex(&Sha256::digest(bytes)));
+        text.push_str(&sha256(bytes));
     } else {
         write!(text, "{:?}", tensor.init).expect("a String takes any text");
     }
@@ -371,7 +369,7 @@ fn tensor_text(tensor: &TensorSpec) -> String {
 }
 
 fn text_hash(text: &str) -> u64 {
-    u64::from_le_bytes(Sha256::digest(text)[..8].try_into().expect("a SHA-256 digest has 32 bytes"))
+    Hash::of(text).number()
 }
 
 /// Folds `next` into `state` (the finalizer of splitmix64 over both).
@@ -380,11 +378,4 @@ fn mix(state: u64, next: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("a String takes any text");
-        text
-    })
 }

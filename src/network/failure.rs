@@ -141,12 +141,6 @@ impl TraceFailure {
     }
 }
 
-/// The line that a failure's text names, where it names one.
-#[must_use]
-pub fn line_in(text: &str) -> Option<u32> {
-    text.strip_prefix("line ")?.split_once(':')?.0.parse().ok()
-}
-
 impl fmt::Display for TraceFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(line) = self.line() {
@@ -173,15 +167,3 @@ impl fmt::Display for TraceFailure {
 }
 
 impl std::error::Error for TraceFailure {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_can_be_read_back() {
-        let failure = TraceFailure::Syntax { line: Some(12), message: "line 3: unexpected".into() };
-        assert_eq!(line_in(&failure.to_string()), Some(12));
-        assert_eq!(line_in(&TraceFailure::Steps { most: 5 }.to_string()), None);
-    }
-}

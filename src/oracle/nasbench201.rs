@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use rand::Rng;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::cell::{CELLS, Cell};
 use crate::error::{AtPath, Error, Result};
+use crate::hash::sha256;
 use crate::seed;
 
 /// The image sets that the cells were trained on, and the SHA-256 of each table.
@@ -24,7 +24,7 @@ pub const DATASETS: [(&str, &str); 3] = [
 /// What is known of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// In percent, one value a training seed.
+    /// From 0 to 1, one value a training seed.
     pub accuracy: Vec<f64>,
     /// Millions of parameters.
     pub parameters: f64,
@@ -34,7 +34,7 @@ pub struct Entry {
     pub train_seconds: f64,
 }
 
-/// One cell as the file has it: a value a training seed.
+/// One cell as the file has it: a value a training seed, accuracies in percent.
 #[derive(Deserialize)]
 struct Stored {
     val_acc: Vec<f64>,
@@ -74,7 +74,7 @@ impl Table {
             return Err(Error::input(format!("the NAS-Bench-201 table {} is not there", path.display())).hint(bring));
         }
         let bytes = std::fs::read(&path).at("read the table", &path)?;
-        let found = format!("{:x}", Sha256::digest(&bytes));
+        let found = sha256(&bytes);
         if found != *expected {
             return Err(Error::input(format!("{} is not the published table (SHA-256 {found}, not {expected})", path.display()))
                 .hint(format!("delete it, then {bring}")));
@@ -103,14 +103,14 @@ impl Table {
         let means: Vec<f64> = entries.iter().map(|e| e.accuracy.iter().sum::<f64>() / e.accuracy.len() as f64).collect();
         // Of equal ones the first.
         let best = (1..CELLS).fold(0, |best, i| if means[i] > means[best] { i } else { best });
-        Ok(Self { entries, means, best: Cell::at(best), sha256: format!("{:x}", Sha256::digest(bytes)) })
+        Ok(Self { entries, means, best: Cell::at(best), sha256: sha256(bytes) })
     }
 
     pub fn entry(&self, cell: Cell) -> &Entry {
         &self.entries[cell.index()]
     }
 
-    /// The accuracy of one of the cell's training seeds, in percent: which one is drawn once for a run, so asking again gives
+    /// The accuracy of one of the cell's training seeds, from 0 to 1: which one is drawn once for a run, so asking again gives
     /// the same, in whatever order cells are asked for.
     pub fn query(&self, cell: Cell, run_seed: u64) -> f64 {
         let accuracy = &self.entry(cell).accuracy;
@@ -146,5 +146,6 @@ fn entry(key: &str, stored: Stored) -> Result<Entry> {
         return Err(Error::input(format!("cell '{key}' has no accuracies, or numbers that make no sense")));
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    Ok(Entry { parameters: mean(&model_size), latency: mean(&latency), train_seconds: mean(&train_time), accuracy: val_acc })
+    let accuracy = val_acc.iter().map(|percent| percent / 100.0).collect();
+    Ok(Entry { parameters: mean(&model_size), latency: mean(&latency), train_seconds: mean(&train_time), accuracy })
 }

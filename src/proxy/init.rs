@@ -5,8 +5,8 @@ use candle_core::{Device, Result, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
-use sha2::{Digest, Sha256};
 
+use crate::hash::Hash;
 use crate::network::graph::{Init, Role, TensorSpec};
 use crate::seed;
 
@@ -21,8 +21,7 @@ pub fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tensor> {
         };
         return Tensor::from_vec(vec![start; count], &spec.shape[..], device);
     }
-    let name = Sha256::digest(&spec.name);
-    let name = u64::from_le_bytes(name[..8].try_into().expect("a SHA-256 digest has 32 bytes"));
+    let name = Hash::of(&spec.name).number();
     let mut rng = seed::rng(run, "init", &[name]);
     let values: Vec<f32> = match &spec.init {
         Init::Constant(value) => vec![*value as f32; count],

@@ -3,6 +3,7 @@
 //! [`dataset`] gives a [`dataset::Split`], [`network`] makes a graph trainable, [`train`] is the recipe, and [`pool`] runs it
 //! in worker processes, where a candidate that fails fails alone.
 
+pub mod allocator;
 pub mod augment;
 pub mod dataset;
 pub mod estimate;

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
+use super::picture::Picture;
 use super::{Dataset, Format, Images, Part, damaged, missing};
 use crate::error::{AtPath, Result};
+use crate::hash::sha256_file;
 
 /// The files and their SHA-256.
 pub const FILES: [(&str, &str); 8] = [
@@ -23,6 +24,8 @@ pub const FILES: [(&str, &str); 8] = [
 const CLASSES: [&str; 10] = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
 const SIDE: usize = 32;
 const PIXELS: usize = SIDE * SIDE;
+/// Bytes of the pixels of a file, with a fourth channel if it has one.
+const MOST_BYTES: usize = 4 * PIXELS * 10_000;
 
 pub fn load(dir: &Path, part: Part) -> Result<Dataset> {
     let (batches, labels): (&[_], _) = match part {
@@ -58,16 +61,13 @@ fn decode(path: &Path) -> Result<Vec<u8>> {
         return Err(missing("cifar10", path));
     }
     let bytes = std::fs::read(path).at("read", path)?;
-    let image = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png)
-        .map_err(|e| damaged("cifar10", path, "not a readable PNG file").caused_by(e))?
-        .into_rgb8();
-    if image.width() as usize != PIXELS {
+    let picture = Picture::read(&bytes, MOST_BYTES).map_err(|e| damaged("cifar10", path, "not a readable PNG file").caused_by(e))?;
+    if picture.width != PIXELS {
         return Err(damaged("cifar10", path, "its rows are not images of 32 x 32 pixels"));
     }
-    let interleaved = image.into_raw();
-    let mut pixels = vec![0; interleaved.len()];
-    for (from, to) in interleaved.chunks_exact(3 * PIXELS).zip(pixels.chunks_exact_mut(3 * PIXELS)) {
-        for (i, pixel) in from.chunks_exact(3).enumerate() {
+    let mut pixels = vec![0; 3 * picture.pixels.len()];
+    for (from, to) in picture.pixels.chunks_exact(PIXELS).zip(pixels.chunks_exact_mut(3 * PIXELS)) {
+        for (i, pixel) in from.iter().enumerate() {
             for (channel, &byte) in pixel.iter().enumerate() {
                 to[channel * PIXELS + i] = byte;
             }
@@ -82,7 +82,6 @@ pub fn verify(dir: &Path) -> Result<()> {
         if !path.is_file() {
             return Err(missing("cifar10", &path));
         }
-        let digest = Sha256::digest(std::fs::read(&path).at("read", &path)?);
-        if super::hex(&digest) == *expected { Ok(()) } else { Err(damaged("cifar10", &path, "its SHA-256 is not the published file's")) }
+        if sha256_file(&path)? == *expected { Ok(()) } else { Err(damaged("cifar10", &path, "its SHA-256 is not the published file's")) }
     })
 }

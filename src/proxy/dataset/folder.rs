@@ -6,23 +6,22 @@
 //! An image that occurs twice is taken once, so none is in both parts.
 
 use std::collections::HashMap;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, imageops::FilterType};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use sha2::{Digest, Sha256};
 
+use super::picture::Picture;
 use super::stored::Origin;
 use super::{Format, Images};
 use crate::error::{AtPath, Error, Result};
+use crate::hash::Hash;
 use crate::seed;
 
 /// Labels are bytes.
 const MOST_CLASSES: usize = 256;
 /// Bytes of one decoded image.
-const MOST_BYTES: u64 = 1 << 29;
+const MOST_BYTES: usize = 1 << 29;
 /// Files that a message names before it counts the rest.
 const NAMED: usize = 5;
 
@@ -99,7 +98,7 @@ pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
             let images = decode(&files, origin.size)?;
             let mut kept = Vec::new();
             for (path, image) in files.into_iter().zip(images) {
-                let digest: [u8; 32] = Sha256::digest(&image.pixels).into();
+                let digest = Hash::of(&image.pixels).digest();
                 match known.get(&digest) {
                     None => {
                         known.insert(digest, (path, label));
@@ -212,42 +211,14 @@ fn decode(files: &[PathBuf], size: usize) -> Result<Vec<Image>> {
 
 fn decode_one(path: &Path, size: usize) -> std::result::Result<Image, String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-    let reader = ImageReader::new(Cursor::new(&bytes)).with_guessed_format().map_err(|e| e.to_string())?;
-    if !matches!(reader.format(), Some(ImageFormat::Png | ImageFormat::Jpeg)) {
-        return Err("not a PNG or JPEG image".into());
-    }
-    let broken = |e: image::ImageError| format!("broken: {e}");
-    let mut decoder = reader.into_decoder().map_err(broken)?;
-    if decoder.total_bytes() > MOST_BYTES {
-        return Err(format!("{} bytes of pixels, at most {MOST_BYTES}", decoder.total_bytes()));
-    }
-    let orientation = decoder.orientation().map_err(broken)?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
-    image.apply_orientation(orientation);
-    let mut findings = Findings {
-        grey: usize::from(!image.color().has_color()),
-        cropped: usize::from(image.width() != image.height()),
+    let picture = Picture::read(&bytes, MOST_BYTES).map_err(|e| e.to_string())?;
+    let findings = Findings {
+        grey: usize::from(picture.grey),
+        transparent: usize::from(picture.transparent),
+        cropped: usize::from(picture.width != picture.height),
         ..Findings::default()
     };
-    let mut rgba = image.into_rgba8();
-    if rgba.pixels().any(|pixel| pixel[3] < 255) {
-        findings.transparent = 1;
-        for pixel in rgba.pixels_mut() {
-            let alpha = u32::from(pixel[3]);
-            for channel in &mut pixel.0[..3] {
-                *channel = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
-            }
-        }
-    }
-    let image = DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(rgba).into_rgb8());
-    let side = image.width().min(image.height());
-    let mut square = image.crop_imm((image.width() - side) / 2, (image.height() - side) / 2, side, side);
-    if side as usize != size {
-        square = square.resize_exact(size as u32, size as u32, FilterType::CatmullRom);
-    }
-    let interleaved = square.into_rgb8().into_raw();
-    let pixels = (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3)).copied().collect();
-    Ok(Image { pixels, findings })
+    Ok(Image { pixels: picture.middle().scaled(size, size).by_channel(), findings })
 }
 
 type ByClass = Vec<Vec<Vec<u8>>>;

@@ -3,6 +3,7 @@
 mod cifar10;
 pub mod folder;
 mod idx;
+mod picture;
 mod split;
 pub mod stored;
 mod synthetic;
@@ -191,9 +192,4 @@ fn missing(name: &str, file: &Path) -> Error {
 
 fn damaged(name: &str, file: &Path, why: &str) -> Error {
     Error::input(format!("{}: {why}", file.display())).hint(format!("delete it and run scripts/fetch {name}"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("half a byte is one digit");
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Dataset, Format, Images};
 use crate::error::{AtPath, Error, Result};
+use crate::hash::Hash;
 use crate::seed;
 
 /// Training and validation images: balanced by class, disjoint.
@@ -89,13 +89,13 @@ impl Split {
     /// SHA-256 of all images and labels, in their order.
     #[must_use]
     pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
+        let mut hash = Hash::default();
         for images in [&self.train, &self.valid] {
             hash.update((images.len() as u64).to_le_bytes());
             hash.update(&images.labels);
             hash.update(&images.pixels);
         }
-        super::hex(&hash.finalize())
+        hash.hex()
     }
 
     /// Writes the split for worker processes.

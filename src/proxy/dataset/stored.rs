@@ -8,11 +8,11 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Dataset, Format, Images, Part};
 use crate::error::{AtPath, Error, Result};
 use crate::files::write_whole;
+use crate::hash::Hash;
 
 const MAGIC: &[u8; 8] = b"elimage1";
 /// A longer header is none of ours.
@@ -52,7 +52,9 @@ impl Section {
 }
 
 fn hash(labels: &[u8], pixels: &[u8]) -> String {
-    super::hex(&Sha256::new().chain_update(labels).chain_update(pixels).finalize())
+    let mut hash = Hash::of(labels);
+    hash.update(pixels);
+    hash.hex()
 }
 
 /// The file of a set.
