@@ -1,7 +1,6 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
 use crate::config::RunConfig;
-
 use crate::error::{Error, Result};
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::labels;

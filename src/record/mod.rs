@@ -13,11 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 
 pub use crate::gates::Stage;
-pub use rows::Screened;
-pub use rows::{Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Training, TunedOn, Tuning, TuningStep};
-pub use store::Store;
-
 pub use crate::progress::PhaseRow;
+pub use rows::{
+    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,
+};
+pub use store::Store;
 
 /// What is recorded in a folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
