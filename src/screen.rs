@@ -155,25 +155,3 @@ pub fn trace_starts(starts: &[(String, String)], gates: &Gates, filter: &mut Fil
     }
     Ok(networks)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_training_beyond_its_budget_is_told_with_both_numbers_and_no_preset_comes_near() {
-        let cost = Cost { parameters: 10, macs: 7, activation_bytes: 4 };
-        let proxy = ProxyConfig { train_images: 100, valid_images: 50, epochs: 2, max_training_macs: 4899, ..ProxyConfig::default() };
-        let limits = ScreenConfig::default();
-        let over = over_budget(&cost, &limits, &proxy).unwrap();
-        assert_eq!(over, "4900 multiply-accumulates of its training, at most 4899");
-        for max_training_macs in [4900, 0] {
-            assert_eq!(over_budget(&cost, &limits, &ProxyConfig { max_training_macs, ..proxy.clone() }), None);
-        }
-        for preset in [None, Some("quick"), Some("cifar10")] {
-            let config = RunConfig::resolve(preset, None, &[]).unwrap();
-            let dearest = Cost { macs: config.screen.max_macs, ..cost };
-            assert_eq!(over_budget(&dearest, &config.screen, &config.proxy), None, "{preset:?}");
-        }
-    }
-}

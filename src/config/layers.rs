@@ -42,9 +42,9 @@ pub(crate) fn given<S: Settings>(file: Option<&Path>, overrides: &[String]) -> R
 pub(crate) fn parse(text: &str, origin: &str) -> Result<Table> {
     text.parse().map_err(|e: toml::de::Error| {
         let at = e.span().map_or(text.len(), |span| span.start.min(text.len()));
-        let number = text.as_bytes()[..at].iter().filter(|b| **b == b'\n').count();
-        let line = text.lines().nth(number).unwrap_or_default().trim();
-        let error = Error::input(format!("{origin}, line {} ({line}): {}", number + 1, e.message()));
+        let number = text.as_bytes()[..at].split(|b| *b == b'\n').count();
+        let line = text.lines().nth(number - 1).unwrap_or_default().trim();
+        let error = Error::input(format!("{origin}, line {number} ({line}): {}", e.message()));
         if e.message().contains("too large") { error.hint(LARGEST) } else { error }
     })
 }

@@ -118,14 +118,14 @@ impl RunConfig {
         Self::of(&table, "the settings")
     }
 
-    /// Reads the settings stored with a run. Those that eliteloop 0.1.0 stored beside an adapter have a `[lora]`, which was not used and
-    /// is left out, as are keys that an earlier version had.
+    /// Reads the settings stored with a run; keys that an earlier version had are left out, and so is the `[lora]` that it stored beside
+    /// an adapter and did not use.
     ///
     /// # Errors
     /// See [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
         let mut table = parse(text, origin)?;
-        retired::leave_out(&mut table);
+        retired::remove_from(&mut table);
         let stored: Self = read(&table, origin)?;
         if stored.llm.adapter != "none" {
             table.remove("lora");
@@ -160,7 +160,7 @@ impl RunConfig {
 
 impl Settings for RunConfig {
     fn instead_of(key: &str) -> Option<String> {
-        retired::hint(key).map(Into::into)
+        retired::hint(key).map(String::from)
     }
 }
 

@@ -106,9 +106,8 @@ impl Check for ProxyConfig {
         whole("proxy.seeds", self.seeds, 1..=1000)?;
         whole("proxy.repeats", self.repeats, 0..=MANY)?;
         whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
-        whole("proxy.max_training_macs", self.max_training_macs, 0..=i64::MAX as u64)?;
-        // A year.
-        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=31_536_000)?;
+        whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
+        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
         whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
         whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }

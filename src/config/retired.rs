@@ -1,14 +1,16 @@
 //! Keys of earlier versions.
 
-use toml::{Table, Value};
-
-/// A key, and what to use in its place.
-const RETIRED: [(&str, &str); 2] = [
+/// Table, key, and what to use in its place.
+const RETIRED: [(&str, &str, &str, &str); 2] = [
     (
+        "screen",
+        "trace_seconds",
         "screen.trace_seconds",
         "traces end by what they do, not by the clock: screen.trace_steps (and screen.trace_cpu_seconds, of processor time)",
     ),
     (
+        "proxy",
+        "deadline_seconds",
         "proxy.deadline_seconds",
         "trainings are bounded by what they compute, not by the clock: proxy.max_training_macs (and proxy.cpu_seconds, of processor time)",
     ),
@@ -16,23 +18,20 @@ const RETIRED: [(&str, &str); 2] = [
 
 /// The first key in the settings of a run that this version has no more.
 pub fn retired_key(text: &str) -> Option<&'static str> {
-    let mut table: Table = text.parse().ok()?;
-    RETIRED.iter().find_map(|(key, _)| take(&mut table, key).map(|_| *key))
+    let table: toml::Table = text.parse().ok()?;
+    RETIRED.iter().find(|(group, key, ..)| table.get(*group).is_some_and(|t| t.get(key).is_some())).map(|(_, _, name, _)| *name)
 }
 
-/// Takes such keys out.
-pub(super) fn leave_out(table: &mut Table) {
-    for (key, _) in RETIRED {
-        take(table, key);
+/// Leaves such keys out.
+pub(super) fn remove_from(settings: &mut toml::Table) {
+    for (group, key, ..) in RETIRED {
+        if let Some(toml::Value::Table(group)) = settings.get_mut(group) {
+            group.remove(key);
+        }
     }
-}
-
-fn take(table: &mut Table, key: &str) -> Option<Value> {
-    let (group, name) = key.split_once('.')?;
-    table.get_mut(group)?.as_table_mut()?.remove(name)
 }
 
 /// What to use in place of such a key.
 pub(super) fn hint(key: &str) -> Option<&'static str> {
-    RETIRED.iter().find(|(retired, _)| *retired == key).map(|(_, hint)| *hint)
+    RETIRED.iter().find(|(.., name, _)| *name == key).map(|(.., hint)| *hint)
 }

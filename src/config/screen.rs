@@ -41,9 +41,9 @@ impl Check for ScreenConfig {
         // An epoch of a million images of so many still fits 64 bits.
         whole("screen.max_macs", self.max_macs, 1..=1 << 40)?;
         whole("screen.max_memory_mib", self.max_memory_mib, 1..=MOST_MIB)?;
-        // An hour of processor time, and what an interpreter does in it, are no trace of a network any more.
-        whole("screen.trace_steps", self.trace_steps, 1..=1 << 40)?;
-        whole("screen.trace_cpu_seconds", self.trace_cpu_seconds, 1..=3600)?;
+        // What the interpreter counts, and the seconds that every system can be handed.
+        whole("screen.trace_steps", self.trace_steps, 1..=1 << 53)?;
+        whole("screen.trace_cpu_seconds", self.trace_cpu_seconds, 1..=1 << 30)?;
         whole("screen.trace_memory_mib", self.trace_memory_mib, 1..=MOST_MIB)
     }
 }

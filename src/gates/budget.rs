@@ -75,4 +75,13 @@ mod tests {
         assert_eq!(over(&within, &limits, &ProxyConfig { max_training_macs: 420, ..short.clone() }), None);
         assert_eq!(over(&within, &limits, &ProxyConfig { max_training_macs: 0, ..short }), None, "0 is no limit");
     }
+
+    #[test]
+    fn what_the_screen_lets_through_is_within_the_budget_of_a_training_in_every_preset() {
+        for preset in [None, Some("quick"), Some("cifar10")] {
+            let config = crate::config::RunConfig::resolve(preset, None, &[]).unwrap();
+            let dearest = Cost { parameters: 1, macs: config.screen.max_macs, activation_bytes: 1 };
+            assert_eq!(over(&dearest, &config.screen, &config.proxy), None, "{preset:?}");
+        }
+    }
 }

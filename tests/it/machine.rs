@@ -7,8 +7,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::program::{contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
 use eliteloop::record::{Store, folder};
+
+use crate::program::{contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
 
 /// No LLM: the same gates, trainings and selection, in seconds.
 const SETTINGS: [&str; 4] = ["policy=random", "elite.held_out=0.3", "candidates=8", "proxy.epochs=2"];

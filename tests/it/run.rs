@@ -1,16 +1,12 @@
 //! Whole runs of the real program: the real LLM, real trainings (on the synthetic images, so they are short).
 
-use std::fmt::Write as _;
-mod program;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
+use eliteloop::record::{NetworkId, Stage, Store, folder};
 
-use crate::program::{copy_folder, fail, program, small_run, succeed};
-use program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
+use crate::program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
 
 fn start(out: &Path, more: &[&str]) -> Command {
     small_run(out, &[&["elite.held_out=0.3"], more].concat())

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use crate::program::{fail, program, run};
 
 /// A kind of settings: how its text is read and written again.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Kind {
     name: &'static str,
     again: fn(&str) -> Result<String>,
