@@ -167,19 +167,19 @@ fn data(config: &RunConfig, quick: bool) -> Found {
 
 /// And why the settings would refuse the model.
 fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> (Needs, Option<Error>) {
-    let model = file.config();
+    let (model, lora) = (file.config(), config.lora.clone().unwrap_or_default());
     let context = config.llm.max_context.min(model.context);
     let (pass, refusal) = if place.is_card() {
         (PASS_TOKENS.max(context), None)
     } else {
-        match longest_pass(file, &config.lora, config.llm.dtype, context, config.llm.memory_mib) {
+        match longest_pass(file, &lora, config.llm.dtype, context, config.llm.memory_mib) {
             Ok(pass) => (pass, None),
             // Shown with the shortest passes there are.
             Err(error) => (context, Some(error)),
         }
     };
-    let on_card = |recompute| Memory::on_card(model, &config.lora, config.llm.card_dtype, context, pass, BATCH_ON_CARD, recompute);
-    let llm = if place.is_card() { on_card(false) } else { Memory::of(file, &config.lora, config.llm.dtype, context, pass) };
+    let on_card = |recompute| Memory::on_card(model, &lora, config.llm.card_dtype, context, pass, BATCH_ON_CARD, recompute);
+    let llm = if place.is_card() { on_card(false) } else { Memory::of(file, &lora, config.llm.dtype, context, pass) };
     let needs = Needs {
         place,
         peak: llm.peak(),
@@ -187,7 +187,7 @@ fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> (Needs, Option<E
         worker: config.proxy.memory_mib << 20,
         workers: config.proxy.workers,
         // The adapter's parameters as f32.
-        checkpoint: Memory::on_card(model, &config.lora, CardDtype::F32, context, pass, 1, true).adapter,
+        checkpoint: Memory::on_card(model, &lora, CardDtype::F32, context, pass, 1, true).adapter,
         llm,
     };
     (needs, refusal)

@@ -4,52 +4,74 @@
 use rand::seq::SliceRandom;
 
 use crate::config::{EliteConfig, EliteSource, RunConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash::Hash;
 use crate::record::{Candidate, EliteRow, NetworkId, Stage, Store};
 use crate::seed;
 
-/// A candidate with its measured quality.
+/// Something with its measured quality.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scored {
-    pub network: NetworkId,
+pub struct Scored<T> {
+    pub item: T,
     pub quality: f64,
+}
+
+/// Which of those that have a quality are elite.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cut {
+    /// Gamma is the quality of the n-th best; ties at gamma are all elite, so there may be more.
+    Quantile(usize),
+    /// Gamma is given.
+    Threshold(f64),
+    /// The n best and no more; of equal ones the earlier.
+    Best(usize),
+}
+
+impl Cut {
+    /// `ceil(rho * samples)`, at least one: the elites wanted of that many samples.
+    pub fn wanted(rho: f64, samples: u64) -> usize {
+        (rho * samples as f64 - 1e-9).ceil().max(1.0) as usize
+    }
+
+    /// As a run has it.
+    fn of(config: &EliteConfig, samples: u64) -> Self {
+        config.threshold.map_or_else(|| Self::Quantile(Self::wanted(config.rho, samples)), Self::Threshold)
+    }
 }
 
 /// The outcome of the selection, best first.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Selection {
-    /// None where nothing was trained.
+pub struct Selection<T> {
+    /// None where nothing has a quality and no threshold is given.
     pub gamma: Option<f64>,
-    pub elites: Vec<Elite>,
+    pub elites: Vec<Elite<T>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Elite {
-    pub network: NetworkId,
+pub struct Elite<T> {
+    pub item: T,
     pub quality: f64,
     /// Kept out of tuning.
     pub held_out: bool,
 }
 
-/// Selects among the trained candidates of a cycle of `samples` samples.
-///
-/// Ties at gamma are all elite, so there may be more than `ceil(rho * samples)`.
-pub fn select(scored: &[Scored], samples: u64, config: &EliteConfig, run_seed: u64, cycle: u64) -> Selection {
-    let mut ranked = scored.to_vec();
-    ranked.sort_by(|a, b| b.quality.total_cmp(&a.quality).then_with(|| a.network.cmp(&b.network)));
-    let gamma = config.threshold.or_else(|| {
-        let wanted = (config.rho * samples as f64 - 1e-9).ceil().max(1.0) as usize;
-        ranked.get(wanted - 1).or(ranked.last()).map(|s| s.quality)
-    });
-    let elites = ranked.into_iter().filter(|s| gamma.is_some_and(|g| s.quality >= g));
-    let mut elites: Vec<Elite> = elites.map(|s| Elite { network: s.network, quality: s.quality, held_out: false }).collect();
-
-    let mut order: Vec<usize> = (0..elites.len()).collect();
-    order.shuffle(&mut seed::rng(run_seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(elites.len(), config.held_out)] {
-        elites[i].held_out = true;
+/// Selects among what a cycle measured, in the order in which it was sampled; a share of the elites is held out, by `run_seed` and
+/// `cycle`.
+pub fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64, cycle: u64) -> Selection<T> {
+    let mut ranked = scored;
+    // Stable: of equal ones those sampled first.
+    ranked.sort_by(|a, b| b.quality.total_cmp(&a.quality));
+    if let Cut::Best(n) = cut {
+        ranked.truncate(n);
     }
+    let gamma = match cut {
+        Cut::Quantile(n) => ranked.get(n - 1).or(ranked.last()).map(|s| s.quality),
+        Cut::Threshold(gamma) => Some(gamma),
+        Cut::Best(_) => ranked.last().map(|s| s.quality),
+    };
+    ranked.retain(|s| gamma.is_some_and(|gamma| s.quality >= gamma));
+    let held_out = held_out_of(ranked.len(), held_out, run_seed, cycle);
+    let elites = ranked.into_iter().zip(held_out).map(|(s, held_out)| Elite { item: s.item, quality: s.quality, held_out }).collect();
     Selection { gamma, elites }
 }
 
@@ -62,21 +84,19 @@ pub struct CycleElites {
 
 /// Selects the elites of a cycle whose trainings are all stored; where elites are cumulative, those of earlier cycles follow.
 pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleElites> {
-    let quality = store.qualities()?;
-    let candidates = store.candidates()?;
-    let scored: Vec<Scored> = candidates
-        .iter()
-        .filter(|c| c.cycle == cycle && c.stage == Some(Stage::Trained))
-        .filter_map(|c| Some(Scored { network: c.id(), quality: *quality.get(&c.id())? }))
-        .collect();
-    let selection = select(&scored, config.candidates, &config.elite, config.seed, cycle);
-    let mut rows = Vec::new();
-    for elite in selection.elites {
-        let candidate =
-            candidates.iter().find(|c| c.id() == elite.network).ok_or_else(|| Error::machine("an elite is not in the store"))?;
-        let example_hash = example_hash(candidate);
-        rows.push(EliteRow { cycle, network: elite.network, quality: elite.quality, held_out: elite.held_out, example_hash });
-    }
+    let quality = store.qualities_of(cycle)?;
+    let trained = store.candidates_of(cycle)?.into_iter().filter(|c| c.stage() == Some(Stage::Trained));
+    let scored = trained.filter_map(|c| Some(Scored { quality: *quality.get(&c.id())?, item: c })).collect();
+    let cut = Cut::of(&config.elite, config.candidates);
+    let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
+    let row = |elite: Elite<Candidate>| EliteRow {
+        cycle,
+        network: elite.item.id(),
+        quality: elite.quality,
+        held_out: elite.held_out,
+        example_hash: example_hash(&elite.item),
+    };
+    let mut rows: Vec<EliteRow> = selection.elites.into_iter().map(row).collect();
     if config.elite.source == EliteSource::Cumulative {
         let earlier = store
             .elites()?
@@ -99,31 +119,32 @@ pub fn hash_of(prompt_hash: &str, completion: &[u32]) -> String {
     hash.hex()
 }
 
-/// How many of `n` examples are held out: the share rounded, at least one of three or more, and never all.
-pub fn held_out(n: usize, share: f64) -> usize {
-    if share == 0.0 || n < 3 {
-        return 0;
-    }
-    ((share * n as f64).round() as usize).clamp(1, n - 1)
+/// Which of `n` examples are held out: the share rounded, at least one of three or more, and never all.
+pub fn held_out_of(n: usize, share: f64, run_seed: u64, cycle: u64) -> Vec<bool> {
+    let count = if share == 0.0 || n < 3 { 0 } else { ((share * n as f64).round() as usize).clamp(1, n - 1) };
+    let mut order: Vec<usize> = (0..n).collect();
+    order.shuffle(&mut seed::rng(run_seed, "held-out", &[cycle]));
+    let mut held_out = vec![false; n];
+    order[..count].iter().for_each(|&i| held_out[i] = true);
+    held_out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scored(qualities: &[f64]) -> Vec<Scored> {
-        let id = |index| NetworkId::Candidate { cycle: 0, index };
-        qualities.iter().enumerate().map(|(i, &quality)| Scored { network: id(i as u64), quality }).collect()
+    fn scored(qualities: &[f64]) -> Vec<Scored<usize>> {
+        qualities.iter().enumerate().map(|(item, &quality)| Scored { item, quality }).collect()
     }
 
-    fn config(rho: f64) -> EliteConfig {
-        EliteConfig { rho, ..EliteConfig::default() }
+    fn quantile(qualities: &[f64], rho: f64, samples: u64) -> Selection<usize> {
+        select(scored(qualities), Cut::Quantile(Cut::wanted(rho, samples)), 0.2, 0, 0)
     }
 
     #[test]
     fn invalid_samples_count_in_n() {
         // Twelve samples, five of them valid: a quarter is three.
-        let selection = select(&scored(&[0.1, 0.5, 0.3, 0.4, 0.2]), 12, &config(0.25), 0, 0);
+        let selection = quantile(&[0.1, 0.5, 0.3, 0.4, 0.2], 0.25, 12);
         assert_eq!(selection.gamma, Some(0.3));
         assert_eq!(selection.elites.iter().map(|e| e.quality).collect::<Vec<_>>(), [0.5, 0.4, 0.3]);
         assert_eq!(selection.elites.iter().filter(|e| e.held_out).count(), 1);
@@ -131,29 +152,37 @@ mod tests {
 
     #[test]
     fn ties_at_gamma_are_all_elite_and_too_few_valid_are_all_elite() {
-        assert_eq!(select(&scored(&[0.5, 0.5, 0.5, 0.1]), 4, &config(0.25), 0, 0).elites.len(), 3);
-        assert_eq!(select(&scored(&[0.5, 0.1]), 100, &config(0.25), 0, 0).elites.len(), 2);
-        assert_eq!(select(&[], 10, &config(0.25), 0, 0), Selection { gamma: None, elites: vec![] });
+        assert_eq!(quantile(&[0.5, 0.5, 0.5, 0.1], 0.25, 4).elites.len(), 3);
+        assert_eq!(quantile(&[0.5, 0.1], 0.25, 100).elites.len(), 2);
+        assert_eq!(quantile(&[], 0.25, 10), Selection { gamma: None, elites: vec![] });
+    }
+
+    #[test]
+    fn the_best_are_no_more_than_were_asked_for_the_earlier_of_equals() {
+        let selection = select(scored(&[0.1, 0.5, 0.7, 0.5]), Cut::Best(2), 0.0, 0, 0);
+        assert_eq!((selection.gamma, selection.elites.iter().map(|e| e.item).collect::<Vec<_>>()), (Some(0.5), vec![2, 1]));
     }
 
     #[test]
     fn a_threshold_replaces_the_quantile() {
-        let config = EliteConfig { threshold: Some(0.35), ..config(0.25) };
-        assert_eq!(select(&scored(&[0.1, 0.5, 0.3, 0.4]), 4, &config, 0, 0).elites.len(), 2);
-        assert!(select(&scored(&[0.1]), 4, &config, 0, 0).elites.is_empty());
+        let config = EliteConfig { threshold: Some(0.35), ..EliteConfig::default() };
+        let above = |qualities: &[f64]| select(scored(qualities), Cut::of(&config, 4), 0.2, 0, 0);
+        assert_eq!(above(&[0.1, 0.5, 0.3, 0.4]).elites.len(), 2);
+        assert_eq!(above(&[0.1]), Selection { gamma: Some(0.35), elites: vec![] });
     }
 
     #[test]
     fn quantile_rounding_is_not_fooled_by_binary_fractions() {
         // 0.2 * 50 is 10.000000000000002 in floating point; the elites are ten, not eleven.
         let qualities: Vec<f64> = (0..50).map(f64::from).collect();
-        assert_eq!(select(&scored(&qualities), 50, &config(0.2), 0, 0).elites.len(), 10);
+        assert_eq!(quantile(&qualities, 0.2, 50).elites.len(), 10);
     }
 
     #[test]
     fn the_same_seed_holds_out_the_same_elites() {
-        let all = scored(&(0..40).map(|i| f64::from(i) / 40.0).collect::<Vec<_>>());
-        assert_eq!(select(&all, 40, &config(0.5), 7, 3), select(&all, 40, &config(0.5), 7, 3));
-        assert_ne!(select(&all, 40, &config(0.5), 7, 3), select(&all, 40, &config(0.5), 8, 3));
+        assert_eq!(held_out_of(20, 0.2, 7, 3), held_out_of(20, 0.2, 7, 3));
+        assert_ne!(held_out_of(20, 0.2, 7, 3), held_out_of(20, 0.2, 8, 3));
+        let count = |n, share| held_out_of(n, share, 1, 1).into_iter().filter(|held_out| *held_out).count();
+        assert_eq!([count(2, 0.5), count(3, 0.01), count(20, 0.2), count(3, 0.99), count(9, 0.0)], [0, 1, 4, 2, 0]);
     }
 }

@@ -79,7 +79,7 @@ impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        match crate::device::meaning(&error.to_string()) {
+        match crate::card_errors::meaning(&error.to_string()) {
             Some((what, hint)) => Self::machine(what).hint(hint),
             None => Self::machine("tensor computation failed").caused_by(error),
         }

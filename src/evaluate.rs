@@ -3,13 +3,14 @@
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::config::{ProxyConfig, RunConfig};
 use crate::error::{Error, Result};
+use crate::gates::over_training;
 use crate::home;
+use crate::network::cost::cost;
 use crate::network::graph::Graph;
 use crate::proxy::dataset::{self, Part, Split};
 use crate::proxy::network::{Kernels, Network};
@@ -20,7 +21,7 @@ use crate::theory::Estimate;
 use crate::theory::statistics::{few_interval, mean};
 
 /// What a full training changes in a recipe, as settings: the same, but longer, and however long it takes.
-pub const FULL: [&str; 2] = ["proxy.epochs=30", "proxy.deadline_seconds=3e7"];
+pub const FULL: [&str; 3] = ["proxy.epochs=30", "proxy.max_training_macs=0", "proxy.cpu_seconds=0"];
 /// Share of the training part that a full training keeps to validate with.
 const FULL_VALID: f64 = 0.1;
 
@@ -63,8 +64,11 @@ impl Evaluation<'_> {
     /// Trains with each seed; `on_epoch` sees the seed and the epoch that ends.
     ///
     /// # Errors
-    /// A training failed or was stopped, or the test part cannot be read.
+    /// A training would take more than its budget, failed or was stopped, or the test part cannot be read.
     pub fn run(&self, stop: &AtomicBool, on_epoch: impl FnMut(u64, &Epoch)) -> Result<Vec<Trained>> {
+        if let Some(over) = over_training(&cost(self.graph), self.config, self.split.train.len(), self.split.valid.len()) {
+            return Err(Error::input(over.to_string()).hint("--set max_training_macs=0 takes the limit away"));
+        }
         // Before hours of training, not after.
         let test = if self.test { Some(dataset::load(&self.config.dataset, &home::data(), Part::Test)?) } else { None };
         let trained = match self.seeds {
@@ -74,7 +78,7 @@ impl Evaluation<'_> {
         let mut all = Vec::new();
         for (number, (&seed, (outcome, mut network))) in self.seeds.iter().zip(trained).enumerate() {
             let tested = match &test {
-                Some(data) => train::evaluate(&mut network, &data.images, &data.format, Duration::MAX).map_err(|f| failed(seed, &f))?,
+                Some(data) => Some(train::evaluate(&mut network, &data.images, &data.format).map_err(|f| failed(seed, &f))?),
                 None => None,
             };
             if let (0, Some(path)) = (number, self.weights) {
@@ -87,8 +91,7 @@ impl Evaluation<'_> {
 
     /// One training, in this process with all its threads.
     fn alone(&self, seed: u64, mut on_epoch: impl FnMut(u64, &Epoch)) -> Result<(Outcome, Network)> {
-        let deadline = Duration::try_from_secs_f64(self.config.deadline_seconds).unwrap_or(Duration::MAX);
-        let trained = train::train(self.graph, self.split, self.config, seed, deadline, |epoch| on_epoch(seed, epoch));
+        let trained = train::train(self.graph, self.split, self.config, seed, |epoch| on_epoch(seed, epoch));
         trained.map_err(|failure| failed(seed, &failure))
     }
 

@@ -13,8 +13,6 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::record::NetworkId;
-
 /// The setting: `"off"`, or a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Halving {
@@ -111,15 +109,15 @@ impl Rungs {
 
     /// How many epochs each candidate of a cycle is to be trained, as far as that can be said: a rung is decided once all of it have got
     /// there or failed. It depends on the curves alone, so whoever asks it, and however often, is told the same.
-    pub fn targets(self, total: usize, candidates: &BTreeMap<NetworkId, Known>) -> BTreeMap<NetworkId, usize> {
+    pub fn targets<K: Ord + Clone>(self, total: usize, candidates: &BTreeMap<K, Known>) -> BTreeMap<K, usize> {
         let mut targets = BTreeMap::new();
-        let mut there: Vec<&NetworkId> = candidates.keys().collect();
+        let mut there: Vec<&K> = candidates.keys().collect();
         for rung in self.all(total) {
             targets.extend(there.iter().map(|&network| (network.clone(), rung)));
             if there.iter().any(|&network| candidates[network].is_waiting(rung)) {
                 break;
             }
-            let mut ranked: Vec<(&NetworkId, f64)> =
+            let mut ranked: Vec<(&K, f64)> =
                 there.iter().filter_map(|&network| Some((network, candidates[network].accuracy(rung)?))).collect();
             ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(b.0)));
             ranked.truncate(ranked.len().div_ceil(self.eta));
@@ -135,13 +133,9 @@ mod tests {
 
     const RUNGS: Rungs = Rungs { epochs: 1, eta: 2 };
 
-    fn id(index: u64) -> NetworkId {
-        NetworkId::Candidate { cycle: 1, index }
-    }
-
     fn targets(curves: &[&[f64]], failed: &[usize]) -> Vec<usize> {
         let known = |(i, accuracies): (usize, &&[f64])| {
-            (id(i as u64), Known { seeds: vec![Curve { accuracies: accuracies.to_vec(), failed: failed.contains(&i) }] })
+            (i, Known { seeds: vec![Curve { accuracies: accuracies.to_vec(), failed: failed.contains(&i) }] })
         };
         RUNGS.targets(3, &curves.iter().enumerate().map(known).collect()).into_values().collect()
     }
@@ -173,9 +167,9 @@ mod tests {
     fn every_seed_of_a_network_counts() {
         let curve = |accuracies: &[f64]| Curve { accuracies: accuracies.to_vec(), failed: false };
         let known = |seeds: &[&[f64]]| Known { seeds: seeds.iter().map(|s| curve(s)).collect() };
-        let mut all = BTreeMap::from([(id(0), known(&[&[0.6], &[0.1]])), (id(1), known(&[&[0.4], &[]]))]);
+        let mut all = BTreeMap::from([(0, known(&[&[0.6], &[0.1]])), (1, known(&[&[0.4], &[]]))]);
         assert_eq!(RUNGS.targets(2, &all).into_values().collect::<Vec<_>>(), [1, 1]);
-        all.insert(id(1), known(&[&[0.4], &[0.4]]));
+        all.insert(1, known(&[&[0.4], &[0.4]]));
         assert_eq!(RUNGS.targets(2, &all).into_values().collect::<Vec<_>>(), [1, 2]);
     }
 

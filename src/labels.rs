@@ -8,27 +8,30 @@
 use crate::config::Format;
 use crate::delta::grammar;
 use crate::error::Result;
-use crate::llm::Llm;
-use crate::network::failure::line_in;
-use crate::record::{Candidate, LabelRow, Stage};
+use crate::policy::Learner;
+use crate::record::{Candidate, LabelRow, Screened, Stage};
 
 /// The labels of a screened candidate.
-pub fn of(llm: &Llm, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
-    let end = llm.tokenizer.eos();
-    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| llm.tokenizer.token_bytes(token)).collect();
-    let ended = candidate.tokens.last() == Some(&end);
+pub fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
+    let tokenizer = &learner.model.tokenizer;
+    let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| tokenizer.token_bytes(token)).collect();
+    let ended = candidate.tokens.last() == Some(&tokenizer.eos());
     let mut valid = grammar::label(format, parent, &pieces, ended);
-    if candidate.stage == Some(Stage::Applied) {
-        let child = candidate.source.as_deref().unwrap_or_default();
-        let wrong = candidate.detail.as_deref().and_then(line_in);
-        let written = wrong.and_then(|line| written_at(format, parent, child, &candidate.completion, line as usize));
-        match written {
-            Some(line) => mark(&mut valid, &pieces, line),
-            None => valid.iter_mut().next_back().into_iter().for_each(|last| *last = false),
-        }
+    if let Some(screened) = candidate.screened.as_ref().filter(|s| s.stage == Stage::Applied) {
+        blame(&mut valid, format, parent, &candidate.text(), screened, &pieces);
     }
-    let prompt_tokens = llm.prompt(format, parent)?.len() as u64;
+    let prompt_tokens = learner.prompt(format, parent)?.len() as u64;
     Ok(LabelRow { cycle: candidate.cycle, index: candidate.index, prompt_tokens, valid })
+}
+
+/// Makes errors of the tokens that the tracer's line is to be blamed on, or else of the end token. The line is what the tracer stored, not
+/// what a message says: a message may be the source's own.
+fn blame(valid: &mut [bool], format: Format, parent: &str, completion: &str, screened: &Screened, pieces: &[Vec<u8>]) {
+    let child = screened.source.as_deref().unwrap_or_default();
+    match screened.line.and_then(|line| written_at(format, parent, child, completion, line as usize)) {
+        Some(line) => mark(valid, pieces, line),
+        None => valid.iter_mut().next_back().into_iter().for_each(|last| *last = false),
+    }
 }
 
 /// The line of the completion, from 0, that wrote line `line` (from 1) of the child; none where the delta did not write it.
@@ -78,6 +81,22 @@ mod tests {
         assert_eq!(written_at(Format::Diff, parent, child, "@@\n b\n+y\n", 5), Some(2));
         assert_eq!(written_at(Format::Full, parent, child, child, 2), Some(1));
         assert_eq!(written_at(Format::Full, parent, child, child, 9), None);
+    }
+
+    #[test]
+    fn the_line_is_the_one_stored_and_not_one_that_a_message_names() {
+        let (parent, child, completion) = ("a\nb\nc\n", "a\nx\ny\nc\n", "2\nx\ny\n");
+        let pieces: Vec<Vec<u8>> = ["2\n", "x\n", "y\n", ""].iter().map(|p| p.as_bytes().to_vec()).collect();
+        let blamed = |line: Option<u32>, detail: &str| {
+            let mut valid = vec![true; pieces.len()];
+            let screened = Screened { line, detail: Some(detail.into()), source: Some(child.into()), ..Screened::at(Stage::Applied) };
+            blame(&mut valid, Format::Edit, parent, completion, &screened, &pieces);
+            valid
+        };
+        assert_eq!(blamed(Some(2), "line 2: ValueError: line 3: no"), [true, false, true, true]);
+        assert_eq!(blamed(Some(2), "line 3: no"), [true, false, true, true]);
+        assert_eq!(blamed(None, "line 3: no"), [true, true, true, false], "no line is known, whatever the source's exception says");
+        assert_eq!(blamed(Some(4), "line 4: NameError: c"), [true, true, true, false], "the delta did not write that line");
     }
 
     #[test]

@@ -31,13 +31,13 @@ struct Cli {
 enum Verb {
     /// Start a run
     Run(commands::run::Args),
-    /// Go on with a run that was stopped or killed
+    /// Go on with a run or an audit that was stopped or killed
     Resume(commands::resume::Args),
-    /// Write the HTML report of a run
+    /// Write the HTML report of a run or an audit
     Report(commands::report::Args),
-    /// Put runs side by side: quality, funnel, cost, the claims that take two arms
+    /// Put runs side by side: quality, funnel, cost, the claims that take two arms; or audits
     Compare(commands::compare::Args),
-    /// Recompute what a run claims of itself
+    /// Recompute what a run or an audit claims of itself
     Verify(commands::verify::Args),
     /// Trace a `PyTorch` source: parameters, FLOPs, operations, shapes, state-dict names
     Trace(commands::trace::Args),

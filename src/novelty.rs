@@ -12,15 +12,17 @@
 //! A network that cannot be compared (a broken graph, no operation at all) is refused, never passed.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::config::NoveltyConfig;
-use crate::error::Result;
+use crate::error;
 use crate::network::canonical::Canonical;
 use crate::network::graph::Graph;
 use crate::seed;
+use crate::theory::diversity::jaccard;
 
 /// The Mersenne prime 2^61 - 1, modulus of the hash family h(x) = (a x + b) mod p.
 const PRIME: u64 = (1 << 61) - 1;
@@ -49,22 +51,6 @@ impl Fingerprint {
     }
 }
 
-/// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
-///
-/// ```
-/// assert_eq!(eliteloop::novelty::jaccard(&[1, 2, 3], &[2, 3, 4]), 0.5);
-/// ```
-pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
-    let (mut i, mut j, mut common) = (0, 0, 0);
-    while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
-        common += usize::from(left == right);
-        i += usize::from(left <= right);
-        j += usize::from(right <= left);
-    }
-    let union = a.len() + b.len() - common;
-    if union == 0 { 0.0 } else { common as f64 / union as f64 }
-}
-
 /// Something accepted before, and how like it a candidate is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {
@@ -75,10 +61,9 @@ pub struct Neighbour {
     pub estimate: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    Novel,
+/// Why a network is not novel.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotNovel {
     /// The same network as one accepted before.
     Duplicate {
         of: String,
@@ -92,26 +77,47 @@ pub enum Verdict {
         jaccard: f64,
     },
     /// It cannot be compared, so it does not pass.
-    Refused {
+    NotComparable {
         why: String,
     },
 }
 
-impl Verdict {
-    pub fn passes(&self) -> bool {
-        *self == Self::Novel
+impl NotNovel {
+    /// The name of the kind, for counting.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Duplicate { .. } => "duplicate",
+            Self::NearDuplicate { .. } => "near-duplicate",
+            Self::SameAsParent => "same-as-parent",
+            Self::TooCloseToParent { .. } => "too-close-to-parent",
+            Self::NotComparable { .. } => "not-comparable",
+        }
+    }
+}
+
+impl fmt::Display for NotNovel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Duplicate { of } => write!(f, "the same network as {of}"),
+            Self::NearDuplicate { of, jaccard } => write!(f, "similarity {jaccard:.3} to {of}"),
+            Self::SameAsParent => f.write_str("the same network as its parent"),
+            Self::TooCloseToParent { jaccard } => write!(f, "similarity {jaccard:.3} to its parent"),
+            Self::NotComparable { why } => f.write_str(why),
+        }
     }
 }
 
 /// A verdict and what it rests on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Finding {
-    pub verdict: Verdict,
+    /// That the network is novel, or why it is not.
+    pub verdict: Result<(), NotNovel>,
     /// The most similar network accepted before, the parent left out.
     pub nearest: Option<Neighbour>,
     /// Exact similarity to the parent.
     pub parent_jaccard: Option<f64>,
-    /// To admit the candidate with; none where it was refused.
+    /// To admit the candidate with; none where it cannot be compared.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -133,9 +139,15 @@ impl Filter {
         Self { config: config.clone(), functions, accepted: Vec::new(), by_hash: HashMap::new() }
     }
 
+    /// An empty filter that refuses what computes the same and nothing else, however alike it is.
+    pub fn of_equals() -> Self {
+        let config = NoveltyConfig { enabled: true, threshold: f64::INFINITY, parent_threshold: f64::INFINITY, shingle: 1, hashes: 0 };
+        Self::new(&config, 0)
+    }
+
     /// # Errors
     /// Where the graph is broken or has too many paths.
-    pub fn fingerprint(&self, graph: &Graph) -> Result<Fingerprint> {
+    pub fn fingerprint(&self, graph: &Graph) -> error::Result<Fingerprint> {
         let canonical = Canonical::of(graph)?;
         let shingles = canonical.shingles(self.config.shingle)?;
         Ok(Fingerprint { hash: canonical.hash(), signature: self.signature(&shingles), shingles })
@@ -149,7 +161,10 @@ impl Filter {
 
     /// Compares a candidate with its parent and with all accepted before; changes nothing.
     pub fn check(&self, graph: &Graph, parent: Option<&Graph>) -> Finding {
-        let refuse = |why: String| Finding { verdict: Verdict::Refused { why }, nearest: None, parent_jaccard: None, fingerprint: None };
+        let refuse = |why: String| {
+            let verdict = Err(NotNovel::NotComparable { why });
+            Finding { verdict, nearest: None, parent_jaccard: None, fingerprint: None }
+        };
         let own = match self.fingerprint(graph) {
             Ok(own) if own.shingles.is_empty() => return refuse("the network has no operations to compare".into()),
             Ok(own) => own,
@@ -166,22 +181,28 @@ impl Filter {
         Finding { verdict, nearest, parent_jaccard, fingerprint: Some(own) }
     }
 
-    fn verdict(&self, own: &Fingerprint, parent: Option<&str>, parent_jaccard: Option<f64>, nearest: Option<&Neighbour>) -> Verdict {
+    fn verdict(
+        &self,
+        own: &Fingerprint,
+        parent: Option<&str>,
+        parent_jaccard: Option<f64>,
+        nearest: Option<&Neighbour>,
+    ) -> Result<(), NotNovel> {
         if !self.config.enabled {
-            return Verdict::Novel;
+            return Ok(());
         }
         if parent == Some(&own.hash) {
-            return Verdict::SameAsParent;
+            return Err(NotNovel::SameAsParent);
         }
         if let Some(&place) = self.by_hash.get(&own.hash) {
-            return Verdict::Duplicate { of: self.accepted[place].0.clone() };
+            return Err(NotNovel::Duplicate { of: self.accepted[place].0.clone() });
         }
         match (parent_jaccard, nearest) {
-            (Some(jaccard), _) if jaccard >= self.config.parent_threshold => Verdict::TooCloseToParent { jaccard },
+            (Some(jaccard), _) if jaccard >= self.config.parent_threshold => Err(NotNovel::TooCloseToParent { jaccard }),
             (_, Some(near)) if near.jaccard >= self.config.threshold => {
-                Verdict::NearDuplicate { of: near.id.clone(), jaccard: near.jaccard }
+                Err(NotNovel::NearDuplicate { of: near.id.clone(), jaccard: near.jaccard })
             }
-            _ => Verdict::Novel,
+            _ => Ok(()),
         }
     }
 

@@ -2,8 +2,11 @@
 //! distinct parents from it, the r-th best with weight (1+r)^-power, and shares its candidates out evenly among them.
 
 use rand::Rng;
+use rand::distr::Distribution;
+use rand::distr::weighted::WeightedIndex;
 
 use crate::config::ParentsConfig;
+use crate::policy::evolution::{Draws, Evolution};
 use crate::record::NetworkId;
 use crate::seed;
 
@@ -21,11 +24,20 @@ pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, ru
     best.truncate(config.pool);
     let mut pool = [starts, &best].concat();
     rank(&mut pool);
+    let drawn = draw_ranks(pool.len(), config.per_cycle, config.power, &mut seed::rng(run_seed, "parents", &[cycle]));
+    drawn.into_iter().map(|at| pool[at].network.clone()).collect()
+}
 
-    let mut weights: Vec<f64> = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.power)).collect();
-    let mut rng = seed::rng(run_seed, "parents", &[cycle]);
+/// The weights of ranks, best first: `(1+r)^-power` of the r-th, from 0.
+pub fn weights(ranks: usize, power: f64) -> Vec<f64> {
+    (1..=ranks).map(|rank| (rank as f64).powf(-power)).collect()
+}
+
+/// So many of the ranks (all where there are no more), none twice, by their weights.
+fn draw_ranks(ranks: usize, count: usize, power: f64, rng: &mut impl Rng) -> Vec<usize> {
+    let mut weights = weights(ranks, power);
     let mut drawn = Vec::new();
-    while drawn.len() < config.per_cycle.min(pool.len()) {
+    while drawn.len() < count.min(ranks) {
         let mut point = rng.random::<f64>() * weights.iter().sum::<f64>();
         let at = weights.iter().position(|w| {
             point -= w;
@@ -34,29 +46,35 @@ pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, ru
         // Rounding may leave the point just past the last weight.
         let at = at.unwrap_or_else(|| weights.iter().rposition(|w| *w > 0.0).expect("fewer are drawn than there are"));
         weights[at] = 0.0;
-        drawn.push(pool[at].network.clone());
+        drawn.push(at);
     }
     drawn
 }
 
-/// Parents by regularised evolution (Real et al., "Regularized Evolution for Image Classifier Architecture Search", AAAI 2019):
-/// the population is the `population` youngest trained networks, and each candidate descends from the best of `tournament` of
-/// them, drawn with replacement. The oldest die whatever their quality. All candidates of a cycle are born together, so the
+/// How many of `samples` fall to each rank, each drawn by their weights from a stream of its own; None where there are no ranks.
+pub fn shares<R: Rng>(ranks: usize, samples: usize, power: f64, stream: impl Fn(usize) -> R) -> Option<Vec<usize>> {
+    let drawn = WeightedIndex::new(weights(ranks, power)).ok()?;
+    let mut shares = vec![0; ranks];
+    for i in 0..samples {
+        shares[drawn.sample(&mut stream(i))] += 1;
+    }
+    Some(shares)
+}
+
+/// Parents by regularised evolution, each candidate's by a tournament of its own. All candidates of a cycle are born together, so the
 /// population moves on once a cycle.
 ///
 /// `trained` is in the order of birth. Where none of it has a quality, any of it may be a parent.
 pub fn tournaments(trained: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
-    let mut alive: Vec<&Eligible> = trained.iter().filter(|e| e.quality.is_some()).collect();
-    if alive.is_empty() {
-        alive = trained.iter().collect();
+    let mut born: Vec<&Eligible> = trained.iter().filter(|e| e.quality.is_some()).collect();
+    if born.is_empty() {
+        born = trained.iter().collect();
     }
-    let alive = &alive[alive.len().saturating_sub(config.population)..];
-    let quality = |e: &Eligible| e.quality.unwrap_or(f64::NEG_INFINITY);
+    let evolution = Evolution { population: config.population, tournament: config.tournament, draws: Draws::WithReplacement };
+    let alive = evolution.alive(&born);
     let winner = |index| {
         let mut rng = seed::rng(run_seed, "tournament", &[cycle, index]);
-        let drawn = (0..config.tournament).map(|_| alive[rng.random_range(0..alive.len())]);
-        let best = drawn.reduce(|best, next| if quality(next) > quality(best) { next } else { best });
-        best.expect("a tournament has one network at least").network.clone()
+        evolution.parent(alive, |e| quality(e), &mut rng).network.clone()
     };
     (0..candidates).map(winner).collect()
 }
@@ -66,12 +84,13 @@ pub fn share_out(parents: &[NetworkId], candidates: u64) -> Vec<NetworkId> {
     (0..candidates).map(|i| parents[(i * parents.len() as u64 / candidates) as usize].clone()).collect()
 }
 
+fn quality(eligible: &Eligible) -> f64 {
+    eligible.quality.unwrap_or(f64::NEG_INFINITY)
+}
+
 /// Best first, each network once.
 fn rank(pool: &mut Vec<Eligible>) {
-    pool.sort_by(|a, b| {
-        let quality = |e: &Eligible| e.quality.unwrap_or(f64::NEG_INFINITY);
-        quality(b).total_cmp(&quality(a)).then_with(|| a.network.cmp(&b.network))
-    });
+    pool.sort_by(|a, b| quality(b).total_cmp(&quality(a)).then_with(|| a.network.cmp(&b.network)));
     pool.dedup_by(|a, b| a.network == b.network);
 }
 

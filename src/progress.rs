@@ -6,7 +6,15 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::printer;
-use crate::record::PhaseRow;
+
+/// What a phase of a cycle took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PhaseRow {
+    pub cycle: u64,
+    pub name: String,
+    pub seconds: f64,
+    pub peak_mib: f64,
+}
 
 /// A phase in progress. [`Phase::finish`] gives its row for the store.
 pub struct Phase {

@@ -2,12 +2,13 @@
 //! from the same seeds, or none.
 
 use crate::config::{Policy, RunConfig};
-use crate::delta::{self, corpus};
+use crate::done::Done;
 use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::llm::generate::{Progress, Request};
 use crate::llm::sampling::Sampling;
 use crate::parents::{self, Eligible};
+use crate::policy::random;
 use crate::progress::Phase;
 use crate::record::{Candidate, NetworkId, Stage, Store};
 use crate::run::Run;
@@ -19,11 +20,9 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     }
     let phase = Phase::begin(cycle, "propose", run.config.candidates);
     let parent_of = draw_parents(&run.store, &run.config, cycle)?;
-    let candidates = match run.config.policy {
-        Policy::Llm | Policy::Frozen => sample(run, cycle, &parent_of, &phase)?,
-        Policy::Random | Policy::Evolution => Some(mutate(run, cycle, &parent_of)?),
-    };
-    let Some(candidates) = candidates else { return Ok(()) };
+    let candidates =
+        if run.config.policy.has_llm() { sample(run, cycle, &parent_of, &phase)? } else { Done::Finished(mutate(run, cycle, &parent_of)?) };
+    let Done::Finished(candidates) = candidates else { return Ok(()) };
     let spent = phase.finish();
     run.store.transaction(|s| {
         candidates.iter().try_for_each(|c| s.put_candidate(c))?;
@@ -37,7 +36,7 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
     let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
     if config.policy == Policy::Evolution {
-        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage == Some(Stage::Trained));
+        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage() == Some(Stage::Trained));
         let trained: Vec<_> = starts.into_iter().chain(born.map(|c| eligible(c.id()))).collect();
         return Ok(parents::tournaments(&trained, &config.parents, config.seed, cycle, config.candidates));
     }
@@ -45,15 +44,15 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
     Ok(parents::share_out(&parents::draw(&starts, &elites, &config.parents, config.seed, cycle), config.candidates))
 }
 
-/// Samples from the LLM, one prefill a parent. None when stopped by Ctrl-C.
-fn sample(run: &Run, cycle: u64, parent_of: &[NetworkId], phase: &Phase) -> Result<Option<Vec<Candidate>>> {
-    let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+/// Samples from the LLM, one prefill a parent.
+fn sample(run: &Run, cycle: u64, parent_of: &[NetworkId], phase: &Phase) -> Result<Done<Vec<Candidate>>> {
+    let learner = run.learner.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
     let config = &run.config;
     let sampling = Sampling {
         temperature: config.delta.temperature,
         top_p: config.delta.top_p,
         max_tokens: config.delta.max_tokens,
-        end: llm.tokenizer.eos(),
+        end: learner.model.tokenizer.eos(),
     };
     let (mut requests, mut masks) = (Vec::new(), Vec::new());
     let mut places = Vec::new();
@@ -62,64 +61,42 @@ fn sample(run: &Run, cycle: u64, parent_of: &[NetworkId], phase: &Phase) -> Resu
         let indices: Vec<u64> = (0..config.candidates).filter(|&i| parent_of[i as usize] == *parent).collect();
         let seeds = indices.iter().map(|&i| seed::derive(config.seed, "sample", &[cycle, i])).collect();
         let source = run.store.network(parent)?.source;
-        requests.push(Request { prompt: llm.prompt(config.delta.format, &source)?, seeds });
-        masks.extend(llm.mask(config.delta.format, &source, config.delta.mask));
+        requests.push(Request { prompt: learner.prompt(config.delta.format, &source)?, seeds });
+        masks.extend(learner.mask(config.delta.format, &source, config.delta.mask));
         places.push((parent, indices));
     }
     let on_progress = &mut |progress: Progress| {
         phase.at(progress.samples as u64);
         phase.say(format!("{} tokens", progress.tokens));
     };
-    let Some(samples) = llm.generate(&requests, &masks, &sampling, &run.stop, on_progress)? else { return Ok(None) };
+    let Done::Finished(samples) = learner.generate(&requests, &masks, &sampling, &run.stop, on_progress)? else { return Ok(Done::Stopped) };
     let mut candidates = Vec::new();
     for (((parent, indices), request), samples) in places.into_iter().zip(&requests).zip(samples) {
         for (index, sample) in indices.into_iter().zip(samples) {
+            let completion = learner.model.tokenizer.completion(&sample.tokens);
             candidates.push(Candidate {
-                completion: llm.completion_text(&sample.tokens),
                 log_p: Some(sample.log_p),
                 log_q: Some(sample.log_q),
                 ended: sample.ended,
                 prompt_hash: prompt_hash(&request.prompt),
                 tokens: sample.tokens,
-                ..blank(cycle, index, parent)
+                ..Candidate::new(cycle, index, parent.clone(), completion)
             });
         }
     }
-    Ok(Some(candidates))
+    Ok(Done::Finished(candidates))
 }
 
-/// The control without an LLM: random line edits of the parent, written in the run's format.
+/// The controls without an LLM.
 fn mutate(run: &Run, cycle: u64, parent_of: &[NetworkId]) -> Result<Vec<Candidate>> {
     let mut candidates = Vec::new();
     for (index, parent) in (0..).zip(parent_of) {
         let source = run.store.network(parent)?.source;
         let mut rng = seed::rng(run.config.seed, "mutate", &[cycle, index]);
-        let child = corpus::mutate_source(&mut rng, &source);
-        let completion = child.and_then(|child| delta::write(run.config.delta.format, &source, &child)).unwrap_or_default();
-        candidates.push(Candidate { completion, ended: true, ..blank(cycle, index, parent) });
+        let completion = random::write(&mut rng, run.config.delta.format, &source);
+        candidates.push(Candidate::new(cycle, index, parent.clone(), completion));
     }
     Ok(candidates)
-}
-
-fn blank(cycle: u64, index: u64, parent: &NetworkId) -> Candidate {
-    Candidate {
-        cycle,
-        index,
-        parent: parent.clone(),
-        prompt_hash: String::new(),
-        completion: String::new(),
-        tokens: Vec::new(),
-        log_p: None,
-        log_q: None,
-        ended: false,
-        stage: None,
-        reason: None,
-        detail: None,
-        source: None,
-        nearest: None,
-        jaccard: None,
-        parent_jaccard: None,
-    }
 }
 
 /// SHA-256 over the token ids of a prompt.

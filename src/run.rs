@@ -1,4 +1,4 @@
-//! A run that is open: settings, store, the LLM, the novelty filter, the data and the workers.
+//! A run that is open: settings, store, the learner, the novelty filter, the data and the workers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,23 +7,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::config::RunConfig;
 use crate::delta::starts;
 use crate::device::Place;
-use crate::error::{AtPath, Error, Result};
+use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::home;
-use crate::llm::Llm;
 use crate::novelty::Filter;
+use crate::policy::Learner;
 use crate::printer;
 use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
-use crate::record::{NetworkId, NetworkRow, Stage, Store};
+use crate::record::{Kind, NetworkId, NetworkRow, Stage, Store};
+use crate::screen;
 
 pub struct Run {
     pub config: RunConfig,
     pub folder: Folder,
     pub store: Store,
     /// None where the policy needs none.
-    pub llm: Option<Llm>,
+    pub learner: Option<Learner>,
     pub filter: Filter,
     pub proxies: Proxies,
     /// Set by Ctrl-C: the step in progress ends, what is done is stored.
@@ -59,29 +61,31 @@ impl Run {
     /// Starts a run in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: RunConfig, stop: Arc<AtomicBool>) -> Result<Self> {
         config.proxy.device.open()?;
-        let llm = open_llm(&config)?;
+        let learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
-        let folder = Folder::create(path, &config)?;
-        let store = Store::create(&folder.store())?;
+        proxies.pool.check_memory(&screen::check_limits(&config, &proxies.format)?, &stop)?;
+        let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
+        let store = Store::create(&folder.store(), Kind::Run)?;
         store.transaction(|s| {
             s.set_meta("program", env!("CARGO_PKG_VERSION"))?;
             s.set_meta("dataset", &proxies.split_hash)?;
-            if let Some(llm) = &llm {
-                s.set_meta("model", &llm.identity.sha256)?;
-                s.set_meta("model_name", &llm.identity.name)?;
-                s.set_meta("chat_template", llm.identity.chat_template.as_deref().unwrap_or("none"))?;
+            if let Some(learner) = &learner {
+                s.set_meta("model", &learner.model.identity.sha256)?;
+                s.set_meta("model_name", &learner.model.identity.name)?;
+                s.set_meta("chat_template", learner.model.identity.chat_template.as_deref().unwrap_or("none"))?;
             }
             s.stamp("started")?;
             s.set_starts(&starts)
         })?;
         let filter = Filter::new(&config.novelty, config.seed);
-        Ok(Self { config, folder, store, llm, filter, proxies, stop })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop })
     }
 
     /// Opens a run that was stopped or killed, as it was after the last thing stored; `device` in place of the one it began on.
     pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>) -> Result<Self> {
         let mut config = folder::settings(path)?;
+        folder::refuse_clock(path)?;
         if let Some(place) = device {
             (config.llm.device, config.proxy.device) = (place, place);
             if let Some(why) = config.settle_devices() {
@@ -91,20 +95,20 @@ impl Run {
         config.proxy.device.open()?;
         let folder = Folder::open(path)?;
         let store = Store::open(&folder.store())?;
-        let mut llm = open_llm(&config)?;
+        let mut learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
         same(&store, "dataset", &proxies.split_hash, "the data set")?;
-        if let Some(llm) = &mut llm {
-            same(&store, "model", &llm.identity.sha256, "the model file")?;
+        if let Some(learner) = &mut learner {
+            same(&store, "model", &learner.model.identity.sha256, "the model file")?;
             if let Some(last) = store.cycles()?.last() {
-                llm.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.moments, &last.adapter_hash)?;
+                learner.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.tuning.moments, &last.adapter_hash)?;
             }
         }
         let mut filter = Filter::new(&config.novelty, config.seed);
         for network in accepted(&store)? {
             filter.admit(network.id.to_string(), filter.fingerprint(&network.graph)?);
         }
-        Ok(Self { config, folder, store, llm, filter, proxies, stop })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop })
     }
 
     pub fn stopped(&self) -> bool {
@@ -120,16 +124,16 @@ impl Run {
 /// Networks that a new candidate is compared with: the start networks and all that passed the filter before.
 fn accepted(store: &Store) -> Result<Vec<NetworkRow>> {
     let passed: std::collections::HashSet<NetworkId> =
-        store.candidates()?.iter().filter(|c| c.stage >= Some(Stage::Novel)).map(crate::record::Candidate::id).collect();
+        store.candidates()?.iter().filter(|c| c.stage() >= Some(Stage::Novel)).map(crate::record::Candidate::id).collect();
     let known = store.networks()?.into_iter();
     Ok(known.filter(|n| matches!(n.id, NetworkId::Start(_)) || passed.contains(&n.id)).collect())
 }
 
-fn open_llm(config: &RunConfig) -> Result<Option<Llm>> {
+fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {
     if !config.policy.has_llm() {
         return Ok(None);
     }
-    Llm::open(&config.llm, &config.lora, config.seed).map(Some)
+    Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed).map(Some)
 }
 
 fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
@@ -138,8 +142,7 @@ fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
     }
     let mut sources = Vec::new();
     for path in &config.parents.start {
-        let bytes = std::fs::read(path).at("read the start network", path)?;
-        let source = String::from_utf8(bytes).map_err(|e| Error::input(format!("{} is not UTF-8", path.display())).caused_by(e))?;
+        let source = read_text(path, "read the start network")?;
         let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
         if sources.iter().any(|(other, _)| *other == name) {
             return Err(

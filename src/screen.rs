@@ -1,32 +1,30 @@
-//! The cheap gates between a completion and its training: format, patch, syntax and trace, budget, novelty.
-//!
-//! First try or not at all: nothing is repaired or asked again, so the funnel counts what the policy really wrote.
+//! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
-use rayon::prelude::*;
-
-use crate::config::{RunConfig, ScreenConfig};
-use crate::delta;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
+use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::labels;
+use crate::network::TraceFailure;
 use crate::network::cost::{Cost, cost};
 use crate::network::graph::Graph;
-use crate::network::{TraceFailure, TraceOptions, trace};
-use crate::novelty::{Filter, Verdict};
+use crate::novelty::{Filter, Fingerprint};
 use crate::progress::Phase;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, NetworkId, NetworkRow, Stage, Store};
+use crate::record::{Candidate, NetworkId, NetworkRow, Screened, Store};
 use crate::run::Run;
 
 /// Screens the candidates of a cycle that are not screened yet, in their order: what one may not repeat depends on those before.
 pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
-    let waiting: Vec<Candidate> = run.store.candidates_of(cycle)?.into_iter().filter(|c| c.stage.is_none()).collect();
+    let waiting: Vec<Candidate> = run.store.candidates_of(cycle)?.into_iter().filter(|c| c.screened.is_none()).collect();
     if waiting.is_empty() {
         return Ok(());
     }
     let phase = Phase::begin(cycle, "screen", waiting.len() as u64);
-    for (candidate, network) in decide(&run.store, &run.config, &run.proxies.format, &mut run.filter, waiting)? {
-        let labels = match &run.llm {
-            Some(llm) => Some(labels::of(llm, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
+    let found = decide(&run.store, &gates(&run.config, &run.proxies.format), &mut run.filter, &waiting)?;
+    for (candidate, (screened, network)) in waiting.into_iter().zip(found) {
+        let candidate = Candidate { screened: Some(screened), ..candidate };
+        let labels = match &run.learner {
+            Some(learner) => Some(labels::of(learner, run.config.delta.format, &run.store.network(&candidate.parent)?.source, &candidate)?),
             None => None,
         };
         run.store.transaction(|s| {
@@ -39,117 +37,48 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
     run.store.put_phase(&phase.finish())
 }
 
-/// Decides on unscreened candidates in order; gives each with its verdict, and its network where it was traced.
-pub fn decide(
-    store: &Store,
-    config: &RunConfig,
-    images: &Format,
-    filter: &mut Filter,
-    waiting: Vec<Candidate>,
-) -> Result<Vec<(Candidate, Option<NetworkRow>)>> {
-    let parents = waiting.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
-    // Patching and tracing depend on one candidate alone, so they run side by side.
-    let options = trace_options(config, images);
-    let built = waiting.par_iter().zip(&parents).map(|(c, parent)| build(c, &parent.source, config, &options));
-    let built: Vec<Built> = built.collect::<Result<_>>()?;
-    let judged = waiting.into_iter().zip(&parents).zip(built).map(|((mut candidate, parent), built)| {
-        let network = judge(&mut candidate, parent, built, config, filter)?;
-        Ok((candidate, network))
+/// The gates that a run's settings set up.
+pub fn gates(config: &RunConfig, images: &Format) -> Gates {
+    Gates::new(config.delta.format, &config.screen, &config.proxy, images.shape, images.classes)
+}
+
+/// What the screen finds of candidates, in their order, whatever was found of them before; and the networks of those that were traced.
+pub fn decide(store: &Store, gates: &Gates, filter: &mut Filter, candidates: &[Candidate]) -> Result<Vec<(Screened, Option<NetworkRow>)>> {
+    let parents = candidates.iter().map(|c| store.network(&c.parent)).collect::<Result<Vec<_>>>()?;
+    let asked = candidates.iter().zip(&parents).map(|(c, parent)| Asked {
+        id: c.id().to_string(),
+        parent: &parent.source,
+        parent_graph: Some(&parent.graph),
+        completion: &c.completion,
+        ended: c.ended,
     });
-    judged.collect()
+    let judged = gates.judge(&asked.collect::<Vec<_>>(), filter)?;
+    candidates.iter().zip(judged).map(|(c, judged)| rows(c.id(), judged)).collect()
 }
 
-/// The candidate as it was before the screen.
-pub fn unscreened(candidate: &Candidate) -> Candidate {
-    Candidate {
-        stage: None,
-        reason: None,
-        detail: None,
-        source: None,
-        nearest: None,
-        jaccard: None,
-        parent_jaccard: None,
-        ..candidate.clone()
-    }
-}
-
-/// What patching and tracing gave: the last gate passed, and why it went no further.
-struct Built {
-    source: Option<String>,
-    outcome: std::result::Result<Graph, Refusal>,
-}
-
-struct Refusal {
-    stage: Stage,
-    reason: String,
-    detail: String,
-}
-
-fn build(candidate: &Candidate, parent: &str, config: &RunConfig, options: &TraceOptions) -> Result<Built> {
-    let applied =
-        if candidate.ended { delta::apply(config.delta.format, parent, &candidate.completion) } else { Err(delta::Failure::NotEnded) };
-    match applied {
-        Err(failure) => {
-            let stage = if failure.is_of_format() { Stage::Parsed } else { Stage::Asked };
-            Ok(Built { source: None, outcome: Err(Refusal { stage, reason: failure.reason().into(), detail: failure.to_string() }) })
-        }
-        Ok(source) => {
-            let outcome = match trace(&source, options) {
-                Ok(graph) => Ok(graph),
-                Err(failure) => {
-                    let failure = failure.of_source()?;
-                    Err(Refusal { stage: Stage::Applied, reason: failure.word().into(), detail: failure.to_string() })
-                }
-            };
-            Ok(Built { source: Some(source), outcome })
-        }
-    }
-}
-
-/// Decides on a candidate; gives its network where it was traced.
-fn judge(
-    candidate: &mut Candidate,
-    parent: &NetworkRow,
-    built: Built,
-    config: &RunConfig,
-    filter: &mut Filter,
-) -> Result<Option<NetworkRow>> {
-    candidate.source.clone_from(&built.source);
-    let graph = match built.outcome {
-        Ok(graph) => graph,
-        Err(refusal) => {
-            candidate.stage = Some(refusal.stage);
-            candidate.reason = Some(refusal.reason);
-            candidate.detail = Some(refusal.detail);
-            return Ok(None);
-        }
+/// What the gates found, as the store has it.
+fn rows(id: NetworkId, judged: Judged) -> Result<(Screened, Option<NetworkRow>)> {
+    let (stage, reason, source) = (judged.stage(), judged.reason, judged.source);
+    let finding = judged.network.as_ref().map(|n| &n.finding);
+    let nearest = finding.and_then(|f| f.nearest.as_ref());
+    let screened = Screened {
+        stage,
+        reason: reason.as_ref().map(|r| r.word().into()),
+        detail: reason.as_ref().map(ToString::to_string),
+        line: reason.as_ref().and_then(Reason::line),
+        nearest: nearest.map(|n| n.id.parse()).transpose()?,
+        jaccard: nearest.map(|n| n.jaccard),
+        parent_jaccard: finding.and_then(|f| f.parent_jaccard),
+        source: source.clone(),
     };
-    let source = built.source.unwrap_or_default();
-    let spent = cost(&graph);
-    let finding = filter.check(&graph, Some(&parent.graph));
-    candidate.nearest = finding.nearest.as_ref().map(|n| n.id.parse()).transpose()?;
-    candidate.jaccard = finding.nearest.as_ref().map(|n| n.jaccard);
-    candidate.parent_jaccard = finding.parent_jaccard;
-    let mut settle = |stage: Stage, why: Option<(String, String)>| {
-        candidate.stage = Some(stage);
-        (candidate.reason, candidate.detail) = why.unzip();
-    };
-    let over = over_budget(&spent, &config.screen, config.proxy.batch);
-    match (over, finding.verdict) {
-        (Some(detail), _) => settle(Stage::Traced, Some(("over-budget".into(), detail))),
-        (None, Verdict::Refused { why }) => settle(Stage::Affordable, Some(("not-comparable".into(), why))),
-        (None, verdict) if config.novelty.enabled && !verdict.passes() => settle(Stage::Affordable, Some(refusal(&verdict))),
-        (None, _) => settle(Stage::Novel, None),
-    }
-    let Some(fingerprint) = finding.fingerprint else { return Ok(None) };
-    let row = row(candidate.id(), source, graph, &fingerprint, &spent);
-    if candidate.stage == Some(Stage::Novel) {
-        filter.admit(candidate.id().to_string(), fingerprint);
-    }
-    Ok(Some(row))
+    let network = source.zip(judged.network).and_then(|(source, Traced { graph, cost, finding })| {
+        // One that cannot be compared has no fingerprint, and nobody asks for it again.
+        Some(row(id, source, graph, &finding.fingerprint?, &cost))
+    });
+    Ok((screened, network))
 }
 
-fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &crate::novelty::Fingerprint, cost: &Cost) -> NetworkRow {
+fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, cost: &Cost) -> NetworkRow {
     NetworkRow {
         id,
         source,
@@ -162,40 +91,44 @@ fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &crate::novelty
     }
 }
 
-fn refusal(verdict: &Verdict) -> (String, String) {
-    match verdict {
-        Verdict::Duplicate { of } => ("duplicate".into(), format!("the same network as {of}")),
-        Verdict::NearDuplicate { of, jaccard } => ("near-duplicate".into(), format!("similarity {jaccard:.3} to {of}")),
-        Verdict::SameAsParent => ("same-as-parent".into(), "the same network as its parent".into()),
-        Verdict::TooCloseToParent { jaccard } => ("too-close-to-parent".into(), format!("similarity {jaccard:.3} to its parent")),
-        Verdict::Refused { why } => ("not-comparable".into(), why.clone()),
-        Verdict::Novel => unreachable!("a novel network is not refused"),
-    }
-}
+/// One layer: no network is smaller.
+const SMALLEST: &str = "\
+import torch.nn as nn
 
-/// What the network would take beyond its budget.
-pub fn over_budget(cost: &Cost, limits: &ScreenConfig, batch: usize) -> Option<String> {
-    // Every activation has a gradient of its size in the backward pass.
-    let memory_mib = 2 * cost.activation_bytes * batch as u64 / (1 << 20);
-    let over = |what: &str, found: u64, most: u64| (found > most).then(|| format!("{found} {what}, at most {most}"));
-    over("parameters", cost.parameters, limits.max_parameters)
-        .or_else(|| over("multiply-accumulates", cost.macs, limits.max_macs))
-        .or_else(|| over("MiB for a training step", memory_mib, limits.max_memory_mib))
-}
 
-fn trace_options(config: &RunConfig, images: &Format) -> TraceOptions {
-    TraceOptions {
-        seconds: config.screen.trace_seconds,
-        memory_mib: config.screen.trace_memory_mib,
-        ..TraceOptions::new(images.shape, images.classes)
-    }
+class Net(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+    def forward(self, x):
+        return self.layers(x)
+";
+
+/// Traces a network of one layer: limits that are too small for it are too small for every network. Gives its graph.
+///
+/// # Errors
+/// Names the limit; or the machine has no sandbox.
+pub fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
+    let failure = match gates(config, images).trace(SMALLEST)? {
+        Ok(graph) => return Ok(graph),
+        Err(failure) => failure,
+    };
+    let key = match failure {
+        TraceFailure::Steps { .. } => "screen.trace_steps",
+        TraceFailure::CpuTime { .. } => "screen.trace_cpu_seconds",
+        TraceFailure::Memory { .. } => "screen.trace_memory_mib",
+        failure => return Err(Error::machine(format!("a network of one layer cannot be traced: {failure}"))),
+    };
+    Err(Error::input(format!("setting {key} is too small for any network: one of one layer ends with '{failure}'"))
+        .hint(format!("raise {key}")))
 }
 
 /// Traces the start networks and stores those that are not stored yet.
 pub fn admit_starts(run: &mut Run) -> Result<()> {
     let known: Vec<NetworkId> = run.store.networks()?.into_iter().map(|n| n.id).collect();
     run.filter = Filter::new(&run.config.novelty, run.config.seed);
-    for network in trace_starts(&run.store.starts()?, &run.config, &run.proxies.format, &mut run.filter)? {
+    for network in trace_starts(&run.store.starts()?, &gates(&run.config, &run.proxies.format), &mut run.filter)? {
         if !known.contains(&network.id) {
             run.store.put_network(&network)?;
         }
@@ -204,16 +137,17 @@ pub fn admit_starts(run: &mut Run) -> Result<()> {
 }
 
 /// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
-pub fn trace_starts(starts: &[(String, String)], config: &RunConfig, images: &Format, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
-    let options = trace_options(config, images);
+pub fn trace_starts(starts: &[(String, String)], gates: &Gates, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
     let mut networks = Vec::new();
     for (name, source) in starts {
         let id = NetworkId::Start(name.clone());
         let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
-        let graph = trace(source, &options).map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
+        let graph = gates.trace(source)?.map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
         let spent = cost(&graph);
-        if let Some(over) = over_budget(&spent, &config.screen, config.proxy.batch) {
-            return Err(unusable(over).hint("raise the limit in [screen], or start from a smaller network"));
+        if let Some(over) = gates.over_budget(&spent) {
+            return Err(
+                unusable(over.to_string()).hint("raise the limit in [screen], or proxy.max_training_macs, or start from a smaller network")
+            );
         }
         let fingerprint = filter.fingerprint(&graph)?;
         networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::error::Result;
 use crate::record::Store;
 use crate::report::collect::funnel;
+use crate::report::data::Funnel;
 
 /// What the terminal shows after a cycle.
 pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
@@ -12,10 +13,8 @@ pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
     let f = funnel(&candidates, store.elites()?.into_iter().filter(|e| e.cycle == cycle).count());
     let quality = store.qualities()?;
     let own: Vec<f64> = candidates.iter().filter_map(|c| quality.get(&c.id()).copied()).collect();
-    let mut line = format!(
-        "cycle {cycle}: asked {}, parsed {}, applied {}, traced {}, within budget {}, novel {}, trained {}, elite {}",
-        f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite
-    );
+    let counts: Vec<String> = Funnel::HEAD.iter().zip(f.counts()).map(|(stage, count)| format!("{stage} {count}")).collect();
+    let mut line = format!("cycle {cycle}: {}", counts.join(", "));
     if !own.is_empty() {
         let mean = own.iter().sum::<f64>() / own.len() as f64;
         let best = own.iter().copied().fold(f64::MIN, f64::max);

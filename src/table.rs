@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{AtPath, Result};
 use crate::files::write_whole;
-use crate::report::html::{NONE, duration};
-use crate::theory::Estimate;
+use crate::show::{NONE, duration};
+use crate::theory::statistics::Estimate;
 
 /// A head and its rows.
 #[derive(Clone, Debug)]

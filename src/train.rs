@@ -7,14 +7,17 @@ use std::sync::atomic::Ordering;
 
 use rand::seq::IndexedRandom;
 
+use crate::config::ProxyConfig;
 use crate::config::RunConfig;
+use crate::error::Error;
 use crate::error::{AtPath, Result};
+use crate::gates::Gate;
 use crate::halving::{Curve, Halving, Known};
 use crate::progress::Phase;
 use crate::proxy::pool::Event;
 use crate::proxy::worker::Job;
 use crate::proxy::{Failure, Outcome};
-use crate::record::{Candidate, NetworkId, Stage, Store, Training};
+use crate::record::{Candidate, NetworkId, Screened, Stage, Store, Training};
 use crate::run::Run;
 use crate::seed;
 
@@ -61,17 +64,36 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     if states.is_dir() {
         std::fs::remove_dir_all(&states).at("remove", &states)?;
     }
+    if cycle == 0 {
+        refuse_no_room(run)?;
+    }
     // Also where nothing was left to train: a kill may fall between the last training and this.
     let epochs = run.config.proxy.epochs;
     run.store.transaction(|s| {
         let (trainings, targets) = (s.trainings()?, targets(s, &run.config, cycle)?);
-        for mut candidate in s.candidates_of(cycle)?.into_iter().filter(|c| c.stage == Some(Stage::Novel) && c.reason.is_none()) {
-            let target = targets.get(&candidate.id()).copied().unwrap_or(epochs);
-            settle(&mut candidate, &trainings, target, epochs);
+        for mut candidate in s.candidates_of(cycle)? {
+            let id = candidate.id();
+            let Some(screened) = candidate.screened.as_mut().filter(|s| s.stage == Stage::Novel && s.reason.is_none()) else { continue };
+            settle(screened, &id, &trainings, targets.get(&id).copied().unwrap_or(epochs), epochs);
             s.put_candidate(&candidate)?;
         }
         Ok(())
     })
+}
+
+/// # Errors
+/// No start network had room: candidates descend from them and would fail alike.
+fn refuse_no_room(run: &Run) -> Result<()> {
+    let (trainings, full) = (run.store.trainings()?, Failure::Memory.to_string());
+    if trainings.is_empty() || trainings.iter().any(|training| training.failure.as_ref() != Some(&full)) {
+        return Ok(());
+    }
+    let (key, mib) = match run.config.proxy {
+        ProxyConfig { device, card_memory_mib, .. } if device.is_card() => ("proxy.card_memory_mib", card_memory_mib),
+        ProxyConfig { memory_mib, .. } => ("proxy.memory_mib", memory_mib),
+    };
+    Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves"))
+        .hint(format!("begin a new run with another {key}, or with a smaller proxy.batch")))
 }
 
 /// Where trainings that halving may let go on leave their states; gone when the cycle is trained.
@@ -136,7 +158,7 @@ fn networks(store: &Store, cycle: u64) -> Result<Vec<NetworkId>> {
     Ok(if cycle == 0 {
         store.starts()?.into_iter().map(|(name, _)| NetworkId::Start(name)).collect()
     } else {
-        store.candidates_of(cycle)?.iter().filter(|c| c.stage >= Some(Stage::Novel)).map(Candidate::id).collect()
+        store.candidates_of(cycle)?.iter().filter(|c| c.stage() >= Some(Stage::Novel)).map(Candidate::id).collect()
     })
 }
 
@@ -199,18 +221,18 @@ pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
 }
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.
-fn settle(candidate: &mut Candidate, trainings: &[Training], target: usize, epochs: usize) {
-    let mut own = trainings.iter().filter(|t| t.network == candidate.id() && !t.repeat);
+fn settle(screened: &mut Screened, id: &NetworkId, trainings: &[Training], target: usize, epochs: usize) {
+    let mut own = trainings.iter().filter(|t| t.network == *id && !t.repeat);
     match own.find_map(|t| t.failure.as_ref()) {
         None => {
-            candidate.stage = Some(Stage::Trained);
+            screened.stage = Stage::Trained;
             if target < epochs {
-                candidate.detail = Some(format!("dropped by halving after {target} of {epochs} epochs: its quality is the accuracy then"));
+                screened.detail = Some(format!("dropped by halving after {target} of {epochs} epochs: its quality is the accuracy then"));
             }
         }
         Some(failure) => {
-            candidate.reason = Some("training".into());
-            candidate.detail = Some(failure.clone());
+            screened.reason = Some(Gate::Training.name().into());
+            screened.detail = Some(failure.clone());
         }
     }
 }

@@ -1,10 +1,10 @@
 //! What the update of a cycle is tuned on. The CE update takes the elites; the controls take all valid candidates, or as many of
 //! these as there are elites, drawn whatever their quality. A share of each is held out to see whether the update generalises.
 
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 
 use crate::config::{EliteSource, RunConfig, TuneData};
-use crate::elite::{CycleElites, held_out};
+use crate::elite::{CycleElites, held_out_of};
 use crate::error::Result;
 use crate::record::{NetworkId, Stage, Store};
 use crate::seed;
@@ -21,52 +21,31 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
         return Ok(elites.rows.iter().map(|e| Chosen { network: e.network.clone(), held_out: e.held_out }).collect());
     }
     let reach = |of: u64| of == cycle || config.elite.source == EliteSource::Cumulative && of < cycle;
-    let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage == Some(Stage::Trained));
+    let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage() == Some(Stage::Trained));
     let mut networks: Vec<NetworkId> = valid.map(|c| c.id()).collect();
     if config.tune.data == TuneData::RandomSubset {
         let mut rng = seed::rng(config.seed, "random-subset", &[cycle]);
         networks = networks.choose_multiple(&mut rng, elites.rows.len()).cloned().collect();
         networks.sort();
     }
-    let mut chosen: Vec<Chosen> = networks.into_iter().map(|network| Chosen { network, held_out: false }).collect();
-    let mut order: Vec<usize> = (0..chosen.len()).collect();
-    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
-        chosen[i].held_out = true;
-    }
-    Ok(chosen)
+    let held_out = held_out_of(networks.len(), config.elite.held_out, config.seed, cycle);
+    Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out }).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Candidate, EliteRow};
+    use crate::record::{Candidate, EliteRow, Kind, Screened};
 
     fn candidate(cycle: u64, index: u64, stage: Stage) -> Candidate {
-        Candidate {
-            cycle,
-            index,
-            parent: NetworkId::Start("plain".into()),
-            prompt_hash: String::new(),
-            completion: String::new(),
-            tokens: vec![],
-            log_p: None,
-            log_q: None,
-            ended: true,
-            stage: Some(stage),
-            reason: None,
-            detail: None,
-            source: None,
-            nearest: None,
-            jaccard: None,
-            parent_jaccard: None,
-        }
+        let parent = NetworkId::Start("plain".into());
+        Candidate { screened: Some(Screened::at(stage)), ..Candidate::new(cycle, index, parent, "") }
     }
 
     #[test]
     fn controls_take_valid_candidates_of_the_cycle_whatever_their_quality() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         for index in 0..20 {
             store.put_candidate(&candidate(1, index, Stage::Trained)).unwrap();
             store.put_candidate(&candidate(2, index, if index < 12 { Stage::Trained } else { Stage::Applied })).unwrap();

@@ -6,101 +6,85 @@
 //! what quality it promises.
 
 use crate::config::{Gate, Policy, RunConfig};
+use crate::done::Done;
 use crate::elite::{CycleElites, hash_of};
 use crate::error::{Error, Result};
-use crate::files::replace_folder;
-use crate::llm::Llm;
 use crate::llm::pack::Example;
+use crate::policy::Learner;
 use crate::progress::Phase;
 use crate::propose::prompt_hash;
-use crate::record::{Candidate, CycleRow, GateAction, GateRecord, NetworkId, Store, TunedOn, Tuning, TuningStep};
+use crate::record::{CycleRow, GateAction, GateRecord, Store, TunedOn, Tuning, TuningStep};
 use crate::run::Run;
 use crate::theory::gate::{self, Finding, Forecast};
 use crate::tuning_set::{self, Chosen};
 use crate::{progress, seed};
 
-/// What the update of a cycle did; None where the policy is not tuned or there was nothing to tune on.
-pub type Update = Option<Tuning>;
-
-/// Tunes on the tuning set but for what is held out. None when stopped by Ctrl-C.
-pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Option<Update>> {
+/// Tunes on the tuning set but for what is held out; gives what that did, None where the policy is not tuned or there was nothing to
+/// tune on.
+pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Option<Tuning>>> {
     if run.config.policy != Policy::Llm {
-        return Ok(Some(None));
+        return Ok(Done::Finished(None));
     }
     let (held_out, trained): (Vec<_>, Vec<_>) =
         tuning_set::of_cycle(&run.store, &run.config, cycle, elites)?.into_iter().partition(|c| c.held_out);
     if trained.is_empty() {
-        return Ok(Some(None));
+        return Ok(Done::Finished(None));
     }
-    let candidates = run.store.candidates()?;
-    let logged = logged_loss(&candidates, &trained, cycle);
-    let trained = examples(run, &candidates, &trained)?;
-    let held_out = examples(run, &candidates, &held_out)?;
+    let logged = logged_loss(&run.store, &trained, cycle)?;
+    let trained = examples(run, &trained)?;
+    let held_out = examples(run, &held_out)?;
     let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
-    let phase = Phase::begin(cycle, "tune", run.config.tune.epochs as u64);
-    let llm = run.llm.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+    let phase = Phase::begin(cycle, "tune", run.config.tune.tuning.epochs as u64);
+    let learner = run.learner.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
 
-    let before = llm.snapshot()?;
-    let held_out_before = llm.mean_nll(&held_out)?;
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let Some(log) = llm.tune(&trained, &run.config.tune, seed, &run.stop, &mut |number, step| {
+    let Done::Finished(update) = learner.update(&trained, &held_out, &run.config.tune.tuning, seed, &run.stop, &mut |number, step| {
         phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
     })?
     else {
-        return Ok(None);
+        return Ok(Done::Stopped);
     };
-    let smoothing = run.config.tune.smoothing;
-    let after = if smoothing < 1.0 {
-        llm.smooth(smoothing, &before)?;
-        llm.mean_nll(&trained)?.unwrap_or(log.loss_after)
-    } else {
-        log.loss_after
-    };
-    let held_out_after = llm.mean_nll(&held_out)?;
-    let gate = match run.config.tune.gate {
-        Gate::Off => None,
-        Gate::Warn | Gate::Rollback => {
-            let forecast = forecast(&run.store, llm, &run.config, cycle)?;
-            let action = action(run.config.tune.gate, forecast.finding);
-            if action == GateAction::RolledBack {
-                llm.restore(before)?;
-            }
-            if action != GateAction::Adopted {
-                progress::line(format_args!("cycle {cycle}: the samples promise less quality after the update; {}", action.past()));
-            }
-            Some(GateRecord { forecast, action })
-        }
-    };
-    let tuning = Tuning {
+    let mut tuning = Tuning {
         logged,
-        before: log.loss_before,
-        after,
-        held_out_before,
-        held_out_after,
-        steps: log.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
+        before: update.loss_before,
+        after: update.loss_after,
+        held_out_before: update.held_out_before,
+        held_out_after: update.held_out_after,
+        steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
         examples: trained.len(),
-        tokens: log.tokens as usize,
+        tokens: update.tokens as usize,
         manifest,
-        gate,
+        gate: None,
     };
+    if run.config.tune.gate != Gate::Off {
+        let forecast = forecast(&run.store, learner, &run.config, cycle)?;
+        let action = action(run.config.tune.gate, forecast.finding);
+        if action == GateAction::RolledBack {
+            learner.restore(update.before)?;
+        }
+        if action != GateAction::Adopted {
+            progress::line(format_args!("cycle {cycle}: the samples promise less quality after the update; {}", action.past()));
+        }
+        tuning.gate = Some(GateRecord { forecast, action });
+    }
     run.store.put_phase(&phase.finish())?;
-    Ok(Some(Some(tuning)))
+    Ok(Done::Finished(Some(tuning)))
 }
 
-/// What the cycle's samples say of the policy that `llm` is now: see [`gate`].
-pub fn forecast(store: &Store, llm: &Llm, config: &RunConfig, cycle: u64) -> Result<Forecast> {
-    let quality = store.qualities()?;
+/// What the cycle's samples say of the policy that `learner` is now: see [`gate`].
+pub fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Forecast> {
+    let quality = store.qualities_of(cycle)?;
     let (mut qualities, mut log_q, mut samples) = (Vec::new(), Vec::new(), Vec::new());
     for candidate in store.candidates_of(cycle)? {
         let (Some(&quality), Some(q)) = (quality.get(&candidate.id()), candidate.log_q) else { continue };
         qualities.push(quality);
         log_q.push(q);
         let parent = store.network(&candidate.parent)?;
-        let prompt = llm.prompt(config.delta.format, &parent.source)?;
+        let prompt = learner.prompt(config.delta.format, &parent.source)?;
         samples.push(Example { prompt, id: candidate.id().to_string(), completion: candidate.tokens });
     }
-    Ok(gate::forecast(&qualities, &llm.log_p(&samples)?, &log_q, seed::derive(config.seed, "gate", &[cycle])))
+    Ok(gate::forecast(&qualities, &learner.log_p(&samples)?, &log_q, seed::derive(config.seed, "gate", &[cycle])))
 }
 
 /// What the gate does about a finding.
@@ -113,29 +97,27 @@ pub fn action(gate: Gate, finding: Finding) -> GateAction {
 }
 
 /// `-(1/|E|) sum log p` as it was logged at sampling; only where all examples were sampled in this cycle.
-fn logged_loss(candidates: &[Candidate], chosen: &[Chosen], cycle: u64) -> Option<f64> {
+fn logged_loss(store: &Store, chosen: &[Chosen], cycle: u64) -> Result<Option<f64>> {
     let mut sum = 0.0;
     for one in chosen {
-        let candidate = candidates.iter().find(|c| c.id() == one.network && c.cycle == cycle)?;
-        sum -= candidate.log_p?;
+        let candidate = store.candidate(&one.network)?;
+        match candidate.log_p {
+            Some(log_p) if candidate.cycle == cycle => sum -= log_p,
+            _ => return Ok(None),
+        }
     }
-    Some(sum / chosen.len() as f64)
+    Ok(Some(sum / chosen.len() as f64))
 }
 
-fn examples(run: &Run, candidates: &[Candidate], chosen: &[Chosen]) -> Result<Vec<Example>> {
-    let llm = run.llm.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
-    chosen.iter().map(|c| example(run, llm, candidates, &c.network)).collect()
-}
-
-fn example(run: &Run, llm: &Llm, candidates: &[Candidate], network: &NetworkId) -> Result<Example> {
-    let missing = || Error::machine(format!("{network} is to be tuned on and is not in the store"));
-    let candidate = candidates.iter().find(|c| c.id() == *network).ok_or_else(missing)?;
-    let parent = run.store.network(&candidate.parent)?;
-    Ok(Example {
-        prompt: llm.prompt(run.config.delta.format, &parent.source)?,
-        completion: candidate.tokens.clone(),
-        id: network.to_string(),
-    })
+fn examples(run: &Run, chosen: &[Chosen]) -> Result<Vec<Example>> {
+    let learner = run.learner.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+    let example = |one: &Chosen| {
+        let candidate = run.store.candidate(&one.network)?;
+        let parent = run.store.network(&candidate.parent)?;
+        let prompt = learner.prompt(run.config.delta.format, &parent.source)?;
+        Ok(Example { prompt, completion: candidate.tokens, id: one.network.to_string() })
+    };
+    chosen.iter().map(example).collect()
 }
 
 /// The record of what goes into the decoder.
@@ -154,21 +136,16 @@ pub fn close_start(run: &mut Run) -> Result<()> {
 
 /// Closes a cycle: the checkpoint by rename, then everything else in one transaction. A kill before the transaction leaves the
 /// cycle open, and its update is computed again to the same bytes.
-pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, update: Update) -> Result<()> {
-    let adapter_hash = match &run.llm {
+pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tuning>) -> Result<()> {
+    let adapter_hash = match &run.learner {
         None => "none".to_owned(),
-        Some(llm) => {
-            let half_made = run.folder.path().join(format!(".cycle-{cycle:04}"));
-            if half_made.exists() {
-                std::fs::remove_dir_all(&half_made)?;
-            }
-            llm.save_checkpoint(&half_made, run.config.tune.moments)?;
-            replace_folder(&half_made, &run.folder.checkpoint(cycle))?;
-            llm.adapter_hash()?
+        Some(learner) => {
+            learner.save_checkpoint(&run.folder.checkpoint(cycle), run.config.tune.tuning.moments)?;
+            learner.adapter_hash()?
         }
     };
     run.store.transaction(|s| {
         elites.rows.iter().try_for_each(|e| s.put_elite(e))?;
-        s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash, tuning: update })
+        s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash, tuning })
     })
 }

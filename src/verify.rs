@@ -1,6 +1,8 @@
 //! Recomputes what a run claims of itself, from its store and its checkpoints. Nothing here trusts a stored conclusion: the
 //! deltas are applied again, the sources traced again, the filter, the selection and the likelihoods computed again.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,27 +11,59 @@ use crate::config::{CardDtype, RunConfig, TuneData};
 use crate::elite::{self, example_hash};
 use crate::error::Result;
 use crate::halving::Halving;
-use crate::llm::Llm;
 use crate::llm::pack::Example;
 use crate::novelty::Filter;
+use crate::policy::Learner;
 use crate::proxy::dataset::Format;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage, Store, folder};
 use crate::run::draw_split;
 use crate::{labels, propose, screen, train, tuning_set, update};
+
+/// What recomputing a claim gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    Ok,
+    Wrong,
+    /// Nothing speaks against it, but not all of it could be recomputed here.
+    NotRecomputed,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "ok",
+            Self::Wrong => "WRONG",
+            Self::NotRecomputed => "not recomputed",
+        })
+    }
+}
 
 /// One claim of the run and what recomputing it gave.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
     pub name: &'static str,
-    pub holds: bool,
-    /// How much was recomputed, or the first thing that differs.
+    pub finding: Finding,
+    /// How much was recomputed, the first thing that differs, or why it was not recomputed.
     pub detail: String,
 }
 
+impl Check {
+    /// Of the first thing that is wrong, or else what is right.
+    pub fn new(name: &'static str, wrong: Option<String>, right: String) -> Self {
+        let finding = if wrong.is_some() { Finding::Wrong } else { Finding::Ok };
+        Self { name, finding, detail: wrong.unwrap_or(right) }
+    }
+
+    pub fn not_recomputed(name: &'static str, why: String) -> Self {
+        Self { name, finding: Finding::NotRecomputed, detail: why }
+    }
+}
+
 /// Largest relative difference between likelihoods by cached decoding and by teacher forcing (f32).
-const TOLERANCE: f64 = 1e-3;
+pub(crate) const TOLERANCE: f64 = 1e-3;
 /// The same where products are rounded to bf16, so that decoding and scoring round differently.
-const NARROW_TOLERANCE: f64 = 2e-2;
+pub(crate) const NARROW_TOLERANCE: f64 = 2e-2;
 
 pub fn verify(run: &Path) -> Result<Vec<Check>> {
     let config = folder::settings(run)?;
@@ -60,10 +94,6 @@ fn tolerance(config: &RunConfig) -> f64 {
     if narrow { NARROW_TOLERANCE } else { TOLERANCE }
 }
 
-fn check(name: &'static str, wrong: Option<String>, right: String) -> Check {
-    Check { name, holds: wrong.is_none(), detail: wrong.unwrap_or(right) }
-}
-
 fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
     let mut wrong = None;
     for cycle in 1..=last {
@@ -73,42 +103,45 @@ fn parents_drawn(store: &Store, config: &RunConfig, candidates: &[Candidate], la
             wrong = wrong.or(Some(format!("cycle {cycle} was shown other parents than its seed draws")));
         }
     }
-    Ok(check("parents", wrong, format!("{last} cycles drawn again")))
+    Ok(Check::new("parents", wrong, format!("{last} cycles drawn again")))
 }
 
 fn data_split(store: &Store, found: &str) -> Result<Check> {
     let stored = store.meta("dataset")?.unwrap_or_default();
     let wrong = (stored != found).then(|| format!("SHA-256 {found}, the run used {stored}"));
-    Ok(check("data split", wrong, "drawn again, SHA-256 as in the store".into()))
+    Ok(Check::new("data split", wrong, "drawn again, SHA-256 as in the store".into()))
 }
 
 /// Applies, traces, and filters every candidate again, in order.
 fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
-    let mut filter = Filter::new(&config.novelty, config.seed);
-    screen::trace_starts(&store.starts()?, config, images, &mut filter)?;
+    let (gates, mut filter) = (screen::gates(config, images), Filter::new(&config.novelty, config.seed));
+    screen::trace_starts(&store.starts()?, &gates, &mut filter)?;
     let mut wrong = None;
     let mut cycle_of = 0;
     for cycle in candidates.chunk_by(|a, b| a.cycle == b.cycle) {
-        let blank: Vec<Candidate> = cycle.iter().map(screen::unscreened).collect();
-        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, config, images, &mut filter, blank)?) {
-            // Training moves a candidate on; the screen ends at the gate before it.
-            if stored.stage >= Some(crate::record::Stage::Novel) {
-                (again.stage, again.reason, again.detail) = (again.stage.max(stored.stage), stored.reason.clone(), stored.detail.clone());
-            }
+        for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, &gates, &mut filter, cycle)?) {
             let same_network = network.is_none_or(|n| store.network(&n.id).is_ok_and(|s| s == n));
-            if again != *stored || !same_network {
+            let same = stored.screened.as_ref().is_some_and(|stored| {
+                // Training moves on what passed; the screen ends at the gate before it.
+                if again.stage == Stage::Novel && stored.stage >= Stage::Novel {
+                    again.stage = stored.stage;
+                    (again.reason, again.detail) = (stored.reason.clone(), stored.detail.clone());
+                }
+                again == *stored
+            });
+            if !same || !same_network {
                 wrong = wrong.or(Some(format!("candidate {} screens differently: {:?} {:?}", stored.id(), again.stage, again.reason)));
             }
         }
         cycle_of += 1;
     }
-    Ok(check("screen", wrong, format!("{} candidates of {cycle_of} cycles applied, traced and filtered again", candidates.len())))
+    Ok(Check::new("screen", wrong, format!("{} candidates of {cycle_of} cycles applied, traced and filtered again", candidates.len())))
 }
 
 fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
     let trainings = store.trainings()?;
     let odd = trainings.iter().find(|t| t.seed != train::seed_of(config.seed, &t.network, t.seed_index));
-    Ok(check(
+    Ok(Check::new(
         "training seeds",
         odd.map(|t| format!("{} was trained with another seed", t.network)),
         format!("{} trainings", trainings.len()),
@@ -133,7 +166,7 @@ fn training_lengths(store: &Store, config: &RunConfig, last: u64) -> Result<Chec
         }
     }
     let halved = if config.proxy.halving == Halving::Off { String::new() } else { format!(", {dropped} networks dropped by halving") };
-    Ok(check("training lengths", wrong, format!("{epochs} epochs of {} trainings{halved}", trainings.len())))
+    Ok(Check::new("training lengths", wrong, format!("{epochs} epochs of {} trainings{halved}", trainings.len())))
 }
 
 fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
@@ -148,12 +181,13 @@ fn selection(store: &Store, config: &RunConfig, cycles: &[CycleRow], elites: &[E
             wrong = wrong.or(Some(format!("cycle {} selects other elites", row.cycle)));
         }
     }
-    Ok(check("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
+    Ok(Check::new("elites", wrong, format!("{} elites of {} cycles selected again", elites.len(), cycles.len().saturating_sub(1))))
 }
 
 /// Every training example is the prompt and completion of what the settings choose, by hash; and so is the example of every elite.
 fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow], elites: &[EliteRow]) -> Result<Check> {
-    let own = |network: &NetworkId, hash: &str| candidates.iter().any(|c| c.id() == *network && example_hash(c) == hash);
+    let examples_of: BTreeMap<NetworkId, String> = candidates.iter().map(|c| (c.id(), example_hash(c))).collect();
+    let own = |network: &NetworkId, hash: &str| examples_of.get(network).is_some_and(|own| own == hash);
     let mut wrong = elites
         .iter()
         .find(|e| !own(&e.network, &e.example_hash))
@@ -182,32 +216,32 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         TuneData::AllValid => "all valid candidates, not the elites",
         TuneData::RandomSubset => "a random subset, not the elites",
     };
-    Ok(check("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
+    Ok(Check::new("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
 }
 
 /// The loss at step 0 of tuning is the mean of the log-probabilities logged at sampling.
-fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
+pub(crate) fn identity(cycles: &[CycleRow], tolerance: f64) -> Check {
     let pairs: Vec<(u64, f64)> = cycles
         .iter()
         .filter_map(|c| c.tuning.as_ref().and_then(|t| Some((c.cycle, (t.before - t.logged?).abs() / t.logged?.abs().max(1e-9)))))
         .collect();
     let worst = pairs.iter().map(|p| p.1).fold(0.0, f64::max);
     let wrong = pairs.iter().find(|p| p.1 > tolerance).map(|(cycle, d)| format!("cycle {cycle}: relative difference {d:.1e}"));
-    check("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
+    Check::new("identity at step 0", wrong, format!("{} updates, largest relative difference {worst:.1e}", pairs.len()))
 }
 
 /// Adapters by their hash, completions by their tokens, log p of every sample under the adapter it was sampled from.
 fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Candidate], cycles: &[CycleRow]) -> Result<Vec<Check>> {
-    let mut llm = Llm::open(&config.llm, &config.lora, config.seed)?;
+    let mut learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
     let model = store.meta("model")?.unwrap_or_default();
-    let other = (llm.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
+    let other = (learner.model.identity.sha256 != model).then(|| "the model file is not the one the run used".to_owned());
     let mut adapters = None;
     let mut texts = None;
     let (stored_labels, mut labelled) = (store.labels()?, None);
     let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
     for row in cycles {
-        if let Err(error) = llm.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.moments, &row.adapter_hash) {
+        if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.tuning.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }
@@ -219,26 +253,26 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
                 && if gate.action == GateAction::RolledBack {
                     before == Some(&row.adapter_hash)
                 } else {
-                    update::forecast(store, &llm, config, row.cycle)?.finding == gate.forecast.finding
+                    update::forecast(store, &learner, config, row.cycle)?.finding == gate.forecast.finding
                 };
             if !right {
                 gates = gates.or(Some(format!("cycle {}: the gate decides otherwise", row.cycle)));
             }
         }
         for c in candidates.iter().filter(|c| c.cycle == row.cycle + 1) {
-            if llm.completion_text(&c.tokens) != c.completion {
-                texts = texts.or(Some(format!("candidate {}: the tokens are not the text", c.id())));
+            if learner.model.tokenizer.completion(&c.tokens) != c.completion {
+                texts = texts.or(Some(format!("candidate {}: the tokens say something else", c.id())));
             }
             let parent = store.network(&c.parent)?.source;
             let stored = stored_labels.iter().find(|l| (l.cycle, l.index) == (c.cycle, c.index));
             if let Some(stored) = stored
-                && labels::of(&llm, config.delta.format, &parent, c)? != *stored
+                && labels::of(&learner, config.delta.format, &parent, c)? != *stored
             {
                 labelled = labelled.or(Some(format!("candidate {}: its tokens are labelled otherwise", c.id())));
             }
-            let prompt = llm.prompt(config.delta.format, &parent)?;
+            let prompt = learner.prompt(config.delta.format, &parent)?;
             let logged = c.log_p.unwrap_or(f64::NAN);
-            let again = -llm.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
+            let again = -learner.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
             let difference = (again - logged).abs() / logged.abs().max(1.0);
             if difference > worst.0 || difference.is_nan() {
                 worst = (difference, Some(c.id()));
@@ -249,15 +283,15 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
         .1
         .filter(|_| worst.0 > tolerance(config) || worst.0.is_nan())
         .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
-    let gate = (gated > 0).then(|| check("gate", gates, format!("{gated} decisions made again")));
+    let gate = (gated > 0).then(|| Check::new("gate", gates, format!("{gated} decisions made again")));
     Ok(gate
         .into_iter()
         .chain([
-            check("model", other, "SHA-256 as in the store".into()),
-            check("adapters", adapters, format!("{} checkpoints", cycles.len())),
-            check("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
-            check("completions", texts, format!("{} token sequences", candidates.len())),
-            check(
+            Check::new("model", other, "SHA-256 as in the store".into()),
+            Check::new("adapters", adapters, format!("{} checkpoints", cycles.len())),
+            Check::new("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
+            Check::new("completions", texts, format!("{} token sequences", candidates.len())),
+            Check::new(
                 "log-probabilities",
                 off,
                 format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0),

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use super::settings::Format;
+use super::settings::CellFormat;
 use crate::error::{Error, Result};
 use crate::llm::pack::Example;
 use crate::llm::tokenizer::Tokenizer;
@@ -24,6 +24,9 @@ pub struct Proposal {
     pub cell: Cell,
 }
 
+/// The parents of a cycle and how many samples each gets; whole cells have none.
+pub type Parents = Vec<(Option<Cell>, usize)>;
+
 impl fmt::Display for Proposal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.parent {
@@ -33,7 +36,7 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// Token ids, as one decoder knows them.
+/// Token ids of the format's words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Codec {
     prompt: Vec<u32>,
@@ -45,31 +48,28 @@ pub struct Codec {
 impl Codec {
     /// # Errors
     /// When the prompt is empty or the tokenizer cuts a word of the format into pieces.
-    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: Format) -> Result<Self> {
+    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: CellFormat) -> Result<Self> {
         let prompt = tokenizer.encode_plain(prompt);
         if prompt.is_empty() {
             return Err(Error::input("setting llm.prompt: a cell needs something before it"));
         }
         let delta = match format {
-            Format::Full => None,
-            Format::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
+            CellFormat::Full => None,
+            CellFormat::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
         };
         Ok(Self { prompt, words: single(tokenizer, &WORDS)?, delta })
     }
 
-    /// The tokens that a decoder restricted to this format takes (`Decoder::restricted`), how many of them (the first) it can
-    /// say, and the format in its numbers.
-    pub fn restricted(&self) -> (Vec<u32>, usize, Self) {
+    /// The tokens that a learner restricted to this format reads (`Learner::restrict`), and how many of them (the first) it can say.
+    pub fn vocabulary(&self) -> (Vec<u32>, usize) {
         let (edges, change): (&[u32], &[u32]) = self.delta.as_ref().map_or((&[], &[]), |(edges, change)| (edges, change));
         let tokens = [&self.words, edges, &self.prompt, change].concat();
-        let spoken = WORDS.len() + edges.len();
-        let ids = |start: usize, count: usize| (start as u32..(start + count) as u32).collect();
-        let delta = self.delta.as_ref().map(|_| {
-            let edges = std::array::from_fn(|i| (WORDS.len() + i) as u32);
-            (edges, ids(spoken + self.prompt.len(), change.len()))
-        });
-        let words = std::array::from_fn(|i| i as u32);
-        (tokens, spoken, Self { prompt: ids(spoken, self.prompt.len()), words, delta })
+        (tokens, WORDS.len() + edges.len())
+    }
+
+    /// Tokens of the longest prompt and a proposal after it.
+    pub fn context(&self) -> usize {
+        self.prompt.len() + self.delta.as_ref().map_or(0, |(edges, change)| 2 * edges.len() + change.len()) + self.length()
     }
 
     /// Tokens of a proposal.
@@ -171,17 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn the_restricted_format_is_the_same_in_other_numbers() {
+    fn the_vocabulary_has_every_token_and_begins_with_those_that_are_said() {
         for delta in [false, true] {
             let codec = codec(delta);
-            let (tokens, outputs, restricted) = codec.restricted();
+            let (tokens, outputs) = codec.vocabulary();
             assert_eq!(outputs, if delta { 11 } else { 5 });
             let proposal =
                 Proposal { parent: delta.then(|| cell("none skip one three pool none")), cell: cell("none skip one three pool three") };
-            let (whole, small) = (codec.example(&proposal).unwrap(), restricted.example(&proposal).unwrap());
-            let back = |ids: &[u32]| ids.iter().map(|id| tokens[*id as usize]).collect::<Vec<_>>();
-            assert_eq!((back(&small.prompt), back(&small.completion)), (whole.prompt, whole.completion));
-            assert!(small.completion.iter().all(|id| (*id as usize) < outputs));
+            let Example { prompt, completion, .. } = codec.example(&proposal).unwrap();
+            assert!(prompt.iter().all(|token| tokens.contains(token)) && completion.iter().all(|token| tokens[..outputs].contains(token)));
+            assert_eq!(codec.context(), prompt.len() + completion.len());
         }
     }
 }

@@ -7,13 +7,14 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::product::Product;
-use super::writer::Parents;
+use super::codec::Parents;
 use crate::error::{Error, Result};
-use crate::llm::cache::{Branches, Prefix};
+use crate::llm::cache::Branches;
 use crate::llm::decoder::Decoder;
+use crate::llm::prefix::Prefix;
 use crate::oracle::cell::{CELLS, Cell, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::nasbench201::Table;
+use crate::policy::table_ce::TableCe;
 use crate::theory::table::{entropy, expected, kl, realised, tail};
 
 /// `log p` of every sequence of `edges` operations after `prompt`, in lexicographic order; `words` are the operations' tokens.
@@ -114,6 +115,16 @@ impl Distribution {
         Self::complete(p)
     }
 
+    /// Of the table policy.
+    pub fn of_table(table: &TableCe<EDGES>) -> Self {
+        Self::complete(Cell::all().map(|cell| table.probability(cell.operations())).collect())
+    }
+
+    /// The table policy nearest to it.
+    pub fn marginals(&self) -> TableCe<EDGES> {
+        TableCe::marginals(WORDS.len(), Cell::all().map(Cell::operations).zip(self.inside()))
+    }
+
     /// A cell's share of these, which may hold it several times.
     pub fn empirical(cells: &[Cell]) -> Self {
         let mut p = vec![0.0; CELLS];
@@ -143,7 +154,7 @@ impl Distribution {
 pub struct Measures {
     /// The probability of writing no cell.
     pub outside: f64,
-    /// E\[S\] over the cells, in percent, S being the mean over training seeds.
+    /// E\[S\] over the cells, from 0 to 1, S being the mean over training seeds.
     pub expected: f64,
     /// C = P(S >= gamma*); what is no cell does not reach it.
     pub elite: f64,
@@ -163,7 +174,7 @@ impl Measures {
             expected: expected(&cells, table.means()),
             elite: tail(p.cells(), table.means(), gamma_star),
             entropy: entropy(&cells),
-            dependence: kl(&cells, Product::marginals(p).distribution().cells()),
+            dependence: kl(&cells, Distribution::of_table(&p.marginals()).cells()),
             best: p.cells()[table.best().index()],
         }
     }

@@ -4,275 +4,206 @@
 //! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
+pub mod cells;
 pub mod codec;
-pub mod compare;
 pub mod exact;
-pub mod product;
+pub mod policy;
 pub mod record;
-pub mod report;
 pub mod search;
 pub mod settings;
-pub mod writer;
+pub mod verify;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
-use codec::Proposal;
-use exact::{Distribution, Measures, Update};
-use product::Product;
-use record::{Cycle, Exact, Folder, Inputs, Sample, Seconds, Tuning};
-use search::Chosen;
-use settings::{AuditConfig, Format, Policy};
-use writer::{Parents, Writer};
+use policy::CellPolicy;
+use record::{Cycle, Inputs};
+use settings::AuditConfig;
 
+use crate::device::Place;
+use crate::done::Done;
 use crate::error::{Error, Result};
-use crate::files::replace_folder;
 use crate::home;
-use crate::oracle::cell::{CELLS, NEIGHBOURS};
-use crate::oracle::{Cell, Table};
-use crate::seed;
-use crate::theory::statistics::quantile;
+use crate::oracle::Table;
+use crate::printer;
+use crate::progress::Phase;
+use crate::record::folder::Folder;
+use crate::record::{Kind, PhaseRow, Store};
 
+/// An audit that is open: its policy, its store, and the cycles that are closed.
 pub struct Audit {
-    pub config: AuditConfig,
+    pub policy: CellPolicy,
     pub folder: Folder,
-    pub table: Table,
+    pub store: Store,
     pub inputs: Inputs,
     pub cycles: Vec<Cycle>,
-    pub seconds: Vec<Seconds>,
-    /// None where the policy is no LLM.
-    pub writer: Option<Writer>,
-    /// The table policy, or beside an LLM what it would be with the same elites.
-    product: Product,
-    /// The exact distribution of the policy as it is with these parents, where it was computed.
-    now: Option<(Parents, Distribution)>,
     stop: Arc<AtomicBool>,
 }
 
 impl Audit {
-    /// Starts an audit in a new folder.
+    /// Starts an audit in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: AuditConfig, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
         let table = Table::load(&config.dataset, &home::data())?;
-        let writer = open_writer(&config)?;
-        let folder = Folder::create(path, &config)?;
-        Self::begin(config, folder, table, writer, stop, say)
+        let policy = CellPolicy::open(config, table)?;
+        let inputs = inputs_of(&policy);
+        let folder = Folder::create(path, Kind::Audit, &policy.config.to_toml())?;
+        let store = record::create(&folder.store(), &inputs)?;
+        let audit = Self { policy, folder, store, inputs, cycles: Vec::new(), stop };
+        audit.begin(say)
     }
 
-    /// Goes on with an audit that was stopped or killed.
-    pub fn resume(path: &Path, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
-        let config = record::settings(path)?;
+    /// Goes on with an audit that was stopped or killed, as it was after the last cycle; `device` in place of the one it began on.
+    pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
+        let mut config = record::settings(path)?;
+        if let Some(place) = device {
+            let (settled, why) = place.settle();
+            config.llm.device = settled;
+            why.into_iter().for_each(printer::note);
+        }
         let folder = Folder::open(path)?;
+        let store = Store::open(&folder.store())?;
+        let inputs = record::inputs(&store)?;
         let table = Table::load(&config.dataset, &home::data())?;
-        let mut writer = open_writer(&config)?;
-        let Some(inputs) = record::inputs(path)? else {
-            return Self::begin(config, folder, table, writer, stop, say);
-        };
         same("the table", &inputs.table_sha256, table.sha256())?;
-        let cycles = record::cycles(path)?;
-        if let Some(writer) = &mut writer {
-            same("the model file", inputs.model_sha256.as_deref().unwrap_or("none"), &writer.model_sha256)?;
-            let (cycle, hash) = cycles.last().map_or((0, &inputs.adapter_sha256), |c| (c.cycle, &c.adapter_sha256));
-            writer.load(&folder.checkpoint(cycle), hash.as_deref().unwrap_or("none"))?;
+        let mut policy = CellPolicy::open(config, table)?;
+        if let Some(cells) = &policy.learner {
+            let began = inputs.model_sha256.as_deref().unwrap_or(record::NO_ADAPTER);
+            same("the model file", began, &cells.learner.model.identity.sha256)?;
         }
-        let mut product = Product::uniform();
-        for cycle in &cycles {
-            let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
-            product.update(&trained, config.table_smoothing);
-        }
-        let seconds = record::seconds(path)?.into_iter().filter(|s| s.cycle <= cycles.len() as u64).collect();
-        Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product, now: None, stop })
+        policy.gamma_star = inputs.gamma_star;
+        let Some(start) = record::start(&store)? else {
+            return Self { policy, folder, store, inputs, cycles: Vec::new(), stop }.begin(say);
+        };
+        let cycles = record::cycles(&store)?;
+        let (cycle, hash) = cycles.last().map_or((0, &start), |c| (c.cycle, &c.adapter_hash));
+        policy.load(&folder.checkpoint(cycle), hash)?;
+        policy.catch_up(&cycles);
+        Ok(Self { policy, folder, store, inputs, cycles, stop })
     }
 
-    /// Warms the LLM up and records what the audit begins with.
-    fn begin(
-        config: AuditConfig,
-        folder: Folder,
-        table: Table,
-        mut writer: Option<Writer>,
-        stop: Arc<AtomicBool>,
-        mut say: impl FnMut(String),
-    ) -> Result<Self> {
-        let clock = Instant::now();
-        if let Some(writer) = &mut writer {
-            let warm = writer.warm_up(&config.warmup, config.format, config.seed, &stop, |step, loss| {
+    /// Warms the LLM up and closes cycle 0: the policy as it is before the first sample.
+    fn begin(mut self, mut say: impl FnMut(String)) -> Result<Self> {
+        let phase = Phase::begin(0, "warm-up", 0);
+        let CellPolicy { config, learner, .. } = &mut self.policy;
+        if let Some(cells) = learner {
+            let warm = cells.warm_up(&config.warmup, config.format, config.seed, &self.stop, |step, loss| {
                 if step % 10 == 0 {
                     say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
                 }
             })?;
-            if !warm {
+            if warm == Done::Stopped {
                 return Err(Error::input("stopped in the warm-up, before there was anything to keep")
-                    .hint(format!("begin it again with: eliteloop audit --resume {}", folder.path().display())));
+                    .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
             }
-            checkpoint(writer, &folder, 0)?;
         }
-        let inputs = Inputs {
-            program: env!("CARGO_PKG_VERSION").into(),
-            table_sha256: table.sha256().into(),
-            model: writer.as_ref().map(|w| w.model_name.clone()),
-            model_sha256: writer.as_ref().map(|w| w.model_sha256.clone()),
-            gamma_star: config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99)),
-            adapter_sha256: writer.as_ref().map(Writer::adapter_hash).transpose()?,
-        };
-        let (cycles, seconds) = (Vec::new(), vec![Seconds { tune: clock.elapsed().as_secs_f64(), ..Seconds::default() }]);
-        folder.put_cycles(&cycles, &seconds)?;
-        folder.put_inputs(&inputs)?;
-        Ok(Self { config, folder, table, inputs, cycles, seconds, writer, product: Product::uniform(), now: None, stop })
+        self.checkpoint(0)?;
+        let hash = self.policy.adapter_hash()?;
+        self.store.transaction(|s| {
+            s.put_phase(&phase.finish())?;
+            record::put_start(s, hash)
+        })?;
+        Ok(self)
     }
 
-    /// Runs the cycles that are not closed yet; false where it was stopped before the last.
-    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<bool> {
-        while !is_finished(&self.config, &self.cycles) {
-            if !self.cycle(self.cycles.len() as u64 + 1)? {
-                return Ok(false);
+    /// Runs the cycles that are not closed yet.
+    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
+        while !is_finished(&self.policy.config, &self.cycles) {
+            if self.cycle(self.cycles.len() as u64 + 1)? == Done::Stopped {
+                return Ok(Done::Stopped);
             }
             on_cycle(self.cycles.last().expect("it was closed a line ago"));
         }
-        Ok(true)
+        Ok(Done::Finished(()))
     }
 
     fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// One cycle: propose, query, select, update, record. False where it was stopped; nothing of the cycle is then recorded.
-    fn cycle(&mut self, cycle: u64) -> Result<bool> {
-        let mut seconds = Seconds { cycle, ..Seconds::default() };
-        let clock = Instant::now();
-        let parents = search::parents(&self.cycles, &self.config, cycle);
-        let samples = self.propose(&parents, cycle)?;
-        let chosen = search::elites(&self.cycles, &samples, &self.config, cycle);
-        seconds.sample = clock.elapsed().as_secs_f64();
+    /// One cycle: propose, query, select, update, record. Where it is stopped nothing of the cycle is recorded.
+    fn cycle(&mut self, cycle: u64) -> Result<Done<()>> {
+        let config = &self.policy.config;
+        let phase = Phase::begin(cycle, "propose", 0);
+        let parents = search::parents(&self.cycles, config, cycle);
+        let Done::Finished(samples) = self.policy.propose(&self.cycles, &parents, cycle, &self.stop)? else { return Ok(Done::Stopped) };
+        let chosen = search::elites(&self.cycles, &samples, config, cycle);
+        let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
+        let examples = self.policy.examples(&elites)?;
+        let mut phases = vec![phase.finish()];
 
-        let due = self.config.audit_every > 0 && cycle.is_multiple_of(self.config.audit_every);
-        let clock = Instant::now();
-        let before = if due { self.distribution(&parents)? } else { None };
-        seconds.audit = clock.elapsed().as_secs_f64();
+        let phase = Phase::begin(cycle, "measure", 0);
+        let before = if self.policy.is_due(cycle) { self.policy.distribution(&parents)? } else { None };
+        let measured = phase.finish();
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
-        let clock = Instant::now();
-        let tuning = self.update(&chosen, cycle)?;
-        seconds.tune = clock.elapsed().as_secs_f64();
+        let phase = Phase::begin(cycle, "tune", 0);
+        let Done::Finished(tuning) = self.policy.update(&chosen, &examples, cycle, &self.stop)? else { return Ok(Done::Stopped) };
+        phases.push(phase.finish());
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
-        let clock = Instant::now();
-        let exact = before.map(|before| self.measure(&parents, &before, &chosen)).transpose()?;
-        seconds.audit += clock.elapsed().as_secs_f64();
+        let phase = Phase::begin(cycle, "measure", 0);
+        let exact = before.map(|before| self.policy.measure(&parents, &before, &chosen)).transpose()?;
+        phases.push(together(&measured, &phase.finish()));
         if self.stopped() {
-            return Ok(false);
+            return Ok(Done::Stopped);
         }
 
-        let earlier = self.cycles.iter().flat_map(|c| &c.samples);
-        let search = search::progress(earlier.chain(&samples), &self.table);
-        let mut adapter_sha256 = None;
-        if let Some(writer) = &self.writer {
-            checkpoint(writer, &self.folder, cycle)?;
-            adapter_sha256 = Some(writer.adapter_hash()?);
-        }
-        let gamma = chosen.last().map(|c| c.elite.quality);
-        let elites = chosen.into_iter().map(|c| c.elite).collect();
-        self.cycles.push(Cycle { cycle, samples, gamma, elites, tuning, exact, search, adapter_sha256 });
-        self.seconds.push(seconds);
-        self.folder.put_cycles(&self.cycles, &self.seconds)?;
-        // Only now is the adapter before it not needed any more.
+        self.checkpoint(cycle)?;
+        let closed = Cycle {
+            cycle,
+            gamma: elites.last().map(|worst| worst.quality),
+            search: search::progress(&self.cycles, cycle, &samples, &self.policy.table),
+            samples,
+            elites,
+            examples,
+            tuning,
+            exact,
+            adapter_hash: self.policy.adapter_hash()?,
+        };
+        self.store.transaction(|s| {
+            phases.iter().try_for_each(|phase| s.put_phase(phase))?;
+            record::put_cycle(s, &closed)
+        })?;
+        self.cycles.push(closed);
+        self.forget(cycle)?;
+        Ok(Done::Finished(()))
+    }
+
+    /// Writes the adapter and the optimiser's state as they are after a cycle.
+    fn checkpoint(&self, cycle: u64) -> Result<()> {
+        let Some(cells) = &self.policy.learner else { return Ok(()) };
+        cells.learner.save_checkpoint(&self.folder.checkpoint(cycle), self.policy.config.tune.moments)
+    }
+
+    /// Removes the adapter before the last one: from the one after the warm-up, which stays, the updates can be computed again.
+    fn forget(&self, cycle: u64) -> Result<()> {
         let old = self.folder.checkpoint(cycle - 1);
         if cycle > 1 && old.is_dir() {
             std::fs::remove_dir_all(old)?;
         }
-        Ok(true)
+        Ok(())
     }
+}
 
-    /// The samples of a cycle with their qualities.
-    fn propose(&self, parents: &Parents, cycle: u64) -> Result<Vec<Sample>> {
-        let (seed, n) = (self.config.seed, self.config.samples as u64);
-        let mut seen: HashSet<Cell> = self.cycles.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
-        let mut query = |cell: Cell| {
-            let is_new = seen.insert(cell);
-            (is_new || !self.config.novelty).then(|| self.table.query(cell, seed))
-        };
-        let rng = |i| seed::rng(seed, "sample", &[cycle, i]);
-        if let Some(writer) = &self.writer {
-            let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
-            let mut samples = writer.sample(parents, &seeds)?;
-            for sample in &mut samples {
-                sample.quality = sample.cell().and_then(&mut query);
-            }
-            return Ok(samples);
-        }
-        let mut history: Vec<(Cell, f64)> =
-            self.cycles.iter().flat_map(|c| &c.samples).filter_map(|s| Some((s.cell()?, s.quality?))).collect();
-        let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
-        let sample = |i| {
-            let parent = of_sample.next().flatten();
-            let (cell, log_p) = match self.config.policy {
-                Policy::TableCe => {
-                    let cell = self.product.sample(&mut rng(i));
-                    (cell, Some(self.product.probability(cell).ln()))
-                }
-                Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
-                _ => match parent {
-                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
-                    None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
-                },
-            };
-            let quality = query(cell);
-            history.extend(quality.map(|quality| (cell, quality)));
-            Sample { parent, text: cell.to_string(), log_p, log_q: log_p, quality }
-        };
-        Ok((0..n).map(sample).collect())
-    }
+/// One phase in two parts.
+fn together(a: &PhaseRow, b: &PhaseRow) -> PhaseRow {
+    PhaseRow { seconds: a.seconds + b.seconds, peak_mib: a.peak_mib.max(b.peak_mib), ..b.clone() }
+}
 
-    /// Tunes the policy on the elites that are not held out.
-    fn update(&mut self, chosen: &[Chosen], cycle: u64) -> Result<Option<Tuning>> {
-        let of = |held_out: bool| -> Vec<Proposal> {
-            chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
-        };
-        let (trained, held_out) = (of(false), of(true));
-        if trained.is_empty() || !self.config.policy.is_tuned() {
-            return Ok(None);
-        }
-        self.product.update(&trained.iter().map(|p| p.cell).collect::<Vec<_>>(), self.config.table_smoothing);
-        let Some(writer) = &mut self.writer else { return Ok(None) };
-        self.now = None;
-        let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
-        let logged = logged.map(|sum| -sum / trained.len() as f64);
-        writer.update(&trained, &held_out, logged, &self.config, cycle, &self.stop)
-    }
-
-    /// The exact distribution of the policy as it is; None where it has none in closed form.
-    fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
-        if let Some(writer) = &self.writer {
-            let now = match self.now.take() {
-                Some((of, now)) if of == *parents => now,
-                _ => writer.distribution(parents)?,
-            };
-            self.now = Some((parents.clone(), now.clone()));
-            return Ok(Some(now));
-        }
-        Ok(match self.config.policy {
-            Policy::TableCe => Some(self.product.distribution()),
-            Policy::Random => Some(match self.config.format {
-                Format::Full => Product::uniform().distribution(),
-                Format::Delta => Distribution::of_uniform_deltas(parents),
-            }),
-            _ => None,
-        })
-    }
-
-    /// What the update did, from the distribution before it; the parents stay those of the cycle.
-    fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
-        let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
-        let gamma_star = self.inputs.gamma_star;
-        let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
-        let update = (self.config.policy.is_tuned() && !trained.is_empty())
-            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &self.product.distribution()));
-        Ok(Exact { before: Measures::of(before, &self.table, gamma_star), after: Measures::of(&after, &self.table, gamma_star), update })
+/// What an audit of this policy begins with.
+fn inputs_of(policy: &CellPolicy) -> Inputs {
+    let model = policy.learner.as_ref().map(|cells| &cells.learner.model.identity);
+    Inputs {
+        program: env!("CARGO_PKG_VERSION").into(),
+        table_sha256: policy.table.sha256().into(),
+        model: model.map(|m| m.name.clone()),
+        model_sha256: model.map(|m| m.sha256.clone()),
+        gamma_star: policy.gamma_star,
     }
 }
 
@@ -282,20 +213,6 @@ pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
     cycles.len() as u64 >= config.cycles
         || config.stop_at_best && search.best_found_at.is_some()
         || config.budget.is_some_and(|budget| search.distinct >= budget)
-}
-
-fn open_writer(config: &AuditConfig) -> Result<Option<Writer>> {
-    config.policy.is_llm().then(|| Writer::open(config)).transpose()
-}
-
-/// Writes the checkpoint of a cycle whole or not at all.
-fn checkpoint(writer: &Writer, folder: &Folder, cycle: u64) -> Result<()> {
-    let half_made = folder.path().join(format!(".cycle-{cycle:04}"));
-    if half_made.exists() {
-        std::fs::remove_dir_all(&half_made)?;
-    }
-    writer.save(&half_made)?;
-    replace_folder(&half_made, &folder.checkpoint(cycle))
 }
 
 fn same(what: &str, began: &str, found: &str) -> Result<()> {

@@ -1,21 +1,25 @@
-//! An audit on disk: `audit.toml`, one line of JSON a closed cycle in `cycles.jsonl`, times apart from it in `seconds.jsonl`,
-//! and the adapter after the last cycle.
+//! An audit in the store: cycles, elites, tunings and times as rows that runs have too, cells and exact numbers in tables of its own.
 //!
-//! Everything but the times is the same, byte for byte, whether the audit was interrupted or not.
+//! Everything but the times is the same whether the audit was interrupted or not.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
 use super::codec::Proposal;
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
-use crate::error::{AtPath, Error, Result};
-use crate::files::write_whole;
+use crate::error::{Error, Result};
 use crate::oracle::Cell;
-use crate::record::folder::lock;
+use crate::record::folder;
+use crate::record::store::{from_words32, words32};
+use crate::record::{CycleRow, EliteRow, Kind, NetworkId, Store, Tuning};
+
+const SCHEMA: &str = include_str!("schema.sql");
+/// Where no LLM proposes.
+pub const NO_ADAPTER: &str = "none";
 
 /// One thing the policy proposed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,11 +29,14 @@ pub struct Sample {
     pub parent: Option<Cell>,
     /// A cell, or what was written instead.
     pub text: String,
+    /// What the LLM wrote.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<u32>,
     /// Under the model as it is; None where the policy has no probabilities.
     pub log_p: Option<f64>,
     /// Under what it was drawn from: the model under its mask.
     pub log_q: Option<f64>,
-    /// In percent, from one training seed; None for what is no cell, or is refused because it was queried before.
+    /// From 0 to 1, of one training seed; None for what is no cell, or is refused because it was queried before.
     pub quality: Option<f64>,
 }
 
@@ -45,6 +52,8 @@ impl Sample {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Elite {
+    /// The sample that proposed it first.
+    pub sample: NetworkId,
     /// Of a delta.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Cell>,
@@ -57,20 +66,6 @@ impl Elite {
     pub fn proposal(&self) -> Proposal {
         Proposal { parent: self.parent, cell: self.cell }
     }
-}
-
-/// Losses are the mean over the elites of `-log q`, in nats.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Tuning {
-    pub examples: usize,
-    /// As logged at sampling; None where an elite was not sampled in this cycle.
-    pub logged: Option<f64>,
-    pub loss_before: f64,
-    pub loss_after: f64,
-    pub held_out_before: Option<f64>,
-    pub held_out_after: Option<f64>,
-    /// (loss, gradient norm) of each optimiser step.
-    pub steps: Vec<(f64, f64)>,
 }
 
 /// Of the cycles where it was asked for.
@@ -95,7 +90,7 @@ pub struct Search {
     pub highest: f64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cycle {
     /// From 1.
     pub cycle: u64,
@@ -103,10 +98,30 @@ pub struct Cycle {
     /// The quality of the worst elite.
     pub gamma: Option<f64>,
     pub elites: Vec<Elite>,
+    /// SHA-256 of what is tuned on for each elite.
+    #[serde(skip)]
+    pub examples: Vec<String>,
     pub tuning: Option<Tuning>,
     pub exact: Option<Exact>,
     pub search: Search,
-    pub adapter_sha256: Option<String>,
+    /// Of the adapter after the cycle.
+    pub adapter_hash: String,
+}
+
+impl Default for Cycle {
+    fn default() -> Self {
+        Self {
+            cycle: 0,
+            samples: Vec::new(),
+            gamma: None,
+            elites: Vec::new(),
+            examples: Vec::new(),
+            tuning: None,
+            exact: None,
+            search: Search::default(),
+            adapter_hash: NO_ADAPTER.into(),
+        }
+    }
 }
 
 /// What an audit began with; a resumed one must find the same.
@@ -116,121 +131,190 @@ pub struct Inputs {
     pub table_sha256: String,
     pub model: Option<String>,
     pub model_sha256: Option<String>,
-    /// The fixed accuracy whose probability of being reached is C.
+    /// The fixed accuracy whose probability of being reached is C, from 0 to 1.
     pub gamma_star: f64,
-    /// Of the adapter before the first cycle.
-    pub adapter_sha256: Option<String>,
 }
 
-/// Wall seconds of one cycle; cycle 0 is the warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Seconds {
-    pub cycle: u64,
-    pub sample: f64,
-    pub tune: f64,
-    pub audit: f64,
-}
-
-/// The folder of an audit, locked against a second writer for as long as this lives.
-pub struct Folder {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl Folder {
-    pub fn create(path: &Path, config: &AuditConfig) -> Result<Self> {
-        if path.is_file() || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()) {
-            return Err(Error::input(format!("{} exists already", path.display()))
-                .hint("give --out a new folder, or go on with this audit: eliteloop audit --resume DIR"));
+/// Makes the store of a new audit.
+///
+/// # Errors
+/// Those of the disk.
+pub fn create(path: &Path, inputs: &Inputs) -> Result<Store> {
+    let store = Store::create(path, Kind::Audit)?;
+    store.transaction(|s| {
+        s.batch(SCHEMA)?;
+        s.set_meta("program", &inputs.program)?;
+        s.set_meta("dataset", &inputs.table_sha256)?;
+        if let (Some(name), Some(sha256)) = (&inputs.model, &inputs.model_sha256) {
+            s.set_meta("model_name", name)?;
+            s.set_meta("model", sha256)?;
         }
-        std::fs::create_dir_all(path).at("make the folder", path)?;
-        let lock = lock(path)?;
-        let head = format!("# Settings of this audit as resolved by eliteloop {}.\n", env!("CARGO_PKG_VERSION"));
-        write_whole(&path.join(SETTINGS), (head + &config.to_toml()).as_bytes())?;
-        Ok(Self { path: path.into(), _lock: lock })
-    }
-
-    pub fn open(path: &Path) -> Result<Self> {
-        settings(path)?;
-        Ok(Self { path: path.into(), _lock: lock(path)? })
-    }
-
-    /// Folder of the adapter that came out of `cycle`; 0 is before the first.
-    pub fn checkpoint(&self, cycle: u64) -> PathBuf {
-        self.path.join(format!("cycle-{cycle:04}"))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub fn put_inputs(&self, inputs: &Inputs) -> Result<()> {
-        write_whole(&self.path.join(INPUTS), (serde_json::to_string_pretty(inputs)? + "\n").as_bytes())
-    }
-
-    pub fn put_cycles(&self, cycles: &[Cycle], seconds: &[Seconds]) -> Result<()> {
-        write_whole(&self.path.join(SECONDS), lines(seconds)?.as_bytes())?;
-        write_whole(&self.path.join(CYCLES), lines(cycles)?.as_bytes())
-    }
+        s.set_meta("gamma_star", &inputs.gamma_star.to_string())?;
+        s.stamp("started")
+    })?;
+    Ok(store)
 }
 
-const SETTINGS: &str = "audit.toml";
-const INPUTS: &str = "inputs.json";
-const CYCLES: &str = "cycles.jsonl";
-const SECONDS: &str = "seconds.jsonl";
-
-/// Whether an audit lies in this folder.
-pub fn is_audit(folder: &Path) -> bool {
-    folder.join(SETTINGS).is_file()
-}
-
-pub fn no_audit(path: &Path) -> Error {
-    Error::input(format!("there is no audit in {}", path.display())).hint("give the folder that `eliteloop audit --out DIR` made")
-}
-
+/// The settings stored with an audit.
+///
+/// # Errors
+/// When there is no audit, or its settings are not those of this version.
 pub fn settings(audit: &Path) -> Result<AuditConfig> {
-    if !is_audit(audit) {
-        return Err(no_audit(audit));
+    let (text, origin) = folder::settings_text(audit, Kind::Audit)?;
+    AuditConfig::from_toml(&text, &origin)
+}
+
+/// # Errors
+/// When one is missing or is no number.
+pub fn inputs(store: &Store) -> Result<Inputs> {
+    let need = |key: &str| store.meta(key)?.ok_or_else(|| Error::machine(format!("the store does not say its {key}")));
+    let gamma_star = need("gamma_star")?;
+    Ok(Inputs {
+        program: need("program")?,
+        table_sha256: need("dataset")?,
+        model: store.meta("model_name")?,
+        model_sha256: store.meta("model")?,
+        gamma_star: gamma_star
+            .parse()
+            .map_err(|e| Error::machine(format!("gamma_star in the store is no number: {gamma_star}")).caused_by(e))?,
+    })
+}
+
+/// The hash of the adapter before the first cycle; None where the audit has not begun its first cycle.
+///
+/// # Errors
+/// Those of the store.
+pub fn start(store: &Store) -> Result<Option<String>> {
+    Ok(store.cycles()?.into_iter().next().filter(|row| row.cycle == 0).map(|row| row.adapter_hash))
+}
+
+/// Closes the warm-up.
+///
+/// # Errors
+/// Those of the store.
+pub fn put_start(store: &Store, adapter_hash: String) -> Result<()> {
+    store.put_cycle(&CycleRow { cycle: 0, gamma: None, adapter_hash, tuning: None })
+}
+
+/// Stores a closed cycle, within a transaction.
+///
+/// # Errors
+/// Those of the store.
+pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
+    let of = cycle.cycle;
+    for (index, Sample { parent, text, tokens, log_p, log_q, quality }) in cycle.samples.iter().enumerate() {
+        let parent = parent.map(|cell| cell.to_string());
+        store.put(
+            "INSERT INTO sample VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![of, index, parent, text, words32(tokens), log_p, log_q, quality],
+        )?;
     }
-    let path = audit.join(SETTINGS);
-    AuditConfig::from_toml(&std::fs::read_to_string(&path).at("read the settings", &path)?, &path.display().to_string())
-}
-
-/// None where the audit was killed before its first cycle began.
-pub fn inputs(audit: &Path) -> Result<Option<Inputs>> {
-    let path = audit.join(INPUTS);
-    if !path.is_file() {
-        return Ok(None);
+    for (elite, example_hash) in cycle.elites.iter().zip(&cycle.examples) {
+        let Elite { sample: network, quality, held_out, .. } = elite.clone();
+        store.put_elite(&EliteRow { cycle: of, network, quality, held_out, example_hash: example_hash.clone() })?;
     }
-    let text = std::fs::read_to_string(&path).at("read", &path)?;
-    serde_json::from_str(&text).map(Some).map_err(|e| Error::input(format!("{} is damaged", path.display())).caused_by(e))
-}
-
-/// The closed cycles in order.
-pub fn cycles(audit: &Path) -> Result<Vec<Cycle>> {
-    read_lines(&audit.join(CYCLES))
-}
-
-pub fn seconds(audit: &Path) -> Result<Vec<Seconds>> {
-    read_lines(&audit.join(SECONDS))
-}
-
-fn lines<T: Serialize>(rows: &[T]) -> Result<String> {
-    let mut text = String::new();
-    for row in rows {
-        text += &serde_json::to_string(row)?;
-        text.push('\n');
+    if let Some(exact) = &cycle.exact {
+        put_measures(store, of, "before", &exact.before)?;
+        put_measures(store, of, "after", &exact.after)?;
+        if let Some(u) = &exact.update {
+            store.put(
+                "INSERT INTO exact_update VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![of, u.to_elites_before, u.to_elites_after, u.share, u.alpha, u.distance, u.to_table],
+            )?;
+        }
     }
-    Ok(text)
+    let Search { distinct, best_found_at, incumbent, highest } = cycle.search;
+    store.put("INSERT INTO search VALUES (?1, ?2, ?3, ?4, ?5)", params![of, distinct, best_found_at, incumbent, highest])?;
+    let (gamma, adapter_hash, tuning) = (cycle.gamma, cycle.adapter_hash.clone(), cycle.tuning.clone());
+    store.put_cycle(&CycleRow { cycle: of, gamma, adapter_hash, tuning })
 }
 
-fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    if !path.is_file() {
-        return Ok(Vec::new());
+fn put_measures(store: &Store, cycle: u64, moment: &str, m: &Measures) -> Result<()> {
+    store.put(
+        "INSERT INTO exact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![cycle, moment, m.outside, m.expected, m.elite, m.entropy, m.dependence, m.best],
+    )
+}
+
+/// The closed cycles in order, from 1.
+///
+/// # Errors
+/// When a row is not what was written, with its table and cycle.
+pub fn cycles(store: &Store) -> Result<Vec<Cycle>> {
+    let mut samples: BTreeMap<u64, Vec<Sample>> = BTreeMap::new();
+    for (cycle, index, row) in store.rows("SELECT * FROM sample ORDER BY cycle, idx", [], sample)? {
+        let own = samples.entry(cycle).or_default();
+        if own.len() as u64 != index {
+            return Err(Error::machine(format!("the store lacks sample {cycle}/{}", own.len())));
+        }
+        own.push(row);
     }
-    let text = std::fs::read_to_string(path).at("read", path)?;
-    let row = |(number, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|e| Error::input(format!("{}, line {}: damaged", path.display(), number + 1)).caused_by(e))
+    let mut elites: BTreeMap<u64, Vec<(Elite, String)>> = BTreeMap::new();
+    for EliteRow { cycle, network, quality, held_out, example_hash } in store.elites()? {
+        let proposal = proposal_of(&samples, &network)
+            .ok_or_else(|| Error::machine(format!("cycle {cycle}: the elite {network} is no cell that was proposed")))?;
+        let elite = Elite { sample: network, parent: proposal.parent, cell: proposal.cell, quality, held_out };
+        elites.entry(cycle).or_default().push((elite, example_hash));
+    }
+    let mut measures: BTreeMap<(u64, String), Measures> = store.rows("SELECT * FROM exact", [], measures)?.into_iter().collect();
+    let mut updates: BTreeMap<u64, Update> = store.rows("SELECT * FROM exact_update", [], update)?.into_iter().collect();
+    let mut searches: BTreeMap<u64, Search> = store
+        .rows("SELECT * FROM search", [], |r| {
+            let found = r.get(2)?;
+            Ok((r.get(0)?, Search { distinct: r.get(1)?, best_found_at: found, incumbent: r.get(3)?, highest: r.get(4)? }))
+        })?
+        .into_iter()
+        .collect();
+    let mut cycles = Vec::new();
+    for row in store.cycles()?.into_iter().filter(|row| row.cycle > 0) {
+        let cycle = row.cycle;
+        let mut at = |moment: &str| measures.remove(&(cycle, moment.to_owned()));
+        let exact = match (at("before"), at("after")) {
+            (Some(before), Some(after)) => Some(Exact { before, after, update: updates.remove(&cycle) }),
+            (None, None) => None,
+            _ => return Err(Error::machine(format!("cycle {cycle} has exact numbers of one moment only"))),
+        };
+        let search =
+            searches.remove(&cycle).ok_or_else(|| Error::machine(format!("cycle {cycle} does not say where the search stands")))?;
+        let (elites, examples) = elites.remove(&cycle).unwrap_or_default().into_iter().unzip();
+        let samples = samples.remove(&cycle).unwrap_or_default();
+        let CycleRow { gamma, tuning, adapter_hash, .. } = row;
+        cycles.push(Cycle { cycle, samples, gamma, elites, examples, tuning, exact, search, adapter_hash });
+    }
+    let rest = [samples.keys().next(), elites.keys().next(), searches.keys().next(), updates.keys().next()];
+    match rest.into_iter().flatten().chain(measures.keys().map(|(cycle, _)| cycle)).next() {
+        Some(cycle) => Err(Error::machine(format!("the store has rows of cycle {cycle}, which is not closed"))),
+        None => Ok(cycles),
+    }
+}
+
+/// What the sample of that name proposed.
+fn proposal_of(samples: &BTreeMap<u64, Vec<Sample>>, network: &NetworkId) -> Option<Proposal> {
+    let NetworkId::Candidate { cycle, index } = network else { return None };
+    samples.get(cycle)?.get(usize::try_from(*index).ok()?)?.proposal()
+}
+
+fn sample(r: &Row<'_>) -> Result<(u64, u64, Sample)> {
+    let parent = r.get::<_, Option<String>>(2)?.map(|cell| cell.parse()).transpose()?;
+    let tokens = from_words32(&r.get::<_, Vec<u8>>(4)?);
+    let sample = Sample { parent, text: r.get(3)?, tokens, log_p: r.get(5)?, log_q: r.get(6)?, quality: r.get(7)? };
+    Ok((r.get(0)?, r.get(1)?, sample))
+}
+
+fn measures(r: &Row<'_>) -> Result<((u64, String), Measures)> {
+    let measures =
+        Measures { outside: r.get(2)?, expected: r.get(3)?, elite: r.get(4)?, entropy: r.get(5)?, dependence: r.get(6)?, best: r.get(7)? };
+    Ok(((r.get(0)?, r.get(1)?), measures))
+}
+
+fn update(r: &Row<'_>) -> Result<(u64, Update)> {
+    let update = Update {
+        to_elites_before: r.get(1)?,
+        to_elites_after: r.get(2)?,
+        share: r.get(3)?,
+        alpha: r.get(4)?,
+        distance: r.get(5)?,
+        to_table: r.get(6)?,
     };
-    text.lines().enumerate().map(row).collect()
+    Ok((r.get(0)?, update))
 }

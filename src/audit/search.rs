@@ -2,22 +2,18 @@
 
 use std::collections::HashSet;
 
-use rand::distr::Distribution;
-use rand::distr::weighted::WeightedIndex;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::codec::Proposal;
+use super::codec::{Parents, Proposal};
 use super::record::{Cycle, Elite, Sample, Search};
-use super::settings::{AuditConfig, EliteSource, Format};
-use super::writer::Parents;
-use crate::elite::held_out;
+use super::settings::{AuditConfig, AuditEliteSource, CellFormat};
+use crate::elite::{Cut, Scored, select};
 use crate::oracle::{Cell, Table};
-use crate::seed;
+use crate::policy::evolution::{Draws, Evolution};
+use crate::record::NetworkId;
+use crate::{parents, seed};
 
-/// Regularised evolution.
-const POPULATION: usize = 50;
-const TOURNAMENT: usize = 10;
+const EVOLUTION: Evolution = Evolution { population: 50, tournament: 10, draws: Draws::Distinct };
 
 /// An elite, and the log q it was sampled with where that was in this cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,84 +22,80 @@ pub struct Chosen {
     pub log_q: Option<f64>,
 }
 
-/// What samples proposed that has a quality, in order, with that and log q.
-fn valid<'a>(samples: impl Iterator<Item = &'a Sample>) -> impl Iterator<Item = (Proposal, f64, Option<f64>)> {
-    samples.filter_map(|s| Some((s.proposal()?, s.quality?, s.log_q)))
+/// Samples by their names.
+pub fn named(cycle: u64, samples: &[Sample]) -> impl Iterator<Item = (NetworkId, &Sample)> {
+    (0..).zip(samples).map(move |(index, sample)| (NetworkId::Candidate { cycle, index }, sample))
+}
+
+fn all(cycles: &[Cycle]) -> impl Iterator<Item = (NetworkId, &Sample)> {
+    cycles.iter().flat_map(|c| named(c.cycle, &c.samples))
+}
+
+/// What samples proposed that has a quality, in order, with log q.
+fn valid<'a>(samples: impl Iterator<Item = (NetworkId, &'a Sample)>) -> impl Iterator<Item = Chosen> {
+    samples.filter_map(|(id, s)| {
+        let Proposal { parent, cell } = s.proposal()?;
+        Some(Chosen { elite: Elite { sample: id, parent, cell, quality: s.quality?, held_out: false }, log_q: s.log_q })
+    })
 }
 
 /// The distinct cells of samples that have a quality, each as it was proposed first, best first.
-fn archive<'a>(samples: impl Iterator<Item = &'a Sample>) -> Vec<(Proposal, f64, Option<f64>)> {
+fn archive<'a>(samples: impl Iterator<Item = (NetworkId, &'a Sample)>) -> Vec<Chosen> {
     let mut seen = HashSet::new();
-    let mut cells: Vec<_> = valid(samples).filter(|(proposal, _, _)| seen.insert(proposal.cell)).collect();
+    let mut cells: Vec<_> = valid(samples).filter(|known| seen.insert(known.elite.cell)).collect();
     // Stable: of equal ones those sampled first.
-    cells.sort_by(|a, b| b.1.total_cmp(&a.1));
+    cells.sort_by(|a, b| b.elite.quality.total_cmp(&a.elite.quality));
     cells
 }
 
-/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parent_power`]. `earlier` are the cycles
+/// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parents`]. `earlier` are the cycles
 /// before it.
 pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
-    let n = config.samples;
-    if config.format == Format::Full {
+    let n = config.candidates;
+    if config.format == CellFormat::Full {
         return vec![(None, n)];
     }
     let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
-    let mut pool: Vec<Cell> = archive(earlier.iter().flat_map(|c| &c.samples)).into_iter().map(|(p, _, _)| p.cell).collect();
-    if config.novelty {
+    let mut pool: Vec<Cell> = archive(all(earlier)).into_iter().map(|known| known.elite.cell).collect();
+    if config.novelty.enabled {
         let queried: HashSet<Cell> = pool.iter().copied().collect();
         pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let weights = (1..=pool.len()).map(|rank| (rank as f64).powf(-config.parent_power));
-    let Ok(ranks) = WeightedIndex::new(weights) else {
+    let Some(shares) = parents::shares(pool.len(), n, config.parents.power, rng) else {
         // There are none yet, or the whole space was queried.
         return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
     };
-    let mut shares = vec![0; pool.len()];
-    for i in 0..n {
-        shares[ranks.sample(&mut rng(i))] += 1;
-    }
     pool.into_iter().map(Some).zip(shares).filter(|(_, share)| *share > 0).collect()
 }
 
 /// The elites of a cycle, best first; `earlier` are the cycles before it.
 pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
     let wanted = config.elites();
-    let ranked = match config.elite.source {
-        EliteSource::Archive => {
-            let mut all = archive(earlier.iter().flat_map(|c| &c.samples).chain(samples));
-            all.truncate(wanted);
+    let scored = |known: Chosen| Scored { quality: known.elite.quality, item: known };
+    let (scored, cut): (Vec<_>, Cut) = match config.elite.source {
+        AuditEliteSource::Archive => {
+            let old: HashSet<Proposal> = valid(all(earlier)).map(|known| known.elite.proposal()).collect();
+            let known = archive(all(earlier).chain(named(cycle, samples)));
             // An elite of an earlier cycle has no log q of this one.
-            let old: HashSet<Proposal> = valid(earlier.iter().flat_map(|c| &c.samples)).map(|(proposal, _, _)| proposal).collect();
-            for (_, _, log_q) in all.iter_mut().filter(|(proposal, _, _)| old.contains(proposal)) {
-                *log_q = None;
-            }
-            all
+            let of_now = known.into_iter().map(|k| Chosen { log_q: k.log_q.filter(|_| !old.contains(&k.elite.proposal())), ..k });
+            (of_now.map(scored).collect(), Cut::Best(wanted))
         }
-        EliteSource::Cycle => {
-            let mut all: Vec<_> = valid(samples.iter()).collect();
-            // Stable: of equal ones those sampled first.
-            all.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let gamma = all.get(wanted - 1).or(all.last()).map_or(f64::INFINITY, |worst| worst.1);
-            all.retain(|(_, quality, _)| *quality >= gamma);
-            all
-        }
+        AuditEliteSource::Cycle => (valid(named(cycle, samples)).map(scored).collect(), Cut::Quantile(wanted)),
     };
-    let elite = |(Proposal { parent, cell }, quality, log_q)| Chosen { elite: Elite { parent, cell, quality, held_out: false }, log_q };
-    let mut chosen: Vec<Chosen> = ranked.into_iter().map(elite).collect();
-    let mut order: Vec<usize> = (0..chosen.len()).collect();
-    order.shuffle(&mut seed::rng(config.seed, "held-out", &[cycle]));
-    for &i in &order[..held_out(chosen.len(), config.elite.held_out)] {
-        chosen[i].elite.held_out = true;
-    }
-    chosen
+    let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
+    let chosen = selection.elites.into_iter().map(|elite| {
+        let Chosen { elite: known, log_q } = elite.item;
+        Chosen { elite: Elite { held_out: elite.held_out, ..known }, log_q }
+    });
+    chosen.collect()
 }
 
-/// Where the search stands after all of these samples.
-pub fn progress<'a>(samples: impl Iterator<Item = &'a Sample>, table: &Table) -> Search {
+/// Where the search stands after the samples of a cycle; `earlier` are the cycles before it.
+pub fn progress(earlier: &[Cycle], cycle: u64, samples: &[Sample], table: &Table) -> Search {
     let mut seen = HashSet::new();
     let mut search = Search::default();
     let mut best_quality = f64::NEG_INFINITY;
-    for (Proposal { cell, .. }, quality, _) in valid(samples) {
+    for Chosen { elite: Elite { cell, quality, .. }, .. } in valid(all(earlier).chain(named(cycle, samples))) {
         if !seen.insert(cell) {
             continue;
         }
@@ -119,15 +111,13 @@ pub fn progress<'a>(samples: impl Iterator<Item = &'a Sample>, table: &Table) ->
     search
 }
 
-/// The next child of regularised evolution: of the last [`POPULATION`] cells, [`TOURNAMENT`] are drawn and the best is mutated.
+/// The next child of regularised evolution, a random cell until the population is full.
 pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
-    if history.len() < POPULATION {
+    if history.len() < EVOLUTION.population {
         return Cell::random(rng);
     }
-    let population = &history[history.len() - POPULATION..];
-    let drawn: Vec<&(Cell, f64)> = rand::seq::index::sample(rng, POPULATION, TOURNAMENT).iter().map(|i| &population[i]).collect();
-    let best = drawn.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a tournament has members");
-    best.0.mutated(rng)
+    let (parent, _) = EVOLUTION.parent(EVOLUTION.alive(history), |(_, quality)| *quality, rng);
+    parent.mutated(rng)
 }
 
 #[cfg(test)]
@@ -135,7 +125,14 @@ mod tests {
     use super::*;
 
     fn sample(cell: usize, quality: f64) -> Sample {
-        Sample { parent: None, text: Cell::at(cell).to_string(), log_p: None, log_q: Some(-1.0), quality: Some(quality) }
+        Sample {
+            parent: None,
+            text: Cell::at(cell).to_string(),
+            tokens: Vec::new(),
+            log_p: None,
+            log_q: Some(-1.0),
+            quality: Some(quality),
+        }
     }
 
     fn config(overrides: &[&str]) -> AuditConfig {
@@ -146,7 +143,7 @@ mod tests {
     fn evolution_mutates_the_best_of_ten_of_the_last_fifty() {
         let mut rng = seed::rng(1, "test", &[]);
         // The best of all is the oldest of 51 and so dead; of the others quality falls with the index.
-        let history: Vec<(Cell, f64)> = (0..51).map(|i| (Cell::at(300 * i), 91.0 - i as f64)).collect();
+        let history: Vec<(Cell, f64)> = (0..51).map(|i| (Cell::at(300 * i), 0.91 - 0.01 * i as f64)).collect();
         let mut ranks = Vec::new();
         for _ in 0..2_000 {
             let child = evolve(&history, &mut rng).operations();
@@ -162,10 +159,10 @@ mod tests {
 
     #[test]
     fn elites_are_of_the_cycle_with_ties_or_the_best_distinct_cells_of_all() {
-        let earlier = [Cycle { cycle: 1, samples: vec![sample(1, 95.0), sample(2, 80.0)], ..Cycle::default() }];
-        let samples = [sample(3, 90.0), sample(1, 95.0), sample(3, 90.0), sample(4, 70.0)];
+        let earlier = [Cycle { cycle: 1, samples: vec![sample(1, 0.95), sample(2, 0.80)], ..Cycle::default() }];
+        let samples = [sample(3, 0.90), sample(1, 0.95), sample(3, 0.90), sample(4, 0.70)];
         let cells = |source: &str| {
-            let config = config(&["samples=4", "elite.rho=0.5", source]);
+            let config = config(&["candidates=4", "elite.rho=0.5", source]);
             elites(&earlier, &samples, &config, 2).iter().map(|c| (c.elite.cell.index(), c.log_q)).collect::<Vec<_>>()
         };
         assert_eq!(cells("elite.source=cycle"), [(1, Some(-1.0)), (3, Some(-1.0)), (3, Some(-1.0))]);
@@ -174,22 +171,22 @@ mod tests {
 
     #[test]
     fn parents_are_drawn_by_rank_and_those_without_a_new_neighbour_never() {
-        let config = |novelty: &str| config(&["format=delta", "samples=40000", "parent_power=2", novelty]);
-        let random = parents(&[], &config("novelty=true"), 1);
+        let config = |novelty: &str| config(&["format=delta", "candidates=40000", "parents.power=2", novelty]);
+        let random = parents(&[], &config("novelty.enabled=true"), 1);
         assert!(random.len() == 40_000 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
         // The best cell with all its neighbours but one, which is the last of the ranks.
         let best = Cell::at(7);
-        let mut samples = vec![sample(7, 95.0)];
-        samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 90.0 - i as f64)));
+        let mut samples = vec![sample(7, 0.95)];
+        samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 0.9 - 0.01 * i as f64)));
         let cycle = |samples: &[Sample]| [Cycle { cycle: 1, samples: samples.to_vec(), ..Cycle::default() }];
-        let open = parents(&cycle(&samples), &config("novelty=true"), 2);
+        let open = parents(&cycle(&samples), &config("novelty.enabled=true"), 2);
         assert_eq!(open.iter().map(|(_, share)| share).sum::<usize>(), 40_000);
         // Shares of 1, 1/4, 1/9 ... of 24 ranks.
         let total: f64 = (1..=24).map(|r| 1.0 / f64::from(r * r)).sum();
         assert_eq!(open[0].0, Some(best));
         assert!((open[0].1 as f64 / 4e4 - 1.0 / total).abs() < 0.01 && (open[1].1 as f64 / 4e4 - 0.25 / total).abs() < 0.01, "{open:?}");
-        samples.push(sample(best.neighbours().next().unwrap().index(), 10.0));
-        assert_ne!(parents(&cycle(&samples), &config("novelty=true"), 2)[0].0, Some(best), "all its neighbours were queried");
-        assert_eq!(parents(&cycle(&samples), &config("novelty=false"), 2)[0].0, Some(best));
+        samples.push(sample(best.neighbours().next().unwrap().index(), 0.1));
+        assert_ne!(parents(&cycle(&samples), &config("novelty.enabled=true"), 2)[0].0, Some(best), "all its neighbours were queried");
+        assert_eq!(parents(&cycle(&samples), &config("novelty.enabled=false"), 2)[0].0, Some(best));
     }
 }

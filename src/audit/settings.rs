@@ -1,13 +1,19 @@
-//! The settings of an audit, stored with it as `audit.toml`.
+//! The settings of an audit, stored with it as `run.toml`.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
-use crate::config::{self, Dtype, LoraConfig, Moments, TuneConfig, TuningDtype};
+use crate::config::layers::{Settings, given, is_key, merge, parse, read};
+use crate::config::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, whole};
+use crate::config::{Dtype, LoraConfig, Moments, Policy, RunConfig, TuneConfig, TuningDtype, check_power, check_shares};
 use crate::device::Place;
-use crate::error::{AtPath, Error, Result};
+use crate::elite::Cut;
+use crate::error::{Error, Result};
+use crate::oracle::cell::CELLS;
 
+/// All settings of an audit. What a run has under the same name is the same thing; a setting that only a run reads is refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
@@ -15,35 +21,33 @@ pub struct AuditConfig {
     pub seed: u64,
     pub cycles: u64,
     /// N: cells asked of the policy in a cycle.
-    pub samples: usize,
+    pub candidates: usize,
     pub threads: usize,
     pub policy: Policy,
     /// Whose accuracies the table has: `cifar10`, `cifar100` or `imagenet`.
     pub dataset: String,
     /// Sampling, scoring and tuning over the words of the format only; without it the LLM may write anything. What is no cell has
-    /// no quality.
+    /// no quality. (A run's `delta.mask` is another thing: it is about the lines of a source.)
     pub mask: bool,
-    /// What is written: whole cells, or deltas on parents.
-    pub format: Format,
-    /// Whose deltas a sample asks for: the r-th best cell queried so far, from 0, with weight `(1 + r)^-parent_power`. With the
-    /// novelty filter only cells with a neighbour that was not queried; before any were, random cells.
-    pub parent_power: f64,
-    /// Whether a cell is refused that was queried before: it has then no quality and is no elite.
-    pub novelty: bool,
+    /// What is written: whole cells, or deltas on parents. (A run's `delta.format` is how a delta on a source is written.)
+    pub format: CellFormat,
     /// No cycle begins once so many distinct cells were queried.
     pub budget: Option<usize>,
     /// No cycle begins once the best cell was queried, where only the cells until then are wanted. No policy knows of it.
     pub stop_at_best: bool,
     /// The exact distribution is computed in every cycle that this divides; 0 is never.
     pub audit_every: u64,
-    /// The accuracy (in percent) whose probability of being reached is C; by default the 99% quantile of all cells.
+    /// The accuracy (from 0 to 1) whose probability of being reached is C; by default the 99% quantile of all cells.
     pub gamma_star: Option<f64>,
     /// The alpha of the table policy, as `tune.smoothing` is that of the adapter's weights.
     pub table_smoothing: f64,
-    pub elite: EliteConfig,
-    pub llm: LlmConfig,
+    pub parents: AuditParentsConfig,
+    pub novelty: AuditNoveltyConfig,
+    pub elite: AuditEliteConfig,
+    pub llm: AuditLlmConfig,
     pub warmup: WarmupConfig,
-    pub lora: LoraConfig,
+    /// Of a new adapter; None beside one that has all of it fixed, see `llm.adapter`.
+    pub lora: Option<LoraConfig>,
     pub tune: TuneConfig,
 }
 
@@ -52,23 +56,23 @@ impl Default for AuditConfig {
         Self {
             seed: 0,
             cycles: 22,
-            samples: 50,
+            candidates: 50,
             threads: 2,
             policy: Policy::Llm,
             dataset: "cifar10".into(),
             mask: true,
-            format: Format::Full,
-            parent_power: 2.0,
-            novelty: false,
+            format: CellFormat::Full,
             budget: None,
             stop_at_best: false,
             audit_every: 1,
             gamma_star: None,
             table_smoothing: 0.5,
-            elite: EliteConfig::default(),
-            llm: LlmConfig::default(),
+            parents: AuditParentsConfig::default(),
+            novelty: AuditNoveltyConfig::default(),
+            elite: AuditEliteConfig::default(),
+            llm: AuditLlmConfig::default(),
             warmup: WarmupConfig::default(),
-            lora: LoraConfig::default(),
+            lora: Some(LoraConfig::default()),
             tune: TuneConfig { lr: 2e-4, epochs: 3, warmup_steps: 0, moments: Moments::Keep, ..TuneConfig::default() },
         }
     }
@@ -76,14 +80,14 @@ impl Default for AuditConfig {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Format {
+pub enum CellFormat {
     /// Six operations.
     Full,
     /// One edge and its new operation.
     Delta,
 }
 
-impl Format {
+impl CellFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -92,77 +96,69 @@ impl Format {
     }
 }
 
-/// What proposes cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// The LLM, tuned on the elites.
-    Llm,
-    /// The same LLM after the warm-up, never tuned.
-    Frozen,
-    /// The cross-entropy method with an independent table for each edge.
-    TableCe,
-    /// Uniform cells, or uniform deltas on the same parents as the LLM's.
-    Random,
-    /// Regularised evolution (Real et al. 2019): population 50, the best of 10 is mutated, the oldest dies.
-    Evolution,
+/// Whose deltas a sample asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditParentsConfig {
+    /// The r-th best cell queried so far, from 0, is drawn with weight `(1 + r)^-power`; all of them may be. With the novelty filter
+    /// only cells with a neighbour that was not queried; before any were, random cells.
+    pub power: f64,
 }
 
-impl Policy {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Llm => "llm",
-            Self::Frozen => "frozen",
-            Self::TableCe => "table-ce",
-            Self::Random => "random",
-            Self::Evolution => "evolution",
-        }
+impl Default for AuditParentsConfig {
+    fn default() -> Self {
+        Self { power: 2.0 }
     }
+}
 
-    /// Whether it is made of a language model.
-    pub fn is_llm(self) -> bool {
-        matches!(self, Self::Llm | Self::Frozen)
+impl Check for AuditParentsConfig {
+    fn check(&self) -> Result<()> {
+        check_power(self.power)
     }
+}
 
-    /// Whether it can propose deltas on parents.
-    pub fn writes_deltas(self) -> bool {
-        matches!(self, Self::Llm | Self::Frozen | Self::Random)
-    }
-
-    /// Whether elites change it.
-    pub fn is_tuned(self) -> bool {
-        matches!(self, Self::Llm | Self::TableCe)
-    }
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditNoveltyConfig {
+    /// Whether a cell is refused that was queried before: it has then no quality and is no elite. Cells are the same or not; there is
+    /// no threshold of similarity.
+    pub enabled: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct EliteConfig {
+pub struct AuditEliteConfig {
     /// Elite fraction of the N samples.
     pub rho: f64,
-    pub source: EliteSource,
+    pub source: AuditEliteSource,
     /// Share of the elites kept out of tuning to see whether the update generalises.
     pub held_out: f64,
 }
 
-impl Default for EliteConfig {
+impl Default for AuditEliteConfig {
     fn default() -> Self {
-        Self { rho: 0.2, source: EliteSource::Cycle, held_out: 0.0 }
+        Self { rho: 0.2, source: AuditEliteSource::Cycle, held_out: 0.0 }
+    }
+}
+
+impl Check for AuditEliteConfig {
+    fn check(&self) -> Result<()> {
+        check_shares(self.rho, self.held_out)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum EliteSource {
+pub enum AuditEliteSource {
     /// The best samples of the cycle, a cell sampled twice counting twice: the CE update.
     Cycle,
-    /// The best distinct cells of all cycles so far, as many.
+    /// The best distinct cells of all cycles so far, as many. (A run's `cumulative` keeps the elites of every cycle, ever more.)
     Archive,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct LlmConfig {
+pub struct AuditLlmConfig {
     /// A name of the catalogue (`eliteloop models list`), or the path of a GGUF file or a Hugging Face folder.
     pub model: String,
     /// What stands before a cell.
@@ -177,7 +173,7 @@ pub struct LlmConfig {
     pub device: Place,
 }
 
-impl Default for LlmConfig {
+impl Default for AuditLlmConfig {
     fn default() -> Self {
         Self {
             model: "smollm2-135m-instruct".into(),
@@ -206,38 +202,39 @@ impl Default for WarmupConfig {
     }
 }
 
+impl Check for WarmupConfig {
+    fn check(&self) -> Result<()> {
+        whole("warmup.steps", self.steps, 0..=MANY)?;
+        whole("warmup.batch", self.batch, 1..=MANY)?;
+        real("warmup.lr", self.lr, above(0.0, 10.0))
+    }
+}
+
 impl AuditConfig {
     /// The defaults, then a file, then `key=value` overrides, each over the one before.
     ///
     /// # Errors
     /// Names the key that is unknown and the nearest right one, or the value that makes no sense.
     pub fn resolve(file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let mut table: toml::Table = Self::default().to_toml().parse().expect("settings are plain TOML");
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).at("read the settings", path)?;
-            Self::from_toml(&text, &path.display().to_string())?;
-            config::merge(&mut table, text.parse().expect("it parsed a line ago"));
-        }
-        for assignment in overrides {
-            config::merge(&mut table, config::override_table(assignment)?);
-        }
-        let text = toml::to_string(&table).map_err(|e| Error::input("the settings cannot be combined").caused_by(e))?;
-        Self::from_toml(&text, "the settings")
+        let given = given::<Self>(file, overrides)?;
+        let mut table: Table = Self::default().to_toml().parse().expect("settings are plain TOML");
+        // The one table whose defaults depend on another setting.
+        table.remove("lora");
+        merge(&mut table, given);
+        Self::of(&table, "the settings")
     }
 
     /// Reads the settings stored with an audit.
     ///
     /// # Errors
-    /// See [`AuditConfig::resolve`].
+    /// See [`AuditConfig::resolve`]. What an older release called otherwise is refused, with the name it has now.
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text).map_err(|e| {
-            let message = e.message();
-            let error = Error::input(format!("{origin}: {message}"));
-            match config::nearest_key(message) {
-                Some(key) => error.hint(format!("did you mean '{key}'?")),
-                None => error,
-            }
-        })?;
+        Self::of(&parse(text, origin)?, origin)
+    }
+
+    fn of(given: &Table, origin: &str) -> Result<Self> {
+        let mut config: Self = read(given, origin)?;
+        config.lora = LoraConfig::beside(&config.llm.adapter, config.lora.take(), given)?;
         config.check()?;
         Ok(config)
     }
@@ -250,34 +247,44 @@ impl AuditConfig {
 
     /// How many elites are wanted of a cycle.
     pub fn elites(&self) -> usize {
-        ((self.elite.rho * self.samples as f64 - 1e-9).ceil() as usize).max(1)
+        Cut::wanted(self.elite.rho, self.candidates as u64)
     }
+}
 
+impl Settings for AuditConfig {
+    fn instead_of(key: &str) -> Option<String> {
+        let renamed = [("samples", "candidates"), ("parent_power", "parents.power"), ("novelty", "novelty.enabled")];
+        match renamed.iter().find(|(old, _)| *old == key) {
+            Some((_, now)) => Some(format!("it is called {now} now, as in a run's settings")),
+            None if !is_key::<Self>(key) && is_key::<RunConfig>(key) => {
+                Some("a run has this setting, and an audit has no use for it".into())
+            }
+            None => None,
+        }
+    }
+}
+
+impl Check for AuditConfig {
+    /// Every table by itself, then what spans them.
     fn check(&self) -> Result<()> {
-        let wrong = |key: &str, why: &str| Err(Error::input(format!("setting {key}: {why}")));
-        if self.cycles == 0 || self.samples == 0 || self.threads == 0 {
-            return wrong("cycles, samples, threads", "at least 1");
+        check_seed(self.seed)?;
+        whole("cycles", self.cycles, 1..=MANY as u64)?;
+        whole("candidates", self.candidates, 1..=MANY)?;
+        whole("threads", self.threads, 1..=MOST_WORKERS)?;
+        self.budget.map_or(Ok(()), |budget| whole("budget", budget, 1..=CELLS))?;
+        whole("audit_every", self.audit_every, 0..=MANY as u64)?;
+        if let Some(percent) = self.gamma_star.filter(|gamma| *gamma > 1.0 && *gamma <= 100.0) {
+            return Err(Error::input(format!("setting gamma_star = {percent}: an accuracy, from 0 to 1"))
+                .hint(format!("accuracies are shares of 1: {}", percent / 100.0)));
         }
-        if !(self.elite.rho > 0.0 && self.elite.rho <= 1.0) {
-            return wrong("elite.rho", "above 0 and at most 1");
-        }
-        if !(0.0..1.0).contains(&self.elite.held_out) {
-            return wrong("elite.held_out", "from 0 to below 1");
-        }
-        if [self.tune.smoothing, self.table_smoothing].iter().any(|&alpha| !(alpha > 0.0 && alpha <= 1.0)) {
-            return wrong("tune.smoothing, table_smoothing", "above 0 and at most 1");
-        }
-        if !(self.parent_power >= 0.0 && self.parent_power.is_finite()) {
-            return wrong("parent_power", "a number from 0 up");
-        }
-        if self.budget == Some(0) {
-            return wrong("budget", "at least 1");
-        }
-        if self.format == Format::Delta && !self.policy.writes_deltas() {
-            return wrong("format", "only the policies llm, frozen and random write deltas");
-        }
-        if self.warmup.steps > 0 && self.warmup.batch == 0 {
-            return wrong("warmup.batch", "at least 1");
+        self.gamma_star.map_or(Ok(()), |gamma| real("gamma_star", gamma, 0.0..=1.0))?;
+        real("table_smoothing", self.table_smoothing, above(0.0, 1.0))?;
+        let tables: [&dyn Check; 4] = [&self.parents, &self.elite, &self.warmup, &self.tune];
+        tables.into_iter().try_for_each(Check::check)?;
+        self.lora.as_ref().map_or(Ok(()), Check::check)?;
+        if self.format == CellFormat::Delta && !matches!(self.policy, Policy::Llm | Policy::Frozen | Policy::Random) {
+            return Err(Error::input(format!("setting format = delta: policy {} writes no deltas", self.policy.name()))
+                .hint("the policies llm, frozen and random do"));
         }
         Ok(())
     }
@@ -287,13 +294,48 @@ impl AuditConfig {
 mod tests {
     use super::*;
 
+    fn resolve(overrides: &[&str]) -> Result<AuditConfig> {
+        AuditConfig::resolve(None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    }
+
     #[test]
     fn settings_come_back_and_typos_are_named() {
-        let config = AuditConfig::resolve(None, &["elite.rho=0.1".into(), "policy=table-ce".into(), "gamma_star=90".into()]).unwrap();
-        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(90.0), 5));
-        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "audit.toml").unwrap(), config);
-        let error = AuditConfig::resolve(None, &["elite.roh=0.1".into()]).unwrap_err();
+        let config = resolve(&["elite.rho=0.1", "policy=table-ce", "gamma_star=0.9"]).unwrap();
+        assert_eq!((config.elite.rho, config.policy, config.gamma_star, config.elites()), (0.1, Policy::TableCe, Some(0.9), 5));
+        assert_eq!(AuditConfig::from_toml(&config.to_toml(), "run.toml").unwrap(), config);
+        let percent = resolve(&["gamma_star=90.97"]).unwrap_err();
+        assert!(percent.hint_text().unwrap().contains("0.9097"), "{percent}");
+        let error = resolve(&["elite.roh=0.1"]).unwrap_err();
         assert_eq!(error.hint_text(), Some("did you mean 'rho'?"));
-        assert!(AuditConfig::resolve(None, &["elite.rho=0".into()]).is_err());
+        assert!(resolve(&["elite.rho=0"]).is_err());
+        let error = resolve(&["policy=evolution", "format=delta"]).unwrap_err();
+        assert!(error.to_string().contains("evolution writes no deltas"), "{error}");
+    }
+
+    #[test]
+    fn what_was_called_otherwise_has_its_new_name_in_the_hint() {
+        for (old, new) in [("samples=9", "candidates"), ("parent_power=1.0", "parents.power"), ("novelty=true", "novelty.enabled")] {
+            let error = resolve(&[old]).unwrap_err();
+            assert!(error.to_string().contains(old.split('=').next().unwrap()) && error.hint_text().unwrap().contains(new), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_run_reads_is_refused_and_said_to_be_a_runs() {
+        for of_runs in [
+            "tune.gate=rollback",
+            "tune.data=random-subset",
+            "elite.threshold=0.5",
+            "parents.pool=3",
+            "novelty.threshold=0.9",
+            "llm.max_context=64",
+            "llm.card_dtype=f32",
+            "delta.mask=patch",
+            "proxy.lr=0.1",
+        ] {
+            let error = resolve(&[of_runs]).unwrap_err();
+            let (key, _) = of_runs.split_once('=').unwrap();
+            assert!(error.to_string().contains(key) && error.hint_text().unwrap().contains("a run has this setting"), "{error}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use eliteloop::delta::starts::starts;
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
@@ -11,6 +12,7 @@ use eliteloop::llm::lora::Lora;
 use eliteloop::llm::merge::merge;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::{Origin, Provenance};
+use eliteloop::policy::learner::stored_adapter;
 use eliteloop::printer;
 use eliteloop::record::{CycleRow, Store, folder};
 use serde_json::json;
@@ -100,19 +102,13 @@ impl Source {
             return Err(Error::input(message).hint("put the original back"));
         }
         let place = folder::checkpoint(&self.run, row.cycle);
-        let lora = Lora::load(&place, model.config())?;
-        let found = lora.hash()?;
-        if found != row.adapter_hash {
-            let message =
-                format!("the adapter in {} is not the one the run stored (SHA-256 {found}, then {})", place.display(), row.adapter_hash);
-            return Err(Error::input(message).hint("the file was changed or damaged after the run wrote it"));
-        }
+        let lora = stored_adapter(&place, model.config(), &row.adapter_hash)?;
         let update = row.tuning.as_ref();
         provenance.run = Some(Origin {
             run: self.run.canonicalize()?.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             cycle: row.cycle,
             seed: settings.seed,
-            adapter_sha256: found,
+            adapter_sha256: row.adapter_hash,
             examples: update.map(|u| u.examples),
             loss_before: update.map(|u| u.before),
             loss_after: update.map(|u| u.after),
@@ -203,7 +199,7 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
 
 fn merged(source: &Source, stored: Stored, as_json: bool) -> Result<()> {
     let Checkpoint { model, lora, provenance } = source.open()?;
-    let likeness = merge(&model, &lora, &source.out, stored)?;
+    let likeness = merge(&model, &lora, &source.out, stored, starts()[0].1)?;
     provenance.write(&source.out)?;
     if as_json {
         printer::data(serde_json::to_string_pretty(&json!({"out": source.out, "likeness": likeness, "provenance": provenance}))?);

@@ -1,14 +1,22 @@
+//! Begins an audit, or one for each of several seeds.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use eliteloop::audit::compare::{self, Arm};
-use eliteloop::audit::settings::{AuditConfig, Format, Policy};
-use eliteloop::audit::{Audit, record, report};
+use eliteloop::audit::Audit;
+use eliteloop::audit::record::{self, Cycle};
+use eliteloop::audit::settings::{AuditConfig, CellFormat};
+use eliteloop::compare::searches;
+use eliteloop::config::Policy;
 use eliteloop::device::Place;
+use eliteloop::done::Done;
 use eliteloop::error::{Error, Result};
 use eliteloop::files::write_whole;
-use eliteloop::{printer, report as html};
+use eliteloop::printer;
+use eliteloop::record::{Store, folder};
+use eliteloop::report::{self, audit as shown};
+use eliteloop::table;
 
 use super::run::{set_threads, stop_on_ctrl_c};
 
@@ -17,12 +25,12 @@ pub struct Args {
     /// New folder for the audit
     #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "compare"])]
     out: Option<PathBuf>,
-    /// Go on with an audit that was stopped or killed
-    #[arg(long, value_name = "DIR", conflicts_with_all = SETTINGS, conflicts_with = "out")]
-    resume: Option<PathBuf>,
-    /// Put finished audits, or folders of them made with --seeds, side by side
-    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = SETTINGS, conflicts_with_all = ["out", "resume"])]
-    compare: Vec<PathBuf>,
+    /// Now a verb, for runs and audits alike
+    #[arg(long, hide = true, num_args = 0..)]
+    resume: Option<Vec<PathBuf>>,
+    /// Now a verb, for runs and audits alike
+    #[arg(long, hide = true, num_args = 0..)]
+    compare: Option<Vec<PathBuf>>,
     /// So many audits, of this seed and those after it, each in a folder of its own under --out; the same command goes on with
     /// what was stopped
     #[arg(long, value_name = "N")]
@@ -33,8 +41,8 @@ pub struct Args {
     #[arg(long)]
     cycles: Option<u64>,
     /// Cells asked of the policy in a cycle
-    #[arg(long)]
-    samples: Option<usize>,
+    #[arg(long, visible_alias = "samples")]
+    candidates: Option<usize>,
     /// Elite fraction
     #[arg(long)]
     rho: Option<f64>,
@@ -45,7 +53,7 @@ pub struct Args {
     policy: Option<Policy>,
     /// Whether the LLM writes whole cells or deltas on parents
     #[arg(long)]
-    format: Option<Format>,
+    format: Option<CellFormat>,
     #[arg(long)]
     seed: Option<u64>,
     /// Whether the LLM can write the words of the format only
@@ -66,28 +74,10 @@ pub struct Args {
     /// Any other setting, e.g. --set tune.lr=1e-4
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// JSON instead of the table: a list of the cycles, or of the arms
+    /// JSON instead of the table: a list of the cycles, or with --seeds of the arms
     #[arg(long)]
     json: bool,
 }
-
-const SETTINGS: [&str; 15] = [
-    "seeds",
-    "config",
-    "cycles",
-    "samples",
-    "rho",
-    "dataset",
-    "policy",
-    "format",
-    "seed",
-    "mask",
-    "novelty",
-    "budget",
-    "audit_every",
-    "device",
-    "overrides",
-];
 
 fn on_off(text: &str) -> Result<bool, String> {
     match text {
@@ -102,14 +92,14 @@ impl Args {
         let mut settings = self.overrides.clone();
         let mut set = |key: &str, value: Option<String>| settings.extend(value.map(|v| format!("{key}={v}")));
         set("cycles", self.cycles.map(|v| v.to_string()));
-        set("samples", self.samples.map(|v| v.to_string()));
+        set("candidates", self.candidates.map(|v| v.to_string()));
         set("elite.rho", self.rho.map(|v| v.to_string()));
         set("dataset", self.dataset.clone());
         set("policy", self.policy.map(|v| v.name().to_owned()));
         set("format", self.format.map(|v| v.name().to_owned()));
         set("seed", self.seed.map(|v| v.to_string()));
         set("mask", self.mask.map(|v| v.to_string()));
-        set("novelty", self.novelty.map(|v| v.to_string()));
+        set("novelty.enabled", self.novelty.map(|v| v.to_string()));
         set("budget", self.budget.map(|v| v.to_string()));
         set("audit_every", self.audit_every.map(|v| v.to_string()));
         set("llm.device", self.device.map(|v| v.to_string()));
@@ -122,84 +112,103 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    if !args.compare.is_empty() {
-        let arms = args.compare.iter().map(|folder| Arm::read(folder)).collect::<Result<Vec<_>>>()?;
-        return print(args, || Ok(serde_json::to_string(&arms)?), || compare::table(&arms));
+    for (given, verb) in [(&args.resume, "resume"), (&args.compare, "compare")] {
+        if given.is_some() {
+            return Err(Error::input(format!("audits have no --{verb}")).hint(format!("it is a verb: eliteloop {verb} DIR")));
+        }
     }
+    let out = args.out.as_deref().ok_or_else(|| Error::input("--out is not given"))?;
     let stop = stop_on_ctrl_c()?;
-    let say = |text| printer::note(text);
-    let (mut audit, folder) = match (&args.resume, &args.out) {
-        (Some(folder), _) => {
-            set_threads(record::settings(folder)?.threads)?;
-            (Audit::resume(folder, stop, say)?, folder)
-        }
-        (None, Some(folder)) => {
-            let config = args.settings()?;
-            set_threads(config.threads)?;
-            if let Some(seeds) = args.seeds {
-                return each_seed(args, &config, seeds, folder, &stop);
-            }
-            (Audit::create(folder, config, stop, say)?, folder)
-        }
-        (None, None) => return Err(Error::input("neither --out nor --resume is given")),
-    };
-    let finished = go_on(&mut audit, folder)?;
-    print(args, || Ok(serde_json::to_string(&audit.cycles)?), || report::table(&audit.cycles))?;
-    if finished {
-        printer::note(format_args!("finished; the report is {}", folder.join("report.html").display()));
-    } else {
-        printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop audit --resume {}", folder.display()));
+    let config = args.settings()?;
+    set_threads(config.threads)?;
+    if let Some(seeds) = args.seeds {
+        return each_seed(args, &config, seeds, out, &stop);
     }
+    let audit = Audit::create(out, config, stop, printer::note)?;
+    let (ending, cycles) = finish(audit, out)?;
+    printer::data(if args.json { serde_json::to_string(&cycles)? } else { shown::table(&cycles) });
+    said(ending, out);
     Ok(())
+}
+
+/// Runs what is left of an audit and tells how it ended.
+pub fn go_on(audit: Audit, folder: &Path) -> Result<()> {
+    let (ending, cycles) = finish(audit, folder)?;
+    printer::data(shown::table(&cycles));
+    said(ending, folder);
+    Ok(())
+}
+
+fn said(ending: Done<()>, folder: &Path) {
+    match ending {
+        Done::Finished(()) => printer::note(format_args!("finished; the report is {}", folder.join("report.html").display())),
+        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+    }
 }
 
 /// The audits of `seeds` seeds, one after the other; those that are there already go on.
 fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &Arc<AtomicBool>) -> Result<()> {
-    for seed in config.seed..config.seed + seeds {
+    let Some(last) = config.seed.checked_add(seeds).filter(|last| i64::try_from(*last).is_ok()) else {
+        return Err(Error::input(format!("--seeds {seeds}: from {} on there are not so many", config.seed)).hint("a seed is below 2^63"));
+    };
+    let mut folders = Vec::new();
+    for seed in config.seed..last {
         let config = AuditConfig { seed, ..config.clone() };
-        let folder = out.join(format!("seed-{seed:04}"));
-        let say = |_| ();
-        let mut audit = if record::is_audit(&folder) {
-            if record::settings(&folder)? != config {
-                return Err(Error::input(format!("{} was begun with other settings", folder.display()))
+        let path = out.join(format!("seed-{seed:04}"));
+        printer::note(format_args!("seed {seed}"));
+        let audit = if folder::is_begun(&path) {
+            if record::settings(&path)? != config {
+                return Err(Error::input(format!("{} was begun with other settings", path.display()))
                     .hint("give --out a new folder, or the settings that the folder was made with"));
             }
-            Audit::resume(&folder, Arc::clone(stop), say)?
+            let finished = Store::read(&folder::store_path(&path))?.meta("finished")?.is_some();
+            (!finished).then(|| Audit::resume(&path, None, Arc::clone(stop), |_| ())).transpose()?
         } else {
-            Audit::create(&folder, config, Arc::clone(stop), say)?
+            Some(Audit::create(&path, config, Arc::clone(stop), |_| ())?)
         };
-        printer::note(format_args!("seed {seed}"));
-        if !go_on(&mut audit, &folder)? {
+        if let Some(audit) = audit
+            && finish(audit, &path)?.0 == Done::Stopped
+        {
             printer::note("stopped, nothing is lost; the same command goes on");
             return Ok(());
         }
+        folders.push(path);
     }
-    let arms = [Arm::read(out)?];
-    print(args, || Ok(serde_json::to_string(&arms)?), || compare::table(&arms))
+    let arms = searches::compare(&folders)?;
+    if args.json {
+        printer::data(serde_json::to_string(&arms)?);
+    } else {
+        let [arms, _] = searches::tables(&arms);
+        printer::data(table::section(&arms).trim_start());
+    }
+    Ok(())
 }
 
-/// Runs what is left of an audit and writes its report.
-fn go_on(audit: &mut Audit, folder: &Path) -> Result<bool> {
-    let finished = audit.run(|cycle| {
+/// Runs what is left of an audit and writes its report; gives its closed cycles.
+fn finish(mut audit: Audit, path: &Path) -> Result<(Done<()>, Vec<Cycle>)> {
+    let ending = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let mean = match quality.len() {
             0 => "no new cell".into(),
-            n => format!("mean {:.2}", quality.iter().sum::<f64>() / n as f64),
+            n => format!("mean {:.4}", quality.iter().sum::<f64>() / n as f64),
         };
-        let exact = cycle.exact.as_ref().map_or(String::new(), |e| format!(", E[S] {:.2} -> {:.2}", e.before.expected, e.after.expected));
+        let exact = cycle.exact.as_ref().map_or(String::new(), |e| format!(", E[S] {:.4} -> {:.4}", e.before.expected, e.after.expected));
         printer::note(format_args!(
-            "cycle {}: {mean}{exact}, {} distinct, incumbent {:.2}{}",
+            "cycle {}: {mean}{exact}, {} distinct, incumbent {:.4}{}",
             cycle.cycle,
             cycle.search.distinct,
             cycle.search.incumbent,
             cycle.search.best_found_at.map_or(String::new(), |n| format!(", best cell at {n}"))
         ));
     })?;
-    write_whole(&folder.join("report.html"), html::render(&report::collect(folder)?).as_bytes())?;
-    Ok(finished)
-}
-
-fn print(args: &Args, json: impl FnOnce() -> Result<String>, table: impl FnOnce() -> String) -> Result<()> {
-    printer::data(if args.json { json()? } else { table() });
-    Ok(())
+    let Audit { store, cycles, folder, .. } = audit;
+    if ending == Done::Finished(()) {
+        if store.meta("finished")?.is_none() {
+            store.stamp("finished")?;
+        }
+        store.seal()?;
+    }
+    write_whole(&path.join("report.html"), report::render(&shown::collect(path)?).as_bytes())?;
+    drop(folder);
+    Ok((ending, cycles))
 }

@@ -203,7 +203,7 @@ fn examples(args: &Args, vocab: u32) -> Vec<Example> {
 /// Median seconds of a step after the first, and its tokens.
 fn time_tune(decoder: &Decoder, examples: &[Example], pass: usize, repeats: usize) -> Result<(f64, f64)> {
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 0)?;
-    let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
+    let mut optimiser = AdamW::of(&lora);
     let config = TuneConfig { epochs: repeats + 1, ..TuneConfig::default() };
     let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: pass, seed: 0, abort: &AtomicBool::new(false) };
     let (mut last, mut seconds) = (None, Vec::new());

@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking};
 use eliteloop::delta::kind::{Kind, kind};
-use eliteloop::delta::longest_delta;
 use eliteloop::delta::practice::Judged;
-use eliteloop::delta::trial::{Spent, Task, Trial, try_out, unseen_parents};
+use eliteloop::delta::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
 use eliteloop::delta::warmup::Model;
+use eliteloop::delta::{Failure, longest_delta};
 use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::llm::Llm;
 use eliteloop::network::{TraceOptions, canonical, trace};
+use eliteloop::novelty::NotNovel;
+use eliteloop::policy::Learner;
 use eliteloop::printer;
 use eliteloop::theory::Estimate;
 use eliteloop::theory::statistics::wilson;
-use rayon::prelude::*;
 use serde::Serialize;
 
 #[derive(clap::Args)]
@@ -44,25 +46,6 @@ pub struct Args {
     /// Write parents, deltas and candidates into this folder
     #[arg(long, value_name = "DIR")]
     dump: Option<PathBuf>,
-}
-
-/// A candidate that is a network.
-struct Network {
-    judged: Judged,
-    kind: Option<Kind>,
-    is_its_parent: bool,
-}
-
-/// What became of a first try.
-enum Outcome {
-    Network(Network),
-    /// Why not, and how far it came.
-    Failed {
-        reason: String,
-        ended: bool,
-        parsed: bool,
-        applied: bool,
-    },
 }
 
 /// The counts are of first tries, each a subset of the one before, from `asked` to `networks`.
@@ -101,9 +84,7 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         return Err(Error::input("--parents and --temperature are above 0, --top-p above 0 and at most 1"));
     }
     let config = LlmConfig { model: model.into(), adapter: args.adapter.clone(), dtype, ..LlmConfig::default() };
-    let llm = Llm::open(&config, &LoraConfig::default(), args.seed)?;
-    let adapted = llm.adapted()?;
-    let model = Model { decoder: &adapted, tokenizer: &llm.tokenizer, template: llm.template() };
+    let learner = Learner::open(&config, &LoraConfig::default(), args.seed)?;
     let task = Task {
         format: args.format,
         mask: args.mask,
@@ -112,23 +93,23 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         max_tokens: args.max_tokens.unwrap_or_else(|| longest_delta(args.format)),
         seed: args.seed,
     };
-    let parents = unseen_parents(&model, args.seed, args.parents)?;
-    let (trials, spent) = try_out(&model, &task, &parents, &mut |done| {
+    let parents = unseen_parents(&learner, args.seed, args.parents)?;
+    let (trials, spent) = try_out(&learner, &task, &parents, &mut |done| {
         if done.is_multiple_of(50) {
             printer::note(format_args!("{done} of {}", args.parents));
         }
         Ok(())
     })?;
+    let judged = judge(&Gates::of_corpus(args.format), &trials)?;
     if let Some(folder) = &args.dump {
-        dump(folder, &trials)?;
+        dump(folder, &trials, &judged)?;
     }
-    let outcomes = trials.par_iter().map(judge).collect::<Result<Vec<_>>>()?;
-    let table = count(&trials, &outcomes);
+    let table = count(&trials, &judged);
     if as_json {
         let seconds = |part: std::time::Duration| part.as_secs_f64();
         let mut row = serde_json::to_value(&table)?;
         let more = serde_json::json!({
-            "what": "formats", "model": llm.identity.name, "adapter": args.adapter, "adapter_hash": llm.adapter_hash()?, "format": args.format,
+            "what": "formats", "model": learner.model.identity.name, "adapter": args.adapter, "adapter_hash": learner.adapter_hash()?, "format": args.format,
             "mask": args.mask, "temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "dtype": dtype,
             "prompt_seconds": seconds(spent.prompts), "decoding_seconds": seconds(spent.decoding), "mask_seconds": seconds(spent.masks),
             "mask_share": mask_share(&spent), "peak_mib": eliteloop::progress::peak_memory_mib(),
@@ -143,59 +124,35 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
     Ok(())
 }
 
-/// Traces a candidate and its parent.
-fn judge(trial: &Trial) -> Result<Outcome> {
-    let source = match &trial.candidate {
-        Ok(source) => source,
-        Err(failure) => {
-            let ended = !matches!(failure, eliteloop::delta::Failure::NotEnded);
-            let (reason, parsed) = (failure.reason().to_owned(), failure.is_of_format());
-            return Ok(Outcome::Failed { reason, ended, parsed, applied: false });
-        }
-    };
-    let options = TraceOptions::new([3, 32, 32], 10);
-    let failed = |reason: String| Ok(Outcome::Failed { reason, ended: true, parsed: true, applied: true });
-    let graph = match trace(source, &options) {
-        Ok(graph) => graph,
-        Err(failure) => return failed(format!("trace: {}", failure.of_source()?.word())),
-    };
-    let Ok(judged) = Judged::of(&graph) else { return failed("not-comparable".into()) };
-    let parent = trace(&trial.parent, &options).map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))?;
-    Ok(Outcome::Network(Network { kind: kind(&trial.parent, source), is_its_parent: canonical::hash(&parent)? == judged.hash, judged }))
-}
-
-fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
-    let mut seen = HashSet::new();
-    let (mut ended, mut parsed, mut applied) = (0, 0, 0);
-    let (mut networks, mut within_budget, mut changed, mut new, mut useful) = (0, 0, 0, 0, 0);
+fn count(trials: &[Trial], judged: &[Judged]) -> Table {
+    let passed = |stage: Stage| judged.iter().filter(|j| j.stage() >= stage).count();
+    let unended = judged.iter().filter(|j| j.reason == Some(Reason::Delta(Failure::NotEnded))).count();
+    let mut different = HashSet::new();
+    let (mut within_budget, mut changed, mut new, mut useful) = (0, 0, 0, 0);
     let (mut kinds, mut kinds_of_new, mut failures) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Failed { reason, ended: has_ended, parsed: is_parsed, applied: is_applied } => {
-                ended += usize::from(*has_ended);
-                parsed += usize::from(*is_parsed);
-                applied += usize::from(*is_applied);
-                *failures.entry(reason.clone()).or_default() += 1;
-            }
-            Outcome::Network(network) => {
-                (ended, parsed, applied, networks) = (ended + 1, parsed + 1, applied + 1, networks + 1);
-                within_budget += usize::from(network.judged.is_affordable);
-                changed += usize::from(!network.is_its_parent);
-                let is_new = seen.insert(&network.judged.hash) && !network.is_its_parent;
-                new += usize::from(is_new);
-                useful += usize::from(is_new && network.judged.is_affordable);
-                if let Some(kind) = network.kind {
-                    *kinds.entry(kind).or_default() += 1;
-                    *kinds_of_new.entry(kind).or_default() += usize::from(is_new);
-                }
-            }
+    for (trial, judged) in trials.iter().zip(judged) {
+        let Some(network) = &judged.network else {
+            judged.reason.iter().for_each(|reason| *failures.entry(name(reason)).or_default() += 1);
+            continue;
+        };
+        // Whether a network is new and what it takes are counted apart, so what is over the budget is compared too.
+        let is_new = network.finding.verdict.is_ok();
+        within_budget += usize::from(judged.stage() > Stage::Traced);
+        changed += usize::from(network.finding.verdict != Err(NotNovel::SameAsParent));
+        new += usize::from(is_new);
+        useful += usize::from(judged.stage() >= Stage::Novel);
+        different.extend(network.finding.fingerprint.as_ref().map(|f| &f.hash));
+        if let Some(kind) = judged.source.as_deref().and_then(|source| kind(&trial.parent, source)) {
+            *kinds.entry(kind).or_default() += 1;
+            *kinds_of_new.entry(kind).or_default() += usize::from(is_new);
         }
     }
-    let (asked, tokens) = (outcomes.len(), trials.iter().map(|trial| trial.tokens).sum::<usize>());
+    let (parsed, applied, networks) = (passed(Stage::Parsed), passed(Stage::Applied), passed(Stage::Traced));
+    let (asked, tokens) = (judged.len(), trials.iter().map(|trial| trial.tokens).sum::<usize>());
     let per = |count: usize| tokens as f64 / count as f64;
     Table {
         asked,
-        ended,
+        ended: asked - unended,
         parsed,
         applied,
         networks,
@@ -203,10 +160,10 @@ fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
         changed,
         new,
         useful,
-        distinct: seen.len(),
+        distinct: different.len(),
         valid_rate: wilson(networks as u64, asked as u64),
         useful_rate: wilson(useful as u64, asked as u64),
-        distinct_share: seen.len() as f64 / networks as f64,
+        distinct_share: different.len() as f64 / networks as f64,
         tokens,
         tokens_per_valid: per(networks),
         tokens_per_useful: per(useful),
@@ -214,6 +171,11 @@ fn count(trials: &[Trial], outcomes: &[Outcome]) -> Table {
         kinds_of_new,
         failures,
     }
+}
+
+/// A reason as the table counts it.
+fn name(reason: &Reason) -> String {
+    if reason.gate() == Gate::Trace { format!("trace: {}", reason.word()) } else { reason.word().into() }
 }
 
 fn mask_share(spent: &Spent) -> f64 {
@@ -252,17 +214,17 @@ fn show(table: &Table, spent: &Spent) {
     ));
 }
 
-fn dump(folder: &Path, trials: &[Trial]) -> Result<()> {
+fn dump(folder: &Path, trials: &[Trial], judged: &[Judged]) -> Result<()> {
     std::fs::create_dir_all(folder).at("make the folder", folder)?;
-    let put = |name: String, text: &str| {
+    let put = |name: String, bytes: &[u8]| {
         let path = folder.join(name);
-        std::fs::write(&path, text).at("write", &path)
+        std::fs::write(&path, bytes).at("write", &path)
     };
-    for (i, trial) in trials.iter().enumerate() {
-        put(format!("{i:04}.parent"), &trial.parent)?;
-        put(format!("{i:04}.delta"), &trial.delta)?;
-        if let Ok(source) = &trial.candidate {
-            put(format!("{i:04}-candidate.py"), source)?;
+    for (i, (trial, judged)) in trials.iter().zip(judged).enumerate() {
+        put(format!("{i:04}.parent"), trial.parent.as_bytes())?;
+        put(format!("{i:04}.delta"), &trial.completion)?;
+        if let Some(source) = &judged.source {
+            put(format!("{i:04}-candidate.py"), source.as_bytes())?;
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::network::{TraceOptions, trace};
 use eliteloop::printer;
+use eliteloop::proxy::Failure;
 use eliteloop::proxy::network::{Kernels, Network};
 use eliteloop::proxy::optimizer::Optimizer;
 use eliteloop::proxy::train::{Batch, step};
@@ -45,7 +46,7 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, device: Place, a
     };
     let mut rows = Vec::new();
     for (name, source) in chosen {
-        let times = times(source, batch, 10 * repeats, &device.open()?).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        let times = times(name, source, batch, 10 * repeats, &device.open()?)?;
         let middle = times[times.len() / 2];
         if !as_json {
             let (rate, most) = (batch as f64 / middle, batch as f64 / times[0]);
@@ -65,7 +66,7 @@ pub fn memory(candidates: usize, batch: usize, as_json: bool) -> Result<()> {
     let mut marks = Vec::new();
     for i in 0..candidates {
         let (name, source) = NETWORKS[i % NETWORKS.len()];
-        times(source, batch, 1, &Device::Cpu).map_err(|message| Error::input(format!("{name}: {message}")))?;
+        times(name, source, batch, 1, &Device::Cpu)?;
         if (i + 1) % candidates.div_ceil(10) == 0 || i + 1 == candidates {
             let resident = resident_mib()?;
             marks.push(json!({ "candidates": i + 1, "resident_mib": resident }));
@@ -88,21 +89,22 @@ fn resident_mib() -> Result<f64> {
 }
 
 /// Sorted seconds of steps on one batch of noise; the recipe is the default one.
-fn times(source: &str, batch: usize, steps: usize, device: &Device) -> std::result::Result<Vec<f64>, String> {
+fn times(name: &str, source: &str, batch: usize, steps: usize, device: &Device) -> Result<Vec<f64>> {
     let _kept = eliteloop::proxy::allocator::keep();
-    let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|e| e.to_string())?;
-    let mut network = Network::new(&graph, 0, device, Kernels::Own).map_err(|e| e.to_string())?;
+    let graph = trace(source, &TraceOptions::new([3, 32, 32], CLASSES)).map_err(|failure| failure.into_error(name))?;
+    let untrainable = |failure: Failure| Error::input(format!("{name}: {failure}"));
+    let mut network = Network::new(&graph, 0, device, Kernels::Own).map_err(|e| untrainable(e.into()))?;
     let config = ProxyConfig::default();
     let mut optimizer = Optimizer::new(&config, graph.tensors.len());
     let mut rng = seed::rng(0, "bench", &[]);
     let pixels: Vec<f32> = (0..batch * 3 * 32 * 32).map(|_| rng.random_range(-1.7..1.7)).collect();
-    let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), device).map_err(|e| e.to_string())?;
+    let images = Tensor::from_vec(pixels, (batch, 3, 32, 32), device).map_err(|e| untrainable(e.into()))?;
     let labels: Vec<u8> = (0..batch).map(|i| (i % CLASSES) as u8).collect();
     let batch = Batch { images, labels: &labels, classes: CLASSES };
     let mut times = Vec::with_capacity(steps);
     for i in 0..WARM + steps {
         let start = Instant::now();
-        step(&mut network, &mut optimizer, &batch, 0.0, i as u64, 0.01).map_err(|e| e.to_string())?;
+        step(&mut network, &mut optimizer, &batch, 0.0, i as u64, 0.01).map_err(untrainable)?;
         if i >= WARM {
             times.push(start.elapsed().as_secs_f64());
         }

@@ -151,10 +151,9 @@ fn settings(args: &Args, of_run: bool) -> Result<RunConfig> {
     let numbers = [("train_images", args.train_images), ("valid_images", args.valid_images), ("epochs", args.epochs)];
     overrides.extend(numbers.iter().filter_map(|(key, value)| value.map(|value| format!("proxy.{key}={value}"))));
     overrides.extend(args.seed.map(|seed| format!("seed={seed}")));
-    // Asks whether there is a run.
-    let file = if of_run { folder::settings(&args.source).map(|_| Some(args.source.join("run.toml")))? } else { None };
     overrides.extend(args.device.map(|place| format!("proxy.device={place}")));
-    let mut config = RunConfig::resolve(None, file.as_deref(), &overrides)?;
+    let mut config =
+        if of_run { folder::settings(&args.source)?.overridden(&overrides)? } else { RunConfig::resolve(None, None, &overrides)? };
     settle(&mut config);
     Ok(config)
 }
@@ -164,7 +163,7 @@ fn traced(args: &Args, images: &Format) -> Result<Graph> {
         .map_err(|_| Error::input(format!("{} is not UTF-8", args.source.display())).hint("save the file as UTF-8"))?;
     let mut options = TraceOptions::new(images.shape, images.classes);
     options.entry.clone_from(&args.entry);
-    trace(&source, &options).map_err(|failure| Error::input(format!("{}: {failure}", args.source.display())).hint(failure.hint()))
+    trace(&source, &options).map_err(|failure| failure.into_error(args.source.display()))
 }
 
 /// A network of a run, traced again where the images have another shape than the run's.
@@ -176,7 +175,7 @@ fn stored(args: &Args, images: &Format) -> Result<(String, Graph)> {
     };
     let source = store.network(&id)?.source;
     let options = TraceOptions::new(images.shape, images.classes);
-    let graph = trace(&source, &options).map_err(|failure| Error::input(format!("{id}: {failure}")).hint(failure.hint()))?;
+    let graph = trace(&source, &options).map_err(|failure| failure.into_error(&id))?;
     Ok((id.to_string(), graph))
 }
 

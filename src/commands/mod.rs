@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod eval;
 pub mod export;
 pub mod models;
+mod recorded;
 pub mod report;
 pub mod resume;
 pub mod run;

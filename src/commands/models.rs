@@ -4,7 +4,8 @@ use eliteloop::config::{Dtype, LlmConfig, LoraConfig};
 use eliteloop::error::{Error, Result};
 use eliteloop::llm::catalogue::{self, ENTRIES, Entry};
 use eliteloop::llm::hub;
-use eliteloop::llm::imported::{self, Imported, Place};
+use eliteloop::llm::import::{Place, import};
+use eliteloop::llm::imported::{self, Imported};
 use eliteloop::llm::memory::{Memory, PASS_TOKENS};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::printer;
@@ -63,7 +64,7 @@ pub fn run(args: &Args) -> Result<()> {
         Verb::List { json } => list(*json),
         Verb::Verify { model, json } => verify(model.as_deref(), *json),
         Verb::Import { path, name, copy, link: _, context, dtype, json } => {
-            let model = imported::import(path, name.as_deref(), if *copy { Place::Copy } else { Place::Link })?;
+            let model = import(path, name.as_deref(), if *copy { Place::Copy } else { Place::Link })?;
             show(&model, *context, *dtype, *json)
         }
         Verb::Pull { repo } => {

@@ -1,8 +1,12 @@
+//! Writes the report of a run or an audit.
+
 use std::path::PathBuf;
 
 use eliteloop::error::Result;
 use eliteloop::files::write_whole;
-use eliteloop::{audit, printer, report, table};
+use eliteloop::{printer, report, table};
+
+use super::recorded;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,8 +18,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let is_audit = audit::record::is_audit(&args.run);
-    let data = if is_audit { audit::report::collect(&args.run)? } else { report::collect::collect(&args.run)? };
+    let data = (recorded::of(&args.run)?.report)(&args.run)?;
     let path = args.run.join("report.html");
     write_whole(&path, report::render(&data).as_bytes())?;
     if let Some(folder) = &args.data {

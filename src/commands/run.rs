@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use eliteloop::config::RunConfig;
-use eliteloop::cycle::{self, Ending};
+use eliteloop::cycle;
 use eliteloop::device::Place;
+use eliteloop::done::Done;
 use eliteloop::error::{Error, Result};
 use eliteloop::run::Run;
 use eliteloop::{best, printer};
@@ -35,7 +36,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// Runs what is left of a run and tells how it ended.
 pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
     match cycle::run(&mut run)? {
-        Ending::Finished => {
+        Done::Finished(()) => {
             best::write(&run.store, folder)?;
             if run.store.meta("finished")?.is_none() {
                 run.store.stamp("finished")?;
@@ -43,7 +44,7 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
             run.store.seal()?;
             printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
         }
-        Ending::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
     }
     Ok(())
 }

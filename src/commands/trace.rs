@@ -16,9 +16,9 @@ pub struct Args {
     /// Class or factory function [default: Net, else the last nn.Module of the file]
     #[arg(long)]
     entry: Option<String>,
-    /// Deadline
-    #[arg(long, default_value_t = 10.0)]
-    seconds: f64,
+    /// Rounds of loops and calls that building and calling the network may take
+    #[arg(long, default_value_t = TraceOptions::STEPS)]
+    steps: u64,
     /// One JSON object: costs, state dict, graph
     #[arg(long)]
     json: bool,
@@ -43,15 +43,14 @@ pub fn run(args: &Args) -> Result<()> {
     })?;
     let mut options = TraceOptions::new(args.input.0, args.classes);
     options.entry.clone_from(&args.entry);
-    options.seconds = args.seconds;
-    let graph = trace(&source, &options).map_err(|failure| {
+    options.steps = args.steps;
+    let graph = trace(&source, &options).map_err(|failure| match failure.line() {
         // `file:line:` is what editors and terminals can jump to.
-        let message = failure.to_string();
-        let located = match failure.line() {
-            Some(line) => format!("{path}:{line}: {}", message.trim_start_matches(&format!("line {line}: "))),
-            None => format!("{path}: {message}"),
-        };
-        Error::input(located).hint(failure.hint())
+        Some(line) => {
+            let message = failure.to_string();
+            Error::input(format!("{path}:{line}: {}", message.trim_start_matches(&format!("line {line}: ")))).hint(failure.hint())
+        }
+        None => failure.into_error(&path),
     })?;
     if args.json {
         printer::data(summary::json(&graph));

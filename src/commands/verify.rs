@@ -1,12 +1,16 @@
+//! Recomputes what a run or an audit claims of itself.
+
 use std::path::PathBuf;
 
 use eliteloop::error::{Error, Result};
-use eliteloop::record::folder;
-use eliteloop::{printer, verify};
+use eliteloop::printer;
+use eliteloop::verify::Finding;
+
+use super::recorded;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the run
+    /// Folder of the run or audit
     run: PathBuf,
     /// The checks as JSON
     #[arg(long)]
@@ -14,16 +18,19 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    super::run::set_threads(folder::settings(&args.run)?.threads)?;
-    let checks = verify::verify(&args.run)?;
+    let verbs = recorded::of(&args.run)?;
+    super::run::set_threads((verbs.threads)(&args.run)?)?;
+    let checks = (verbs.verify)(&args.run)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&checks)?);
     } else {
+        // As wide as the longest finding that is there.
+        let width = if checks.iter().any(|c| c.finding == Finding::NotRecomputed) { 14 } else { 6 };
         for check in &checks {
-            printer::data(format_args!("{:<6} {:<20} {}", if check.holds { "ok" } else { "WRONG" }, check.name, check.detail));
+            printer::data(format_args!("{:<width$} {:<20} {}", check.finding, check.name, check.detail));
         }
     }
-    match checks.iter().filter(|c| !c.holds).count() {
+    match checks.iter().filter(|c| c.finding == Finding::Wrong).count() {
         0 => Ok(()),
         n => Err(Error::machine(format!("{n} of {} claims of this run do not hold", checks.len()))),
     }

@@ -4,24 +4,23 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{Dtype, Format, LoraConfig, Objective};
+use eliteloop::config::{CardDtype, Dtype, Format, LlmConfig, LoraConfig, Objective};
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
-use eliteloop::delta::practice::{Judged, Practice, practise};
+use eliteloop::delta::practice::{Practice, Written, judge_family, practise};
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::warmup::{Model, OBJECTIVE, Recipe, warm_up};
+use eliteloop::delta::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
 use eliteloop::delta::{self, prompt};
 use eliteloop::device::Place;
 use eliteloop::error::{AtPath, Error, Result};
+use eliteloop::gates::{Gates, Judged, Stage};
 use eliteloop::hash::sha256;
 use eliteloop::llm::adapter::Precision;
 use eliteloop::llm::catalogue;
-use eliteloop::llm::chat::ChatTemplate;
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::lora::Lora;
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::network::{TraceOptions, trace};
+use eliteloop::policy::Learner;
 use eliteloop::{printer, seed};
 use serde::Serialize;
 
@@ -133,86 +132,75 @@ struct Record<'a> {
     practice: Option<Practice>,
 }
 
-struct Loaded {
-    file: ModelFile,
-    decoder: Decoder,
-    tokenizer: Tokenizer,
-    template: Option<ChatTemplate>,
-}
-
-impl Loaded {
-    fn open(spec: &str, device: Place) -> Result<Self> {
-        let (device, why) = device.settle();
-        why.into_iter().for_each(printer::note);
-        let file = ModelFile::open(&catalogue::find(spec)?)?;
-        let (tokenizer, template) = (file.tokenizer()?, file.chat_template()?);
-        let decoder = Decoder::open_at(&file, Dtype::F32, device)?;
-        Ok(Self { file, decoder, tokenizer, template })
-    }
-
-    fn model<'a>(&'a self, decoder: &'a Decoder) -> Model<'a> {
-        Model { decoder, tokenizer: &self.tokenizer, template: self.template.as_ref() }
-    }
+/// The model and the adapter that is made of it.
+fn open(args: &Args, recipe: &Recipe) -> Result<Learner> {
+    let (device, why) = args.device.settle();
+    why.into_iter().for_each(printer::note);
+    let file = ModelFile::open(&catalogue::find(&args.model)?)?;
+    let config = LlmConfig {
+        model: args.model.clone(),
+        dtype: Dtype::F32,
+        max_context: LONGEST_PROMPT + recipe.max_tokens,
+        // Nothing is refused beforehand, and passes are as long as they get.
+        memory_mib: u64::MAX,
+        device,
+        card_dtype: CardDtype::F32,
+        ..LlmConfig::default()
+    };
+    Learner::of(&file, &config, args.from.as_deref(), &recipe.lora, recipe.seed)
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe()?;
     match (&args.out, &args.dump) {
-        (Some(out), _) => make(&Loaded::open(&args.model, args.device)?, &recipe, args, out),
+        (Some(out), _) => make(&mut open(args, &recipe)?, &recipe, args, out),
         (None, Some(dump)) => dump_corpus(dump, args),
         (None, None) => Err(Error::input("where to put the adapter is missing").hint("give --out DIR")),
     }
 }
 
-fn make(loaded: &Loaded, recipe: &Recipe, args: &Args, out: &Path) -> Result<()> {
-    let config = loaded.file.config();
-    let mut lora = match &args.from {
-        None => Lora::new(config, &recipe.lora, recipe.seed)?,
-        Some(from) => Lora::load(from, config)?,
-    };
+fn make(learner: &mut Learner, recipe: &Recipe, args: &Args, out: &Path) -> Result<()> {
     std::fs::create_dir_all(out).at("make the folder", out)?;
     let mut record = Record {
         version: env!("CARGO_PKG_VERSION"),
-        model: loaded.file.name(),
-        model_sha256: loaded.file.sha256()?,
-        chat_template_sha256: loaded.template.as_ref().map(ChatTemplate::hash),
+        model: learner.model.identity.name.clone(),
+        model_sha256: learner.model.identity.sha256.clone(),
+        chat_template_sha256: learner.model.identity.chat_template.clone(),
         prompt_sha256: prompt_hash(recipe.format)?,
         objective: OBJECTIVE,
-        from: args.from.as_ref().map(|_| lora.hash()).transpose()?,
+        from: args.from.as_ref().map(|_| learner.adapter_hash()).transpose()?,
         seconds: 0.0,
         final_loss: None,
         final_valid: None,
         recipe,
         practice: args.practice(),
     };
-    let model = loaded.model(&loaded.decoder);
     if recipe.examples > 0 {
         let mut log = Log::new(out, "warmup.jsonl")?;
         let mut losses = Vec::new();
-        warm_up(&model, &mut lora, recipe, &mut |step, lora| {
+        warm_up(learner, recipe, &mut |step, learner| {
             let rate = step.tokens as f64 / step.seconds;
             log.line(step, step.step, step.of, || format!("loss {:.3}, {rate:.0} tokens/s", step.loss))?;
             losses.push(step.loss);
             record.seconds = step.seconds;
-            keep(loaded, lora, out, step.step, step.of)
+            keep(learner, out, step.step, step.of)
         })?;
         record.final_loss = Some(end_mean(&losses));
     }
     if let Some(practice) = &record.practice {
-        let (options, before) = (TraceOptions::new([3, 32, 32], 10), record.seconds);
-        let judge = |source: &str| match trace(source, &options) {
-            Ok(graph) => Ok(Judged::of(&graph).ok()),
-            Err(failure) => failure.of_source().map(|_| None),
+        let (gates, before) = (Gates::of_corpus(recipe.format), record.seconds);
+        let judge = |parent: &str, written: &[Written]| -> Result<Vec<Stage>> {
+            Ok(judge_family(&gates, parent, written)?.iter().map(Judged::stage).collect())
         };
         let mut log = Log::new(out, "practice.jsonl")?;
         let mut valid = Vec::new();
-        practise(&model, &mut lora, recipe, practice, &judge, &mut |round, lora| {
+        practise(learner, recipe, practice, &judge, &mut |round, learner| {
             log.line(round, round.round, round.of, || {
                 format!("{:.2} valid, {:.2} good, entropy {:.1} nats", round.valid, round.good, round.entropy)
             })?;
             valid.push(round.valid);
             record.seconds = before + round.seconds;
-            keep(loaded, lora, out, round.round, round.of)
+            keep(learner, out, round.round, round.of)
         })?;
         record.final_valid = Some(end_mean(&valid));
     }
@@ -232,13 +220,8 @@ fn end_mean(values: &[f64]) -> f64 {
 /// Steps between the adapters that a kill leaves behind, to go on from with `--from`.
 const KEEP_EVERY: usize = 25;
 
-fn keep(loaded: &Loaded, lora: &Lora, out: &Path, step: usize, of: usize) -> Result<()> {
-    if step.is_multiple_of(KEEP_EVERY) || step == of { save(loaded, lora, out) } else { Ok(()) }
-}
-
-fn save(loaded: &Loaded, lora: &Lora, out: &Path) -> Result<()> {
-    lora.save(out, &loaded.file.name(), Precision::F16)?;
-    Provenance::of(&loaded.file)?.write(out)
+fn keep(learner: &Learner, out: &Path, step: usize, of: usize) -> Result<()> {
+    if step.is_multiple_of(KEEP_EVERY) || step == of { learner.save_adapter(out) } else { Ok(()) }
 }
 
 /// A line a step in a file, some of them shown.

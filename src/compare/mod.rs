@@ -1,9 +1,11 @@
 //! Runs side by side, at the same budget of trained candidates and with paired seeds.
 
+pub(crate) mod arms;
 pub mod contest;
 pub(crate) mod curves;
 pub(crate) mod page;
 pub mod runs;
+pub mod searches;
 pub mod text;
 
 use std::path::PathBuf;

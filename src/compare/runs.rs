@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use toml::Table;
 
+use super::arms::{Member, grouped};
 use super::contest::{Entry, Side};
 use crate::config::{Policy, RunConfig, TuneData};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::record::{Candidate, NetworkId, Store, folder};
 use crate::report::claims::Evidence;
 use crate::report::collect::funnel;
@@ -129,59 +131,49 @@ impl Arm {
 
     /// Whether this is the method and not one of its controls.
     pub fn is_method(&self) -> bool {
-        let config = self.config();
-        config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled
+        is_method(self.config())
     }
 }
 
 /// Groups runs into arms, in the order of their first run, named by how their settings differ from those of the method (or else of
 /// the first arm).
+///
+/// # Errors
+/// When there is no run, or one twice.
 pub fn arms(runs: Vec<RunFacts>) -> Result<Vec<Arm>> {
-    let mut arms: Vec<Arm> = Vec::new();
-    for run in runs {
-        match arms.iter_mut().find(|arm| identity(arm.config()) == identity(&run.config)) {
-            Some(arm) if arm.run(run.seed).is_some() => {
-                let other = arm.run(run.seed).map_or_else(String::new, |r| r.folder.display().to_string());
-                return Err(Error::input(format!("{} and {other} are the same run: same settings, same seed", run.folder.display()))
-                    .hint("give each run once"));
-            }
-            Some(arm) => arm.runs.push(run),
-            None => arms.push(Arm { name: String::new(), runs: vec![run] }),
-        }
+    Ok(grouped(runs)?.into_iter().map(|(name, runs)| Arm { name, runs }).collect())
+}
+
+impl Member for RunFacts {
+    fn folder(&self) -> &Path {
+        &self.folder
     }
-    let Some(at) = arms.iter().position(Arm::is_method).or_else(|| (!arms.is_empty()).then_some(0)) else {
-        return Err(Error::input("there is no run to compare").hint("give the folders of two runs or more"));
-    };
-    let reference = arms[at].config().clone();
-    for (place, arm) in arms.iter_mut().enumerate() {
-        arm.runs.sort_by_key(|r| r.seed);
-        arm.name = if place == at { reference.policy.name().into() } else { difference(&reference, arm.config()) };
+
+    fn seed(&self) -> u64 {
+        self.seed
     }
-    Ok(arms)
+
+    fn policy(&self) -> &'static str {
+        self.config.policy.name()
+    }
+
+    fn is_method(&self) -> bool {
+        is_method(&self.config)
+    }
+
+    fn identity(&self) -> Table {
+        identity(&self.config).to_toml().parse().expect("settings are TOML")
+    }
+}
+
+/// Whether these are the settings of the method and not of one of its controls.
+pub fn is_method(config: &RunConfig) -> bool {
+    config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled
 }
 
 /// The settings that make an arm: all but the seed and what changes nothing but the time.
 pub fn identity(config: &RunConfig) -> RunConfig {
     let mut same = RunConfig { seed: 0, threads: 0, ..config.clone() };
-    (same.proxy.workers, same.proxy.deadline_seconds, same.proxy.memory_mib) = (0, 0.0, 0);
+    (same.proxy.workers, same.proxy.cpu_seconds, same.proxy.memory_mib) = (0, 0, 0);
     same
-}
-
-/// How `other` differs from `reference`, as settings.
-fn difference(reference: &RunConfig, other: &RunConfig) -> String {
-    let flat = |config: &RunConfig| {
-        let table: toml::Table = identity(config).to_toml().parse().expect("settings are TOML");
-        let mut keys = Vec::new();
-        for (key, value) in table {
-            match value {
-                toml::Value::Table(inner) => keys.extend(inner.into_iter().map(|(k, v)| (format!("{key}.{k}"), v))),
-                value => keys.push((key, value)),
-            }
-        }
-        keys
-    };
-    let known = flat(reference);
-    let text = |value: toml::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let changed = flat(other).into_iter().filter(|entry| !known.contains(entry));
-    changed.map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(" ")
 }

@@ -89,16 +89,12 @@ pub fn funnel_of(arm: &super::runs::Arm) -> Funnel {
 }
 
 fn funnel(c: &Comparison) -> Table {
-    let rows = c.arms.iter().map(|arm| {
-        let f = funnel_of(arm);
-        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
-        std::iter::once(arm.name.as_str().into()).chain(counts.map(Cell::from)).collect()
-    });
+    let rows = c.arms.iter().map(|arm| std::iter::once(arm.name.as_str().into()).chain(funnel_of(arm).counts().map(Cell::from)).collect());
     Table {
         id: "funnel",
         title: "Funnel (first tries, all runs of an arm together)".into(),
         note: String::new(),
-        head: values(["arm", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite"]),
+        head: [vec![value("arm")], values(Funnel::HEAD)].concat(),
         rows: rows.collect(),
     }
 }

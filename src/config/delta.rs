@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::llm::MOST_CONTEXT;
+use super::range::{Check, above, real, whole};
+use crate::error::Result;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeltaConfig {
@@ -18,6 +22,15 @@ pub struct DeltaConfig {
 impl Default for DeltaConfig {
     fn default() -> Self {
         Self { format: Format::Edit, mask: Masking::None, temperature: 1.0, top_p: 1.0, max_tokens: 160 }
+    }
+}
+
+impl Check for DeltaConfig {
+    fn check(&self) -> Result<()> {
+        // Below, every draw is the likeliest token; above, every token is as likely as any other.
+        real("delta.temperature", self.temperature, 0.001..=1000.0)?;
+        real("delta.top_p", self.top_p, above(0.0, 1.0))?;
+        whole("delta.max_tokens", self.max_tokens, 1..=MOST_CONTEXT)
     }
 }
 

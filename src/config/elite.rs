@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, above, real};
+use crate::error::Result;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EliteConfig {
@@ -18,6 +21,20 @@ impl Default for EliteConfig {
     fn default() -> Self {
         Self { rho: 0.25, threshold: None, source: EliteSource::Cycle, held_out: 0.2 }
     }
+}
+
+impl Check for EliteConfig {
+    fn check(&self) -> Result<()> {
+        check_shares(self.rho, self.held_out)?;
+        // A quality is an accuracy.
+        self.threshold.map_or(Ok(()), |threshold| real("elite.threshold", threshold, 0.0..=1.0))
+    }
+}
+
+/// The shares of the samples that are elite, and of the elites that are held out.
+pub(crate) fn check_shares(rho: f64, held_out: f64) -> Result<()> {
+    real("elite.rho", rho, above(0.0, 1.0))?;
+    real("elite.held_out", held_out, 0.0..1.0)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, MOST_MIB, whole};
 use crate::device::Place;
+use crate::error::Result;
+
+/// Tokens: more than any model was trained to see at once.
+pub(crate) const MOST_CONTEXT: usize = 1 << 24;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -45,6 +50,15 @@ impl Default for LlmConfig {
             card_dtype: CardDtype::Bf16,
             card_memory_mib: 0,
         }
+    }
+}
+
+impl Check for LlmConfig {
+    fn check(&self) -> Result<()> {
+        // A prompt and a completion of a token each.
+        whole("llm.max_context", self.max_context, 2..=MOST_CONTEXT)?;
+        whole("llm.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
+        whole("llm.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }
 }
 

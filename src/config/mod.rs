@@ -5,33 +5,39 @@
 
 mod delta;
 mod elite;
-mod layers;
+pub(crate) mod layers;
 mod llm;
 mod lora;
 mod novelty;
 mod parents;
 mod policy;
 mod proxy;
+pub(crate) mod range;
+mod retired;
 mod screen;
 mod tune;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 pub use self::delta::{DeltaConfig, Format, Masking};
+pub(crate) use self::elite::check_shares;
 pub use self::elite::{EliteConfig, EliteSource};
-pub(crate) use self::layers::{merge, nearest_key, override_table};
+use self::layers::{Settings, given, merge, parse, read};
 pub use self::llm::{CardDtype, Dtype, LlmConfig, TuningDtype};
-pub use self::lora::LoraConfig;
+pub use self::lora::{LoraConfig, PROJECTIONS};
 pub use self::novelty::NoveltyConfig;
 pub use self::parents::ParentsConfig;
+pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
 pub use self::proxy::{Optimizer, ProxyConfig};
+use self::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
+pub use self::retired::retired_key;
 pub use self::screen::ScreenConfig;
-pub use self::tune::{Gate, Moments, Objective, TuneConfig, TuneData};
-use crate::error::{AtPath, Error, Result};
-use crate::halving::Halving;
+pub use self::tune::{Gate, Moments, Objective, TuneConfig, TuneData, UpdateConfig};
+use crate::error::{Error, Result};
 
 /// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +51,7 @@ pub struct RunConfig {
     /// Threads for the LLM; proxies use `proxy.workers` processes of one thread each.
     pub threads: usize,
     /// What proposes: the tuned LLM or one of its controls.
+    #[serde(deserialize_with = "policy::of_run")]
     pub policy: Policy,
     pub llm: LlmConfig,
     pub delta: DeltaConfig,
@@ -53,8 +60,9 @@ pub struct RunConfig {
     pub novelty: NoveltyConfig,
     pub proxy: ProxyConfig,
     pub elite: EliteConfig,
-    pub lora: LoraConfig,
-    pub tune: TuneConfig,
+    /// Of a new adapter; None beside one that has all of it fixed, see `llm.adapter`.
+    pub lora: Option<LoraConfig>,
+    pub tune: UpdateConfig,
 }
 
 impl Default for RunConfig {
@@ -72,8 +80,8 @@ impl Default for RunConfig {
             novelty: NoveltyConfig::default(),
             proxy: ProxyConfig::default(),
             elite: EliteConfig::default(),
-            lora: LoraConfig::default(),
-            tune: TuneConfig::default(),
+            lora: None,
+            tune: UpdateConfig::default(),
         }
     }
 }
@@ -86,34 +94,48 @@ impl RunConfig {
     /// # Errors
     /// Names the key that is unknown and the nearest right one, or the value that makes no sense.
     pub fn resolve(preset: Option<&str>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
-        let mut table = toml::Table::new();
-        if let Some(name) = preset {
-            let text = PRESETS.iter().find(|(known, _)| *known == name).ok_or_else(|| {
-                let names: Vec<_> = PRESETS.iter().map(|(known, _)| *known).collect();
-                Error::input(format!("there is no preset '{name}'")).hint(format!("presets: {}", names.join(", ")))
-            })?;
-            merge(&mut table, text.1.parse().expect("built-in presets parse"));
-        }
-        if let Some(path) = file {
-            let text = std::fs::read_to_string(path).at("read the settings", path)?;
-            parse(&text, &path.display().to_string())?;
-            merge(&mut table, text.parse().expect("it parsed a line ago"));
-        }
-        for assignment in overrides {
-            merge(&mut table, override_table(assignment)?);
-        }
-        let text = toml::to_string(&table).map_err(|e| Error::input("the settings cannot be combined").caused_by(e))?;
-        let config = parse(&text, "the settings")?;
-        config.check()?;
-        Ok(config)
+        let mut table = match preset {
+            None => Table::new(),
+            Some(name) => {
+                let (_, text) = PRESETS.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+                    let names: Vec<_> = PRESETS.iter().map(|(known, _)| *known).collect();
+                    Error::input(format!("there is no preset '{name}'")).hint(format!("presets: {}", names.join(", ")))
+                })?;
+                text.parse().expect("built-in presets parse")
+            }
+        };
+        merge(&mut table, given::<Self>(file, overrides)?);
+        Self::of(&table, "the settings")
     }
 
-    /// Reads the settings stored with a run.
+    /// These settings with `key=value` overrides over them.
+    ///
+    /// # Errors
+    /// See [`RunConfig::resolve`].
+    pub fn overridden(&self, overrides: &[String]) -> Result<Self> {
+        let mut table = parse(&self.to_toml(), "the settings")?;
+        merge(&mut table, given::<Self>(None, overrides)?);
+        Self::of(&table, "the settings")
+    }
+
+    /// Reads the settings stored with a run; keys that an earlier version had are left out, and so is the `[lora]` that it stored beside
+    /// an adapter and did not use.
     ///
     /// # Errors
     /// See [`RunConfig::resolve`].
     pub fn from_toml(text: &str, origin: &str) -> Result<Self> {
-        let config = parse(text, origin)?;
+        let mut table = parse(text, origin)?;
+        retired::remove_from(&mut table);
+        let stored: Self = read(&table, origin)?;
+        if stored.llm.adapter != "none" {
+            table.remove("lora");
+        }
+        Self::of(&table, origin)
+    }
+
+    fn of(given: &Table, origin: &str) -> Result<Self> {
+        let mut config: Self = read(given, origin)?;
+        config.lora = LoraConfig::beside(&config.llm.adapter, config.lora.take(), given)?;
         config.check()?;
         Ok(config)
     }
@@ -134,68 +156,31 @@ impl RunConfig {
         (self.llm.device, self.proxy.device) = (llm, proxy);
         why.or(also)
     }
+}
 
-    fn check(&self) -> Result<()> {
-        let wrong = |key: &str, why: &str| Err(Error::input(format!("setting {key}: {why}")));
-        if self.cycles == 0 || self.candidates == 0 {
-            return wrong("cycles, candidates", "at least 1");
-        }
-        if self.threads == 0 || self.proxy.workers == 0 {
-            return wrong("threads, proxy.workers", "at least 1");
-        }
-        if !(self.elite.rho > 0.0 && self.elite.rho <= 1.0) {
-            return wrong("elite.rho", "above 0 and at most 1");
-        }
-        if !(0.0..1.0).contains(&self.elite.held_out) {
-            return wrong("elite.held_out", "from 0 to below 1");
-        }
-        if !(self.tune.smoothing > 0.0 && self.tune.smoothing <= 1.0) {
-            return wrong("tune.smoothing", "above 0 and at most 1");
-        }
-        if !(self.delta.temperature > 0.0 && self.delta.top_p > 0.0 && self.delta.top_p <= 1.0) {
-            return wrong("delta.temperature, delta.top_p", "temperature above 0, top_p above 0 and at most 1");
-        }
-        if self.delta.max_tokens == 0 || self.delta.max_tokens >= self.llm.max_context {
-            return wrong("delta.max_tokens", "at least 1 and below llm.max_context");
-        }
-        if self.proxy.train_images == 0
-            || self.proxy.valid_images == 0
-            || self.proxy.epochs == 0
-            || self.proxy.batch == 0
-            || self.proxy.seeds == 0
-        {
-            return wrong("proxy", "train_images, valid_images, epochs, batch and seeds are at least 1");
-        }
-        if let Halving::On(rungs) = self.proxy.halving
-            && (rungs.epochs == 0 || rungs.epochs >= self.proxy.epochs || rungs.eta < 2)
-        {
-            return wrong("proxy.halving", "epochs from 1 to below proxy.epochs, eta at least 2");
-        }
-        if self.lora.rank == 0 || self.lora.targets.is_empty() {
-            return wrong("lora", "a rank of at least 1 and at least one target");
-        }
-        if self.parents.per_cycle == 0 {
-            return wrong("parents.per_cycle", "at least 1");
-        }
-        if self.parents.population == 0 || self.parents.tournament == 0 {
-            return wrong("parents.population, parents.tournament", "at least 1");
-        }
-        if self.novelty.shingle == 0 || self.novelty.hashes == 0 {
-            return wrong("novelty", "shingle and hashes are at least 1");
-        }
-        Ok(())
+impl Settings for RunConfig {
+    fn instead_of(key: &str) -> Option<String> {
+        retired::hint(key).map(String::from)
     }
 }
 
-fn parse(text: &str, origin: &str) -> Result<RunConfig> {
-    toml::from_str(text).map_err(|e| {
-        let message = e.message();
-        let error = Error::input(format!("{origin}: {message}"));
-        match nearest_key(message) {
-            Some(key) => error.hint(format!("did you mean '{key}'?")),
-            None => error,
+impl Check for RunConfig {
+    /// Every table by itself, then what spans them.
+    fn check(&self) -> Result<()> {
+        check_seed(self.seed)?;
+        whole("cycles", self.cycles, 1..=MANY as u64)?;
+        whole("candidates", self.candidates, 1..=MANY as u64)?;
+        whole("threads", self.threads, 1..=MOST_WORKERS)?;
+        let tables: [&dyn Check; 8] =
+            [&self.llm, &self.delta, &self.parents, &self.screen, &self.novelty, &self.proxy, &self.elite, &self.tune.tuning];
+        tables.into_iter().try_for_each(Check::check)?;
+        self.lora.as_ref().map_or(Ok(()), Check::check)?;
+        if self.delta.max_tokens >= self.llm.max_context {
+            let wanted = format!("less than llm.max_context = {}", self.llm.max_context);
+            return Err(refused("delta.max_tokens", self.delta.max_tokens, &wanted));
         }
-    })
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -207,6 +192,19 @@ mod tests {
         let error = RunConfig::resolve(None, None, &["elite.roh=0.2".into()]).unwrap_err();
         assert!(error.to_string().contains("roh"), "{error}");
         assert!(error.hint_text().unwrap().contains("rho"));
+    }
+
+    #[test]
+    fn a_limit_by_the_clock_is_refused_with_what_took_its_place_and_left_out_of_older_runs() {
+        for (key, new) in [("screen.trace_seconds", "screen.trace_steps"), ("proxy.deadline_seconds", "proxy.max_training_macs")] {
+            let error = RunConfig::resolve(None, None, &[format!("{key}=5")]).unwrap_err();
+            assert!(error.hint_text().unwrap().contains(new), "{error}");
+            let (table, name) = key.split_once('.').unwrap();
+            let older = RunConfig::default().to_toml().replace(&format!("[{table}]\n"), &format!("[{table}]\n{name} = 5.0\n"));
+            assert_eq!(retired_key(&older), Some(key));
+            assert_eq!(RunConfig::from_toml(&older, "run.toml").unwrap(), RunConfig::default());
+        }
+        assert_eq!(retired_key(&RunConfig::default().to_toml()), None);
     }
 
     #[test]

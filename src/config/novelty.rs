@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, above, real, whole};
+use crate::error::Result;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoveltyConfig {
@@ -20,5 +23,17 @@ pub struct NoveltyConfig {
 impl Default for NoveltyConfig {
     fn default() -> Self {
         Self { enabled: true, threshold: 0.98, parent_threshold: 1.0, shingle: 3, hashes: 128 }
+    }
+}
+
+impl Check for NoveltyConfig {
+    fn check(&self) -> Result<()> {
+        // Any two networks have a similarity of 0 or more: nothing would pass a threshold of 0.
+        real("novelty.threshold", self.threshold, above(0.0, 1.0))?;
+        real("novelty.parent_threshold", self.parent_threshold, above(0.0, 1.0))?;
+        // No network has so many operations in a row.
+        whole("novelty.shingle", self.shingle, 1..=1000)?;
+        // A standard error of 0.002; everything near the threshold is compared exactly in any case.
+        whole("novelty.hashes", self.hashes, 1..=1 << 16)
     }
 }

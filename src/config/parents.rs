@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, MANY, real, whole};
+use crate::error::Result;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParentsConfig {
@@ -24,4 +27,20 @@ impl Default for ParentsConfig {
     fn default() -> Self {
         Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
     }
+}
+
+impl Check for ParentsConfig {
+    fn check(&self) -> Result<()> {
+        whole("parents.per_cycle", self.per_cycle, 1..=MANY)?;
+        whole("parents.pool", self.pool, 0..=MANY)?;
+        check_power(self.power)?;
+        whole("parents.population", self.population, 1..=MANY)?;
+        // Drawn for every candidate.
+        whole("parents.tournament", self.tournament, 1..=10_000)
+    }
+}
+
+/// Below 0 the worst would be drawn most; well before 100 it is the best alone.
+pub(crate) fn check_power(power: f64) -> Result<()> {
+    real("parents.power", power, 0.0..=100.0)
 }

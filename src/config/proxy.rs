@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::range::{Check, MANY, MOST_MIB, MOST_WORKERS, above, real, refused, whole};
 use crate::device::Place;
+use crate::error::Result;
 use crate::halving::Halving;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,8 +38,12 @@ pub struct ProxyConfig {
     pub repeats: usize,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
-    /// A training that takes longer fails alone.
-    pub deadline_seconds: f64,
+    /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::network::cost::Cost::of_training`]);
+    /// a network of which it would take more is over the budget and is not trained. 0 is no limit.
+    pub max_training_macs: u64,
+    /// Seconds of processor time that a worker may spend on one training: an end for one that has none, far beyond what
+    /// `max_training_macs` take. No clock ends a training. 0 is no limit.
+    pub cpu_seconds: u64,
     /// Address space of a worker, where it trains on the processor.
     pub memory_mib: u64,
     /// Where the workers train: see `llm.device`.
@@ -66,11 +72,44 @@ impl Default for ProxyConfig {
             seeds: 1,
             repeats: 2,
             workers: 2,
-            deadline_seconds: 120.0,
+            max_training_macs: 10_000_000_000_000,
+            cpu_seconds: 36_000,
             memory_mib: 4096,
             device: Place::Cpu,
             card_memory_mib: 0,
         }
+    }
+}
+
+impl Check for ProxyConfig {
+    fn check(&self) -> Result<()> {
+        // A split larger than its data set is refused with what there is; this only keeps sums within bounds.
+        whole("proxy.train_images", self.train_images, 1..=1_000_000_000)?;
+        whole("proxy.valid_images", self.valid_images, 1..=1_000_000_000)?;
+        whole("proxy.epochs", self.epochs, 1..=MANY)?;
+        whole("proxy.batch", self.batch, 1..=MANY)?;
+        if let Halving::On(rungs) = self.halving {
+            whole("proxy.halving.epochs", rungs.epochs, 1..=MANY)?;
+            whole("proxy.halving.eta", rungs.eta, 2..=MANY)?;
+            if rungs.epochs >= self.epochs {
+                return Err(refused("proxy.halving.epochs", rungs.epochs, &format!("less than proxy.epochs = {}", self.epochs)));
+            }
+        }
+        // Far above any rate that trains; a rate of 0 trains nothing.
+        real("proxy.lr", self.lr, above(0.0, 1000.0))?;
+        real("proxy.momentum", self.momentum, 0.0..1.0)?;
+        real("proxy.weight_decay", self.weight_decay, 0.0..=1000.0)?;
+        // A norm above it is no number a step later.
+        real("proxy.clip", self.clip, 0.0..=1e9)?;
+        // At 1 every class is as right as the label.
+        real("proxy.label_smoothing", self.label_smoothing, 0.0..1.0)?;
+        whole("proxy.seeds", self.seeds, 1..=1000)?;
+        whole("proxy.repeats", self.repeats, 0..=MANY)?;
+        whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
+        whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
+        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
+        whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
+        whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod edit;
 pub mod full;
 pub mod grammar;
 pub mod kind;
+pub mod mask;
 pub mod practice;
 pub mod prompt;
 pub mod starts;

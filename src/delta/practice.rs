@@ -8,27 +8,22 @@
 //! would learn to write the few deltas that are always right. Examples of the corpus in each step keep the rest of the
 //! distribution where it was.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::corpus::{random_network, render};
-use super::warmup::{LONGEST_PROMPT, Model, PASS, Recipe, lesson, ramp};
-use super::{apply_completion, prompt};
-use crate::config::{ProxyConfig, ScreenConfig};
-use crate::error::{Error, Result};
-use crate::llm::adamw::{AdamW, clip};
-use crate::llm::generate::{Request, Sample, generate};
-use crate::llm::lora::Lora;
-use crate::llm::pack::{Example, pack};
+use super::prompt;
+use super::warmup::{LONGEST_PROMPT, Recipe, lesson, ramp};
+use crate::error::Result;
+use crate::gates::{Asked, Gates, Judged, Stage};
+use crate::llm::generate::{Request, generate};
+use crate::llm::pack::Example;
 use crate::llm::sampling::Sampling;
-use crate::llm::tune::add_gradient;
-use crate::network::canonical;
-use crate::network::cost::cost;
-use crate::network::graph::Graph;
-use crate::screen::over_budget;
+use crate::llm::step::{Batch, Rule};
+use crate::novelty::Filter;
+use crate::policy::Learner;
+use crate::policy::learner::Model;
 use crate::seed;
 
 /// How a model practises.
@@ -66,69 +61,71 @@ pub struct Round {
     pub seconds: f64,
 }
 
-/// What is known of a source that is a network.
+/// A delta that the model wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// Equal for networks that compute the same.
-    pub hash: String,
-    pub is_affordable: bool,
+pub struct Written {
+    /// Without the end token.
+    pub completion: Vec<u8>,
+    /// Whether the end token came.
+    pub ended: bool,
 }
 
-impl Judged {
-    /// By the default budget.
-    ///
-    /// # Errors
-    /// Where the graph has no canonical form.
-    pub fn of(graph: &Graph) -> Result<Self> {
-        let is_affordable = over_budget(&cost(graph), &ScreenConfig::default(), ProxyConfig::default().batch).is_none();
-        Ok(Self { hash: canonical::hash(graph)?, is_affordable })
-    }
-}
+/// How far the deltas of one parent get, in their order.
+pub type Judge<'a> = dyn Fn(&str, &[Written]) -> Result<Vec<Stage>> + Sync + 'a;
 
-/// Lets the model practise; `judge` gives nothing of a source that is no network. `watch` sees each round and the adapter
-/// after it, and its error ends the practice.
+/// What the gates say of the deltas of one parent; none of them may repeat the parent or one before it.
 ///
 /// # Errors
-/// Where the gradient is no number any more, and what `watch` gives.
+/// The machine's.
+pub fn judge_family(gates: &Gates, parent: &str, written: &[Written]) -> Result<Vec<Judged>> {
+    let parent_graph = gates.trace(parent)?.ok();
+    let asked = written.iter().enumerate().map(|(i, delta)| Asked {
+        id: i.to_string(),
+        parent,
+        parent_graph: parent_graph.as_ref(),
+        completion: &delta.completion,
+        ended: delta.ended,
+    });
+    gates.judge(&asked.collect::<Vec<_>>(), &mut Filter::of_equals())
+}
+
+/// Lets the learner practise, from fresh moments. `watch` sees each round and the learner after it, and its error ends the practice.
+///
+/// # Errors
+/// Where it diverges, and what `watch` gives.
 pub fn practise(
-    model: &Model,
-    lora: &mut Lora,
+    learner: &mut Learner,
     recipe: &Recipe,
     practice: &Practice,
-    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
-    watch: &mut dyn FnMut(&Round, &Lora) -> Result<()>,
+    judge: &Judge,
+    watch: &mut dyn FnMut(&Round, &Learner) -> Result<()>,
 ) -> Result<()> {
     let start = Instant::now();
-    let mut parameters = lora.snapshot()?;
-    let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
+    learner.forget_moments();
+    let rule = Rule { clip: recipe.clip, weight_decay: 0.0, of: "the practice", remedy: "--practice-lr" };
     for round in 0..practice.rounds {
-        let tried = attempts(model, lora, recipe, practice, round as u64, judge)?;
+        let tried = attempts(learner, recipe, practice, round as u64, judge)?;
         // The lessons after those of the warm-up.
         let lesson = match practice.corpus {
             0 => Vec::new(),
-            size => lesson(model, recipe, size, (recipe.examples.div_ceil(recipe.per_parent) + round) as u64)?,
+            size => lesson(learner, recipe, size, (recipe.examples.div_ceil(recipe.per_parent) + round) as u64)?,
         };
         let predicted = lesson.iter().map(|example| example.completion.len()).sum::<usize>().max(1);
-        let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|layer| vec![0.0; layer.len()]).collect();
-        let mut add = |lora: &Lora, examples: &[Example], kind: u64, weight: &dyn Fn(usize) -> f64| -> Result<f64> {
-            let chosen: Vec<usize> = (0..examples.len()).filter(|i| weight(*i) != 0.0).collect();
-            let mut nll = 0.0;
-            for (part, pack) in pack(examples, &chosen, PASS).iter().enumerate() {
-                let dropout = seed::derive(recipe.seed, "practice dropout", &[round as u64, kind, part as u64]);
-                nll += add_gradient(model.decoder, lora, pack, weight, dropout, &mut gradients)?;
-            }
-            Ok(nll)
-        };
+        let dropout = |kind: u64| move |part| seed::derive(recipe.seed, "practice dropout", &[round as u64, kind, part]);
+        let (of_tried, of_lesson) = (dropout(0), dropout(1));
         let weights = weights(&tried, practice);
-        add(lora, &tried.iter().map(|attempt| attempt.example.clone()).collect::<Vec<_>>(), 0, &|i| weights[i])?;
-        let nll = add(lora, &lesson, 1, &|_| 1.0 / predicted as f64)?;
-        let gradient_norm = clip(&mut gradients, recipe.clip);
-        if !gradient_norm.is_finite() {
-            return Err(Error::machine(format!("the practice diverged in round {round}")).hint("use a smaller --practice-lr"));
-        }
+        let written: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
+        let weighed: Vec<usize> = (0..written.len()).filter(|i| weights[*i] != 0.0).collect();
+        let all: Vec<usize> = (0..lesson.len()).collect();
+        let batches = [
+            Batch { examples: &written, chosen: &weighed, weight: &|i| weights[i], dropout_seed: &of_tried },
+            Batch { examples: &lesson, chosen: &all, weight: &|_| 1.0 / predicted as f64, dropout_seed: &of_lesson },
+        ];
         let lr = practice.lr * ramp(practice.warmup_steps, round, practice.rounds);
-        optimiser.step(&mut parameters, &gradients, lr, 0.0);
-        lora.restore(&parameters)?;
+        let gradient = learner.step(&rule, &batches, lr, round)?;
+        if round + 1 == practice.rounds {
+            learner.check_after(&rule, &written, round)?;
+        }
         let share = |what: fn(&Attempt) -> bool| tried.iter().filter(|attempt| what(attempt)).count() as f64 / tried.len() as f64;
         let done = Round {
             round: round + 1,
@@ -136,17 +133,17 @@ pub fn practise(
             valid: share(|attempt| attempt.is_network),
             good: share(|attempt| attempt.is_good),
             entropy: -tried.iter().map(|attempt| attempt.log_p).sum::<f64>() / tried.len() as f64,
-            corpus_loss: nll / predicted as f64,
-            gradient_norm,
+            corpus_loss: gradient.nll[1] / predicted as f64,
+            gradient_norm: gradient.norm,
             lr,
             seconds: start.elapsed().as_secs_f64(),
         };
-        watch(&done, lora)?;
+        watch(&done, learner)?;
     }
     Ok(())
 }
 
-/// A delta that the model wrote.
+/// A delta that was written, as an example to learn from.
 struct Attempt {
     example: Example,
     log_p: f64,
@@ -165,41 +162,28 @@ fn weights(attempts: &[Attempt], practice: &Practice) -> Vec<f64> {
     attempts.chunks(practice.samples).flat_map(of_parent).collect()
 }
 
-fn attempts(
-    model: &Model,
-    lora: &Lora,
-    recipe: &Recipe,
-    practice: &Practice,
-    round: u64,
-    judge: &(dyn Fn(&str) -> Result<Option<Judged>> + Sync),
-) -> Result<Vec<Attempt>> {
+fn attempts(learner: &Learner, recipe: &Recipe, practice: &Practice, round: u64, judge: &Judge) -> Result<Vec<Attempt>> {
+    let Model { tokenizer, chat, .. } = &learner.model;
     let mut rng = seed::rng(recipe.seed, "practice", &[round]);
     let (mut parents, mut requests) = (Vec::new(), Vec::new());
     while parents.len() < practice.parents {
         let parent = render(&random_network(&mut rng));
-        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &parent)?;
+        let prompt = prompt::encode(tokenizer, chat.as_ref(), recipe.format, &parent)?;
         if prompt.len() <= LONGEST_PROMPT {
             let sample = |i| seed::derive(recipe.seed, "practice sample", &[round, parents.len() as u64, i]);
             requests.push(Request { prompt, seeds: (0..practice.samples as u64).map(sample).collect() });
             parents.push(parent);
         }
     }
-    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: model.tokenizer.eos() };
-    let samples = generate(&model.decoder.with_adapter(lora)?, &requests, &sampling, &mut |_| Ok(()))?;
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_tokens: recipe.max_tokens, end: tokenizer.eos() };
+    let samples = generate(&learner.adapted()?, &requests, &sampling, &mut |_| Ok(()))?;
     let mut attempts = Vec::new();
     for ((parent, request), samples) in parents.iter().zip(requests).zip(samples) {
-        let candidate = |sample: &Sample| {
-            let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
-            apply_completion(recipe.format, parent, &bytes, sample.ended).ok()
-        };
-        let candidates: Vec<Option<String>> = samples.iter().map(candidate).collect();
-        let networks = candidates.par_iter().map(|source| source.as_deref().map_or(Ok(None), judge));
-        let networks: Vec<Option<Judged>> = networks.collect::<Result<_>>()?;
-        let mut seen: HashSet<String> = judge(parent)?.map(|judged| judged.hash).into_iter().collect();
-        for (sample, network) in samples.into_iter().zip(networks) {
+        let written = samples.iter().map(|s| Written { completion: tokenizer.completion(&s.tokens), ended: s.ended });
+        let stages = judge(parent, &written.collect::<Vec<_>>())?;
+        for (sample, stage) in samples.into_iter().zip(stages) {
             let example = Example { id: format!("{round}.{}", attempts.len()), prompt: request.prompt.clone(), completion: sample.tokens };
-            let is_network = network.is_some();
-            let is_good = network.is_some_and(|network| seen.insert(network.hash) && network.is_affordable);
+            let (is_network, is_good) = (stage >= Stage::Traced, stage >= Stage::Novel);
             attempts.push(Attempt { example, log_p: sample.log_p, is_network, is_good });
         }
     }
@@ -209,10 +193,8 @@ fn attempts(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Format, LoraConfig};
-    use crate::llm::decoder::Decoder;
-    use crate::llm::model_file::ModelFile;
-    use crate::llm::score::log_p;
+    use crate::config::{Format, LlmConfig, LoraConfig};
+    use crate::delta::apply_completion;
 
     const PRACTICE: Practice = Practice { rounds: 1, parents: 1, samples: 4, corpus: 0, entropy: 0.0, lr: 1e-3, warmup_steps: 0 };
 
@@ -238,12 +220,8 @@ mod tests {
     /// By the real model: one round makes what `judge` likes more likely, and the rest less. What it likes is arbitrary.
     #[test]
     fn a_round_moves_the_model_to_what_is_judged_good() {
-        let path = crate::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
-        let file = ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
-        let (decoder, tokenizer) = (Decoder::open(&file, crate::config::Dtype::F32).unwrap(), file.tokenizer().unwrap());
-        let template = file.chat_template().unwrap();
-        let model = Model { decoder: &decoder, tokenizer: &tokenizer, template: template.as_ref() };
-        let mut lora = Lora::load(&crate::home::models().join("warmup-smollm2-135m-instruct"), file.config()).unwrap();
+        let mut learner = Learner::open(&LlmConfig::default(), &LoraConfig::default(), 0)
+            .unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"));
         let recipe = Recipe {
             format: Format::Edit,
             examples: 0,
@@ -256,25 +234,31 @@ mod tests {
             lora: LoraConfig::default(),
         };
         let practice = Practice { samples: 12, lr: 1e-4, ..PRACTICE };
-        let judge = |source: &str| {
-            let hash = format!("{:016x}", seed::derive(0, source, &[]));
-            Ok(hash.ends_with(|digit| "02468ace".contains(digit)).then_some(Judged { hash, is_affordable: true }))
+        let judge = |parent: &str, written: &[Written]| -> Result<Vec<Stage>> {
+            let mut seen = std::collections::HashSet::new();
+            let mut stage = |delta: &Written| match apply_completion(recipe.format, parent, &delta.completion, delta.ended) {
+                Ok(source) if seed::derive(0, &source, &[]) % 2 == 1 => Stage::Applied,
+                Ok(source) if seen.insert(source.clone()) => Stage::Novel,
+                Ok(_) => Stage::WithinBudget,
+                Err(_) => Stage::Asked,
+            };
+            Ok(written.iter().map(&mut stage).collect())
         };
-        let tried = attempts(&model, &lora, &recipe, &practice, 0, &judge).unwrap();
+        let tried = attempts(&learner, &recipe, &practice, 0, &judge).unwrap();
         let good = tried.iter().filter(|attempt| attempt.is_good).count();
         assert!((2..=10).contains(&good), "{good} of 12 are good: the test needs both");
         let examples: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
-        let before = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        let before = learner.log_p(&examples).unwrap();
         assert!(before.iter().zip(&tried).all(|(scored, attempt)| (scored - attempt.log_p).abs() < 1e-3));
         let mut rounds = Vec::new();
-        practise(&model, &mut lora, &recipe, &practice, &judge, &mut |round, _| {
+        practise(&mut learner, &recipe, &practice, &judge, &mut |round, _| {
             rounds.push(round.clone());
             Ok(())
         })
         .unwrap();
         assert_eq!(rounds.len(), 1);
         assert!((rounds[0].good - good as f64 / 12.0).abs() < 1e-12);
-        let after = log_p(&decoder, Some(&lora), &examples, 1024).unwrap();
+        let after = learner.log_p(&examples).unwrap();
         let weights = weights(&tried, &practice);
         let gain: f64 = weights.iter().zip(after.iter().zip(&before)).map(|(weight, (after, before))| weight * (after - before)).sum();
         assert!(gain > 0.0 && rounds[0].gradient_norm > 0.0, "{gain}");

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rayon::prelude::*;
+
 use super::corpus::{random_network, render};
-use super::warmup::{LONGEST_PROMPT, Model};
-use super::{Failure, apply_completion, prompt};
+use super::mask::delta_mask;
+use super::prompt;
+use super::warmup::LONGEST_PROMPT;
 use crate::config::{Format, Masking};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::gates::{Asked, Gates, Judged};
 use crate::llm::generate::{Request, generate_masked};
-use crate::llm::mask::{Mask, TokenTrie};
+use crate::llm::mask::TokenTrie;
 use crate::llm::sampling::Sampling;
+use crate::network::graph::Graph;
+use crate::novelty::Filter;
+use crate::policy::Learner;
 use crate::seed;
 
 /// What is asked of the model, and how its answer is drawn.
@@ -29,10 +36,11 @@ pub struct Task {
 #[derive(Clone, Debug)]
 pub struct Trial {
     pub parent: String,
-    /// As text, bytes that are not UTF-8 replaced.
-    pub delta: String,
+    /// Without the end token.
+    pub completion: Vec<u8>,
+    /// Whether the end token came.
+    pub ended: bool,
     pub tokens: usize,
-    pub candidate: Result<String, Failure>,
 }
 
 /// Where the time went.
@@ -52,7 +60,8 @@ const FORMATS: [Format; 3] = [Format::Edit, Format::Diff, Format::Full];
 ///
 /// # Errors
 /// Where the chat template refuses a parent.
-pub fn unseen_parents(model: &Model, seed: u64, count: usize) -> Result<Vec<String>> {
+pub fn unseen_parents(learner: &Learner, seed: u64, count: usize) -> Result<Vec<String>> {
+    let (tokenizer, chat) = (&learner.model.tokenizer, learner.model.chat.as_ref());
     let mut parents = Vec::new();
     for i in 0.. {
         if parents.len() == count {
@@ -61,7 +70,7 @@ pub fn unseen_parents(model: &Model, seed: u64, count: usize) -> Result<Vec<Stri
         let parent = parent(seed, i);
         let mut fits = true;
         for format in FORMATS {
-            fits &= prompt::encode(model.tokenizer, model.template, format, &parent)?.len() <= LONGEST_PROMPT;
+            fits &= prompt::encode(tokenizer, chat, format, &parent)?.len() <= LONGEST_PROMPT;
         }
         if fits {
             parents.push(parent);
@@ -74,22 +83,28 @@ fn parent(seed: u64, index: u64) -> String {
     render(&random_network(&mut seed::rng(seed, "warmup trial", &[index])))
 }
 
-/// One delta of each parent; the model's decoder has the adapter in it. `watch` is told how many are done, and its error ends the trials.
+/// One delta of each parent. `watch` is told how many are done, and its error ends the trials.
 ///
 /// # Errors
 /// Where generation fails, and what `watch` gives.
-pub fn try_out(model: &Model, task: &Task, parents: &[String], watch: &mut dyn FnMut(usize) -> Result<()>) -> Result<(Vec<Trial>, Spent)> {
-    let trie = Arc::new(TokenTrie::new(model.tokenizer));
-    let sampling = Sampling { temperature: task.temperature, top_p: task.top_p, max_tokens: task.max_tokens, end: model.tokenizer.eos() };
+pub fn try_out(
+    learner: &Learner,
+    task: &Task,
+    parents: &[String],
+    watch: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<(Vec<Trial>, Spent)> {
+    let (tokenizer, chat, decoder) = (&learner.model.tokenizer, learner.model.chat.as_ref(), learner.adapted()?);
+    let trie = Arc::new(TokenTrie::new(tokenizer));
+    let sampling = Sampling { temperature: task.temperature, top_p: task.top_p, max_tokens: task.max_tokens, end: tokenizer.eos() };
     let (mut trials, mut spent) = (Vec::new(), Spent::default());
     for (i, parent) in parents.iter().enumerate() {
         let begun = Instant::now();
-        let mask = Mask::of(task.mask, &trie, task.format, parent);
+        let mask = delta_mask(task.mask, &trie, task.format, parent);
         let grammar_made = begun.elapsed();
-        let prompt = prompt::encode(model.tokenizer, model.template, task.format, parent)?;
+        let prompt = prompt::encode(tokenizer, chat, task.format, parent)?;
         let request = Request { prompt, seeds: vec![seed::derive(task.seed, "warmup sample", &[i as u64])] };
         let (begun, mut first) = (Instant::now(), None);
-        let samples = generate_masked(model.decoder, &[request], mask.as_slice(), &sampling, &mut |_| {
+        let samples = generate_masked(&decoder, &[request], mask.as_slice(), &sampling, &mut |_| {
             first.get_or_insert_with(|| begun.elapsed());
             Ok(())
         })?;
@@ -98,14 +113,31 @@ pub fn try_out(model: &Model, task: &Task, parents: &[String], watch: &mut dyn F
         spent.decoding += begun.elapsed().saturating_sub(prompt_read);
         spent.masks += mask.map_or(Duration::ZERO, |mask| grammar_made + mask.spent());
         for sample in samples.into_iter().flatten() {
-            let bytes: Vec<u8> = sample.tokens.iter().flat_map(|&token| model.tokenizer.token_bytes(token)).collect();
-            let candidate = apply_completion(task.format, parent, &bytes, sample.ended);
-            let delta = String::from_utf8_lossy(&bytes).into_owned();
-            trials.push(Trial { parent: parent.clone(), delta, tokens: sample.tokens.len(), candidate });
+            let completion = tokenizer.completion(&sample.tokens);
+            trials.push(Trial { parent: parent.clone(), completion, ended: sample.ended, tokens: sample.tokens.len() });
         }
         watch(i + 1)?;
     }
     Ok((trials, spent))
+}
+
+/// What the gates say of the trials, in their order; none may repeat its parent or one before it.
+///
+/// # Errors
+/// The machine's, and a parent that is no network.
+pub fn judge(gates: &Gates, trials: &[Trial]) -> Result<Vec<Judged>> {
+    let graph = |trial: &Trial| -> Result<Graph> {
+        gates.trace(&trial.parent)?.map_err(|e| Error::machine(format!("a parent of the corpus is no network: {e}")))
+    };
+    let parents = trials.par_iter().map(graph).collect::<Result<Vec<_>>>()?;
+    let asked = trials.iter().zip(&parents).enumerate().map(|(i, (trial, parent_graph))| Asked {
+        id: i.to_string(),
+        parent: &trial.parent,
+        parent_graph: Some(parent_graph),
+        completion: &trial.completion,
+        ended: trial.ended,
+    });
+    gates.judge(&asked.collect::<Vec<_>>(), &mut Filter::of_equals())
 }
 
 #[cfg(test)]

@@ -10,20 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::corpus::random_family;
 use super::prompt;
 use crate::config::{Format, LoraConfig, Objective};
-use crate::error::{Error, Result};
-use crate::llm::adamw::{AdamW, clip};
-use crate::llm::chat::ChatTemplate;
-use crate::llm::decoder::Decoder;
-use crate::llm::lora::Lora;
-use crate::llm::pack::{Example, pack};
+use crate::error::Result;
+use crate::llm::pack::Example;
+use crate::llm::step::{Batch, Rule};
 use crate::llm::tokenizer::Tokenizer;
-use crate::llm::tune::add_gradient;
+use crate::policy::Learner;
 use crate::seed;
 
-/// Tokens of one pass; bounds the memory.
-pub(super) const PASS: usize = 2048;
-/// Longest prompt of the corpus.
-pub(super) const LONGEST_PROMPT: usize = 1024;
+/// Longest prompt of the corpus, in tokens.
+pub const LONGEST_PROMPT: usize = 1024;
 
 /// How an adapter is warmed up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,13 +39,6 @@ pub struct Recipe {
     pub lora: LoraConfig,
 }
 
-/// A model as the warm-up needs it.
-pub struct Model<'a> {
-    pub decoder: &'a Decoder,
-    pub tokenizer: &'a Tokenizer,
-    pub template: Option<&'a ChatTemplate>,
-}
-
 /// One optimiser step, as the log has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
@@ -65,35 +53,30 @@ pub struct Step {
     pub seconds: f64,
 }
 
-/// Tunes an adapter; `watch` sees each step and the adapter after it, and its error ends the warm-up.
+/// Tunes the learner's adapter, from fresh moments; `watch` sees each step and the learner after it, and its error ends the warm-up.
 ///
 /// # Errors
-/// Where the loss is no number any more, and what `watch` gives.
-pub fn warm_up(model: &Model, lora: &mut Lora, recipe: &Recipe, watch: &mut dyn FnMut(&Step, &Lora) -> Result<()>) -> Result<()> {
+/// Where it diverges, and what `watch` gives.
+pub fn warm_up(learner: &mut Learner, recipe: &Recipe, watch: &mut dyn FnMut(&Step, &Learner) -> Result<()>) -> Result<()> {
     let start = Instant::now();
-    let mut parameters = lora.snapshot()?;
-    let mut optimiser = AdamW::new(parameters.iter().map(Vec::len));
+    learner.forget_moments();
+    let rule = Rule { clip: recipe.clip, weight_decay: 0.0, of: "the warm-up", remedy: "--lr" };
     let steps = recipe.examples.div_ceil(recipe.per_parent);
     let mut tokens = 0;
     for step in 0..steps {
-        let examples = lesson(model, recipe, recipe.per_parent, step as u64)?;
+        let examples = lesson(learner, recipe, recipe.per_parent, step as u64)?;
         let chosen: Vec<usize> = (0..examples.len()).collect();
         let predicted: usize = examples.iter().map(|example| example.completion.len()).sum();
-        let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|layer| vec![0.0; layer.len()]).collect();
-        let mut nll = 0.0;
-        for (part, pack) in pack(&examples, &chosen, PASS).iter().enumerate() {
-            let dropout = seed::derive(recipe.seed, "warmup dropout", &[step as u64, part as u64]);
-            nll += add_gradient(model.decoder, lora, pack, |_| 1.0 / predicted as f64, dropout, &mut gradients)?;
-            tokens += pack.rows.len();
+        let dropout_seed = |part| seed::derive(recipe.seed, "warmup dropout", &[step as u64, part]);
+        let batch = Batch { examples: &examples, chosen: &chosen, weight: &|_| 1.0 / predicted as f64, dropout_seed: &dropout_seed };
+        let lr = recipe.lr * ramp(recipe.warmup_steps, step, steps);
+        let gradient = learner.step(&rule, &[batch], lr, step)?;
+        if step + 1 == steps {
+            learner.check_after(&rule, &examples, step)?;
         }
-        let gradient_norm = clip(&mut gradients, recipe.clip);
-        let (loss, lr) = (nll / predicted as f64, recipe.lr * ramp(recipe.warmup_steps, step, steps));
-        if !loss.is_finite() || !gradient_norm.is_finite() {
-            return Err(Error::machine(format!("the warm-up diverged at step {step}")).hint("use a smaller --lr"));
-        }
-        optimiser.step(&mut parameters, &gradients, lr, 0.0);
-        lora.restore(&parameters)?;
-        watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() }, lora)?;
+        tokens += gradient.tokens;
+        let (loss, gradient_norm) = (gradient.nll[0] / predicted as f64, gradient.norm);
+        watch(&Step { step: step + 1, of: steps, loss, gradient_norm, lr, tokens, seconds: start.elapsed().as_secs_f64() }, learner)?;
     }
     Ok(())
 }
@@ -109,12 +92,12 @@ pub(super) fn ramp(rising: usize, step: usize, steps: usize) -> f64 {
 }
 
 /// One parent with `size` deltas of the corpus.
-pub(super) fn lesson(model: &Model, recipe: &Recipe, size: usize, step: u64) -> Result<Vec<Example>> {
+pub(super) fn lesson(learner: &Learner, recipe: &Recipe, size: usize, step: u64) -> Result<Vec<Example>> {
     let mut rng = seed::rng(recipe.seed, "warmup", &[step]);
-    let tokens = |delta: &str| completion(model.tokenizer, delta);
+    let tokens = |delta: &str| completion(&learner.model.tokenizer, delta);
     loop {
         let family = random_family(&mut rng, recipe.format, size, |delta| tokens(delta).len() <= recipe.max_tokens);
-        let prompt = prompt::encode(model.tokenizer, model.template, recipe.format, &family.parent)?;
+        let prompt = prompt::encode(&learner.model.tokenizer, learner.model.chat.as_ref(), recipe.format, &family.parent)?;
         if prompt.len() <= LONGEST_PROMPT {
             let example =
                 |(i, delta): (usize, &String)| Example { id: format!("{step}.{i}"), prompt: prompt.clone(), completion: tokens(delta) };

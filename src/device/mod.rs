@@ -1,6 +1,7 @@
 //! Where tensors are: the processor, or one card. Which operations have a kernel there, how much memory is free, and what to do when a
 //! card cannot be had.
 
+#[cfg(any(test, feature = "cuda", feature = "metal"))]
 mod errors;
 #[cfg(feature = "cuda")]
 mod nvidia;
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "cuda", feature = "metal"))]
 use self::errors::refused;
-pub use self::errors::{is_out_of_memory, meaning};
 use crate::error::{Error, Result};
 
 /// What a setting names: `cpu`, `cuda:N`, `metal:N`, or `auto`, which takes the first card there is and else the processor.

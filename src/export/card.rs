@@ -82,9 +82,9 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     let accuracy = |id: &NetworkId| quality.get(id).map_or_else(|| "not trained".into(), |q| format!("validation accuracy {q:.4}"));
     add(text, format_args!("## Lineage\n\nFrom {start} ({}) by {} deltas.", accuracy(&start), steps.len()));
     for step in &steps {
-        let fence = fence(&step.completion);
-        let delta = step.completion.trim_end_matches('\n');
-        add(text, format_args!("\n{} ({}):\n\n{fence}\n{delta}\n{fence}", step.id(), accuracy(&step.id())));
+        let (written, id) = (step.text(), step.id());
+        let (fence, delta) = (fence(&written), written.trim_end_matches('\n'));
+        add(text, format_args!("\n{} ({}):\n\n{fence}\n{delta}\n{fence}", id, accuracy(&id)));
     }
 
     add(

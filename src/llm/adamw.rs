@@ -11,6 +11,7 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
+use super::lora::Lora;
 use crate::error::{AtPath, Error, Result};
 use crate::files::write_whole;
 
@@ -41,6 +42,11 @@ impl AdamW {
     pub fn new(lengths: impl IntoIterator<Item = usize>) -> Self {
         let first: Vec<Vec<f32>> = lengths.into_iter().map(|n| vec![0.0; n]).collect();
         Self { steps: 0, second: first.clone(), first }
+    }
+
+    /// For the parameters of an adapter.
+    pub fn of(lora: &Lora) -> Self {
+        Self::new(lora.layers().iter().map(|layer| layer.elem_count()))
     }
 
     pub fn steps(&self) -> u64 {

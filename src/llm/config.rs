@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Model families whose decoders are one computation with small switches.
+/// Model families whose decoders are one computation with small switches. What a file of a family looks like stands here and nowhere
+/// else: readers and writers of model files ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
@@ -27,6 +28,34 @@ impl Family {
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::Llama, Self::Qwen2, Self::Qwen3].into_iter().find(|family| family.name() == name)
+    }
+
+    /// The class of Hugging Face's transformers (`architectures` of a `config.json`).
+    #[must_use]
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::Llama => "LlamaForCausalLM",
+            Self::Qwen2 => "Qwen2ForCausalLM",
+            Self::Qwen3 => "Qwen3ForCausalLM",
+        }
+    }
+
+    /// Whether each head of q and k has an RMS norm.
+    #[must_use]
+    pub fn has_head_norms(self) -> bool {
+        self == Self::Qwen3
+    }
+
+    /// Whether transformers reads the biases of q, k and v off `attention_bias`; else the class decides.
+    #[must_use]
+    pub fn states_attention_bias(self) -> bool {
+        self != Self::Qwen2
+    }
+
+    /// Whether GGUF keeps the rows of q and k with the halves of each head interleaved.
+    #[must_use]
+    pub fn interleaves_rows(self) -> bool {
+        self == Self::Llama
     }
 }
 

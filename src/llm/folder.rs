@@ -114,7 +114,7 @@ impl Folder {
             rms_eps,
             tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
             qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
-            qk_norm: family == Family::Qwen3,
+            qk_norm: family.has_head_norms(),
         })
     }
 

@@ -3,13 +3,15 @@
 //! On the processor a sample depends on its prompt and its seed only: not on what else is in the batch, nor on the number of threads. On a card
 //! the last bits of a product may depend on how many rows it has, so there it depends on the whole request.
 
+use std::convert::Infallible;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::cache::Branches;
 use super::decoder::Decoder;
-use super::mask::{Cursor, Mask};
+use super::mask::{ByteGrammar, Cursor, Mask};
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
 
@@ -57,17 +59,17 @@ pub fn generate(
     sampling: &Sampling,
     watch: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<Vec<Sample>>> {
-    generate_masked(decoder, requests, &[], sampling, watch)
+    generate_masked::<Infallible>(decoder, requests, &[], sampling, watch)
 }
 
 /// [`generate`] with a mask for each request, or none at all. A completion whose mask allows no token more has not ended.
 ///
 /// # Errors
 /// See [`generate`].
-pub fn generate_masked(
+pub fn generate_masked<G: ByteGrammar>(
     decoder: &Decoder,
     requests: &[Request],
-    masks: &[Mask],
+    masks: &[Mask<G>],
     sampling: &Sampling,
     watch: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Vec<Vec<Sample>>> {
@@ -87,19 +89,19 @@ pub fn generate_masked(
 }
 
 /// A sample that is being written.
-struct Row {
+struct Row<S> {
     /// Which of the request's seeds.
     index: usize,
     rng: ChaCha8Rng,
     sample: Sample,
     /// Where its mask is.
-    cursor: Option<Cursor>,
+    cursor: Option<Cursor<S>>,
     /// Whether its mask allowed nothing more.
     is_stuck: bool,
 }
 
-impl Row {
-    fn extend(&mut self, logits: &[f32], sampling: &Sampling, mask: Option<&Mask>) -> Result<()> {
+impl<S> Row<S> {
+    fn extend<G: ByteGrammar<State = S>>(&mut self, logits: &[f32], sampling: &Sampling, mask: Option<&Mask<G>>) -> Result<()> {
         let draw = match (mask, &mut self.cursor) {
             (Some(mask), Some(cursor)) => {
                 let Some(draw) = sampling.draw_allowed(logits, &mask.allowed(cursor), &mut self.rng)? else {
@@ -123,10 +125,10 @@ impl Row {
     }
 }
 
-fn answer(
+fn answer<G: ByteGrammar>(
     decoder: &Decoder,
     request: &Request,
-    mask: Option<&Mask>,
+    mask: Option<&Mask<G>>,
     sampling: &Sampling,
     progress: &mut Progress,
     watch: &mut dyn FnMut(Progress) -> Result<()>,
@@ -141,7 +143,7 @@ fn answer(
     for start in (0..request.seeds.len()).step_by(batch) {
         let end = (start + batch).min(request.seeds.len());
         let empty = Sample { tokens: Vec::new(), log_p: 0.0, log_q: 0.0, ended: false };
-        let mut rows: Vec<Row> = (start..end)
+        let mut rows: Vec<Row<G::State>> = (start..end)
             .map(|index| Row {
                 index,
                 rng: ChaCha8Rng::seed_from_u64(request.seeds[index]),
@@ -159,7 +161,7 @@ fn answer(
             watch(*progress)?;
             if live.len() < rows.len() {
                 branches.select(&live);
-                let (going, done): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| !row.is_done(sampling));
+                let (going, done): (Vec<Row<_>>, Vec<Row<_>>) = rows.into_iter().partition(|row| !row.is_done(sampling));
                 for row in done {
                     samples[row.index] = Some(row.sample);
                 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
-use super::config::{DecoderConfig, Family};
+use super::config::DecoderConfig;
 use super::model_file::ModelFile;
 use super::ops::floats;
 use super::tokenizer::{Pre, Vocabulary};
@@ -114,11 +114,6 @@ fn write_weights(path: &Path, shapes: &[(String, Vec<usize>)], stored: Stored, m
 }
 
 fn config(config: &DecoderConfig, vocabulary: &Vocabulary, stored: Stored) -> Value {
-    let class = match config.family {
-        Family::Llama => "LlamaForCausalLM",
-        Family::Qwen2 => "Qwen2ForCausalLM",
-        Family::Qwen3 => "Qwen3ForCausalLM",
-    };
     let scaling = config.rope_scaling.map(|s| {
         json!({
             "rope_type": "llama3",
@@ -129,7 +124,7 @@ fn config(config: &DecoderConfig, vocabulary: &Vocabulary, stored: Stored) -> Va
         })
     });
     let mut described = json!({
-        "architectures": [class],
+        "architectures": [config.family.class()],
         "model_type": config.family.name(),
         "vocab_size": config.vocab,
         "hidden_size": config.width,
@@ -148,7 +143,7 @@ fn config(config: &DecoderConfig, vocabulary: &Vocabulary, stored: Stored) -> Va
         "eos_token_id": vocabulary.eos,
         "torch_dtype": stored.names()[1],
     });
-    if config.family != Family::Qwen2 {
+    if config.family.states_attention_bias() {
         described["attention_bias"] = config.qkv_bias.into();
     }
     described

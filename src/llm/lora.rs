@@ -12,7 +12,7 @@ use rand::Rng;
 use super::config::DecoderConfig;
 use super::ops::floats;
 use super::ops::low_rank::{LowRank, Part};
-use crate::config::LoraConfig;
+use crate::config::{LoraConfig, PROJECTIONS};
 use crate::error::{Error, Result};
 use crate::hash::Hash;
 use crate::seed;
@@ -48,10 +48,9 @@ pub struct Lora {
 
 impl Layout {
     fn new(model: &DecoderConfig, config: &LoraConfig) -> Result<Self> {
-        let known = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
-        if let Some(wrong) = config.targets.iter().find(|t| !known.contains(&t.as_str())) {
+        if let Some(wrong) = config.targets.iter().find(|t| !PROJECTIONS.contains(&t.as_str())) {
             return Err(Error::input(format!("LoRA target `{wrong}` is not a projection of the model"))
-                .hint(format!("lora.targets takes any of {}", known.join(", "))));
+                .hint(format!("lora.targets takes any of {}", PROJECTIONS.join(", "))));
         }
         if config.targets.is_empty() || config.rank == 0 {
             return Err(

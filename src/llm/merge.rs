@@ -12,10 +12,9 @@ use super::hf_writer::{self, Stored};
 use super::lora::Lora;
 use super::model_file::ModelFile;
 use super::ops::floats;
-use crate::delta::starts::starts;
 use crate::error::{AtPath, Error, Result};
 
-/// How near the merged model comes to the unmerged one, over all logits of a fixed prompt.
+/// How near the merged model comes to the unmerged one, over all logits of a probe text.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Likeness {
     /// Root mean square of merged minus unmerged.
@@ -36,7 +35,7 @@ impl Likeness {
     }
 }
 
-/// Tokens of the fixed prompt.
+/// Tokens of the probe that are read.
 const PROMPT: usize = 256;
 
 /// f32 differs by the order of sums only; bf16 rounds each weight to 8 bits.
@@ -47,11 +46,11 @@ fn tolerance(stored: Stored) -> f64 {
     }
 }
 
-/// Writes the merged model into the new folder `out`.
+/// Writes the merged model into the new folder `out`. The two are compared over the first tokens of `probe`.
 ///
 /// # Errors
 /// Where `out` exists, cannot be written, or the merged model is not alike.
-pub fn merge(model: &ModelFile, lora: &Lora, out: &Path, stored: Stored) -> Result<Likeness> {
+pub fn merge(model: &ModelFile, lora: &Lora, out: &Path, stored: Stored, probe: &str) -> Result<Likeness> {
     if out.exists() {
         return Err(Error::input(format!("{} exists already", out.display())).hint("give --out a new folder"));
     }
@@ -67,7 +66,7 @@ pub fn merge(model: &ModelFile, lora: &Lora, out: &Path, stored: Stored) -> Resu
             _ => Ok(weight),
         }
     })?;
-    let likeness = compare(model, lora, half_made.path(), stored)?;
+    let likeness = compare(model, lora, half_made.path(), stored, probe)?;
     if !likeness.holds() {
         let Likeness { difference, effect, spread, tolerance } = likeness;
         let message = format!(
@@ -89,8 +88,8 @@ pub fn merge(model: &ModelFile, lora: &Lora, out: &Path, stored: Stored) -> Resu
 }
 
 /// One decoder is in memory at a time.
-fn compare(model: &ModelFile, lora: &Lora, merged: &Path, stored: Stored) -> Result<Likeness> {
-    let mut prompt = model.tokenizer()?.encode_plain(starts()[0].1);
+fn compare(model: &ModelFile, lora: &Lora, merged: &Path, stored: Stored, probe: &str) -> Result<Likeness> {
+    let mut prompt = model.tokenizer()?.encode_plain(probe);
     prompt.truncate(PROMPT.min(model.config().context));
     let logits = |decoder: &Decoder, lora| decoder.logits(&decoder.hidden(&Rows::single(&prompt), lora, Mode::Evaluate)?);
     let (unmerged, plain) = {

@@ -343,7 +343,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
         rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         tied: rows("output.weight").is_none(),
         qkv_bias: rows("blk.0.attn_q.bias").is_some(),
-        qk_norm: family == Family::Qwen3,
+        qk_norm: family.has_head_norms(),
     };
     if gguf.tensors().contains_key(ROPE_DIVISORS) {
         let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
@@ -404,7 +404,7 @@ fn weights(config: &DecoderConfig) -> Vec<Weight> {
                 hugging_face: format!("model.layers.{layer}.{ours}"),
                 gguf: format!("blk.{layer}.{theirs}"),
                 dims: dims.to_vec(),
-                interleaved: rotated.filter(|_| config.family == Family::Llama),
+                interleaved: rotated.filter(|_| config.family.interleaves_rows()),
             });
         };
         add("input_layernorm.weight", "attn_norm.weight", &[width], None);

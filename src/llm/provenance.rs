@@ -52,14 +52,20 @@ const NO_TEMPLATE: &str = "none";
 impl Provenance {
     /// Of an adapter for this model and its template.
     pub fn of(model: &ModelFile) -> Result<Self> {
-        Ok(Self {
+        let template = model.chat_template()?.as_ref().map(ChatTemplate::hash);
+        Ok(Self::new(&model.name(), &model.sha256()?, template.as_deref()))
+    }
+
+    /// The same by the model's name, the hash of its file and that of its template.
+    pub fn new(model: &str, model_sha256: &str, chat_template_sha256: Option<&str>) -> Self {
+        Self {
             eliteloop: env!("CARGO_PKG_VERSION").into(),
-            model: model.name(),
-            model_sha256: model.sha256()?,
-            chat_template_sha256: model.chat_template()?.as_ref().map(ChatTemplate::hash),
+            model: model.into(),
+            model_sha256: model_sha256.into(),
+            chat_template_sha256: chat_template_sha256.map(Into::into),
             accepted_chat_templates: Vec::new(),
             run: None,
-        })
+        }
     }
 
     /// None where the adapter's folder says nothing.

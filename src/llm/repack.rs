@@ -6,7 +6,8 @@ use rayon::prelude::*;
 
 use super::blocks::{eight_bit, four_bit, is_eight_bit, is_four_bit};
 use super::ops::floats;
-use super::ops::panel::{Data, Eight, Four, Panels, WIDE};
+use super::ops::panel::{Data, Panels};
+use super::ops::panel_block::{Eight, Four, WIDE};
 use super::weight::{Part, Rows};
 use half::bf16;
 

@@ -1,10 +1,10 @@
 //! Exact log-probabilities of completions: `log p(d|a) = sum_i log p(d_i | a, d_<i)`, prompts shared, nothing kept for gradients.
 
-use super::decoder::{Decoder, Mode};
 use candle_core::Tensor;
 
+use super::decoder::{Decoder, Mode};
 use super::lora::Lora;
-use super::mask::{Cursor, Mask};
+use super::mask::{ByteGrammar, Cursor, Mask};
 use super::pack::{Example, check, pack};
 use super::sampling::Sampling;
 use crate::error::{Error, Result};
@@ -41,11 +41,11 @@ pub fn log_p(decoder: &Decoder, lora: Option<&Lora>, examples: &[Example], budge
 
 /// `(log p, log q)` of each example, q being what `sampling` draws from under the example's mask: minus infinity where it would
 /// never draw that completion. `log p` is the model's, whatever the mask.
-pub fn log_p_and_q(
+pub fn log_p_and_q<G: ByteGrammar>(
     decoder: &Decoder,
     lora: Option<&Lora>,
     examples: &[Example],
-    masks: &[&Mask],
+    masks: &[&Mask<G>],
     sampling: &Sampling,
     budget: usize,
 ) -> Result<Vec<(f64, f64)>> {
@@ -54,7 +54,7 @@ pub fn log_p_and_q(
         return Err(Error::machine("each example needs its mask"));
     }
     let mut sums = vec![(0.0, 0.0); examples.len()];
-    let mut cursors: Vec<Cursor> = masks.iter().map(|mask| mask.start()).collect();
+    let mut cursors: Vec<Cursor<G::State>> = masks.iter().map(|mask| mask.start()).collect();
     let all: Vec<usize> = (0..examples.len()).collect();
     for pack in pack(examples, &all, budget) {
         let hidden = decoder.hidden(&pack.rows, lora, Mode::Evaluate)?;

@@ -3,8 +3,8 @@
 use candle_core::{D, Tensor};
 
 use super::attention::Heads;
-use super::cache::Prefix;
 use super::decoder::{Decoder, Mode, Rows};
+use super::prefix::Prefix;
 use super::stock::{KeysValues, StockPass};
 use crate::error::{Error, Result};
 

@@ -209,8 +209,17 @@ impl Tokenizer {
     /// becomes U+FFFD.
     #[must_use]
     pub fn decode(&self, ids: &[u32]) -> String {
-        let bytes: Vec<u8> = ids.iter().flat_map(|&id| self.token_bytes(id)).collect();
-        String::from_utf8_lossy(&bytes).into_owned()
+        String::from_utf8_lossy(&self.bytes(ids)).into_owned()
+    }
+
+    /// What a completion says, without its end token: bytes that need not be UTF-8.
+    #[must_use]
+    pub fn completion(&self, ids: &[u32]) -> Vec<u8> {
+        self.bytes(ids.strip_suffix(&[self.eos()]).unwrap_or(ids))
+    }
+
+    fn bytes(&self, ids: &[u32]) -> Vec<u8> {
+        ids.iter().flat_map(|&id| self.token_bytes(id)).collect()
     }
 
     /// The bytes a token adds to the text: none for a special token or an id that does not exist.

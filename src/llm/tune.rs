@@ -4,15 +4,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use candle_core::Tensor;
 use rand::seq::SliceRandom;
 
-use super::adamw::{AdamW, clip};
-use super::decoder::{Decoder, Mode};
+use super::adamw::AdamW;
+use super::decoder::Decoder;
 use super::lora::Lora;
-use super::ops::{floats, vector};
-use super::pack::{Example, Pack, by_prompt, check, pack};
+use super::pack::{Example, by_prompt, check};
 use super::score::log_p;
+use super::step::{Batch, Rule};
 use crate::config::{Objective, TuneConfig};
 use crate::error::{Error, Result};
 use crate::seed;
@@ -73,45 +72,14 @@ fn weight<'a>(objective: Objective, examples: impl Iterator<Item = &'a Example>)
     }
 }
 
-/// The gradient of `sum_i weight(i) nll_i` over the examples (by index) of one pass in the adapter's parameters, added to `into`;
-/// gives `sum_i nll_i`.
-pub fn add_gradient(
-    decoder: &Decoder,
-    lora: &Lora,
-    pack: &Pack,
-    weight: impl Fn(usize) -> f64,
-    dropout_seed: u64,
-    into: &mut [Vec<f32>],
-) -> Result<f64> {
-    if decoder.uses_stock_ops() && decoder.recompute {
-        let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
-        let gradients = decoder.stock_gradients(pack, lora, &weights, dropout_seed)?;
-        for (layer, into) in gradients.layers.iter().zip(into) {
-            vector::axpy(into, 1.0, &floats(layer)?);
-        }
-        return Ok(gradients.nll.iter().map(|v| f64::from(*v)).sum());
-    }
-    let hidden = decoder.hidden(&pack.rows, Some(lora), Mode::Train { dropout_seed })?;
-    let nll = decoder.nll(&hidden, &pack.at, &pack.targets)?;
-    let sum: f64 = nll.to_vec1::<f32>()?.iter().map(|v| f64::from(*v)).sum();
-    let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
-    let weights = Tensor::new(weights, nll.device())?;
-    let gradients = (nll * weights)?.sum_all()?.backward()?;
-    for (layer, into) in lora.layers().iter().zip(into) {
-        let Some(gradient) = gradients.get(layer) else { return Err(Error::machine("a layer of the adapter got no gradient")) };
-        vector::axpy(into, 1.0, &floats(gradient)?);
-    }
-    Ok(sum)
-}
-
-/// Tunes the adapter in place; `optimiser` goes on from its state. `on_step` sees each step (0-based) and how many there will be.
+/// Tunes the adapter in place; `optimizer` goes on from its state. `on_step` sees each step (0-based) and how many there will be.
 ///
 /// # Errors
-/// Before anything is changed, when an example is longer than a pass or the model's context; later, when the loss is no number.
+/// Before anything is changed, when an example is longer than a pass or the model's context; later, when a loss is no finite number.
 pub fn tune(
     decoder: &Decoder,
     lora: &mut Lora,
-    optimiser: &mut AdamW,
+    optimizer: &mut AdamW,
     examples: &[Example],
     plan: &Plan,
     mut on_step: impl FnMut(usize, usize, &Step),
@@ -126,7 +94,7 @@ pub fn tune(
     let batch = plan.batch.unwrap_or(examples.len()).clamp(1, examples.len());
     let total = config.epochs * examples.len().div_ceil(batch);
     let mut groups = by_prompt(examples, 0..examples.len());
-    let mut parameters = lora.snapshot()?;
+    let rule = Rule { clip: config.clip, weight_decay: config.weight_decay, of: "tuning", remedy: "tune.lr" };
     let mut log =
         TuneLog { loss_before, loss_after: loss_before, steps: Vec::with_capacity(total), tokens: 0, seconds: 0.0, aborted: false };
     'epochs: for epoch in 0..config.epochs {
@@ -141,30 +109,24 @@ pub fn tune(
             }
             let index = log.steps.len();
             let divisor = weight(config.objective, chosen.iter().map(|i| &examples[*i]));
-            let mut gradients: Vec<Vec<f32>> = parameters.iter().map(|p| vec![0.0; p.len()]).collect();
-            let mut sum = 0.0;
-            for (part, pack) in pack(examples, chosen, plan.budget).iter().enumerate() {
-                let dropout_seed = seed::derive(plan.seed, "dropout", &[index as u64, part as u64]);
-                sum += add_gradient(decoder, lora, pack, |_| 1.0 / divisor, dropout_seed, &mut gradients)?;
-                log.tokens += pack.rows.len() as u64;
-            }
-            let gradient_norm = clip(&mut gradients, config.clip);
-            let step = Step { loss: sum / divisor, gradient_norm, lr: learning_rate(plan, index, total) };
-            if !step.loss.is_finite() || !gradient_norm.is_finite() {
-                return Err(Error::machine(format!("tuning diverged at step {index}: loss {}, gradient norm {gradient_norm}", step.loss))
-                    .hint("lower tune.lr"));
-            }
+            let dropout_seed = |part| seed::derive(plan.seed, "dropout", &[index as u64, part]);
+            let batch = Batch { examples, chosen, weight: &|_| 1.0 / divisor, dropout_seed: &dropout_seed };
+            let gradient = rule.gradient(decoder, lora, &[batch], plan.budget, index)?;
+            log.tokens += gradient.tokens as u64;
+            let step = Step { loss: gradient.nll[0] / divisor, gradient_norm: gradient.norm, lr: learning_rate(plan, index, total) };
             if step.loss < config.stop_below {
                 break 'epochs;
             }
-            optimiser.step(&mut parameters, &gradients, step.lr, config.weight_decay);
-            lora.restore(&parameters)?;
+            rule.descend(lora, optimizer, &gradient, step.lr, index)?;
             on_step(index, total, &step);
             log.steps.push(step);
         }
     }
     log.seconds = start.elapsed().as_secs_f64();
     log.loss_after = loss(config.objective, examples, &log_p(decoder, Some(lora), examples, plan.budget)?);
+    if !log.loss_after.is_finite() {
+        return Err(rule.diverged(log.steps.len(), &format!("the loss after it is {}", log.loss_after)));
+    }
     Ok(log)
 }
 

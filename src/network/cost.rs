@@ -17,6 +17,16 @@ pub struct Cost {
     pub activation_bytes: u64,
 }
 
+impl Cost {
+    /// Multiply-accumulates of a training with so many images an epoch: a step computes the outputs, the gradients of the inputs and those
+    /// of the weights, each about once the forward pass; a validation image takes the forward pass.
+    #[must_use]
+    pub fn of_training(&self, train_images: usize, valid_images: usize, epochs: usize) -> u64 {
+        let passes = 3_u64.saturating_mul(train_images as u64).saturating_add(valid_images as u64).saturating_mul(epochs as u64);
+        self.macs.saturating_mul(passes)
+    }
+}
+
 /// The graph must have passed [`Graph::check`].
 #[must_use]
 pub fn cost(graph: &Graph) -> Cost {
@@ -50,4 +60,16 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
 
 fn elements(graph: &Graph, id: NodeId) -> u64 {
     graph.nodes[id].shape.iter().map(|d| d.at(1) as u64).product()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_takes_three_passes_an_image_and_validation_one() {
+        let cost = Cost { parameters: 1, macs: 7, activation_bytes: 4 };
+        assert_eq!(cost.of_training(100, 50, 2), 7 * (3 * 100 + 50) * 2);
+        assert_eq!(Cost { macs: u64::MAX / 2, ..cost }.of_training(100, 50, 2), u64::MAX);
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::child::Lost;
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,9 +39,13 @@ pub enum TraceFailure {
         reason: String,
         line: Option<u32>,
     },
-    /// Past its wall-clock or CPU time.
-    Deadline {
-        seconds: f64,
+    /// More loop rounds and calls than it may take: the same on every machine.
+    Steps {
+        most: u64,
+    },
+    /// What it does in no steps does not end: the limit of the system, of which the source is meant to fall short by far.
+    CpuTime {
+        seconds: u64,
     },
     Memory {
         mib: u64,
@@ -49,10 +54,9 @@ pub enum TraceFailure {
     Crash {
         reason: String,
     },
-    /// There was no sandbox process: no word about the source.
-    NotStarted {
-        reason: String,
-    },
+    /// The machine took the sandbox, or had none: no word about the source. Only the parent's side knows of it.
+    #[serde(skip)]
+    Lost(Lost),
     /// The answer of the sandbox contradicts itself.
     Tampered {
         reason: String,
@@ -69,8 +73,17 @@ impl TraceFailure {
     /// It is the machine's, which must not count against a candidate.
     pub fn of_source(self) -> Result<Self> {
         match self {
-            Self::NotStarted { .. } => Err(Error::machine(self.to_string()).hint(self.hint())),
+            Self::Lost(lost) => Err(lost.into()),
             failure => Ok(failure),
+        }
+    }
+
+    /// For whoever cannot go on without the graph of this source: what is wrong with it, or with the machine.
+    #[must_use]
+    pub fn into_error(self, source: impl fmt::Display) -> Error {
+        match self.of_source() {
+            Ok(failure) => Error::input(format!("{source}: {failure}")).hint(failure.hint()),
+            Err(error) => error,
         }
     }
 
@@ -95,10 +108,11 @@ impl TraceFailure {
             Self::NoNetwork { .. } => "no_network",
             Self::WrongOutput { .. } => "wrong_output",
             Self::DataDependent { .. } => "data_dependent",
-            Self::Deadline { .. } => "deadline",
+            Self::Steps { .. } => "steps",
+            Self::CpuTime { .. } => "cpu_time",
             Self::Memory { .. } => "memory",
             Self::Crash { .. } => "crash",
-            Self::NotStarted { .. } => "not_started",
+            Self::Lost(_) => "lost",
             Self::Tampered { .. } => "tampered",
             Self::TooLarge { .. } => "too_large",
         }
@@ -117,22 +131,14 @@ impl TraceFailure {
             Self::NoNetwork { .. } => "define `class Net(nn.Module)`, or name the class with --entry",
             Self::WrongOutput { .. } => "`forward` must return one tensor of shape (batch, classes); set --classes if the number differs",
             Self::DataDependent { .. } => "a network must do the same for every input and batch size",
-            Self::Deadline { .. } => "building and calling the network once must end: look for a loop",
+            Self::Steps { .. } | Self::CpuTime { .. } => "building and calling the network once must end: look for a loop",
             Self::Memory { .. } => "the source asks for very large lists or strings",
-            Self::NotStarted { .. } => {
-                "the source is not to blame: the machine has no process or memory left, or the program's file cannot be run"
-            }
+            Self::Lost(_) => "the source is not to blame",
             Self::Crash { .. } => "the sandbox met something it cannot run; the program itself is fine",
             Self::Tampered { .. } => "the source interferes with the tracer; it is refused",
             Self::TooLarge { .. } => "make the network smaller",
         }
     }
-}
-
-/// The line that a failure's text names, where it names one.
-#[must_use]
-pub fn line_in(text: &str) -> Option<u32> {
-    text.strip_prefix("line ")?.split_once(':')?.0.parse().ok()
 }
 
 impl fmt::Display for TraceFailure {
@@ -149,10 +155,11 @@ impl fmt::Display for TraceFailure {
             Self::NoNetwork { wanted: None } => write!(f, "there is no class `Net` and no other nn.Module"),
             Self::WrongOutput { found, expected } => write!(f, "the network gives {found}, not {expected}"),
             Self::DataDependent { reason, .. } => write!(f, "{reason}"),
-            Self::Deadline { seconds } => write!(f, "not done after {seconds} s"),
+            Self::Steps { most } => write!(f, "not done after {most} steps"),
+            Self::CpuTime { seconds } => write!(f, "not done after {seconds} s of processor time"),
             Self::Memory { mib } => write!(f, "more than {mib} MiB of memory"),
             Self::Crash { reason } => write!(f, "the sandbox ended: {reason}"),
-            Self::NotStarted { reason } => write!(f, "the sandbox does not start: {reason}"),
+            Self::Lost(lost) => write!(f, "{lost}"),
             Self::Tampered { reason } => write!(f, "the trace contradicts itself: {reason}"),
             Self::TooLarge { what } => write!(f, "too large: {what}"),
         }
@@ -160,15 +167,3 @@ impl fmt::Display for TraceFailure {
 }
 
 impl std::error::Error for TraceFailure {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_line_can_be_read_back() {
-        let failure = TraceFailure::Syntax { line: Some(12), message: "line 3: unexpected".into() };
-        assert_eq!(line_in(&failure.to_string()), Some(12));
-        assert_eq!(line_in(&TraceFailure::Deadline { seconds: 5.0 }.to_string()), None);
-    }
-}

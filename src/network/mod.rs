@@ -12,6 +12,7 @@ pub mod infer;
 pub mod merge;
 mod record;
 pub mod sandbox;
+mod steps;
 pub mod summary;
 pub mod trace;
 

@@ -1,7 +1,8 @@
 //! The child process: one source, one interpreter without host access, one answer.
 //!
-//! Limits are set before the source is looked at: address space, CPU time, no files, no core dump. Whatever the source
-//! does then, the worst it can do is to end this process; the parent ([`super::trace`]) turns that into a reason.
+//! Limits are set before the source is looked at: address space, processor time, no files, no core dump; the interpreter counts its
+//! steps. Whatever the source does then, the worst it can do is to end this process; the parent ([`super::trace`]) turns that into a
+//! reason.
 
 use std::io::{Read, Write};
 
@@ -12,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::failure::TraceFailure;
 use super::graph::Graph;
-use super::record;
+use super::{record, steps};
+use crate::child;
 use crate::error::{Error, Result};
 
 /// What the parent writes to the child's standard input.
@@ -22,11 +24,15 @@ pub struct Request {
     pub entry: Option<String>,
     pub input: [usize; 3],
     pub classes: usize,
+    pub steps: u64,
     pub cpu_seconds: u64,
     pub memory_mib: u64,
 }
 
-/// What the child writes to its standard output, as one line.
+/// The first line of the child's standard output: what comes after it is the source's doing.
+pub const READY: &[u8] = b"ready\n";
+
+/// The second one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
@@ -74,48 +80,54 @@ pub fn serve() -> Result<()> {
     let worker = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&request))?;
     let answer = worker.join().unwrap_or_else(|panic| {
         let reason = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
-        Answer::Failure(TraceFailure::Crash { reason: reason.unwrap_or_else(|| "panic".to_owned()) })
+        Ok(Answer::Failure(TraceFailure::Crash { reason: reason.unwrap_or_else(|| "panic".to_owned()) }))
     });
-    let mut line = serde_json::to_vec(&answer)?;
-    line.push(b'\n');
-    std::io::stdout().lock().write_all(&line)?;
+    end(&answer?)
+}
+
+/// Answers, and ends the process whatever it is at.
+fn end(answer: &Answer) -> ! {
+    let written = serde_json::to_vec(answer).map(|mut line| {
+        line.push(b'\n');
+        std::io::stdout().lock().write_all(&line)
+    });
     // Destructors of a hostile heap are none of our business.
-    std::process::exit(0)
+    std::process::exit(i32::from(!matches!(written, Ok(Ok(())))))
 }
 
 fn limit(request: &Request) -> Result<()> {
-    let set = |resource, value: u64| {
-        let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-        // SAFETY: a plain system call on a value that lives long enough.
-        if unsafe { libc::setrlimit(resource, &raw const limit) } == 0 { Ok(()) } else { Err(Error::from(std::io::Error::last_os_error())) }
-    };
+    // From the signal that says so to the kill that cannot be told from others'.
+    const GRACE_SECONDS: u64 = 5;
     // What is mapped already (the program, the allocator's reserve) comes on top.
     let mapped =
         std::fs::read_to_string("/proc/self/statm")?.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096;
-    set(libc::RLIMIT_AS, mapped + STACK_BYTES as u64 + (request.memory_mib << 20))?;
-    set(libc::RLIMIT_CPU, request.cpu_seconds)?;
-    set(libc::RLIMIT_FSIZE, 0)?;
-    set(libc::RLIMIT_CORE, 0)?;
-    set(libc::RLIMIT_NOFILE, 3)
+    let memory = request.memory_mib.saturating_mul(1 << 20).saturating_add(mapped + STACK_BYTES as u64);
+    child::limit(libc::RLIMIT_AS, memory, Some(memory))?;
+    child::limit(libc::RLIMIT_CPU, request.cpu_seconds, Some(request.cpu_seconds.saturating_add(GRACE_SECONDS)))?;
+    child::limit(libc::RLIMIT_FSIZE, 0, Some(0))?;
+    child::limit(libc::RLIMIT_CORE, 0, Some(0))?;
+    Ok(child::limit(libc::RLIMIT_NOFILE, 3, Some(3))?)
 }
 
-fn answer(request: &Request) -> Answer {
+fn answer(request: &Request) -> Result<Answer> {
     let mut settings = Settings::default();
     // The order of sets must not change from run to run.
     settings.hash_seed = Some(0);
     settings.install_signal_handlers = false;
     settings.import_site = false;
     let interpreter = Interpreter::without_stdlib(settings);
-    let done = interpreter.enter(|vm| {
+    let answer = interpreter.enter(|vm| {
         vm.recursion_limit.set(RECURSION_LIMIT);
-        load(vm).map_err(|e| failure(vm, &e))?;
-        run(vm, request)?;
-        record::finish()
+        let most = request.steps;
+        let begun = load(vm).and_then(|()| steps::count(vm, most, move || end(&Answer::Failure(TraceFailure::Steps { most }))));
+        begun.map_err(|e| Error::machine(format!("the interpreter does not start: {}", failure(vm, &e))))?;
+        // From here on it is the source that counts.
+        std::io::stdout().lock().write_all(READY)?;
+        Ok(match run(vm, request).and_then(|()| record::finish()) {
+            Ok(graph) => Answer::Graph(graph),
+            Err(failure) => Answer::Failure(failure),
+        })
     });
-    let answer = match done {
-        Ok(graph) => Answer::Graph(graph),
-        Err(failure) => Answer::Failure(failure),
-    };
     std::mem::forget(interpreter);
     answer
 }

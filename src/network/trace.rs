@@ -1,17 +1,21 @@
-//! The parent's side: start a sandbox for one source, wait for its answer no longer than agreed, believe none of it unchecked.
+//! The parent's side: start a sandbox for one source, wait for its answer, believe none of it unchecked.
+//!
+//! The child is limited by what it does itself (steps, processor time, memory), never by the clock.
 
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use super::check::{Limits, Refusal};
 use super::failure::TraceFailure;
 use super::graph::{Dim, Graph};
 use super::infer::show;
-use super::sandbox::{Answer, Request};
-use crate::child;
+use super::sandbox::{Answer, READY, Request};
+use crate::child::{self, Lost, Owned, TICK, Watch};
 
 /// How a source is traced.
 #[derive(Clone, Debug)]
@@ -21,8 +25,10 @@ pub struct TraceOptions {
     pub classes: usize,
     /// Class or factory function; `None`: `Net`, else the last `nn.Module` of the file.
     pub entry: Option<String>,
-    /// Wall-clock deadline.
-    pub seconds: f64,
+    /// Loop rounds and calls that the source may take.
+    pub steps: u64,
+    /// Processor time, for what has no steps.
+    pub cpu_seconds: u64,
     /// What the source may allocate.
     pub memory_mib: u64,
     /// The executable to start as `PROGRAM sandbox`.
@@ -31,14 +37,30 @@ pub struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// 10 seconds, 512 MiB, this executable.
+    /// Far beyond what a network takes: the deepest of the fixtures' takes a 20th.
+    pub const STEPS: u64 = 5_000_000;
+    /// Several times what so many steps take on a slow machine under load.
+    pub const CPU_SECONDS: u64 = 60;
+    pub const MEMORY_MIB: u64 = 512;
+
+    /// The limits above, this executable.
     #[must_use]
     pub fn new(input: [usize; 3], classes: usize) -> Self {
         let program = child::executable().unwrap_or_else(|_| PathBuf::from("eliteloop"));
-        Self { input, classes, entry: None, seconds: 10.0, memory_mib: 512, program, limits: Limits::default() }
+        Self {
+            input,
+            classes,
+            entry: None,
+            steps: Self::STEPS,
+            cpu_seconds: Self::CPU_SECONDS,
+            memory_mib: Self::MEMORY_MIB,
+            program,
+            limits: Limits::default(),
+        }
     }
 }
 
+const VERB: &str = "sandbox";
 const MOST_SOURCE: usize = 1 << 20;
 const MOST_ANSWER: u64 = 64 << 20;
 const MOST_COMPLAINT: u64 = 64 << 10;
@@ -46,7 +68,7 @@ const MOST_COMPLAINT: u64 = 64 << 10;
 /// Traces `source` in a sandbox process.
 ///
 /// # Errors
-/// Why there is no graph; the sandbox failing in any way is a reason too.
+/// Why there is no graph; the sandbox failing in any way is a reason too. [`TraceFailure::of_source`] tells whose it is.
 pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure> {
     if source.len() > MOST_SOURCE {
         return Err(TraceFailure::TooLarge { what: format!("a source of {} bytes", source.len()) });
@@ -56,15 +78,14 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
         entry: options.entry.clone(),
         input: options.input,
         classes: options.classes,
-        cpu_seconds: options.seconds.ceil() as u64 + 1,
+        steps: options.steps,
+        cpu_seconds: options.cpu_seconds,
         memory_mib: options.memory_mib,
     };
-    let answer = ask(&request, options)?;
+    let answer = child::persist(|| ask(&request, options)).map_err(TraceFailure::Lost)??;
     let graph = match serde_json::from_slice::<Answer>(&answer) {
         Ok(Answer::Graph(graph)) => graph,
         Ok(Answer::Failure(TraceFailure::Memory { .. })) => return Err(TraceFailure::Memory { mib: options.memory_mib }),
-        // Only this side knows of that.
-        Ok(Answer::Failure(TraceFailure::NotStarted { reason })) => return Err(TraceFailure::Crash { reason }),
         Ok(Answer::Failure(failure)) => return Err(failure),
         Err(error) => return Err(TraceFailure::Crash { reason: format!("an answer that cannot be read ({error})") }),
     };
@@ -80,72 +101,100 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
     Ok(graph)
 }
 
-fn ask(request: &Request, options: &TraceOptions) -> Result<Vec<u8>, TraceFailure> {
-    let not_started = |reason: String| TraceFailure::NotStarted { reason };
-    let text = serde_json::to_vec(request).map_err(|e| not_started(e.to_string()))?;
-    let deadline = Instant::now() + Duration::from_secs_f64(options.seconds.clamp(0.01, 3600.0));
+/// What a sandbox says of the source, or how the source ended it.
+fn ask(request: &Request, options: &TraceOptions) -> Result<Result<Vec<u8>, TraceFailure>, Lost> {
+    let taken = |error: &dyn std::fmt::Display| Lost::Taken(format!("no sandbox could be started: {error}"));
+    let text = serde_json::to_vec(request).map_err(|e| taken(&e))?;
     let mut command = Command::new(&options.program);
-    let mut child = child::begin(command.env_clear(), "sandbox")
-        .map_err(|e| not_started(e.to_string()))?
+    let child = child::begin(command.env_clear(), VERB)
+        .map_err(|e| taken(&e))?
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|e| not_started(format!("{}: {e}", options.program.display())))?;
-    let (sender, receiver) = mpsc::channel();
-    let mut stdin = child.stdin.take().expect("piped");
+        .map_err(|e| taken(&format_args!("{}: {e}", options.program.display())))?;
+    let mut child = Owned(child);
+    let mut watch = Watch::new(&child.0, VERB);
+    let mut stdin = child.0.stdin.take().expect("piped");
+    let (stdout, stderr) = (child.0.stdout.take().expect("piped"), child.0.stderr.take().expect("piped"));
     // A child that dies early closes the pipe: its exit says more than our write error.
-    std::thread::spawn(move || stdin.write_all(&text));
-    let stdout = child.stdout.take().expect("piped");
-    std::thread::spawn(move || sender.send(read(stdout, MOST_ANSWER)));
-    let stderr = child.stderr.take().expect("piped");
-    let complaint = std::thread::spawn(move || read(stderr, MOST_COMPLAINT));
-    let late = TraceFailure::Deadline { seconds: options.seconds };
-    let answer = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
-    let ended = if matches!(&answer, Ok(bytes) if bytes.len() as u64 <= MOST_ANSWER) { wait(&mut child, deadline) } else { None };
-    let Some(status) = ended else {
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(match answer {
-            Ok(bytes) if bytes.len() as u64 > MOST_ANSWER => TraceFailure::TooLarge { what: "the answer of the sandbox".to_owned() },
-            _ => late,
-        });
-    };
-    let answer = answer.unwrap_or_default();
-    if status.success() && answer.ends_with(b"\n") {
-        return Ok(answer);
+    thread::Builder::new().spawn(move || stdin.write_all(&text)).map_err(|e| taken(&e))?;
+    let answer = read(stdout, MOST_ANSWER).map_err(|e| taken(&e))?;
+    let complaint = read(stderr, MOST_COMPLAINT).map_err(|e| taken(&e))?;
+    let answer = wait_for(&answer, &mut watch)?;
+    if answer.len() as u64 > MOST_ANSWER {
+        return Ok(Err(TraceFailure::TooLarge { what: "the answer of the sandbox".to_owned() }));
     }
-    let complaint = complaint.join().unwrap_or_default();
-    Err(blame(status, &String::from_utf8_lossy(&complaint), options))
+    let status = wait(&mut child, &mut watch)?;
+    let complaint = wait_for(&complaint, &mut watch)?;
+    let end = End { status, is_ready: answer.starts_with(READY), complaint: String::from_utf8_lossy(&complaint).into_owned() };
+    match answer.strip_prefix(READY) {
+        Some(answer) if status.success() && answer.ends_with(b"\n") => Ok(Ok(answer.to_vec())),
+        _ => end.cause(options).map(Err),
+    }
 }
 
-fn read(from: impl Read, most: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let _ = from.take(most + 1).read_to_end(&mut bytes);
-    bytes
+/// Reads to the end, or one byte more than `most`, beside what else there is to do.
+fn read(from: impl Read + Send + 'static, most: u64) -> std::io::Result<Receiver<Vec<u8>>> {
+    let (sender, receiver) = channel();
+    thread::Builder::new().spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.take(most + 1).read_to_end(&mut bytes);
+        // Nobody may wait for it any more.
+        let _ = sender.send(bytes);
+    })?;
+    Ok(receiver)
 }
 
-/// The child has closed its output; it ends at once, or not at all.
-fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
+fn wait_for(bytes: &Receiver<Vec<u8>>, watch: &mut Watch) -> Result<Vec<u8>, Lost> {
     loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(status),
-            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
-            _ => return None,
+        match bytes.recv_timeout(TICK) {
+            Ok(bytes) => return Ok(bytes),
+            Err(RecvTimeoutError::Timeout) => watch.waited(TICK)?,
+            Err(RecvTimeoutError::Disconnected) => return Ok(Vec::new()),
         }
     }
 }
 
-fn blame(status: ExitStatus, complaint: &str, options: &TraceOptions) -> TraceFailure {
-    use std::os::unix::process::ExitStatusExt;
-    if complaint.contains("memory allocation of") || complaint.contains("capacity overflow") {
-        return TraceFailure::Memory { mib: options.memory_mib };
+/// The child has closed its output; it ends at once, or is stopped.
+fn wait(child: &mut Owned, watch: &mut Watch) -> Result<ExitStatus, Lost> {
+    const MOMENT: Duration = Duration::from_millis(1);
+    loop {
+        match child.0.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) => thread::sleep(MOMENT),
+            Err(error) => return Err(Lost::Taken(format!("a sandbox cannot be waited for: {error}"))),
+        }
+        watch.waited(MOMENT)?;
     }
-    let last = complaint.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message").chars().take(300).collect::<String>();
-    match status.signal() {
-        Some(libc::SIGXCPU | libc::SIGKILL) => TraceFailure::Deadline { seconds: options.seconds },
-        Some(signal) => TraceFailure::Crash { reason: format!("signal {signal}: {last}") },
-        None => TraceFailure::Crash { reason: format!("exit code {}: {last}", status.code().unwrap_or(-1)) },
+}
+
+/// How a sandbox ended that gave no answer.
+struct End {
+    status: ExitStatus,
+    /// It came as far as the source.
+    is_ready: bool,
+    complaint: String,
+}
+
+impl End {
+    fn cause(&self, options: &TraceOptions) -> Result<TraceFailure, Lost> {
+        let last = self.complaint.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("no message").chars().take(300);
+        let reason = match self.status.signal() {
+            Some(signal) => format!("signal {signal}: {}", last.collect::<String>()),
+            None => format!("exit code {}: {}", self.status.code().unwrap_or(-1), last.collect::<String>()),
+        };
+        if child::is_taken(self.status) {
+            return Err(Lost::Taken(format!("a sandbox was ended from outside ({reason})")));
+        }
+        let no_memory = self.complaint.contains("memory allocation of") || self.complaint.contains("capacity overflow");
+        match (self.is_ready, no_memory) {
+            (false, true) => Err(Lost::NoRoom { verb: VERB, mib: options.memory_mib, setting: "screen.trace_memory_mib" }),
+            (false, false) => Err(Lost::Taken(format!("a sandbox ended before it came to the source ({reason})"))),
+            (true, true) => Ok(TraceFailure::Memory { mib: options.memory_mib }),
+            (true, false) if self.status.signal() == Some(libc::SIGXCPU) => Ok(TraceFailure::CpuTime { seconds: options.cpu_seconds }),
+            (true, false) => Ok(TraceFailure::Crash { reason }),
+        }
     }
 }

@@ -24,7 +24,7 @@ pub const DATASETS: [(&str, &str); 3] = [
 /// What is known of one cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// In percent, one value a training seed.
+    /// From 0 to 1, one value a training seed.
     pub accuracy: Vec<f64>,
     /// Millions of parameters.
     pub parameters: f64,
@@ -34,7 +34,7 @@ pub struct Entry {
     pub train_seconds: f64,
 }
 
-/// One cell as the file has it: a value a training seed.
+/// One cell as the file has it: a value a training seed, accuracies in percent.
 #[derive(Deserialize)]
 struct Stored {
     val_acc: Vec<f64>,
@@ -110,7 +110,7 @@ impl Table {
         &self.entries[cell.index()]
     }
 
-    /// The accuracy of one of the cell's training seeds, in percent: which one is drawn once for a run, so asking again gives
+    /// The accuracy of one of the cell's training seeds, from 0 to 1: which one is drawn once for a run, so asking again gives
     /// the same, in whatever order cells are asked for.
     pub fn query(&self, cell: Cell, run_seed: u64) -> f64 {
         let accuracy = &self.entry(cell).accuracy;
@@ -146,5 +146,6 @@ fn entry(key: &str, stored: Stored) -> Result<Entry> {
         return Err(Error::input(format!("cell '{key}' has no accuracies, or numbers that make no sense")));
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    Ok(Entry { parameters: mean(&model_size), latency: mean(&latency), train_seconds: mean(&train_time), accuracy: val_acc })
+    let accuracy = val_acc.iter().map(|percent| percent / 100.0).collect();
+    Ok(Entry { parameters: mean(&model_size), latency: mean(&latency), train_seconds: mean(&train_time), accuracy })
 }

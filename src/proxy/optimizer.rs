@@ -8,14 +8,14 @@ use candle_core::{DType, Result, Tensor};
 use super::network::Network;
 use super::ops::arithmetic::is_flat;
 use super::ops::sgd;
-use crate::config::{self, ProxyConfig};
+use crate::config::{Optimizer as Kind, ProxyConfig};
 
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;
 
 /// The state that the optimiser keeps of each tensor.
 pub struct Optimizer {
-    kind: config::Optimizer,
+    kind: Kind,
     momentum: f64,
     weight_decay: f64,
     clip: f64,
@@ -54,7 +54,7 @@ impl Optimizer {
         for (index, gradient) in gradients.iter().enumerate() {
             let Some(gradient) = gradient else { continue };
             let weight = network.tensors()[index].clone();
-            if self.kind == config::Optimizer::Sgd && is_flat(gradient) && is_flat(&weight) {
+            if self.kind == Kind::Sgd && is_flat(gradient) && is_flat(&weight) {
                 let (decay, momentum) = (self.weight_decay as f32, self.momentum as f32);
                 let factors = sgd::Factors { scale: scale as f32, decay, momentum, lr: lr as f32 };
                 let old = self.first[index].take().filter(|_| momentum != 0.0);
@@ -65,8 +65,8 @@ impl Optimizer {
             }
             let gradient = if scale < 1.0 { gradient.affine(scale, 0.0)? } else { gradient.clone() };
             let moved = match self.kind {
-                config::Optimizer::Sgd => self.sgd(index, &weight, gradient, lr)?,
-                config::Optimizer::Adamw => self.adamw(index, &weight, &gradient, lr)?,
+                Kind::Sgd => self.sgd(index, &weight, gradient, lr)?,
+                Kind::Adamw => self.adamw(index, &weight, &gradient, lr)?,
             };
             network.set(index, moved)?;
         }

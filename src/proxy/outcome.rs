@@ -41,8 +41,8 @@ pub struct Epoch {
 pub enum Failure {
     #[error("the loss was no longer a number at step {step}")]
     Diverged { step: usize },
-    #[error("not done after {seconds} s")]
-    Deadline { seconds: f64 },
+    #[error("not done after {seconds} s of processor time")]
+    CpuTime { seconds: u64 },
     #[error("out of memory")]
     Memory,
     #[error("{op} cannot be trained")]
@@ -55,7 +55,7 @@ impl From<candle_core::Error> for Failure {
     fn from(error: candle_core::Error) -> Self {
         // The first line: what follows may be a backtrace.
         let text = error.to_string();
-        if crate::device::is_out_of_memory(&text) {
+        if crate::card_errors::is_out_of_memory(&text) {
             return Self::Memory;
         }
         Self::Crash { message: text.lines().next().unwrap_or("tensor computation failed").to_string() }

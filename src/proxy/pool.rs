@@ -1,28 +1,26 @@
 //! The parent side: processes of one thread each, which share a queue of jobs.
 //!
-//! A worker that crashes, is killed or passes the deadline fails the one job it had; the next job gets a new process.
-//! Results do not depend on the number of workers, only the order in which they come does.
+//! A worker that crashes or passes its limits fails the one job it had; the next job gets a new process. One that the machine takes away
+//! fails nothing: its job is done again. Results do not depend on the number of workers, only the order in which they come does.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
 
 use super::worker::{Job, Reply, Setup};
 use super::{Epoch, Failure, Outcome, memory};
-use crate::error::{AtPath, Error, Result};
-use crate::{child, device};
+use crate::child::{self, Lost, Owned, TICK, Watch};
+use crate::device;
+use crate::error::{Error, Result};
+use crate::network::graph::Graph;
 
-/// Time past the deadline after which the parent ends a worker that did not end itself.
-const GRACE: Duration = Duration::from_secs(10);
-/// How often a waiting parent looks at the clock and the abort flag.
-const TICK: Duration = Duration::from_millis(50);
+const VERB: &str = "worker";
 
 #[derive(Clone, Debug)]
 pub struct Pool {
@@ -51,7 +49,7 @@ impl Pool {
     /// are left get no event.
     ///
     /// # Errors
-    /// A worker cannot be started.
+    /// The machine has no worker, or takes it away from the same job twice. Jobs that are left get no event.
     pub fn run(&self, jobs: Vec<Job>, abort: &AtomicBool, mut on_event: impl FnMut(Event)) -> Result<()> {
         if !self.setup.config.device.is_card() {
             return self.round(jobs, self.setup.config.workers, abort, &mut on_event);
@@ -68,6 +66,21 @@ impl Pool {
         self.round(again, 1, abort, &mut on_event)
     }
 
+    /// Trains `smallest` for an epoch: what has no room for it has none for any network.
+    ///
+    /// # Errors
+    /// `proxy.memory_mib` is too small, or the machine has no worker.
+    pub fn check_memory(&self, smallest: &Graph, abort: &AtomicBool) -> Result<()> {
+        let mut is_full = false;
+        let job = Job { until: Some(1), ..Job::new(0, smallest.clone(), 0) };
+        self.run(vec![job], abort, |event| is_full |= matches!(event, Event::Done { result: Err(Failure::Memory), .. }))?;
+        if !is_full {
+            return Ok(());
+        }
+        let mib = self.setup.config.memory_mib;
+        Err(Error::input(format!("setting proxy.memory_mib: {mib} is too little to train any network")).hint("raise proxy.memory_mib"))
+    }
+
     /// How many workers fit the card at a time, were each to train the largest of the jobs.
     fn together(&self, jobs: &[Job]) -> Result<usize> {
         let config = &self.setup.config;
@@ -80,11 +93,18 @@ impl Pool {
         let workers = workers.min(jobs.len());
         let queue = Mutex::new(VecDeque::from(jobs));
         let (sender, receiver) = channel();
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             let handles: Vec<_> = (0..workers)
                 .map(|_| {
                     let (queue, sender) = (&queue, sender.clone());
-                    scope.spawn(move || self.work_off(queue, abort, &sender))
+                    scope.spawn(move || {
+                        let done = self.work_off(queue, abort, &sender);
+                        if done.is_err() {
+                            // The others end what they are at, so that nothing is lost, and begin nothing more.
+                            lock(queue).clear();
+                        }
+                        done
+                    })
                 })
                 .collect();
             drop(sender);
@@ -94,130 +114,157 @@ impl Pool {
     }
 
     fn work_off(&self, queue: &Mutex<VecDeque<Job>>, abort: &AtomicBool, events: &Sender<Event>) -> Result<()> {
-        let mut worker: Option<Process> = None;
+        let mut worker = None;
         while !abort.load(Ordering::Relaxed) {
-            let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { break };
-            let mut process = match worker.take() {
-                Some(process) => process,
-                None => Process::start(self)?,
+            let Some(job) = lock(queue).pop_front() else { break };
+            // Of a job that is done again the first epochs are told already.
+            let mut told = 0;
+            let on_epoch = |epoch: Epoch| {
+                if epoch.epoch > told {
+                    told = epoch.epoch;
+                    // The receiver outlives the threads.
+                    let _ = events.send(Event::Epoch { id: job.id, epoch });
+                }
             };
-            let Some(result) = process.train(&job, self.setup.config.deadline_seconds, abort, events) else { break };
-            // After an error of the card the process that had it open may be good for nothing; its memory is free once it is gone.
-            let spoilt = self.setup.config.device.is_card() && matches!(result, Err(Failure::Memory | Failure::Crash { .. }));
-            if process.alive && !spoilt {
-                worker = Some(process);
-            }
-            // The receiver outlives the threads.
+            let Some(result) = self.train(&job, &mut worker, abort, on_epoch)? else { break };
             let _ = events.send(Event::Done { id: job.id, result });
         }
         Ok(())
     }
+
+    /// Result of one job; `None` when `abort` was set. `worker` is the one of the job before and is left for the next.
+    fn train(
+        &self,
+        job: &Job,
+        worker: &mut Option<Process>,
+        abort: &AtomicBool,
+        mut on_epoch: impl FnMut(Epoch),
+    ) -> Result<Option<Result<Outcome, Failure>>, Lost> {
+        child::persist(|| {
+            let mut process = match worker.take() {
+                Some(process) => process,
+                None => Process::start(self)?,
+            };
+            let result = process.train(job, abort, &mut on_epoch)?;
+            // After an error of the card the process that had it open may be good for nothing; its memory is free once it is gone.
+            let spoilt = self.setup.config.device.is_card() && matches!(result, Some(Err(Failure::Memory | Failure::Crash { .. })));
+            if process.alive && !spoilt {
+                *worker = Some(process);
+            }
+            Ok(result)
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Process {
-    child: Child,
+    child: Owned,
     stdin: ChildStdin,
     lines: Receiver<String>,
     complaints: Option<JoinHandle<String>>,
+    limits: Limits,
+    watch: Watch,
     alive: bool,
+    /// It came as far as its first job.
+    ready: bool,
+}
+
+/// What a worker may take, for whoever says that it took more.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    memory_mib: u64,
+    cpu_seconds: u64,
 }
 
 impl Process {
-    fn start(pool: &Pool) -> Result<Self> {
+    fn start(pool: &Pool) -> Result<Self, Lost> {
+        let taken = |error: &dyn std::fmt::Display| Lost::Taken(format!("no worker could be started: {error}"));
+        let setup = serde_json::to_string(&pool.setup).map_err(|e| taken(&e))?;
         let mut command = Command::new(&pool.program);
-        let mut child = child::begin(&mut command, "worker")?
+        let child = child::begin(&mut command, VERB)
+            .map_err(|e| taken(&e))?
             .env("RAYON_NUM_THREADS", "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .at("start a worker of", &pool.program)?;
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(Error::machine("a worker has no pipes"));
-        };
+            .map_err(|e| taken(&format_args!("{}: {e}", pool.program.display())))?;
+        let mut child = Owned(child);
+        let watch = Watch::new(&child.0, VERB);
+        let mut stdin = child.0.stdin.take().expect("piped");
+        let (stdout, stderr) = (child.0.stdout.take().expect("piped"), child.0.stderr.take().expect("piped"));
         let (sender, lines) = channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let complaints = std::thread::spawn(move || last_words(stderr));
+        thread::Builder::new().spawn(move || forward(stdout, &sender)).map_err(|e| taken(&e))?;
+        let complaints = thread::Builder::new().spawn(move || last_words(stderr)).map_err(|e| taken(&e))?;
         // A worker that is gone already is noticed when it is given its first job.
-        let _ = writeln!(stdin, "{}", serde_json::to_string(&pool.setup)?);
-        Ok(Self { child, stdin, lines, complaints: Some(complaints), alive: true })
+        let _ = writeln!(stdin, "{setup}");
+        let config = &pool.setup.config;
+        let limits = Limits { memory_mib: config.memory_mib, cpu_seconds: config.cpu_seconds };
+        Ok(Self { child, stdin, lines, complaints: Some(complaints), limits, watch, alive: true, ready: false })
     }
 
-    /// Result of one job; `None` when `abort` was set.
-    fn train(&mut self, job: &Job, seconds: f64, abort: &AtomicBool, events: &Sender<Event>) -> Option<Result<Outcome, Failure>> {
-        let deadline = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        let start = Instant::now();
-        let line = match serde_json::to_string(job) {
-            Ok(line) => line,
-            Err(error) => return Some(Err(Failure::Crash { message: error.to_string() })),
-        };
+    fn train(&mut self, job: &Job, abort: &AtomicBool, on_epoch: &mut impl FnMut(Epoch)) -> Result<Option<Result<Outcome, Failure>>, Lost> {
+        let line = serde_json::to_string(job).map_err(|e| Lost::Taken(format!("a job cannot be told to a worker: {e}")))?;
         if writeln!(self.stdin, "{line}").is_err() {
-            return Some(Err(self.post_mortem()));
+            return self.post_mortem().map(|failure| Some(Err(failure)));
         }
         loop {
             // A network of very short epochs never leaves a tick without a line, so these do not wait for one.
             if abort.load(Ordering::Relaxed) {
-                self.end();
-                return None;
-            }
-            if start.elapsed() > deadline.saturating_add(GRACE) {
-                self.end();
-                return Some(Err(Failure::Deadline { seconds }));
+                self.alive = false;
+                return Ok(None);
             }
             match self.lines.recv_timeout(TICK) {
                 Ok(line) => match serde_json::from_str(&line) {
-                    Ok(Reply::Epoch { id, epoch }) => {
-                        let _ = events.send(Event::Epoch { id, epoch });
-                    }
-                    Ok(Reply::Done { id, outcome }) if id == job.id => return Some(Ok(outcome)),
-                    Ok(Reply::Failed { id, failure }) if id == job.id => return Some(Err(failure)),
-                    _ => {
-                        self.end();
-                        return Some(Err(Failure::Crash { message: "a worker wrote something else than a reply".into() }));
-                    }
+                    Ok(Reply::Ready) => self.ready = true,
+                    Ok(Reply::Epoch { id, epoch }) if id == job.id => on_epoch(epoch),
+                    Ok(Reply::Done { id, outcome }) if id == job.id => return Ok(Some(Ok(outcome))),
+                    Ok(Reply::Failed { id, failure }) if id == job.id => return Ok(Some(Err(failure))),
+                    _ => return Err(Lost::Taken(format!("a worker wrote something else than a reply: {line:.80}"))),
                 },
-                Err(RecvTimeoutError::Disconnected) => return Some(Err(self.post_mortem())),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.post_mortem().map(|failure| Some(Err(failure))),
+                Err(RecvTimeoutError::Timeout) => self.watch.waited(TICK)?,
             }
         }
     }
 
-    fn end(&mut self) {
-        self.alive = false;
-        // It may have ended by itself in between.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
     /// Why a worker is gone.
-    fn post_mortem(&mut self) -> Failure {
+    fn post_mortem(&mut self) -> Result<Failure, Lost> {
         self.alive = false;
-        let status = self.child.wait().ok();
+        let status = self.child.0.wait().map_err(|e| Lost::Taken(format!("a worker cannot be waited for: {e}")))?;
         let words = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        cause(status, &words)
+        cause(status, &words, self.ready, self.limits)
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.end();
+/// Passes the lines of a worker on, but for one that its end cut short.
+fn forward(stdout: impl Read, lines: &Sender<String>) {
+    let mut stdout = BufReader::new(stdout);
+    loop {
+        let mut line = String::new();
+        if stdout.read_line(&mut line).is_err() || !line.ends_with('\n') || lines.send(line).is_err() {
+            break;
+        }
     }
 }
 
-fn cause(status: Option<ExitStatus>, words: &str) -> Failure {
-    let killed = status.and_then(|s| s.signal()) == Some(libc::SIGKILL);
-    if killed || words.contains("memory allocation of") {
-        return Failure::Memory;
-    }
-    let how = status.map_or_else(|| "a worker ended".to_string(), |status| format!("a worker ended: {status}"));
+/// What the end of a worker says of its job. A worker that exits by itself does so for its own sake: what a training does ends in a reply.
+fn cause(status: ExitStatus, words: &str, ready: bool, limits: Limits) -> Result<Failure, Lost> {
     let last = words.lines().rev().find(|line| !line.trim().is_empty());
-    Failure::Crash { message: last.map_or_else(|| how.clone(), |line| format!("{how}: {line}")) }
+    let how = last.map_or_else(|| format!("a worker ended: {status}"), |line| format!("a worker ended: {status}: {line}"));
+    if child::is_taken(status) {
+        return Err(Lost::Taken(how));
+    }
+    match (ready, words.contains("memory allocation of")) {
+        (false, true) => Err(Lost::NoRoom { verb: VERB, mib: limits.memory_mib, setting: "proxy.memory_mib" }),
+        (true, true) => Ok(Failure::Memory),
+        (true, false) if status.signal() == Some(libc::SIGXCPU) => Ok(Failure::CpuTime { seconds: limits.cpu_seconds }),
+        (true, false) if status.signal().is_some() => Ok(Failure::Crash { message: how }),
+        _ => Err(Lost::Taken(how)),
+    }
 }
 
 /// The end of what a worker writes to stderr.
@@ -240,10 +287,28 @@ mod tests {
 
     #[test]
     fn the_cause_of_an_end_is_told_apart() {
-        let signal = |number: i32| Some(ExitStatus::from_raw(number));
-        assert_eq!(cause(signal(libc::SIGKILL), ""), Failure::Memory);
-        assert_eq!(cause(signal(libc::SIGABRT), "memory allocation of 99 bytes failed\n"), Failure::Memory);
-        assert!(matches!(cause(signal(libc::SIGSEGV), "x\nlast\n\n"), Failure::Crash { message } if message.ends_with("last")));
+        const FULL: &str = "memory allocation of 99 bytes failed\n";
+        let limits = Limits { memory_mib: 7, cpu_seconds: 9 };
+        let ended = |signal: i32, words: &str, ready| cause(ExitStatus::from_raw(signal), words, ready, limits);
+        let exited = |code: i32, words: &str| cause(ExitStatus::from_raw(code << 8), words, true, limits);
+        assert_eq!(ended(libc::SIGABRT, FULL, true), Ok(Failure::Memory));
+        assert_eq!(ended(libc::SIGXCPU, "", true), Ok(Failure::CpuTime { seconds: 9 }));
+        assert!(matches!(ended(libc::SIGSEGV, "x\nlast\n\n", true), Ok(Failure::Crash { message }) if message.ends_with("last")));
+        // What the machine did, whatever was said before.
+        assert!(matches!(ended(libc::SIGKILL, FULL, true), Err(Lost::Taken(_))));
+        assert!(matches!(ended(libc::SIGTERM, "", true), Err(Lost::Taken(_))));
+        assert!(matches!(exited(1, "error: the threads of a worker\n"), Err(Lost::Taken(how)) if how.ends_with("threads of a worker")));
+        // Before the first job nothing is a network's doing.
+        assert!(matches!(ended(libc::SIGABRT, FULL, false), Err(Lost::NoRoom { mib: 7, .. })));
+        assert!(matches!(ended(libc::SIGSEGV, "", false), Err(Lost::Taken(_))));
+    }
+
+    #[test]
+    fn a_reply_that_was_cut_short_is_none() {
+        let (sender, lines) = channel();
+        forward(&b"\"ready\"\n{\"done\":{\"id\":3"[..], &sender);
+        drop(sender);
+        assert_eq!(lines.iter().collect::<Vec<_>>(), ["\"ready\"\n"]);
     }
 
     #[test]

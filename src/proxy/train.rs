@@ -1,7 +1,6 @@
-//! The recipe: seeded, the same for every candidate; nothing in it depends on threads or on the load of the machine, but
-//! the deadline, which fails a training and never changes one.
+//! The recipe: seeded, the same for every candidate; nothing in it depends on threads, on the load of the machine or on a clock.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
@@ -24,17 +23,16 @@ const EVALUATION_BATCH: usize = 100;
 /// Trains `graph` from fresh parameters through all epochs of the recipe; `on_epoch` sees each epoch as it ends.
 ///
 /// # Errors
-/// The loss is no longer a number, the deadline has passed, or an operation failed.
+/// The loss is no longer a number, or an operation failed.
 pub fn train(
     graph: &Graph,
     split: &Split,
     config: &ProxyConfig,
     seed: u64,
-    deadline: Duration,
     on_epoch: impl FnMut(&Epoch),
 ) -> Result<(Outcome, Network), Failure> {
     let mut training = Training::start(graph, split, config, seed)?;
-    training.until(config.epochs, deadline, on_epoch)?;
+    training.until(config.epochs, on_epoch)?;
     Ok((training.outcome()?, training.network))
 }
 
@@ -91,26 +89,21 @@ impl<'a> Training<'a> {
         self.log.curve.len()
     }
 
-    /// Goes on until `epochs` are done. The deadline is that of the whole training.
+    /// Goes on until `epochs` are done.
     ///
     /// # Errors
     /// See [`train`].
-    pub fn until(&mut self, epochs: usize, deadline: Duration, mut on_epoch: impl FnMut(&Epoch)) -> Result<(), Failure> {
+    pub fn until(&mut self, epochs: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<(), Failure> {
         let _kept = allocator::keep();
         while self.epochs() < epochs {
             let start = Instant::now();
-            let left = deadline.saturating_sub(Duration::from_secs_f64(self.log.seconds));
-            let late = || Failure::Deadline { seconds: deadline.as_secs_f64() };
-            let done = self.epoch(|| if start.elapsed() > left { Err(late()) } else { Ok(()) })?;
-            let spent = start.elapsed();
-            let format = &self.split.format;
-            let (valid_loss, valid_accuracy) =
-                evaluate(&mut self.network, &self.split.valid, format, left.saturating_sub(spent))?.ok_or_else(late)?;
+            let done = self.epoch()?;
+            self.log.step_seconds += start.elapsed().as_secs_f64();
+            let (valid_loss, valid_accuracy) = evaluate(&mut self.network, &self.split.valid, &self.split.format)?;
             if !valid_loss.is_finite() {
                 return Err(Failure::Diverged { step: (self.epochs() + 1) * self.steps() });
             }
             self.log.curve.push(Epoch { valid_loss, valid_accuracy, ..done });
-            self.log.step_seconds += spent.as_secs_f64();
             self.log.seconds += start.elapsed().as_secs_f64();
             on_epoch(&self.log.curve[self.epochs() - 1]);
         }
@@ -127,14 +120,13 @@ impl<'a> Training<'a> {
     }
 
     /// The steps of one epoch; nothing of it is validated yet.
-    fn epoch(&mut self, in_time: impl Fn() -> Result<(), Failure>) -> Result<Epoch, Failure> {
+    fn epoch(&mut self) -> Result<Epoch, Failure> {
         let (split, config, seed) = (self.split, self.config, self.seed);
         let (epoch, batch, steps) = (self.epochs(), self.batch(), self.steps());
         self.order.shuffle(&mut seed::rng(seed, "order", &[epoch as u64]));
         let (mut loss_sum, mut correct) = (0f64, 0);
         for (i, indices) in self.order.chunks_exact(batch).enumerate() {
             let step = epoch * steps + i;
-            in_time()?;
             let pixels = if config.augment {
                 augment::varied(&split.train, indices, &split.format, &self.normal, &mut seed::rng(seed, "augment", &[step as u64]))
             } else {
@@ -210,19 +202,15 @@ pub fn step(
     Ok((loss, norm))
 }
 
-/// Mean loss (no smoothing) and accuracy; `None` where `deadline` passes first.
+/// Mean loss (no smoothing) and accuracy.
 ///
 /// # Errors
 /// An operation failed.
-pub fn evaluate(network: &mut Network, images: &Images, format: &Format, deadline: Duration) -> Result<Option<(f64, f64)>, Failure> {
-    let start = Instant::now();
+pub fn evaluate(network: &mut Network, images: &Images, format: &Format) -> Result<(f64, f64), Failure> {
     let normal = Normal::new(format);
     let indices: Vec<u32> = (0..images.len() as u32).collect();
     let (mut loss_sum, mut correct) = (0f64, 0);
     for indices in indices.chunks(EVALUATION_BATCH) {
-        if start.elapsed() > deadline {
-            return Ok(None);
-        }
         let batch = to_tensor(augment::plain(images, indices, format, &normal), indices.len(), format, network.device())?;
         let labels: Vec<u8> = indices.iter().map(|&index| images.labels[index as usize]).collect();
         let loss = classify(&network.evaluate(&batch)?, &labels, format.classes, 0.0)?;
@@ -230,7 +218,7 @@ pub fn evaluate(network: &mut Network, images: &Images, format: &Format, deadlin
         correct += loss.correct;
     }
     let count = images.len() as f64;
-    Ok(Some((loss_sum / count, correct as f64 / count)))
+    Ok((loss_sum / count, correct as f64 / count))
 }
 
 fn to_tensor(pixels: Vec<f32>, count: usize, format: &Format, device: &Device) -> Result<Tensor, Failure> {

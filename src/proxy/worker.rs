@@ -1,19 +1,18 @@
 //! The child side of a training process: jobs as JSON lines on stdin, epochs and results as JSON lines on stdout.
 
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Split;
 use super::train::Training;
 use super::{Epoch, Failure, Outcome, state};
+use crate::child;
 use crate::config::ProxyConfig;
 use crate::error::{Error, Result};
 use crate::network::graph::Graph;
-use crate::printer;
 
 /// The first line a worker reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,19 +47,34 @@ impl Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    Epoch { id: u64, epoch: Epoch },
-    Done { id: u64, outcome: Outcome },
-    Failed { id: u64, failure: Failure },
+    /// What comes after it is the job's doing.
+    Ready,
+    Epoch {
+        id: u64,
+        epoch: Epoch,
+    },
+    Done {
+        id: u64,
+        outcome: Outcome,
+    },
+    Failed {
+        id: u64,
+        failure: Failure,
+    },
 }
 
 /// Serves jobs until stdin ends, on the processor under a limit on the address space.
 ///
 /// # Errors
-/// The setup is not readable. A job that fails is a reply, not an error.
+/// Something is wrong with the machine or the setup, so no job is to blame. A job that fails is a reply, not an error.
 pub fn serve(input: impl BufRead) -> Result<()> {
     let mut lines = input.lines();
     let first = lines.next().ok_or_else(|| Error::machine("a worker was given no setup"))??;
     let setup: Setup = serde_json::from_str(&first)?;
+    // Not by the first job that computes: that the machine has no thread left would be its failure.
+    let threads = rayon::ThreadPoolBuilder::new().build_global();
+    threads.map_err(|e| Error::machine("the thread of a worker cannot be started").caused_by(e))?;
+    setup.config.device.open()?;
     // A card's driver reserves far more addresses than it uses; what a candidate takes is the card's memory, and that has an end.
     if !setup.config.device.is_card() {
         limit_memory(setup.config.memory_mib)?;
@@ -68,11 +82,15 @@ pub fn serve(input: impl BufRead) -> Result<()> {
     let split = Split::load(&setup.split)?;
     // The reply carries the message; the default hook would print it a second time.
     std::panic::set_hook(Box::new(|_| {}));
+    send(&Reply::Ready)?;
     for line in lines {
         let job: Job = serde_json::from_str(&line?)?;
+        limit_processor_time(setup.config.cpu_seconds)?;
         let reply = match catch_unwind(AssertUnwindSafe(|| work(&job, &split, &setup.config))) {
-            Ok(Ok(outcome)) => Reply::Done { id: job.id, outcome },
-            Ok(Err(failure)) => Reply::Failed { id: job.id, failure },
+            Ok(done) => match done? {
+                Ok(outcome) => Reply::Done { id: job.id, outcome },
+                Err(failure) => Reply::Failed { id: job.id, failure },
+            },
             Err(panic) => Reply::Failed { id: job.id, failure: Failure::Crash { message: message(panic.as_ref()) } },
         };
         send(&reply)?;
@@ -80,8 +98,11 @@ pub fn serve(input: impl BufRead) -> Result<()> {
     Ok(())
 }
 
-fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Outcome, Failure> {
-    let deadline = Duration::try_from_secs_f64(config.deadline_seconds).unwrap_or(Duration::MAX);
+/// What came of the training.
+///
+/// # Errors
+/// Nothing did, for the machine's sake.
+fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Result<Outcome, Failure>> {
     let report = |epoch: &Epoch| {
         // A parent that is gone is noticed at the reply.
         let _ = send(&Reply::Epoch { id: job.id, epoch: epoch.clone() });
@@ -91,25 +112,36 @@ fn work(job: &Job, split: &Split, config: &ProxyConfig) -> Result<Outcome, Failu
         Some(path) => state::restore(path, &job.graph, split, config, job.seed).unwrap_or_default(),
         None => None,
     };
-    let mut training = match kept {
-        Some(training) => training,
-        None => Training::start(&job.graph, split, config, job.seed)?,
+    let begun = match kept {
+        Some(training) => Ok(training),
+        None => Training::start(&job.graph, split, config, job.seed),
+    };
+    let mut training = match begun {
+        Ok(training) => training,
+        Err(failure) => return Ok(Err(failure)),
     };
     let until = job.until.map_or(config.epochs, |epochs| epochs.min(config.epochs));
-    training.until(until, deadline, report)?;
+    if let Err(failure) = training.until(until, report) {
+        return Ok(Err(failure));
+    }
     if let Some(path) = job.state.as_ref().filter(|_| until < config.epochs) {
         // Without it the training begins anew when it is to go on, and comes to the same.
         let _ = training.save(job.seed, path);
     }
     if let Some(path) = &job.weights {
-        training.network.save(path).map_err(|error| Failure::Crash { message: error.to_string() })?;
+        training.network.save(path)?;
     }
-    training.outcome()
+    Ok(training.outcome())
 }
 
+/// # Errors
+/// The parent is gone.
 fn send(reply: &Reply) -> Result<()> {
-    printer::data(serde_json::to_string(reply)?);
-    Ok(())
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line)?;
+    Ok(stdout.flush()?)
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -119,10 +151,17 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 
 fn limit_memory(mib: u64) -> Result<()> {
     let bytes = mib.saturating_mul(1 << 20);
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-    // SAFETY: `limit` is a valid structure for the whole call.
-    if unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) } == 0 {
+    let limited = child::limit(libc::RLIMIT_AS, bytes, Some(bytes));
+    limited.map_err(|e| Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(e))
+}
+
+/// Gives the next job so many seconds of this process's time on processors; 0 is no limit.
+fn limit_processor_time(seconds: u64) -> Result<()> {
+    if seconds == 0 {
         return Ok(());
     }
-    Err(Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(std::io::Error::last_os_error()))
+    // The system counts whole seconds since the process began.
+    let soft = child::own_processor_time()?.as_secs().saturating_add(1).saturating_add(seconds);
+    let limited = child::limit(libc::RLIMIT_CPU, soft, None);
+    limited.map_err(|e| Error::machine(format!("cannot limit a training to {seconds} s of processor time")).caused_by(e))
 }

@@ -1,5 +1,6 @@
-//! The run on disk: `run.toml`, `run.sqlite`, one folder a cycle for the adapter, `best/`, `report.html`.
+//! A run or an audit on disk: `run.toml`, `run.sqlite`, a folder a cycle for the adapter, `best/` of a run, `report.html`.
 
+pub(crate) mod absent;
 pub mod folder;
 mod rows;
 pub mod store;
@@ -11,10 +12,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
+pub use crate::gates::Stage;
+pub use crate::progress::PhaseRow;
 pub use rows::{
-    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, PhaseRow, Training, TunedOn, Tuning, TuningStep,
+    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,
 };
 pub use store::Store;
+
+/// What is recorded in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Real networks, trained on images.
+    Run,
+    /// NAS-Bench-201, every probability exact.
+    Audit,
+}
+
+impl Kind {
+    pub const ALL: [Self; 2] = [Self::Run, Self::Audit];
+
+    /// The verb that begins one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Audit => "audit",
+        }
+    }
+
+    /// With its article.
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Run => "a run",
+            Self::Audit => "an audit",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or_else(|| Error::machine(format!("unknown kind '{text}' in the store")))
+    }
+}
 
 /// The name of a network within a run.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,49 +103,6 @@ impl TryFrom<String> for NetworkId {
 
     fn try_from(text: String) -> Result<Self, Error> {
         text.parse()
-    }
-}
-
-/// The gates of the screen in their order; a candidate's stage is the last one it passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    /// Sampled, and nothing more: the completion is not of the format.
-    Asked,
-    /// Of the format, but it does not fit its parent.
-    Parsed,
-    /// A new source, but no network.
-    Applied,
-    /// A network, but over the budget.
-    Traced,
-    /// Within the budget, but known already.
-    Affordable,
-    /// New, but its training failed.
-    Novel,
-    Trained,
-}
-
-impl Stage {
-    pub const ALL: [Self; 7] = [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::Affordable, Self::Novel, Self::Trained];
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Asked => "asked",
-            Self::Parsed => "parsed",
-            Self::Applied => "applied",
-            Self::Traced => "traced",
-            Self::Affordable => "affordable",
-            Self::Novel => "novel",
-            Self::Trained => "trained",
-        }
-    }
-}
-
-impl FromStr for Stage {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| Error::machine(format!("unknown stage '{text}' in the store")))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rows of the store as plain data.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::{NetworkId, Stage};
@@ -22,14 +24,15 @@ pub struct NetworkRow {
     pub activation_bytes: u64,
 }
 
-/// One sample of the policy and what became of it.
+/// One sample of the policy: what was asked and answered, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     pub cycle: u64,
     pub index: u64,
     pub parent: NetworkId,
     pub prompt_hash: String,
-    pub completion: String,
+    /// What the policy wrote, without the end token; of an LLM not always UTF-8.
+    pub completion: Vec<u8>,
     pub tokens: Vec<u32>,
     /// None where no LLM proposed.
     pub log_p: Option<f64>,
@@ -37,11 +40,21 @@ pub struct Candidate {
     /// Whether the completion ended by itself (end token) and not at the length limit.
     pub ended: bool,
     /// None until it is screened.
-    pub stage: Option<Stage>,
-    /// A short kind, the same for all candidates that fail alike; `detail` has the particulars.
+    pub screened: Option<Screened>,
+}
+
+/// What the screen found of a candidate, and then its training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Screened {
+    pub stage: Stage,
+    /// Why it got no further: a short kind, the same for all candidates that fail alike; `detail` has the particulars.
     pub reason: Option<String>,
     pub detail: Option<String>,
+    /// The line of `source` that the tracer names, from 1.
+    pub line: Option<u32>,
+    /// Where the delta applied.
     pub source: Option<String>,
+    /// The most similar network accepted before, and its exact similarity.
     pub nearest: Option<NetworkId>,
     pub jaccard: Option<f64>,
     /// Exact similarity to the parent.
@@ -49,8 +62,41 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    /// As a policy other than an LLM proposes it, not screened yet.
+    pub fn new(cycle: u64, index: u64, parent: NetworkId, completion: impl Into<Vec<u8>>) -> Self {
+        Self {
+            cycle,
+            index,
+            parent,
+            prompt_hash: String::new(),
+            completion: completion.into(),
+            tokens: Vec::new(),
+            log_p: None,
+            log_q: None,
+            ended: true,
+            screened: None,
+        }
+    }
+
     pub fn id(&self) -> NetworkId {
         NetworkId::Candidate { cycle: self.cycle, index: self.index }
+    }
+
+    /// None until it is screened.
+    pub fn stage(&self) -> Option<Stage> {
+        self.screened.as_ref().map(|s| s.stage)
+    }
+
+    /// The completion as text; bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.completion)
+    }
+}
+
+impl Screened {
+    /// Nothing but how far it got.
+    pub fn at(stage: Stage) -> Self {
+        Self { stage, reason: None, detail: None, line: None, source: None, nearest: None, jaccard: None, parent_jaccard: None }
     }
 }
 
@@ -180,12 +226,4 @@ pub struct CycleRow {
     pub gamma: Option<f64>,
     pub adapter_hash: String,
     pub tuning: Option<Tuning>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct PhaseRow {
-    pub cycle: u64,
-    pub name: String,
-    pub seconds: f64,
-    pub peak_mib: f64,
 }

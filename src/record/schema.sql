@@ -1,4 +1,4 @@
--- One run. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
+-- One run, or one audit: `meta` says which, and an audit has tables of its own beside these. Times and memory stand in columns named seconds* and in `phase`: they are the only values that may differ
 -- between two runs of the same settings and seed.
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 
@@ -18,14 +18,17 @@ CREATE TABLE IF NOT EXISTS candidate (
     idx INTEGER NOT NULL,
     parent TEXT NOT NULL,             -- network.id
     prompt_hash TEXT NOT NULL,        -- SHA-256 of the prompt's token ids
-    completion TEXT NOT NULL,
+    completion TEXT NOT NULL,         -- bytes that are not UTF-8 stand as U+FFFD
+    completion_bytes BLOB,            -- the completion where it is not UTF-8; else NULL
     tokens BLOB NOT NULL,             -- little-endian u32; empty where no LLM proposed
     log_p REAL,                       -- sum over the completion, end token included
     log_q REAL,
     ended INTEGER NOT NULL,
-    stage TEXT,                       -- the last gate it passed; NULL until screened
-    reason TEXT,                      -- why it went no further
-    detail TEXT,
+    -- NULL until screened, from here on
+    stage TEXT,                       -- the last gate it passed: asked, parsed, applied, traced, within budget, novel, trained
+    reason TEXT,                      -- why it went no further, in a word
+    detail TEXT,                      -- the same with its particulars, for people
+    line INTEGER,                     -- of `source`, from 1, where the tracer names one
     source TEXT,
     nearest TEXT,                     -- network.id of the nearest neighbour
     jaccard REAL,

@@ -1,15 +1,16 @@
-//! The SQLite store of one run. One writer; readers open it read-only and change nothing.
+//! The SQLite store of one run or audit. One writer; readers open it read-only and change nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
-use super::{Candidate, CycleRow, EliteRow, LabelRow, NetworkId, NetworkRow, PhaseRow, Stage, Training};
+use super::absent::missing;
+use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Training};
 use crate::error::{Error, Result};
 
 /// Raised whenever the schema or the meaning of a column changes.
-pub const FORMAT: &str = "2";
+pub const FORMAT: &str = "3";
 
 const SCHEMA: &str = include_str!("schema.sql");
 
@@ -20,26 +21,27 @@ pub struct Store {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
         let wrapped = Self::machine("the run's store could not be read or written").caused_by(error);
         if full { wrapped.hint("the disk is full: free some space, then `eliteloop resume` goes on") } else { wrapped }
     }
 }
 
 impl Store {
-    /// Creates the store of a new run.
-    pub fn create(path: &Path) -> Result<Self> {
+    /// Creates the store of a new run or audit.
+    pub fn create(path: &Path, kind: Kind) -> Result<Self> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let store = Self { db, path: path.into() };
         store.prepare_writer()?;
         store.transaction(|s| {
             s.db.execute_batch(SCHEMA)?;
-            s.set_meta("format", FORMAT)
+            s.set_meta("format", FORMAT)?;
+            s.set_meta("kind", kind.name())
         })?;
         Ok(store)
     }
 
-    /// Opens the store of a run that goes on.
+    /// Opens the store of what goes on.
     pub fn open(path: &Path) -> Result<Self> {
         let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
         store.check_format()?;
@@ -59,8 +61,7 @@ impl Store {
 
     fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
         if !path.is_file() {
-            return Err(Error::input(format!("there is no run in {}", path.parent().unwrap_or(path).display()))
-                .hint("give the folder that `eliteloop run --out DIR` made"));
+            return Err(missing(path.parent().unwrap_or(path)));
         }
         Ok(Connection::open_with_flags(path, flags)?)
     }
@@ -88,9 +89,15 @@ impl Store {
         Ok(())
     }
 
-    /// Folds the write-ahead log into the one file, for a run that is finished.
+    /// Folds the write-ahead log into the one file, for what is finished. Where somebody looks at it meanwhile the log stays beside it,
+    /// with everything in it.
     pub fn seal(self) -> Result<()> {
-        self.db.pragma_update(None, "journal_mode", "DELETE")?;
+        if let Err(error) = self.db.pragma_update(None, "journal_mode", "DELETE") {
+            let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
+            if !error.sqlite_error_code().is_some_and(|code| busy.contains(&code)) {
+                return Err(error.into());
+            }
+        }
         self.db.close().map_err(|(_, e)| e)?;
         Ok(())
     }
@@ -110,6 +117,11 @@ impl Store {
 
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
+    }
+
+    /// What is recorded here; runs of before audits had a store do not say so.
+    pub fn kind(&self) -> Result<Kind> {
+        self.meta("kind")?.map_or(Ok(Kind::Run), |kind| kind.parse())
     }
 
     /// Notes under `key` what time it is.
@@ -147,7 +159,7 @@ impl Store {
 
     /// All traced networks: start networks first, then candidates in the order in which they were screened.
     pub fn networks(&self) -> Result<Vec<NetworkRow>> {
-        self.rows("SELECT * FROM network ORDER BY rowid", network)
+        self.rows("SELECT * FROM network ORDER BY rowid", [], network)
     }
 
     pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
@@ -161,9 +173,20 @@ impl Store {
 
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
+        self.qualities_where("")
+    }
+
+    /// The same of the candidates of one cycle.
+    pub fn qualities_of(&self, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
+        // All names that begin with `CYCLE/`: '0' comes next after '/'.
+        self.qualities_where(&format!("AND network >= '{cycle}/' AND network < '{cycle}0'"))
+    }
+
+    fn qualities_where(&self, condition: &str) -> Result<BTreeMap<NetworkId, f64>> {
+        let sql = format!("SELECT network, accuracy FROM training WHERE repeat = 0 {condition} ORDER BY network, seed_index");
         let mut seeds: BTreeMap<NetworkId, Vec<Option<f64>>> = BTreeMap::new();
-        for training in self.trainings()?.into_iter().filter(|t| !t.repeat) {
-            seeds.entry(training.network).or_default().push(training.accuracy);
+        for (network, accuracy) in self.rows(&sql, [], |r| Ok((id(r, 0)?, r.get(1)?)))? {
+            seeds.entry(network).or_default().push(accuracy);
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
         Ok(seeds.into_iter().filter_map(|(network, all)| Some((network, mean(all)?))).collect())
@@ -171,25 +194,29 @@ impl Store {
 
     /// Stores a candidate, or replaces what was known of it.
     pub fn put_candidate(&self, c: &Candidate) -> Result<()> {
+        let screened = c.screened.as_ref();
         self.db.execute(
-            "INSERT OR REPLACE INTO candidate VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+            "INSERT OR REPLACE INTO candidate
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             params![
                 c.cycle,
                 c.index,
                 c.parent.to_string(),
                 c.prompt_hash,
-                c.completion,
+                c.text(),
+                str::from_utf8(&c.completion).err().map(|_| &c.completion),
                 words32(&c.tokens),
                 c.log_p,
                 c.log_q,
                 c.ended,
-                c.stage.map(Stage::name),
-                c.reason,
-                c.detail,
-                c.source,
-                c.nearest.as_ref().map(ToString::to_string),
-                c.jaccard,
-                c.parent_jaccard,
+                screened.map(|s| s.stage.name()),
+                screened.map(|s| &s.reason),
+                screened.map(|s| &s.detail),
+                screened.map(|s| s.line),
+                screened.map(|s| &s.source),
+                screened.and_then(|s| s.nearest.as_ref()).map(ToString::to_string),
+                screened.map(|s| s.jaccard),
+                screened.map(|s| s.parent_jaccard),
             ],
         )?;
         Ok(())
@@ -197,11 +224,19 @@ impl Store {
 
     /// All candidates by cycle and index.
     pub fn candidates(&self) -> Result<Vec<Candidate>> {
-        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", candidate)
+        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", [], candidate)
+    }
+
+    pub fn candidate(&self, wanted: &NetworkId) -> Result<Candidate> {
+        let none = || Error::input(format!("there is no candidate {wanted} in this run")).hint("write CYCLE/INDEX");
+        let NetworkId::Candidate { cycle, index } = wanted else { return Err(none()) };
+        let mut statement = self.db.prepare_cached("SELECT * FROM candidate WHERE cycle = ?1 AND idx = ?2")?;
+        let mut rows = statement.query([cycle, index])?;
+        candidate(rows.next()?.ok_or_else(none)?)
     }
 
     pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
-        self.rows(&format!("SELECT * FROM candidate WHERE cycle = {cycle} ORDER BY idx"), candidate)
+        self.rows("SELECT * FROM candidate WHERE cycle = ?1 ORDER BY idx", [cycle], candidate)
     }
 
     pub fn put_labels(&self, l: &LabelRow) -> Result<()> {
@@ -216,7 +251,7 @@ impl Store {
         if !there {
             return Ok(Vec::new());
         }
-        self.rows("SELECT * FROM label ORDER BY cycle, idx", |r| {
+        self.rows("SELECT * FROM label ORDER BY cycle, idx", [], |r| {
             let valid = r.get::<_, Vec<u8>>(3)?.into_iter().map(|byte| byte == 1).collect();
             Ok(LabelRow { cycle: r.get(0)?, index: r.get(1)?, prompt_tokens: r.get(2)?, valid })
         })
@@ -242,7 +277,7 @@ impl Store {
     }
 
     pub fn trainings(&self) -> Result<Vec<Training>> {
-        self.rows("SELECT * FROM training ORDER BY network, seed_index", |r| {
+        self.rows("SELECT * FROM training ORDER BY network, seed_index", [], |r| {
             Ok(Training {
                 network: id(r, 0)?,
                 seed_index: r.get(1)?,
@@ -267,7 +302,7 @@ impl Store {
 
     /// Elites by cycle, best first.
     pub fn elites(&self) -> Result<Vec<EliteRow>> {
-        self.rows("SELECT * FROM elite ORDER BY cycle, quality DESC, rowid", |r| {
+        self.rows("SELECT * FROM elite ORDER BY cycle, quality DESC, rowid", [], |r| {
             Ok(EliteRow { cycle: r.get(0)?, network: id(r, 1)?, quality: r.get(2)?, held_out: r.get(3)?, example_hash: r.get(4)? })
         })
     }
@@ -280,7 +315,7 @@ impl Store {
 
     /// The closed cycles in order.
     pub fn cycles(&self) -> Result<Vec<CycleRow>> {
-        self.rows("SELECT * FROM cycle ORDER BY cycle", |r| {
+        self.rows("SELECT * FROM cycle ORDER BY cycle", [], |r| {
             let tuning = r.get::<_, Option<String>>(3)?.map(|t| serde_json::from_str(&t)).transpose()?;
             Ok(CycleRow { cycle: r.get(0)?, gamma: r.get(1)?, adapter_hash: r.get(2)?, tuning })
         })
@@ -292,14 +327,26 @@ impl Store {
     }
 
     pub fn phases(&self) -> Result<Vec<PhaseRow>> {
-        self.rows("SELECT * FROM phase ORDER BY rowid", |r| {
+        self.rows("SELECT * FROM phase ORDER BY rowid", [], |r| {
             Ok(PhaseRow { cycle: r.get(0)?, name: r.get(1)?, seconds: r.get(2)?, peak_mib: r.get(3)? })
         })
     }
 
-    fn rows<T>(&self, sql: &str, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
+    /// Executes statements: the tables of a wing that keeps more than the rows here.
+    pub(crate) fn batch(&self, sql: &str) -> Result<()> {
+        self.db.execute_batch(sql)?;
+        Ok(())
+    }
+
+    /// Stores one row.
+    pub(crate) fn put(&self, sql: &str, values: impl Params) -> Result<()> {
+        self.db.prepare_cached(sql)?.execute(values)?;
+        Ok(())
+    }
+
+    pub(crate) fn rows<T>(&self, sql: &str, values: impl Params, read: impl Fn(&Row<'_>) -> Result<T>) -> Result<Vec<T>> {
         let mut statement = self.db.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
+        let mut rows = statement.query(values)?;
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
             out.push(read(row)?);
@@ -331,26 +378,37 @@ fn candidate(r: &Row<'_>) -> Result<Candidate> {
         index: r.get(1)?,
         parent: id(r, 2)?,
         prompt_hash: r.get(3)?,
-        completion: r.get(4)?,
-        tokens: from_words32(&r.get::<_, Vec<u8>>(5)?),
-        log_p: r.get(6)?,
-        log_q: r.get(7)?,
-        ended: r.get(8)?,
-        stage: r.get::<_, Option<String>>(9)?.map(|s| s.parse()).transpose()?,
-        reason: r.get(10)?,
-        detail: r.get(11)?,
-        source: r.get(12)?,
-        nearest: r.get::<_, Option<String>>(13)?.map(|s| s.parse()).transpose()?,
-        jaccard: r.get(14)?,
-        parent_jaccard: r.get(15)?,
+        completion: match r.get::<_, Option<Vec<u8>>>(5)? {
+            Some(bytes) => bytes,
+            None => r.get::<_, String>(4)?.into_bytes(),
+        },
+        tokens: from_words32(&r.get::<_, Vec<u8>>(6)?),
+        log_p: r.get(7)?,
+        log_q: r.get(8)?,
+        ended: r.get(9)?,
+        screened: screened(r)?,
     })
 }
 
-fn words32(words: &[u32]) -> Vec<u8> {
+fn screened(r: &Row<'_>) -> Result<Option<Screened>> {
+    let Some(stage) = r.get::<_, Option<String>>(10)? else { return Ok(None) };
+    Ok(Some(Screened {
+        stage: stage.parse()?,
+        reason: r.get(11)?,
+        detail: r.get(12)?,
+        line: r.get(13)?,
+        source: r.get(14)?,
+        nearest: r.get::<_, Option<String>>(15)?.map(|s| s.parse()).transpose()?,
+        jaccard: r.get(16)?,
+        parent_jaccard: r.get(17)?,
+    }))
+}
+
+pub(crate) fn words32(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|w| w.to_le_bytes()).collect()
 }
 
-fn from_words32(bytes: &[u8]) -> Vec<u32> {
+pub(crate) fn from_words32(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }
 
@@ -365,6 +423,7 @@ fn from_words64(bytes: &[u8]) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gates::Stage;
 
     fn sample(index: u64) -> Candidate {
         Candidate {
@@ -372,18 +431,21 @@ mod tests {
             index,
             parent: NetworkId::Start("plain".into()),
             prompt_hash: "ab".into(),
-            completion: "5\nnn.GELU(),\n".into(),
+            completion: b"5\nnn.GELU(),\n".to_vec(),
             tokens: vec![1, 70_000, 2],
             log_p: Some(-3.25),
             log_q: Some(-3.0),
             ended: true,
-            stage: Some(Stage::Applied),
-            reason: Some("syntax".into()),
-            detail: None,
-            source: Some("class Net: pass\n".into()),
-            nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
-            jaccard: Some(0.5),
-            parent_jaccard: Some(0.75),
+            screened: Some(Screened {
+                stage: Stage::Applied,
+                reason: Some("syntax".into()),
+                detail: None,
+                line: Some(7),
+                source: Some("class Net: pass\n".into()),
+                nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
+                jaccard: Some(0.5),
+                parent_jaccard: Some(0.75),
+            }),
         }
     }
 
@@ -391,17 +453,67 @@ mod tests {
     fn candidates_survive_reopening_and_replace_by_place() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
-        store.put_candidate(&Candidate { stage: None, ..sample(3) }).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
+        store.put_candidate(&Candidate { screened: None, ..sample(3) }).unwrap();
         store.put_candidate(&sample(3)).unwrap();
         drop(store);
         assert_eq!(Store::read(&path).unwrap().candidates().unwrap(), vec![sample(3)]);
     }
 
     #[test]
+    fn a_completion_that_is_not_utf8_is_kept_to_the_byte_and_shown_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.sqlite");
+        let store = Store::create(&path, Kind::Run).unwrap();
+        // The second is UTF-8 that says what the first is shown as.
+        let written = [b"5\n# \xe2\x82\n".to_vec(), "5\n# \u{fffd}\n".into()];
+        for (index, completion) in (0..).zip(&written) {
+            store.put_candidate(&Candidate { completion: completion.clone(), ..sample(index) }).unwrap();
+        }
+        let read: Vec<Vec<u8>> = store.candidates().unwrap().into_iter().map(|c| c.completion).collect();
+        assert_eq!(read, written);
+        let texts: Vec<(String, bool)> = store
+            .rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", [], |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap();
+        assert_eq!(texts, [("5\n# \u{fffd}\n".into(), false), ("5\n# \u{fffd}\n".into(), true)]);
+    }
+
+    #[test]
+    fn one_candidate_and_the_qualities_of_one_cycle_are_found_by_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
+        let training = |cycle, seed_index, accuracy| Training {
+            network: NetworkId::Candidate { cycle, index: 3 },
+            seed_index,
+            seed: 0,
+            repeat: seed_index == 2,
+            accuracy,
+            curve: "[]".into(),
+            failure: None,
+            seconds: 0.0,
+            estimates: None,
+        };
+        for cycle in [1, 10, 11, 2] {
+            store.put_candidate(&Candidate { cycle, ..sample(3) }).unwrap();
+            for (seed_index, accuracy) in [(0, 0.25), (1, 0.75), (2, 0.9)] {
+                store.put_training(&training(cycle, seed_index, (cycle != 2).then_some(accuracy))).unwrap();
+            }
+        }
+        store.put_training(&Training { network: NetworkId::Start("1".into()), ..training(1, 0, Some(0.1)) }).unwrap();
+        let of = |cycle| store.qualities_of(cycle).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(of(1), [(NetworkId::Candidate { cycle: 1, index: 3 }, 0.5)]);
+        assert_eq!((of(11).len(), of(2), of(0)), (1, vec![], vec![]));
+        assert_eq!(store.qualities().unwrap().len(), 4);
+        assert_eq!(store.candidate(&NetworkId::Candidate { cycle: 10, index: 3 }).unwrap().cycle, 10);
+        for missing in [NetworkId::Candidate { cycle: 10, index: 4 }, NetworkId::Start("1".into())] {
+            assert!(store.candidate(&missing).is_err());
+        }
+    }
+
+    #[test]
     fn a_failed_transaction_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite")).unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         let failed: Result<()> = store.transaction(|s| {
             s.put_candidate(&sample(0))?;
             Err(Error::machine("killed here"))
@@ -414,7 +526,7 @@ mod tests {
     fn a_reader_cannot_write_and_another_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path).unwrap();
+        let store = Store::create(&path, Kind::Run).unwrap();
         assert!(Store::read(&path).unwrap().set_meta("x", "y").is_err());
         store.set_meta("format", "99").unwrap();
         drop(store);

@@ -5,7 +5,8 @@
 
 use std::fmt::Write as _;
 
-use super::html::{escape, short};
+use super::html::escape;
+use crate::show::short;
 
 const WIDTH: f64 = 640.0;
 const LEFT: f64 = 96.0;

@@ -151,7 +151,7 @@ fn tunings(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Resul
         let log_p = |id: &NetworkId| candidates.iter().find(|c| c.id() == *id && c.cycle == row.cycle).and_then(|c| c.log_p);
         tunings.push(ce_update::Tuning {
             cycle: row.cycle,
-            summed: config.tune.objective == Objective::Sum,
+            summed: config.tune.tuning.objective == Objective::Sum,
             logged: trained.iter().filter_map(|e| log_p(&e.network)).collect(),
             loss_before: tuning.before,
             loss_after: tuning.after,
@@ -182,7 +182,7 @@ fn counts(quality: &BTreeMap<NetworkId, f64>, candidates: &[Candidate]) -> Vec<c
 }
 
 fn tokens(store: &Store, format: Format, candidates: &[Candidate]) -> Result<token_errors::Arm> {
-    let stage: BTreeMap<(u64, u64), Option<Stage>> = candidates.iter().map(|c| ((c.cycle, c.index), c.stage)).collect();
+    let stage: BTreeMap<(u64, u64), Option<Stage>> = candidates.iter().map(|c| ((c.cycle, c.index), c.stage())).collect();
     let mut arm = token_errors::Arm::default();
     let (mut prompts, mut tokens) = (0, 0);
     for row in store.labels()? {
@@ -205,7 +205,7 @@ fn tokens(store: &Store, format: Format, candidates: &[Candidate]) -> Result<tok
 fn novelty(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<(diversity::Arm, Vec<Comparison>)> {
     let filter = Filter::new(&config.novelty, config.seed);
     let trained: BTreeMap<NetworkId, &NetworkId> =
-        candidates.iter().filter(|c| c.stage == Some(Stage::Trained)).map(|c| (c.id(), &c.parent)).collect();
+        candidates.iter().filter(|c| c.stage() == Some(Stage::Trained)).map(|c| (c.id(), &c.parent)).collect();
     let mut seen = BTreeSet::new();
     let (mut valid, mut unique) = (BTreeSet::new(), BTreeSet::new());
     let mut places: BTreeMap<NetworkId, usize> = BTreeMap::new();

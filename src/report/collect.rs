@@ -8,6 +8,7 @@ use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, Repor
 use super::early::early;
 use crate::config::RunConfig;
 use crate::error::Result;
+use crate::gates::Gate;
 use crate::proxy;
 use crate::record::{self, EliteRow, NetworkId, Stage, Store, folder};
 
@@ -22,7 +23,7 @@ pub fn collect(run: &Path) -> Result<ReportData> {
     let candidates: Vec<record::Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
     let best = best(&store, &candidates)?;
     let data = ReportData {
-        name: run.file_name().map_or_else(|| run.display().to_string(), |n| n.to_string_lossy().into_owned()),
+        name: folder::name(run),
         program_version: store.meta("program")?.unwrap_or_default(),
         started: store.meta("started")?.unwrap_or_default(),
         finished: store.meta("finished")?.unwrap_or_default(),
@@ -69,58 +70,50 @@ fn starts(store: &Store, quality: &BTreeMap<NetworkId, f64>) -> Result<Vec<Start
 
 /// Of how many candidates each gate let through.
 pub fn funnel(candidates: &[record::Candidate], elites: usize) -> Funnel {
-    let passed = |gate: Stage| candidates.iter().filter(|c| c.stage >= Some(gate)).count() as u64;
+    let passed = |stage: Stage| candidates.iter().filter(|c| c.stage() >= Some(stage)).count() as u64;
     Funnel {
         asked: passed(Stage::Asked),
         parsed: passed(Stage::Parsed),
         applied: passed(Stage::Applied),
         traced: passed(Stage::Traced),
-        within_budget: passed(Stage::Affordable),
+        within_budget: passed(Stage::WithinBudget),
         novel: passed(Stage::Novel),
         trained: passed(Stage::Trained),
         elite: elites as u64,
     }
 }
 
-/// The gate that a candidate did not pass, as the report calls it.
-fn failed_gate(stage: Stage) -> &'static str {
-    match stage {
-        Stage::Asked => "parse",
-        Stage::Parsed => "apply",
-        Stage::Applied => "trace",
-        Stage::Traced => "budget",
-        Stage::Affordable => "novelty",
-        Stage::Novel => "train",
-        Stage::Trained => "trained",
-    }
-}
-
 fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate], elites: &[EliteRow]) -> Result<Cycle> {
     let own: Vec<record::Candidate> = candidates.iter().filter(|c| c.cycle == row.cycle).cloned().collect();
-    let mut reasons: BTreeMap<(Stage, String), u64> = BTreeMap::new();
-    for candidate in &own {
-        if let (Some(stage), Some(reason)) = (candidate.stage, &candidate.reason) {
-            *reasons.entry((stage, reason.clone())).or_default() += 1;
+    let mut reasons: BTreeMap<(Gate, String), u64> = BTreeMap::new();
+    for screened in own.iter().filter_map(|c| c.screened.as_ref()) {
+        if let (Some(gate), Some(reason)) = (screened.stage.next(), &screened.reason) {
+            *reasons.entry((gate, reason.clone())).or_default() += 1;
         }
     }
     let phases: Vec<_> = store.phases()?.into_iter().filter(|p| p.cycle == row.cycle).collect();
     Ok(Cycle {
         cycle: row.cycle,
         funnel: funnel(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
-        reasons: reasons.into_iter().map(|((stage, reason), count)| Reason { stage: failed_gate(stage).into(), reason, count }).collect(),
+        reasons: reasons.into_iter().map(|((gate, reason), count)| Reason { gate, reason, count }).collect(),
         gamma: row.gamma,
-        tuning: row.tuning.as_ref().map(|t| Tuning {
-            examples: t.examples as u64,
-            steps: t.steps.len() as u64,
-            loss_before: t.before,
-            loss_after: t.after,
-            held_out_before: t.held_out_before,
-            held_out_after: t.held_out_after,
-            logged_loss: t.logged,
-        }),
+        tuning: row.tuning.as_ref().map(tuning),
         peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
         seconds: phases.into_iter().map(|p| (p.name, p.seconds)).collect(),
     })
+}
+
+/// What a report shows of an update.
+pub(super) fn tuning(row: &record::Tuning) -> Tuning {
+    Tuning {
+        examples: row.examples as u64,
+        steps: row.steps.len() as u64,
+        loss_before: row.before,
+        loss_after: row.after,
+        held_out_before: row.held_out_before,
+        held_out_after: row.held_out_after,
+        logged_loss: row.logged,
+    }
 }
 
 fn show_candidates(
@@ -133,18 +126,21 @@ fn show_candidates(
     let shown = candidates.iter().map(|c| {
         let id = c.id();
         let elite = elites.iter().find(|e| e.network == id && e.cycle == c.cycle);
+        let screened = c.screened.as_ref();
         Candidate {
             cycle: c.cycle,
             index: c.index,
             parent: c.parent.to_string(),
-            stage: c.stage.map_or("asked", failed_gate).into(),
+            stage: c.stage().unwrap_or_default(),
             // A trained one has a detail where halving dropped it.
-            reason: c.reason.clone().or_else(|| c.detail.clone().filter(|_| c.stage == Some(Stage::Trained))).unwrap_or_default(),
+            reason: screened
+                .and_then(|s| s.reason.clone().or_else(|| s.detail.clone().filter(|_| s.stage == Stage::Trained)))
+                .unwrap_or_default(),
             quality: quality.get(&id).copied(),
             elite: elite.is_some(),
             held_out: elite.is_some_and(|e| e.held_out),
-            nearest_jaccard: c.jaccard,
-            parent_jaccard: c.parent_jaccard,
+            nearest_jaccard: screened.and_then(|s| s.jaccard),
+            parent_jaccard: screened.and_then(|s| s.parent_jaccard),
             parameters: networks.get(&id).map(|n| n.0),
             macs: networks.get(&id).map(|n| n.1),
         }
@@ -199,7 +195,7 @@ fn lineage(store: &Store, candidates: &[record::Candidate], quality: &BTreeMap<N
             name: id.to_string(),
             quality: quality.get(&id).copied(),
             source: store.network(&id)?.source,
-            completion: candidate.map(|c| c.completion).unwrap_or_default(),
+            completion: candidate.map(|c| c.text().into_owned()).unwrap_or_default(),
         });
     }
     Ok(line)

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gates::{Gate, Stage};
 use crate::theory::Panel;
 use crate::theory::early::Correlation;
 
@@ -73,6 +74,20 @@ pub struct Funnel {
     pub elite: u64,
 }
 
+impl Funnel {
+    /// What the counts are called: the stages, and the elites.
+    pub const HEAD: [&str; 8] = {
+        let [asked, parsed, applied, traced, within_budget, novel, trained] = Stage::ALL;
+        [asked.name(), parsed.name(), applied.name(), traced.name(), within_budget.name(), novel.name(), trained.name(), "elite"]
+    };
+
+    #[must_use]
+    pub fn counts(&self) -> [u64; 8] {
+        let Self { asked, parsed, applied, traced, within_budget, novel, trained, elite } = *self;
+        [asked, parsed, applied, traced, within_budget, novel, trained, elite]
+    }
+}
+
 impl std::iter::Sum for Funnel {
     fn sum<I: Iterator<Item = Self>>(funnels: I) -> Self {
         funnels.fold(Self::default(), |sum, f| Self {
@@ -90,8 +105,8 @@ impl std::iter::Sum for Funnel {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reason {
-    /// The gate that was not passed: `parse`, `apply`, `trace`, `budget`, `novelty`, `train`.
-    pub stage: String,
+    /// The gate that was not passed.
+    pub gate: Gate,
     pub reason: String,
     pub count: u64,
 }
@@ -101,9 +116,9 @@ pub struct Candidate {
     pub cycle: u64,
     pub index: u64,
     pub parent: String,
-    /// How far it got: `trained`, or the gate of [`Reason::stage`] that it did not pass.
-    pub stage: String,
-    /// Why it ended there; empty for a trained one.
+    /// The last gate it passed.
+    pub stage: Stage,
+    /// Why it got no further; empty for a trained one.
     pub reason: String,
     /// Proxy accuracy from 0 to 1.
     pub quality: Option<f64>,

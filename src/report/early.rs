@@ -1,11 +1,12 @@
 //! What a store knows of each network before its quality: scores of the fresh parameters and accuracies after earlier epochs.
 
 use super::data::ReportData;
-use super::html::{NONE, table};
+use super::html::table;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::proxy::estimate::Estimates;
 use crate::record::Store;
+use crate::show::NONE;
 use crate::theory::early::{Correlation, Scores, correlations};
 
 /// How well each of these ranks the networks of a run by quality; of those that were trained through all epochs, since what halving

@@ -2,24 +2,23 @@
 
 use super::chart::{Axis, Chart};
 use super::data::{Funnel, ReportData};
-use super::html::{chart_table, details, duration, or_none, percent, table};
+use super::html::{chart_table, details, table};
+use crate::gates::Gate;
+use crate::show::{duration, or_none, percent};
 
 /// Where candidates end, from the first gate to the last: (class of the colour, name).
-const ENDS: [(&str, &str); 8] = [
-    ("end0", "not a delta"),
-    ("end1", "does not apply"),
-    ("end2", "does not run"),
-    ("end3", "over budget"),
-    ("end4", "not novel"),
-    ("end5", "training failed"),
-    ("end6", "trained"),
-    ("end7", "elite"),
-];
+fn ends() -> [(String, String); 8] {
+    let name = |place: usize| match Gate::ALL.get(place) {
+        Some(gate) => format!("ended at {gate}"),
+        None => Funnel::HEAD[place].to_owned(),
+    };
+    std::array::from_fn(|place| (format!("end{place}"), name(place)))
+}
 
-fn ends(funnel: &Funnel) -> [u64; 8] {
-    let Funnel { asked, parsed, applied, traced, within_budget, novel, trained, elite } = *funnel;
-    let left = [asked, parsed, applied, traced, within_budget, novel, trained, elite, 0];
-    std::array::from_fn(|i| left[i].saturating_sub(left[i + 1]))
+/// How many end at each place of [`ends`].
+fn ended(funnel: &Funnel) -> [u64; 8] {
+    let counts = funnel.counts();
+    std::array::from_fn(|place| counts[place].saturating_sub(counts.get(place + 1).copied().unwrap_or(0)))
 }
 
 pub fn total(data: &ReportData) -> Funnel {
@@ -27,9 +26,8 @@ pub fn total(data: &ReportData) -> Funnel {
 }
 
 fn row(name: &str, f: &Funnel) -> Vec<String> {
-    let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
     let share = if f.asked > 0 { Some(f.trained as f64 / f.asked as f64) } else { None };
-    let counts = counts.into_iter().map(|count| count.to_string());
+    let counts = f.counts().into_iter().map(|count| count.to_string());
     std::iter::once(name.to_owned()).chain(counts).chain([or_none(share, percent)]).collect()
 }
 
@@ -39,10 +37,11 @@ pub fn section(data: &ReportData) -> String {
     };
     let most = data.cycles.iter().map(|cycle| cycle.funnel.asked).max().unwrap_or(0);
     let mut chart = Chart::new(Axis::bands("cycle", first.cycle, last.cycle), Axis::counts("candidates", most), 300.0);
+    let ends = ends();
     for cycle in &data.cycles {
         let mut floor = 0;
         let x = (cycle.cycle as f64 - 0.4, cycle.cycle as f64 + 0.4);
-        for (count, (class, name)) in ends(&cycle.funnel).into_iter().zip(ENDS).rev() {
+        for (count, (class, name)) in ended(&cycle.funnel).into_iter().zip(&ends).rev() {
             if count > 0 {
                 let title = format!("cycle {}: {count} {name}", cycle.cycle);
                 chart.bar(x, (floor as f64, (floor + count) as f64), class, &title);
@@ -50,12 +49,12 @@ pub fn section(data: &ReportData) -> String {
             }
         }
     }
-    for (class, name) in ENDS.iter().rev() {
+    for (class, name) in ends.iter().rev() {
         chart.legend_bar(class, name);
     }
     let mut html = chart.figure("Where the candidates of each cycle ended. Elites are trained candidates too.");
 
-    let head = ["cycle", "asked", "parsed", "applied", "traced", "in budget", "novel", "trained", "elite", "trained of asked"];
+    let head = [&["cycle"][..], &Funnel::HEAD, &["trained of asked"]].concat();
     let mut rows: Vec<Vec<String>> = data.cycles.iter().map(|cycle| row(&cycle.cycle.to_string(), &cycle.funnel)).collect();
     rows.push(row("all", &total(data)));
     html.push_str(&chart_table("Funnel of each cycle", &head, &rows));
@@ -65,7 +64,7 @@ pub fn section(data: &ReportData) -> String {
         .cycles
         .iter()
         .flat_map(|cycle| {
-            let row = |r: &super::data::Reason| vec![cycle.cycle.to_string(), r.stage.clone(), r.reason.clone(), r.count.to_string()];
+            let row = |r: &super::data::Reason| vec![cycle.cycle.to_string(), r.gate.to_string(), r.reason.clone(), r.count.to_string()];
             cycle.reasons.iter().map(row)
         })
         .collect();

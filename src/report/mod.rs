@@ -1,5 +1,6 @@
 //! One self-contained HTML file about a run: no script, nothing fetched, charts as inline SVG.
 
+pub mod audit;
 pub(crate) mod chart;
 pub mod claims;
 pub mod collect;
@@ -15,7 +16,8 @@ mod tuning;
 
 pub use data::ReportData;
 
-use html::{Section, details, document, escape, or_none, percent, source, table, terms};
+use crate::show::{or_none, percent};
+use html::{Section, details, document, escape, source, table, terms};
 
 use crate::theory::statistics::wilson;
 

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Best, ReportData};
-use super::html::{details, diff, escape, or_none, percent, short, source, table, terms, thousands};
+use super::html::{details, diff, escape, source, table, terms};
+use crate::show::{or_none, percent, short, thousands};
 
 pub fn best(data: &ReportData) -> String {
     let Some(best) = &data.best else {

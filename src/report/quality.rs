@@ -2,7 +2,9 @@
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Candidate, ReportData};
-use super::html::{NONE, chart_table, details, or_none, percent, table, thousands};
+use super::html::{chart_table, details, table};
+use crate::gates::{Gate, Stage};
+use crate::show::{NONE, or_none, percent, thousands};
 use crate::theory::Estimate;
 use crate::theory::statistics::{mean, mean_interval};
 
@@ -107,7 +109,7 @@ pub fn novelty(data: &ReportData) -> String {
     for candidate in &data.candidates {
         if let Some(jaccard) = candidate.nearest_jaccard {
             let bin = ((jaccard * BINS as f64) as usize).min(BINS - 1);
-            counts[bin][usize::from(candidate.stage == "novelty")] += 1;
+            counts[bin][usize::from(candidate.stage == Stage::WithinBudget)] += 1;
             compared += 1;
         }
     }
@@ -133,7 +135,7 @@ pub fn novelty(data: &ReportData) -> String {
         "{compared} candidates compared, {refused} of them refused. J, the Jaccard similarity, is exact, over paths of operations of the canonical graph; the parent is not counted as a neighbour."
     ));
     let mut reasons: Vec<(String, u64)> = Vec::new();
-    for reason in data.cycles.iter().flat_map(|cycle| &cycle.reasons).filter(|reason| reason.stage == "novelty") {
+    for reason in data.cycles.iter().flat_map(|cycle| &cycle.reasons).filter(|reason| reason.gate == Gate::Novelty) {
         match reasons.iter_mut().find(|(known, _)| *known == reason.reason) {
             Some((_, count)) => *count += reason.count,
             None => reasons.push((reason.reason.clone(), reason.count)),
@@ -148,7 +150,7 @@ pub fn novelty(data: &ReportData) -> String {
 
 /// Every candidate, a row each.
 pub fn all(data: &ReportData) -> String {
-    let head = ["cycle", "candidate", "parent", "ended", "quality", "elite", "nearest J", "parent J", "parameters", "MACs", "reason"];
+    let head = ["cycle", "candidate", "parent", "stage", "quality", "elite", "nearest J", "parent J", "parameters", "MACs", "reason"];
     let rows: Vec<Vec<String>> = data
         .candidates
         .iter()
@@ -162,7 +164,7 @@ pub fn all(data: &ReportData) -> String {
                 c.cycle.to_string(),
                 c.index.to_string(),
                 c.parent.clone(),
-                c.stage.clone(),
+                c.stage.to_string(),
                 or_none(c.quality, percent),
                 elite.into(),
                 or_none(c.nearest_jaccard, |j| format!("{j:.3}")),

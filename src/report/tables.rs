@@ -1,6 +1,6 @@
 //! What a report draws, as tables: for those who draw it themselves.
 
-use super::data::{Candidate, Cycle, ReportData};
+use super::data::{Candidate, Cycle, Funnel, ReportData};
 use crate::table::{Cell, Column, Show, Table, estimate, seconds, value, values};
 use crate::theory::early::Correlation;
 use crate::theory::{Panel, Plot};
@@ -11,10 +11,11 @@ pub fn tables(data: &ReportData) -> Vec<Table> {
     let plots = vec![value("claim"), value("series"), value("x"), estimate("y")];
     let start = data.start.iter().map(|s| vec![s.name.as_str().into(), exact(s.quality)]);
     let behind = vec![value("claim"), value("name"), estimate("value")];
+    let cycles = [vec![value("cycle")], values(Funnel::HEAD), values(CYCLE)].concat();
     let claims = values(["claim", "title", "verdict", "sentence"]);
     vec![
-        table("cycles", "Cycles", values(CYCLE), data.cycles.iter().map(cycle).collect()),
-        table("reasons", "Why candidates ended", values(["cycle", "stage", "reason", "count"]), reasons(data)),
+        table("cycles", "Cycles", cycles, data.cycles.iter().map(cycle).collect()),
+        table("reasons", "Why candidates ended", values(["cycle", "gate", "reason", "count"]), reasons(data)),
         table("phases", "Time of each phase", vec![value("cycle"), value("phase"), seconds("time")], phases(data)),
         table("candidates", "Candidates", values(CANDIDATE), data.candidates.iter().map(candidate).collect()),
         table("start", "Start networks", values(["name", "quality"]), start.collect()),
@@ -26,25 +27,8 @@ pub fn tables(data: &ReportData) -> Vec<Table> {
     ]
 }
 
-const CYCLE: [&str; 17] = [
-    "cycle",
-    "asked",
-    "parsed",
-    "applied",
-    "traced",
-    "within budget",
-    "novel",
-    "trained",
-    "elite",
-    "gamma",
-    "examples",
-    "steps",
-    "loss before",
-    "loss after",
-    "held out before",
-    "held out after",
-    "logged loss",
-];
+/// What a cycle has beside its funnel.
+const CYCLE: [&str; 8] = ["gamma", "examples", "steps", "loss before", "loss after", "held out before", "held out after", "logged loss"];
 
 const CANDIDATE: [&str; 12] = [
     "cycle",
@@ -70,9 +54,8 @@ fn exact(value: impl Into<Option<f64>>) -> Cell {
 }
 
 fn cycle(c: &Cycle) -> Vec<Cell> {
-    let f = &c.funnel;
-    let counts = [c.cycle, f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
-    let mut row: Vec<Cell> = counts.map(Cell::from).to_vec();
+    let mut row = vec![Cell::from(c.cycle)];
+    row.extend(c.funnel.counts().map(Cell::from));
     row.push(exact(c.gamma));
     let t = c.tuning.as_ref();
     row.extend([t.map(|t| t.examples), t.map(|t| t.steps)].map(Cell::from));
@@ -83,7 +66,7 @@ fn cycle(c: &Cycle) -> Vec<Cell> {
 
 fn reasons(data: &ReportData) -> Vec<Vec<Cell>> {
     let of = |c: &Cycle| {
-        let row = |r: &super::data::Reason| vec![c.cycle.into(), r.stage.as_str().into(), r.reason.as_str().into(), r.count.into()];
+        let row = |r: &super::data::Reason| vec![c.cycle.into(), r.gate.name().into(), r.reason.as_str().into(), r.count.into()];
         c.reasons.iter().map(row).collect::<Vec<_>>()
     };
     data.cycles.iter().flat_map(of).collect()
@@ -102,7 +85,7 @@ fn candidate(c: &Candidate) -> Vec<Cell> {
         c.cycle.into(),
         c.index.into(),
         c.parent.as_str().into(),
-        c.stage.as_str().into(),
+        c.stage.name().into(),
         c.reason.as_str().into(),
         exact(c.quality),
         c.elite.into(),
@@ -124,11 +107,11 @@ fn early(c: &Correlation) -> Vec<Cell> {
 }
 
 fn claim(p: &Panel) -> Vec<Cell> {
-    vec![Cell::Count(p.claim.into()), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
+    vec![p.claim.into(), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
 }
 
 fn numbers(p: &Panel) -> Vec<Vec<Cell>> {
-    p.numbers.iter().map(|(name, value)| vec![Cell::Count(p.claim.into()), name.as_str().into(), value.clone()]).collect()
+    p.numbers.iter().map(|(name, value)| vec![p.claim.into(), name.as_str().into(), value.clone()]).collect()
 }
 
 fn points(p: &Panel) -> Vec<Vec<Cell>> {
@@ -136,7 +119,7 @@ fn points(p: &Panel) -> Vec<Vec<Cell>> {
         let rows = plot.series.iter().flat_map(|s| s.points.iter().map(|point| (s.name.as_str(), *point)));
         rows.map(|(name, point)| {
             let y = Cell::estimate(point.y, point.interval, Show::Fixed(4));
-            vec![Cell::Count(p.claim.into()), name.into(), exact(point.x), y]
+            vec![p.claim.into(), name.into(), exact(point.x), y]
         })
         .collect::<Vec<_>>()
     };

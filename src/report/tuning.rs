@@ -2,7 +2,8 @@
 
 use super::chart::{Axis, Chart, Shape};
 use super::data::ReportData;
-use super::html::{chart_table, or_none, short};
+use super::html::chart_table;
+use crate::show::{or_none, short};
 
 /// None where no cycle was tuned: a control.
 pub fn section(data: &ReportData) -> Option<String> {

@@ -1,8 +1,9 @@
 //! The charts of a study: quality against trials, differences to the controls with their intervals, and the funnel.
 
-use super::file::{Kind, NO_MODEL};
+use super::file::NO_MODEL;
+use super::kinds::words;
 use super::report::{Cell, Report};
-use super::tables::{share, shown, trials};
+use super::tables::{share, shown};
 use crate::compare::contest::{Contest, Measured};
 use crate::compare::curves::{self, Curve};
 use crate::compare::text::points;
@@ -40,19 +41,22 @@ pub fn quality(report: &Report) -> String {
         };
         own.map(curve).collect()
     };
-    let (best_of, mean_of, candidates) = match report.kind {
-        Kind::Audit => ("best true accuracy so far", "mean queried accuracy so far", "queries, repeats included"),
-        Kind::Run => ("best accuracy so far", "mean accuracy so far", "trained candidates"),
-    };
+    let words = words(report.kind);
     let charts: [Quality; 3] = [
         (
             &|cell| curves::best(&cell.side().entries),
-            trials(report.kind),
-            best_of,
+            words.trials,
+            words.best_so_far,
             Course::Steps,
             "Best so far, as far as every seed of the arm goes.",
         ),
-        (&|cell: &Cell| curves::mean_so_far(&cell.side().entries), candidates, mean_of, Course::Straight, "Mean of all candidates so far."),
+        (
+            &|cell: &Cell| curves::mean_so_far(&cell.side().entries),
+            words.candidates,
+            words.mean_so_far,
+            Course::Straight,
+            "Mean of all candidates so far.",
+        ),
         (&Cell::cycle_means, "cycle", "mean of the cycle", Course::Straight, "Mean of the candidates of each cycle."),
     ];
     let mut groups: Vec<Vec<String>> = vec![Vec::new(); models.len()];
@@ -132,7 +136,7 @@ pub fn funnel(report: &Report) -> String {
     let names: Vec<String> = arms.iter().map(|cell| cell.name()).collect();
     let axis = Axis::plain("share of the candidates asked for (%)", 0.0, 100.0);
     let mut chart = Chart::rows(axis, &names, 72.0);
-    let stages: [Stage; 3] = [("hollow", "valid", |f| f.traced), ("medium", "new", |f| f.novel), ("dark", "trained", |f| f.trained)];
+    let stages: [Stage; 3] = [("hollow", "traced", |f| f.traced), ("medium", "novel", |f| f.novel), ("dark", "trained", |f| f.trained)];
     for (row, cell) in arms.iter().enumerate() {
         for (place, (class, what, reached)) in stages.into_iter().enumerate() {
             let Some(m) = Measured::of(&cell.shares(reached), 3) else { continue };
@@ -144,9 +148,5 @@ pub fn funnel(report: &Report) -> String {
     for (class, what, _) in stages {
         chart.legend_bar(class, what);
     }
-    let what = match report.kind {
-        Kind::Audit => "Valid is a cell of the space; new and trained are cells whose accuracy was queried.",
-        Kind::Run => "Valid is a network that runs; new is one within the budget that the filter lets through.",
-    };
-    chart.figure(&format!("How many of the candidates got so far, mean over the seeds. {what}"))
+    chart.figure(&format!("How many of the candidates got so far, mean over the seeds. {}", words(report.kind).funnel))
 }

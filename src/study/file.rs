@@ -26,13 +26,18 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::job::{Job, Settings};
-use crate::audit::settings::AuditConfig;
-use crate::config::{RunConfig, nearest_key};
-use crate::error::{AtPath, Error, Result};
+use super::job::Job;
+use super::kinds::resolve;
+use crate::config::layers::nearest_key;
+use crate::config::range::MOST_WORKERS;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::record::Kind;
 
 /// The folder of the arms without an LLM.
 pub const NO_MODEL: &str = "no-llm";
+/// Far more than tell two arms apart.
+const MOST_SEEDS: usize = 10_000;
 /// In a model's table.
 const OWN_SEEDS: &str = "seeds";
 
@@ -61,15 +66,6 @@ pub struct Study {
     pub arms: Table,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// NAS-Bench-201, every probability exact.
-    Audit,
-    /// Real networks, trained on images.
-    Run,
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Seeds {
@@ -88,7 +84,7 @@ impl Seeds {
     fn all(&self) -> Vec<u64> {
         match self {
             Self::List(seeds) => seeds.clone(),
-            Self::Range(range) => (range.first..range.first.saturating_add(range.count)).collect(),
+            Self::Range(range) => (range.first..range.first.saturating_add(range.count)).take(MOST_SEEDS + 1).collect(),
         }
     }
 }
@@ -101,7 +97,7 @@ impl Study {
     /// # Errors
     /// Says what is wrong with the file: a typo with the nearest right key, a name that is no folder, a setting without meaning.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).at("read the study", path)?;
+        let text = read_text(path, "read the study")?;
         let mut study = Self::parse(&text, &path.display().to_string())?;
         if study.title.is_empty() {
             study.title = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -131,11 +127,11 @@ impl Study {
         if seeds.is_empty() || self.workers == 0 || self.arms.is_empty() {
             return wrong("a study has at least one seed, one worker and one arm".into());
         }
+        if seeds.len() > MOST_SEEDS || self.workers > MOST_WORKERS {
+            return wrong(format!("a study has at most {MOST_SEEDS} seeds and {MOST_WORKERS} workers"));
+        }
         if let Some(twice) = (1..seeds.len()).find(|&i| seeds[..i].contains(&seeds[i])) {
             return wrong(format!("seed {} is there twice", seeds[twice]));
-        }
-        if self.preset.is_some() && self.kind == Kind::Audit {
-            return wrong("preset: audits have none".into());
         }
         for (what, table) in [("model", &self.models), ("arm", &self.arms)] {
             for (name, value) in table {
@@ -205,20 +201,12 @@ impl Study {
     }
 
     fn job(&self, model: &str, of_model: &Table, arm: &str, of_arm: &Table, seed: u64) -> Result<Job> {
-        let candidates = match self.kind {
-            Kind::Audit => "samples",
-            Kind::Run => "candidates",
-        };
-        let mut assignments = vec![format!("cycles={}", self.cycles), format!("{candidates}={}", self.candidates)];
+        let mut assignments = vec![format!("cycles={}", self.cycles), format!("candidates={}", self.candidates)];
         for table in [&self.settings, of_model, of_arm] {
             flatten("", table, &mut assignments);
         }
         assignments.push(format!("seed={seed}"));
-        let settings = match self.kind {
-            Kind::Audit => AuditConfig::resolve(None, &assignments).map(|c| Settings::Audit(Box::new(c))),
-            Kind::Run => RunConfig::resolve(self.preset.as_deref(), None, &assignments).map(|c| Settings::Run(Box::new(c))),
-        };
-        let settings = settings.map_err(|e| {
+        let settings = resolve(self.kind, self.preset.as_deref(), &assignments).map_err(|e| {
             let error = Error::input(format!("model {model}, arm {arm}: {e}"));
             match e.hint_text() {
                 Some(hint) => error.hint(hint),
@@ -277,6 +265,7 @@ fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::settings::AuditConfig;
 
     const FILE: &str = r#"
         kind = "audit"
@@ -303,8 +292,8 @@ mod tests {
         assert_eq!(names[..4], ["one/llm/seed-4", "two/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4"]);
         assert_eq!(jobs.len(), 8);
         assert_eq!(jobs[3].settings.cycles(), 5);
-        let Settings::Audit(two) = &jobs[1].settings else { panic!("not an audit") };
-        assert_eq!((two.samples, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
+        let two = AuditConfig::from_toml(&jobs[1].settings.to_toml(), "settings").unwrap();
+        assert_eq!((two.candidates, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
     }
 
     #[test]
@@ -341,6 +330,9 @@ mod tests {
             ("[models.one]", "[models.no-llm]", "folder"),
             ("cycles = 5", "seed = 5", "seeds are those of the study"),
             ("cycles = 5", "seeds = [4]", "seeds are those of the study"),
+            ("count = 2", "count = 9223372036854775807", "at most 10000 seeds"),
+            ("kind = \"audit\"", "kind = \"audit\"\nworkers = 9223372036854775807", "1024 workers"),
+            ("[models.two]", "[models.two]\nseeds = { first = 4, count = 9223372036854775807 }", "some of the study's"),
             ("[models.two]", "[models.two]\nseeds = [6]", "some of the study's"),
             ("[models.two]", "[models.two]\nseeds = 4", "model two: seeds"),
             ("kind = \"audit\"", "kind = \"audit\"\npreset = \"quick\"", "preset"),

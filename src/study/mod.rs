@@ -2,8 +2,12 @@
 
 mod charts;
 pub mod estimate;
+pub mod experiment;
 pub mod file;
 pub mod job;
+mod kinds;
+mod of_audit;
+mod of_run;
 pub mod outcome;
 pub mod page;
 pub mod published;
@@ -63,7 +67,7 @@ impl Open {
             }
             // The seeds of an arm need the same.
             if !state.finished && !checked.iter().any(|other| other.model == job.model && other.arm == job.arm) {
-                job.check_inputs().map_err(|e| {
+                job.settings.check_inputs().map_err(|e| {
                     let error = Error::input(format!("{}: {e}", job.name()));
                     let hint = e.hint_text().map(str::to_owned);
                     hint.map_or_else(|| Error::input(format!("{}: {e}", job.name())), |hint| error.hint(hint))

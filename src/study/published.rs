@@ -1,5 +1,7 @@
 //! What was published of the method (arXiv 2605.04903 and 2605.30103), to stand beside what a study measures.
 
+use crate::theory::Claim;
+
 /// One row of the published table: 22 cycles of 50 candidates a model, one seed.
 pub struct Row {
     pub name: &'static str,
@@ -24,13 +26,13 @@ pub const CAVEAT: &str = "Published (arXiv 2605.04903): 1,100 candidates a model
      than here: rates compare, accuracies do not.";
 
 /// What was published of a claim.
-pub const fn of_claim(claim: u8) -> &'static str {
+pub const fn of_claim(claim: Claim) -> &'static str {
     match claim {
-        1 => "not measured: the adapters were trained on a static corpus, not on the elites of the cycle",
-        2 => "assumed; the raw mean fell in 9, 12 and 12 of 21 transitions",
-        3 => "C above 1-(1-rho)^t, which independent draws satisfy too",
-        4 => "valid rate of deltas over full code: 2.23 predicted, 1.41 observed",
-        5 => "the filter was not called by the published pipeline",
-        _ => "Spearman .926 of one epoch with fifty (one model), on the top networks only",
+        Claim::Update => "not measured: the adapters were trained on a static corpus, not on the elites of the cycle",
+        Claim::Improvement => "assumed; the raw mean fell in 9, 12 and 12 of 21 transitions",
+        Claim::Convergence => "C above 1-(1-rho)^t, which independent draws satisfy too",
+        Claim::Validity => "valid rate of deltas over full code: 2.23 predicted, 1.41 observed",
+        Claim::Diversity => "the filter was not called by the published pipeline",
+        Claim::Reliability => "Spearman .926 of one epoch with fifty (one model), on the top networks only",
     }
 }

@@ -4,21 +4,20 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::file::{Kind, Study};
-use super::job::{Job, Settings, State};
+use super::file::Study;
+use super::job::{Job, State};
 use super::outcome::Outcome;
 use super::schedule::Failure;
-use crate::audit::compare as searches;
 use crate::compare::contest::{Contest, Level, Measured, Side};
 use crate::compare::curves::band;
 use crate::compare::runs::Arm;
-use crate::config::{Policy, TuneData};
+use crate::compare::{self, searches};
 use crate::error::Result;
+use crate::record::Kind;
 use crate::report::chart::Band;
 use crate::report::data::Funnel;
 use crate::theory::statistics::mean;
-use crate::theory::{Panel, Verdict};
-use crate::{audit, compare};
+use crate::theory::{Claim, Panel, Verdict};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -69,9 +68,9 @@ pub struct Missing {
 }
 
 /// How often a claim came out how, and what it said in the first of the runs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdicts {
-    pub claim: u8,
+    pub claim: Claim,
     pub holds: usize,
     pub fails: usize,
     pub not_met: usize,
@@ -81,28 +80,21 @@ impl Cell {
     fn read(jobs: &[&Job], states: &[State], study: &Path, failures: &[Failure]) -> Result<Self> {
         let first = jobs[0];
         let (done, open): (Vec<_>, Vec<_>) = jobs.iter().zip(states).partition(|(_, state)| state.finished);
-        let runs = done.iter().map(|(job, _)| Outcome::read(job, study)).collect::<Result<_>>()?;
+        let runs = done.iter().map(|(job, _)| job.settings.outcome(&job.folder(study))).collect::<Result<_>>()?;
         let missing = open.iter().map(|(job, state)| Missing {
             seed: job.seed,
             cycles: state.cycles,
             of: job.settings.cycles(),
             failed: failures.iter().any(|f| f.job == job.name()),
         });
-        let is_method = match &first.settings {
-            Settings::Audit(config) => config.policy == audit::settings::Policy::Llm,
-            Settings::Run(config) => config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled,
-        };
-        let mut cell = Self::new(&first.model, &first.arm, is_method, runs, missing.collect());
-        if let Settings::Audit(config) = &first.settings {
-            let all: Vec<_> = cell.runs.iter().filter_map(|r| r.search.clone()).collect();
-            cell.search = (!all.is_empty()).then(|| searches::Arm::of(cell.name(), config.policy.name(), &config.dataset, all));
-        }
+        let mut cell = Self::new(&first.model, &first.arm, first.settings.is_method(), runs, missing.collect());
+        cell.search = first.settings.search(cell.name(), &cell.runs);
         Ok(cell)
     }
 
     /// Its levels are those of a report: they take the budget of all cells.
     pub fn new(model: &str, arm: &str, is_method: bool, runs: Vec<Outcome>, missing: Vec<Missing>) -> Self {
-        let counted = (1..=6).filter_map(|claim| {
+        let counted = Claim::ALL.into_iter().filter_map(|claim| {
             let of = |verdict| runs.iter().flat_map(|r| &r.claims).filter(|c| c.claim == claim && c.verdict == verdict).count();
             let verdicts = Verdicts { claim, holds: of(Verdict::Holds), fails: of(Verdict::Fails), not_met: of(Verdict::AssumptionNotMet) };
             (verdicts.holds + verdicts.fails + verdicts.not_met > 0).then_some(verdicts)

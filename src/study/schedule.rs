@@ -108,16 +108,9 @@ fn start(job: &Job, begun: bool, program: &Path, study: &Path) -> Result<Child> 
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file);
     // Out of the terminal's group: a Ctrl-C comes to the study alone, which passes it on once. A second one would be a kill.
     command.process_group(0).arg0(child::NAME);
-    #[cfg(target_os = "linux")]
-    // SAFETY: prctl is async-signal-safe and is given plain numbers.
-    unsafe {
-        command.pre_exec(|| {
-            // A run does not outlive its study: it would hold the folder when the study is started again. A kill costs it nothing
-            // but the step it is at.
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            Ok(())
-        });
-    }
+    // A run does not outlive its study: it would hold the folder when the study is started again. A kill costs it nothing but the step it
+    // is at.
+    child::follow(&mut command);
     command.spawn().map_err(|e| Error::machine(format!("{} could not be started", job.name())).caused_by(e))
 }
 

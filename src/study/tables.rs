@@ -1,17 +1,17 @@
 //! The tables of a study: the page, the Markdown and the terminal show the same ones; data files have those behind the charts too.
 
-use super::file::Kind;
+use super::kinds::words;
 use super::outcome::{Measures, Outcome};
 use super::published;
 use super::report::{Cell as Arm, Report};
-use crate::audit::compare::AFTER;
 use crate::compare::contest::Measured;
-use crate::compare::curves;
 use crate::compare::text::measured;
+use crate::compare::{curves, searches};
 use crate::report::chart::Band;
-use crate::report::html::percent;
+use crate::report::data::Funnel;
+use crate::show::percent;
 use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
-use crate::theory::{Panel, Verdict};
+use crate::theory::{Claim, Panel, Verdict};
 
 /// Shares and accuracies, as people see them.
 const SHARE: Show = Show::Percent(2);
@@ -51,14 +51,6 @@ fn whole(mean: Option<f64>) -> Cell {
     Cell::number(mean, Show::Fixed(0))
 }
 
-/// What a trial of the budget is.
-pub const fn trials(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Audit => "distinct cells",
-        Kind::Run => "trained candidates",
-    }
-}
-
 fn arms(report: &Report) -> Table {
     let rows = shown(report).map(|cell| {
         vec![
@@ -77,14 +69,10 @@ fn arms(report: &Report) -> Table {
             whole(cell.average(|r| r.tokens_tuned.map(|t| t as f64))),
         ]
     });
-    let how = match report.kind {
-        Kind::Audit => "by true accuracy (the mean over the table's training seeds)",
-        Kind::Run => "by the accuracy measured",
-    };
+    let words = words(report.kind);
     let note = format!(
-        "Means over the seeds with 95% intervals. Mean quality is of all candidates that have one; the best at the budget is after {} {}, {how}.",
-        report.budget,
-        trials(report.kind)
+        "Means over the seeds with 95% intervals. Mean quality is of all candidates that have one; the best at the budget is after {} {}, {}.",
+        report.budget, words.trials, words.best_by
     );
     let head = [
         vec![value("model"), value("arm"), part("seeds"), value("asked"), estimate("valid"), value("trained"), value("distinct")],
@@ -105,23 +93,10 @@ fn published_rows() -> Table {
 fn search(report: &Report) -> Table {
     let rows = shown(report).filter_map(|cell| {
         let search = cell.search.as_ref()?;
-        let median = search.median_found_at.map(|median| Cell::estimate(median, search.median_interval, Show::Fixed(1)));
-        let mut row = vec![cell.model.as_str().into(), cell.arm.as_str().into()];
-        row.extend([Cell::Part(search.found as u64, search.searches.len() as u64), median.into()]);
-        row.extend(search.best.iter().chain(&search.incumbent).map(|accuracy| Cell::number(accuracy / 100.0, SHARE)));
-        Some(row)
+        Some([vec![cell.model.as_str().into(), cell.arm.as_str().into()], search.cells()].concat())
     });
-    let [a, b, c] = AFTER;
-    let note = format!(
-        "Seeds that queried the best cell of the space; of these, median distinct cells until they did, with its bootstrap interval; the true \
-         accuracy of the best cell queried after {a}, {b} and {c} distinct cells, and of the cell chosen by then, which is the one with the \
-         highest accuracy as measured."
-    );
-    let head = [
-        vec![value("model"), value("arm"), part("found in"), estimate("median cells until")],
-        values(["best after 100", "best after 500", "best after 1100", "chosen after 100", "chosen after 500", "chosen after 1100"]),
-    ];
-    table("search", "The search", note, head.concat(), rows)
+    let head = [vec![value("model"), value("arm")], searches::head()].concat();
+    table("search", "The search", searches::note(), head, rows)
 }
 
 fn contests(report: &Report) -> Table {
@@ -155,16 +130,15 @@ fn differences_by_seed(report: &Report) -> Table {
 
 fn funnel(report: &Report) -> Table {
     let rows = shown(report).map(|cell| {
-        let f = cell.runs.iter().map(|r| r.funnel).sum::<crate::report::data::Funnel>();
-        let counts = [f.asked, f.parsed, f.applied, f.traced, f.within_budget, f.novel, f.trained, f.elite];
+        let counts = cell.runs.iter().map(|r| r.funnel).sum::<Funnel>().counts();
         [vec![cell.model.as_str().into(), cell.arm.as_str().into()], counts.map(Cell::from).to_vec()].concat()
     });
-    let head = values(["model", "arm", "asked", "parsed", "applied", "valid", "in budget", "new", "trained", "elite"]);
+    let head = [values(["model", "arm"]), values(Funnel::HEAD)].concat();
     table("funnel", "Candidates at each stage", "First tries, all runs of an arm together.", head, rows)
 }
 
 fn verdicts(report: &Report) -> Table {
-    let rows = (1..=6).flat_map(|claim| {
+    let rows = Claim::ALL.into_iter().flat_map(|claim| {
         let of = report.methods().filter_map(move |cell| Some((cell, cell.verdicts.iter().find(|v| v.claim == claim)?)));
         let own = of.map(|(cell, v)| (cell.name(), [v.holds, v.fails, v.not_met]));
         let is = |panel: &Panel| [Verdict::Holds, Verdict::Fails, Verdict::AssumptionNotMet].map(|v| usize::from(panel.verdict == v));
@@ -172,7 +146,7 @@ fn verdicts(report: &Report) -> Table {
         let both = pairs.map(|(model, panel)| (format!("{model}, its two arms together"), is(panel)));
         let row = |(who, counts): (String, [usize; 3])| {
             let [holds, fails, unmet] = counts.map(Cell::from);
-            vec![Cell::Count(claim.into()), who.into(), holds, fails, unmet, published::of_claim(claim).into()]
+            vec![claim.into(), who.into(), holds, fails, unmet, published::of_claim(claim).into()]
         };
         own.chain(both).map(row).collect::<Vec<_>>()
     });
@@ -181,7 +155,7 @@ fn verdicts(report: &Report) -> Table {
 }
 
 /// A number behind a claim: of which claim, what it is, of one run, how people see it, and the mean of it that is one.
-type Measure = (u64, &'static str, fn(&Measures) -> Option<f64>, Show, Mean);
+type Measure = (Claim, &'static str, fn(&Measures) -> Option<f64>, Show, Mean);
 
 #[derive(Clone, Copy)]
 enum Mean {
@@ -205,15 +179,21 @@ impl Mean {
 }
 
 const MEASURES: [Measure; 9] = [
-    (1, "share of the CE update realised, exact, median of a run", |m| m.realised, SHARE, Mean::Arithmetic),
-    (2, "share of the transitions in which the raw mean fell", |m| share_of(m.fell, m.transitions), SHARE, Mean::Arithmetic),
-    (2, "share of the updates by which exact E[S] fell", |m| share_of(m.exact_fell?, m.updates?), SHARE, Mean::Arithmetic),
-    (3, "C in the first cycle", |m| m.first_c, SHARE, Mean::Arithmetic),
-    (3, "C in the last cycle", |m| m.last_c, SHARE, Mean::Arithmetic),
-    (5, "new among the valid ones written", |m| m.new, SHARE, Mean::Arithmetic),
-    (5, "exact entropy in nats, first", |m| m.first_entropy, Show::Fixed(2), Mean::Arithmetic),
-    (5, "exact entropy in nats, last", |m| m.last_entropy, Show::Fixed(2), Mean::Arithmetic),
-    (6, "signal-to-noise ratio of the proxy", |m| m.snr, Show::Fixed(2), Mean::Geometric),
+    (Claim::Update, "share of the CE update realised, exact, median of a run", |m| m.realised, SHARE, Mean::Arithmetic),
+    (
+        Claim::Improvement,
+        "share of the transitions in which the raw mean fell",
+        |m| share_of(m.fell, m.transitions),
+        SHARE,
+        Mean::Arithmetic,
+    ),
+    (Claim::Improvement, "share of the updates by which exact E[S] fell", |m| share_of(m.exact_fell?, m.updates?), SHARE, Mean::Arithmetic),
+    (Claim::Convergence, "C in the first cycle", |m| m.first_c, SHARE, Mean::Arithmetic),
+    (Claim::Convergence, "C in the last cycle", |m| m.last_c, SHARE, Mean::Arithmetic),
+    (Claim::Diversity, "new among the valid ones written", |m| m.new, SHARE, Mean::Arithmetic),
+    (Claim::Diversity, "exact entropy in nats, first", |m| m.first_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (Claim::Diversity, "exact entropy in nats, last", |m| m.last_entropy, Show::Fixed(2), Mean::Arithmetic),
+    (Claim::Reliability, "signal-to-noise ratio of the proxy", |m| m.snr, Show::Fixed(2), Mean::Geometric),
 ];
 
 fn share_of(count: usize, of: usize) -> Option<f64> {
@@ -230,7 +210,7 @@ fn measures(report: &Report) -> Table {
             }
             let each = cell.runs.iter().map(|r| Cell::number(of(&r.measures), *show).to_string());
             let seeds = each.collect::<Vec<_>>().join(", ");
-            Some(vec![Cell::Count(*claim), cell.name().into(), (*what).into(), mean.of(&values, *show), seeds.into()])
+            Some(vec![(*claim).into(), cell.name().into(), (*what).into(), mean.of(&values, *show), seeds.into()])
         })
     });
     let head = vec![value("claim"), value("arm"), value("what"), estimate("measured"), value("seed by seed")];
@@ -261,7 +241,7 @@ fn measures_by_run(report: &Report) -> Table {
 fn pairs(report: &Report) -> Table {
     let rows = report.pairs.iter().map(|(model, panel)| {
         let texts = [model.as_str(), panel.title.as_str(), &panel.verdict.to_string(), panel.sentence.as_str()].map(Cell::from);
-        [vec![Cell::Count(panel.claim.into())], texts.to_vec()].concat()
+        [vec![panel.claim.into()], texts.to_vec()].concat()
     });
     table("pairs", "Claims that take two arms", "", values(["claim", "model", "title", "verdict", "sentence"]), rows)
 }
@@ -286,7 +266,7 @@ fn runs(report: &Report) -> Table {
         row
     });
     let head = [
-        values(["model", "arm", "seed", "cycles", "asked", "valid", "new", "trained", "distinct", "elite", "mean", "best"]),
+        values(["model", "arm", "seed", "cycles", "asked", "traced", "novel", "trained", "distinct", "elite", "mean", "best"]),
         vec![value("best cell found at"), seconds("time")],
     ];
     table("runs", "Runs that finished", "", head.concat(), rows)
@@ -310,7 +290,7 @@ fn curve_head(x: &'static str) -> Vec<Column> {
 
 fn best_so_far(report: &Report) -> Table {
     let rows = each_band(report, |cell| curves::best(&cell.side().entries));
-    table("best-so-far", "Best so far, over the seeds", "", curve_head(trials(report.kind)), rows.into_iter())
+    table("best-so-far", "Best so far, over the seeds", "", curve_head(words(report.kind).trials), rows.into_iter())
 }
 
 fn mean_so_far(report: &Report) -> Table {

@@ -9,7 +9,7 @@ use super::estimate;
 use super::job::{Job, State};
 use super::schedule::Failure;
 use crate::printer;
-use crate::report::html::duration;
+use crate::show::duration;
 
 pub struct View {
     all: MultiProgress,

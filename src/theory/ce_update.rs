@@ -6,7 +6,7 @@
 //! were kept out of it.
 
 use super::statistics::few_interval;
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 /// Cached decoding against teacher forcing in f32.
@@ -151,8 +151,8 @@ impl Outcome {
             ],
         });
         Panel {
-            claim: 1,
-            title: "Fine-tuning on the elite set is the cross-entropy update".into(),
+            claim: Claim::Update,
+            title: Claim::Update.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers,

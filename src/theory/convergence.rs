@@ -8,7 +8,7 @@
 use statrs::distribution::ContinuousCDF;
 
 use super::statistics::{Z95, standard_normal, wilson, wilson_at};
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 /// With fewer cycles a line fits anything.
@@ -212,8 +212,8 @@ impl Outcome {
         numbers.push(("first cycle where the fit breaks".into(), self.breaks.map_or("none".into(), Cell::from)));
         series.push(Series { name: "paper's bound".into(), mark: Mark::Line, points: along(&|cycle| bound(self.rho_0, cycle - start)) });
         Panel {
-            claim: 3,
-            title: "Elite probability converges geometrically".into(),
+            claim: Claim::Convergence,
+            title: Claim::Convergence.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers,

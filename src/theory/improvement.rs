@@ -6,7 +6,7 @@
 //! first cycle to the last is tested along with the transitions.
 
 use super::statistics::{decrease_p_value, holm, mean, mean_interval};
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 const LEVEL: f64 = 0.05;
@@ -119,8 +119,8 @@ impl Outcome {
             ]
         }));
         Panel {
-            claim: 2,
-            title: "Expected quality does not decrease".into(),
+            claim: Claim::Improvement,
+            title: Claim::Improvement.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers,

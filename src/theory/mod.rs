@@ -18,6 +18,66 @@ pub mod statistics;
 pub mod table;
 pub mod token_errors;
 
+pub use statistics::Estimate;
+
+/// The six claims, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Claim {
+    Update = 1,
+    Improvement,
+    Convergence,
+    /// Of deltas, beside that of full code.
+    Validity,
+    Diversity,
+    Reliability,
+}
+
+impl Claim {
+    pub const ALL: [Self; 6] = [Self::Update, Self::Improvement, Self::Convergence, Self::Validity, Self::Diversity, Self::Reliability];
+
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Update => "Fine-tuning on the elite set is the cross-entropy update",
+            Self::Improvement => "Expected quality does not decrease",
+            Self::Convergence => "Elite probability converges geometrically",
+            Self::Validity => "Deltas beat full code under a first-order Markov model of token errors",
+            Self::Diversity => "The MinHash-Jaccard filter prevents mode collapse",
+            Self::Reliability => "Proxy reliability in closed form",
+        }
+    }
+}
+
+impl std::fmt::Display for Claim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.number())
+    }
+}
+
+impl From<Claim> for u8 {
+    fn from(claim: Claim) -> Self {
+        claim.number()
+    }
+}
+
+impl TryFrom<u8> for Claim {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|claim| claim.number() == number).ok_or_else(|| format!("there is no claim {number}"))
+    }
+}
+
+impl From<Claim> for Cell {
+    fn from(claim: Claim) -> Self {
+        Self::Count(claim.number().into())
+    }
+}
+
 /// What the records say about a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,31 +98,10 @@ impl std::fmt::Display for Verdict {
     }
 }
 
-/// A value with the ends of its 95% interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    pub value: f64,
-    pub low: f64,
-    pub high: f64,
-}
-
-impl Estimate {
-    pub fn contains(&self, value: f64) -> bool {
-        self.low <= value && value <= self.high
-    }
-}
-
-impl std::fmt::Display for Estimate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.low, self.high)
-    }
-}
-
 /// A claim's outcome, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
-    /// 1 to 6.
-    pub claim: u8,
+    pub claim: Claim,
     pub title: String,
     pub verdict: Verdict,
     /// One sentence with the numbers behind the verdict.

@@ -10,7 +10,7 @@ use std::f64::consts::PI;
 use statrs::distribution::{Continuous, ContinuousCDF, FisherSnedecor};
 
 use super::statistics::{bootstrap, kendall, mean, spearman, standard_normal};
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 /// Correlation of a score with the truth.
@@ -216,8 +216,8 @@ fn observed_text(observed: Estimate, restricted: Option<f64>) -> String {
 impl Outcome {
     pub fn panel(&self) -> Panel {
         Panel {
-            claim: 6,
-            title: "Proxy reliability in closed form".into(),
+            claim: Claim::Reliability,
+            title: Claim::Reliability.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers: self.numbers.clone(),

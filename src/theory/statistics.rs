@@ -2,9 +2,9 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use super::Estimate;
 use crate::seed;
 
 /// Two-sided 95% point of the standard normal.
@@ -15,6 +15,26 @@ pub const LEVEL95: f64 = 0.975;
 
 /// Bootstrap resamples behind every interval and test.
 pub const RESAMPLES: usize = 2000;
+
+/// A value with the ends of its 95% interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    pub value: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Estimate {
+    pub fn contains(&self, value: f64) -> bool {
+        self.low <= value && value <= self.high
+    }
+}
+
+impl std::fmt::Display for Estimate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.4} [{:.4}, {:.4}]", self.value, self.low, self.high)
+    }
+}
 
 pub fn standard_normal() -> Normal {
     Normal::new(0.0, 1.0).expect("the standard normal exists")

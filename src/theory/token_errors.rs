@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::statistics::{Z95, wilson};
-use super::{Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::table::{Cell, Show};
 
 /// Below this p-value a second order is taken to be needed.
@@ -300,8 +300,8 @@ fn plot(arms: &[Named<'_>]) -> Option<Plot> {
 impl Outcome {
     pub fn panel(&self) -> Panel {
         Panel {
-            claim: 4,
-            title: "Deltas beat full code under a first-order Markov model of token errors".into(),
+            claim: Claim::Validity,
+            title: Claim::Validity.title().into(),
             verdict: self.verdict,
             sentence: self.sentence.clone(),
             numbers: self.numbers.clone(),

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
 use eliteloop::config::{LlmConfig, LoraConfig, RunConfig, TuneConfig};
+use eliteloop::delta::starts::starts;
 use eliteloop::llm::Llm;
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::adapter::Precision;
@@ -17,8 +18,9 @@ use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::Example;
 use eliteloop::llm::provenance::Provenance;
 use eliteloop::llm::tune::{Plan, Schedule, tune};
+use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
-use eliteloop::record::{CycleRow, Store};
+use eliteloop::record::{CycleRow, Kind, Store};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -165,7 +167,7 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
         steps(&decoder, &mut lora, 4);
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("merged");
-        let likeness = merge(&file, &lora, &out, Stored::F32).unwrap();
+        let likeness = merge(&file, &lora, &out, Stored::F32, starts()[0].1).unwrap();
         assert!(likeness.difference < 1e-5 * likeness.spread && likeness.effect > 0.01 * likeness.spread, "{name}: {likeness:?}");
         let again = ModelFile::open(&out).unwrap();
         assert_eq!(again.config(), file.config(), "{name}");
@@ -175,7 +177,7 @@ fn a_merged_model_opens_again_and_answers_as_the_unmerged_one() {
         let text = "self.conv1 = nn.LazyConv2d(32, 3)<|im_end|>\n";
         assert_eq!(again.tokenizer().unwrap().encode(text), file.tokenizer().unwrap().encode(text));
         assert_eq!(Provenance::of(&again).unwrap().chat_template_sha256, Provenance::of(&file).unwrap().chat_template_sha256);
-        assert!(merge(&file, &lora, &out, Stored::F32).unwrap_err().to_string().contains("exists already"));
+        assert!(merge(&file, &lora, &out, Stored::F32, starts()[0].1).unwrap_err().to_string().contains("exists already"));
     }
 }
 
@@ -240,8 +242,8 @@ fn run_folder(base: &Path, lora: &[&Lora]) -> PathBuf {
     let model = fixture("tiny-llama3");
     let mut config = RunConfig { seed: 9, ..RunConfig::default() };
     config.llm.model = model.display().to_string();
-    let place = Folder::create(&run, &config).unwrap();
-    let store = Store::create(&place.store()).unwrap();
+    let place = Folder::create(&run, Kind::Run, &config.to_toml()).unwrap();
+    let store = Store::create(&place.store(), Kind::Run).unwrap();
     store.set_meta("model", &ModelFile::open(&model).unwrap().sha256().unwrap()).unwrap();
     for (cycle, lora) in (0..).zip(lora) {
         lora.save(&folder::checkpoint(&run, cycle), "tiny", Precision::F32).unwrap();
@@ -287,7 +289,7 @@ fn the_commands_carry_an_adapter_from_one_run_to_the_next() {
     assert_eq!((&shown["lora"]["rank"], &shown["same_chat_template"], &shown["same_model"]), (&4.into(), &true.into(), &true.into()));
     assert_eq!(shown["sha256"], tuned.hash().unwrap());
     let llm = LlmConfig { model: model.into(), adapter: out.into(), max_context: 128, ..LlmConfig::default() };
-    assert_eq!(Llm::open(&llm, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), tuned.hash().unwrap());
+    assert_eq!(Learner::open(&llm, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), tuned.hash().unwrap());
 
     eliteloop(&["merge", run, "--out", merged]).assert().success();
     let ids: Vec<u32> = (0..40).map(|i| (i * 17 + 1) % 320).collect();
@@ -297,7 +299,7 @@ fn the_commands_carry_an_adapter_from_one_run_to_the_next() {
     // A checkpoint that was changed is not exported.
     fresh.save(&folder::checkpoint(Path::new(run), 1), "tiny", Precision::F32).unwrap();
     let failed = eliteloop(&["export", run, "--out", base.path().join("other").to_str().unwrap()]).assert().code(2);
-    assert!(said(&failed).contains("is not the one the run stored"));
+    assert!(said(&failed).contains("is not the one that was stored"));
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn an_adapter_of_another_chat_template_is_refused_unless_forced() {
     let folder = changed(|_| ());
     let (adapter, model) = (folder.path().to_str().unwrap(), model.to_str().unwrap());
     let llm = LlmConfig { model: model.into(), adapter: adapter.into(), max_context: 128, ..LlmConfig::default() };
-    let starts = || Llm::open(&llm, &LoraConfig::default(), 0);
+    let starts = || Learner::open(&llm, &LoraConfig::default(), 0);
     assert!(starts().is_ok(), "nothing is known of its template");
 
     // Imported, it counts as tuned for this model's.

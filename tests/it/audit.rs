@@ -1,20 +1,21 @@
 //! The exact audit: enumeration against brute force, the table policy against its closed form, resuming, reports.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use eliteloop::audit::codec::Proposal;
-use eliteloop::audit::compare::{Arm, Search};
+use eliteloop::audit::cells::CellLearner;
+use eliteloop::audit::codec::{Parents, Proposal};
 use eliteloop::audit::exact::{Distribution, Measures, Update, enumerate};
-use eliteloop::audit::product::Product;
 use eliteloop::audit::record::{Cycle, Sample};
-use eliteloop::audit::settings::{AuditConfig, Format};
-use eliteloop::audit::writer::Writer;
-use eliteloop::audit::{Audit, record, report};
+use eliteloop::audit::settings::{AuditConfig, CellFormat};
+use eliteloop::audit::verify::verify;
+use eliteloop::audit::{Audit, record};
+use eliteloop::compare::searches::{self, Search};
+use eliteloop::done::Done;
 use eliteloop::home;
 use eliteloop::llm::adamw::AdamW;
 use eliteloop::llm::config::Family;
@@ -22,13 +23,18 @@ use eliteloop::llm::decoder::Decoder;
 use eliteloop::llm::score::score;
 use eliteloop::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use eliteloop::oracle::nasbench201::Table;
-use eliteloop::report as html;
+use eliteloop::policy::table_ce::TableCe;
+use eliteloop::record::{Kind, Store, folder};
+use eliteloop::report::{self, audit as shown};
 use eliteloop::seed;
-use eliteloop::theory::{Verdict, table};
+use eliteloop::theory::{Claim, Verdict, table};
+use eliteloop::verify::Finding;
 use rand::Rng;
 
 use crate::models::{tiny, tiny_config};
-use crate::program::program;
+use crate::program::{copy_folder, fail, program, rows, succeed};
+
+static GO_ON: AtomicBool = AtomicBool::new(false);
 
 fn settings(overrides: &[&str]) -> AuditConfig {
     AuditConfig::resolve(None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap()
@@ -36,8 +42,13 @@ fn settings(overrides: &[&str]) -> AuditConfig {
 
 fn run(folder: &Path, overrides: &[&str]) -> Audit {
     let mut audit = Audit::create(folder, settings(overrides), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
-    assert!(audit.run(|_| ()).unwrap());
+    assert_eq!(audit.run(|_| ()).unwrap(), Done::Finished(()));
     audit
+}
+
+fn samples(cells: &CellLearner, parents: &Parents, seeds: &[u64]) -> Vec<Sample> {
+    let Done::Finished(samples) = cells.sample(parents, seeds, &GO_ON).unwrap() else { panic!("nothing stopped it") };
+    samples
 }
 
 /// log p of sequences of words after the prompt, each scored by itself.
@@ -77,16 +88,17 @@ fn every_cell_has_the_probability_that_scoring_it_alone_gives() {
 fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
     needs!(Model);
     for mask in ["mask=true", "mask=false"] {
-        let mut writer = Writer::open(&settings(&[mask])).unwrap();
+        let mut cells = CellLearner::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
-        writer.warm_up(&config.warmup, Format::Full, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
-        let found = writer.enumerate(2).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Full, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
+        let found = cells.enumerate(2).unwrap();
         let sum: f64 = found.iter().map(|l| l.exp()).sum();
         assert!(if mask == "mask=true" { (sum - 1.0).abs() < 1e-9 } else { sum < 1.0 }, "{mask}: {sum}");
         // Scored alone and summed over what may follow the first two operations.
         let below: Vec<Proposal> = (0..625).map(|i| Proposal { parent: None, cell: Cell::at(7 * 625 + i) }).collect();
-        let sampled = writer.sample(&vec![(None, 2)], &[4, 5]).unwrap();
-        let by_hand: f64 = writer.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
+        let sampled = samples(&cells, &vec![(None, 2)], &[4, 5]);
+        let by_hand: f64 = cells.log_q(&below).unwrap().iter().map(|l| l.exp()).sum();
         if mask == "mask=true" {
             assert!((found[7] - by_hand.ln()).abs() < 1e-4, "{} for {}", found[7], by_hand.ln());
         } else {
@@ -94,7 +106,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
         }
         if mask == "mask=true" {
             let proposals: Vec<Proposal> = sampled.iter().map(|s| s.proposal().unwrap()).collect();
-            for (sample, right) in sampled.iter().zip(writer.log_q(&proposals).unwrap()) {
+            for (sample, right) in sampled.iter().zip(cells.log_q(&proposals).unwrap()) {
                 assert!((sample.log_q.unwrap() - right).abs() < 1e-3, "{sample:?}, {right}");
                 assert!(sample.log_p.unwrap() < sample.log_q.unwrap(), "the mask only takes away");
             }
@@ -109,12 +121,13 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
     needs!(Model);
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
-        let mut writer = Writer::open(&config).unwrap();
-        writer.warm_up(&config.warmup, Format::Delta, 1, &AtomicBool::new(false), |_, _| ()).unwrap();
+        let mut cells = CellLearner::open(&config).unwrap();
+        let warm = cells.warm_up(&config.warmup, CellFormat::Delta, 1, &GO_ON, |_, _| ()).unwrap();
+        assert_eq!(warm, Done::Finished(()));
         // Two parents that are one delta apart and so share children, drawn 1 : 3.
         let first: Cell = "pool one skip one skip skip".parse().unwrap();
         let parents = vec![(Some(first), 1), (Some(first.with(2, 4)), 3)];
-        let p = writer.distribution(&parents).unwrap();
+        let p = cells.distribution(&parents).unwrap();
         let mut right = vec![0.0; CELLS];
         for (parent, share) in &parents {
             let children: Vec<Proposal> = Cell::all()
@@ -122,7 +135,7 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
                 .filter(|p| p.cell.operations().iter().zip(parent.unwrap().operations()).filter(|(a, b)| **a != *b).count() == 1)
                 .collect();
             assert_eq!(children.len(), 24);
-            for (child, log_q) in children.iter().zip(writer.log_q(&children).unwrap()) {
+            for (child, log_q) in children.iter().zip(cells.log_q(&children).unwrap()) {
                 right[child.cell.index()] += *share as f64 / 4.0 * log_q.exp();
             }
         }
@@ -130,10 +143,10 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
             assert!((found - right).abs() <= 1e-4 * right, "{mask}: {found} for {right}");
         }
         assert!((p.cells().iter().sum::<f64>() + p.outside() - 1.0).abs() < 1e-9 && p.outside() > 0.0);
-        let samples = writer.sample(&parents, &[1, 2, 3, 4]).unwrap();
+        let samples = samples(&cells, &parents, &[1, 2, 3, 4]);
         assert_eq!(samples.iter().filter(|s| s.parent == parents[1].0).count(), 3);
         for (sample, proposal) in samples.iter().filter_map(|s| Some((s, s.proposal()?))) {
-            assert!((sample.log_q.unwrap() - writer.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
+            assert!((sample.log_q.unwrap() - cells.log_q(&[proposal]).unwrap()[0]).abs() < 1e-3, "{sample:?}");
         }
     }
 }
@@ -141,8 +154,8 @@ fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
 #[test]
 fn a_tuned_softmax_table_reaches_the_closed_form() {
     let mut rng = seed::rng(9, "test", &[]);
-    let elites: Vec<Cell> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8))).collect();
-    let mut closed = Product::uniform();
+    let elites: Vec<[usize; EDGES]> = (0..10).map(|_| Cell::at(rng.random_range(0..CELLS / 8)).operations()).collect();
+    let mut closed = TableCe::uniform(WORDS.len());
     closed.update(&elites, 1.0);
     // The loss is -(1/|E|) sum log softmax; its gradient in the logits is softmax - share of the elites.
     let mut logits = vec![vec![0f32; EDGES * WORDS.len()]];
@@ -155,18 +168,18 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
         let gradient: Vec<f32> = (0..EDGES)
             .flat_map(|edge| {
                 let p = softmax(&logits[0][edge * WORDS.len()..][..WORDS.len()]);
-                let share = |o: usize| elites.iter().filter(|c| c.operations()[edge] == o).count() as f64 / elites.len() as f64;
+                let share = |o: usize| elites.iter().filter(|c| c[edge] == o).count() as f64 / elites.len() as f64;
                 (0..WORDS.len()).map(|o| (p[o] - share(o)) as f32).collect::<Vec<_>>()
             })
             .collect();
         optimiser.step(&mut logits, &[gradient], if step < 5_000 { 0.1 } else { 0.01 }, 0.0);
     }
-    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.edges()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
+    let kl: f64 = (0..EDGES).map(|e| table::kl(&closed.places()[e], &softmax(&logits[0][e * WORDS.len()..][..WORDS.len()]))).sum();
     assert!(kl < 1e-4, "{kl}");
     // Smoothing is exactly the mixture.
-    let mut smoothed = Product::uniform();
+    let mut smoothed = TableCe::uniform(WORDS.len());
     smoothed.update(&elites, 0.3);
-    for (edge, full) in smoothed.edges().iter().zip(closed.edges()) {
+    for (edge, full) in smoothed.places().iter().zip(closed.places()) {
         for (p, v) in edge.iter().zip(full) {
             assert_eq!(*p, 0.3 * v + (1.0 - 0.3) * 0.2);
         }
@@ -177,12 +190,12 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
 fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
     needs!(Nasbench201);
     let nas = Table::load("cifar10", &home::data()).unwrap();
-    let uniform = Product::uniform().distribution();
-    let m = Measures::of(&uniform, &nas, 90.97);
-    assert!((m.expected - 83.69).abs() < 0.005 && (m.entropy - (CELLS as f64).ln()).abs() < 1e-9, "{m:?}");
+    let uniform = Distribution::of_table(&TableCe::uniform(WORDS.len()));
+    let m = Measures::of(&uniform, &nas, 0.9097);
+    assert!((m.expected - 0.8369).abs() < 5e-5 && (m.entropy - (CELLS as f64).ln()).abs() < 1e-9, "{m:?}");
     assert!((m.elite - 0.01).abs() < 5e-4 && m.outside == 0.0 && m.dependence.abs() < 1e-9, "{m:?}");
     // Half of the mass outside halves C and leaves the mean over the cells.
-    let half = Measures::of(&Distribution::partial(vec![0.5 / CELLS as f64; CELLS]), &nas, 90.97);
+    let half = Measures::of(&Distribution::partial(vec![0.5 / CELLS as f64; CELLS]), &nas, 0.9097);
     assert!((half.outside - 0.5).abs() < 1e-9 && (half.elite - m.elite / 2.0).abs() < 1e-9 && (half.expected - m.expected).abs() < 1e-9);
     // An update to the very mixture is found as such.
     let elites = Distribution::empirical(&[nas.best(), Cell::at(3), nas.best()]);
@@ -198,32 +211,32 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
     let folder = tempfile::tempdir().unwrap();
     for policy in ["table-ce", "random", "evolution"] {
         let path = folder.path().join(policy);
-        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "samples=30", "seed=2"]);
+        let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "candidates=30", "seed=2"]);
         let last = audit.cycles.last().unwrap();
         assert_eq!((audit.cycles.len(), last.samples.len()), (6, 30));
         assert!(last.search.distinct <= 180 && last.search.highest >= last.search.incumbent);
         assert_eq!(last.exact.is_some(), policy != "evolution");
-        let panels = report::panels(&audit.config, &audit.inputs, &audit.cycles);
-        let claim = |n| panels.iter().find(|p| p.claim == n).unwrap();
+        let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
+        let claim = |claim| panels.iter().find(|p| p.claim == claim).unwrap();
         if policy == "random" {
-            assert_eq!(claim(2).verdict, Verdict::AssumptionNotMet);
+            assert_eq!(claim(Claim::Improvement).verdict, Verdict::AssumptionNotMet);
         }
         if policy == "table-ce" {
             let before = audit.cycles[0].exact.as_ref().unwrap();
             assert!(before.after.expected > before.before.expected);
             assert!(before.update.unwrap().to_table.unwrap().abs() < 1e-12, "the table is itself");
-            assert!(claim(2).sentence.contains("Exactly") && claim(3).sentence.contains("Exactly"));
+            assert!(claim(Claim::Improvement).sentence.contains("Exactly") && claim(Claim::Convergence).sentence.contains("Exactly"));
         }
-        let page = html::render(&report::collect(&path).unwrap());
+        let page = report::render(&shown::collect(&path).unwrap());
         assert!(page.contains("NAS-Bench-201") && page.contains("id=\"claim-3\""));
-        assert_eq!(report::table(&audit.cycles).lines().filter(|l| l.trim_start().starts_with(char::is_numeric)).count(), 6);
+        assert_eq!(shown::table(&audit.cycles).lines().filter(|l| l.trim_start().starts_with(char::is_numeric)).count(), 6);
     }
 }
 
 const SMALL: [&str; 9] = [
     "seed=3",
     "cycles=3",
-    "samples=12",
+    "candidates=12",
     "elite.rho=0.4",
     "elite.held_out=0.2",
     "audit_every=0",
@@ -232,42 +245,47 @@ const SMALL: [&str; 9] = [
     "tune.smoothing=0.9",
 ];
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = program(&["audit"]);
-    command.args(arguments).stdout(Stdio::null());
+fn begin(out: &Path, overrides: &[&str]) -> Command {
+    let mut command = program(&["audit", "--out"]);
+    command.arg(out).args(overrides.iter().flat_map(|s| ["--set", s])).stdout(Stdio::null());
     command
 }
 
+fn cycles(audit: &Path) -> Vec<Cycle> {
+    Store::read(&folder::store_path(audit)).and_then(|store| record::cycles(&store)).unwrap_or_default()
+}
+
 /// All that an audit stored but times.
-fn contents(audit: &Path) -> Vec<Vec<u8>> {
-    ["audit.toml", "inputs.json", "cycles.jsonl", "cycle-0003/adapter_model.safetensors", "cycle-0003/optimizer.safetensors"]
-        .map(|name| std::fs::read(audit.join(name)).unwrap_or_else(|e| panic!("{name}: {e}")))
-        .to_vec()
+fn contents(audit: &Path) -> (String, Vec<Vec<u8>>) {
+    let files =
+        ["run.toml", "cycle-0000/adapter_model.safetensors", "cycle-0003/adapter_model.safetensors", "cycle-0003/optimizer.safetensors"];
+    (rows(audit), files.map(|name| std::fs::read(audit.join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))).to_vec())
 }
 
 /// Kills an audit after its first cycle, lets it go on, and compares it with one that was not disturbed.
 fn killed_and_whole(overrides: &[&str]) -> Audit {
-    let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let base = tempfile::tempdir().unwrap();
+    let (whole, broken) = (base.path().join("whole"), base.path().join("broken"));
     let audit = run(&whole, overrides);
 
-    let mut arguments = vec!["--out", broken.to_str().unwrap()];
-    arguments.extend(overrides.iter().flat_map(|s| ["--set", s]));
-    let mut child = command(&arguments).spawn().unwrap();
-    while !record::cycles(&broken).is_ok_and(|c| !c.is_empty()) && child.try_wait().unwrap().is_none() {
+    let mut child = begin(&broken, overrides).spawn().unwrap();
+    while cycles(&broken).is_empty() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(50));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    let closed = record::cycles(&broken).unwrap().len();
+    let closed = cycles(&broken).len();
     assert!((1..3).contains(&closed), "killed after {closed} cycles");
-    // What a kill between the adapter and the line of a cycle leaves.
+    // What a kill between the adapter and the rows of a cycle leaves.
     std::fs::create_dir_all(broken.join(format!(".cycle-{:04}", closed + 1))).unwrap();
     std::fs::create_dir_all(broken.join(format!("cycle-{:04}", closed + 1))).unwrap();
 
-    let output = command(&["--resume", broken.to_str().unwrap()]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    succeed(program(&["resume"]).arg(&broken));
     assert!(contents(&whole) == contents(&broken));
+    let kept: Vec<u64> = (0..=3).filter(|&cycle| folder::checkpoint(&broken, cycle).is_dir()).collect();
+    assert_eq!(kept, [0, 3], "the first adapter and the last");
+    let checks = verify(&broken).unwrap();
+    assert!(checks.iter().all(|check| check.finding == Finding::Ok), "{checks:?}");
     audit
 }
 
@@ -275,7 +293,7 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
 fn a_killed_audit_goes_on_to_the_same_bytes() {
     needs!(Model, Nasbench201);
     let audit = killed_and_whole(&SMALL);
-    let panels = report::panels(&audit.config, &audit.inputs, &audit.cycles);
+    let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
     assert_eq!(panels[0].verdict, Verdict::Holds, "{}", panels[0].sentence);
     assert!(audit.cycles.iter().all(|c| c.tuning.as_ref().unwrap().held_out_after.is_some()));
 }
@@ -284,7 +302,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
     needs!(Model, Nasbench201);
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["format=delta", "novelty=true", "audit_every=1", "warmup.steps=8"]);
+    overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=1", "warmup.steps=8"]);
     let audit = killed_and_whole(&overrides);
     let mut best: Vec<(f64, Cell)> = Vec::new();
     for cycle in &audit.cycles {
@@ -312,17 +330,33 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let stopped = Audit::create(&path, settings(&SMALL), Arc::new(AtomicBool::new(true)), |_| ()).err().unwrap();
-    assert!(stopped.to_string().contains("warm-up") && stopped.hint_text().unwrap().contains("--resume"), "{stopped}");
+    assert!(stopped.to_string().contains("warm-up") && stopped.hint_text().unwrap().contains("eliteloop resume"), "{stopped}");
     let whole = Audit::create(&folder.path().join("whole"), settings(&SMALL), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
-    let again = Audit::resume(&path, Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
+    let again = Audit::resume(&path, None, Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
     assert_eq!(again.inputs, whole.inputs);
+    assert_eq!(record::start(&again.store).unwrap().unwrap(), record::start(&whole.store).unwrap().unwrap());
+}
+
+#[test]
+fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
+    let folder = tempfile::tempdir().unwrap();
+    // After the only step there is no gradient more that would tell.
+    for steps in [1, 3] {
+        let path = folder.path().join(steps.to_string());
+        let mut config = settings(&["warmup.batch=2"]);
+        (config.warmup.steps, config.warmup.lr) = (steps, 1e30);
+        let error = Audit::create(&path, config, Arc::new(AtomicBool::new(false)), |_| ()).err().unwrap();
+        assert!(error.to_string().contains("the warm-up diverged at step"), "{error}");
+        assert_eq!(error.hint_text(), Some("lower warmup.lr"));
+        assert!(!path.join("cycle-0000").exists());
+    }
 }
 
 #[test]
 fn random_deltas_are_the_control_of_deltas() {
     needs!(Nasbench201);
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["policy=random", "format=delta", "novelty=true", "audit_every=1"]);
+    overrides.extend(["policy=random", "format=delta", "novelty.enabled=true", "audit_every=1"]);
     let folder = tempfile::tempdir().unwrap();
     let audit = run(&folder.path().join("audit"), &overrides);
     for cycle in &audit.cycles {
@@ -353,59 +387,213 @@ fn an_audit_can_stop_at_the_best_cell() {
 fn searches_are_compared_by_the_distinct_cells_they_took() {
     needs!(Nasbench201);
     let table = Table::load("cifar10", &home::data()).unwrap();
-    let sample = |cell: Cell, quality: Option<f64>| Sample { parent: None, text: cell.to_string(), log_p: None, log_q: None, quality };
+    let sample = |cell: Cell, quality| Sample { parent: None, text: cell.to_string(), tokens: vec![], log_p: None, log_q: None, quality };
     let (good, poor) = (table.best(), Cell::at(0));
-    let samples = vec![sample(poor, Some(99.0)), sample(poor, Some(99.0)), sample(Cell::at(1), None), sample(good, Some(91.0))];
+    let samples = vec![sample(poor, Some(0.99)), sample(poor, Some(0.99)), sample(Cell::at(1), None), sample(good, Some(0.91))];
     let cycle = Cycle { cycle: 1, samples, ..Cycle::default() };
     let search = Search::of(7, &[cycle], &table);
     assert_eq!((search.distinct, search.best_found_at), (2, Some(2)));
     assert_eq!(search.best, [table.mean(good); 3]);
     assert_eq!(search.incumbent, [table.mean(poor); 3], "the highest accuracy queried was the poor one's");
 
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("random");
+    let base = tempfile::tempdir().unwrap();
+    let out = base.path().join("random");
     let seeds = |samples: &str| {
-        let arguments = ["--out", out.to_str().unwrap(), "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110"];
-        command(&[&arguments[..], &["--samples", samples]].concat()).output().unwrap()
+        let mut command =
+            program(&["audit", "--policy", "random", "--seeds", "2", "--seed", "5", "--budget", "110", "--candidates", samples]);
+        command.arg("--out").arg(&out);
+        command
     };
-    assert!(seeds("40").status.success());
-    let stored = |seed: &str| std::fs::read(out.join(seed).join("cycles.jsonl")).unwrap();
+    let told = succeed(seeds("40"));
+    assert!(told.contains("found in") && told.contains("of 2"), "{told}");
+    let stored = |seed: &str| std::fs::read(out.join(seed).join("run.sqlite")).unwrap();
     let before = (stored("seed-0005"), stored("seed-0006"));
     assert!(before.0 != before.1);
-    assert!(seeds("40").status.success(), "finished ones are left as they are");
-    assert!(before == (stored("seed-0005"), stored("seed-0006")));
-    let refused = seeds("41");
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("other settings"));
-    let arm = Arm::read(&out).unwrap();
+    succeed(seeds("40"));
+    assert!(before == (stored("seed-0005"), stored("seed-0006")), "finished ones are left as they are");
+    assert!(fail(seeds("41")).1.contains("other settings"));
+    let [arm] = &searches::compare(&folder::recorded(&out).unwrap()).unwrap()[..] else { panic!("not one arm") };
     assert_eq!(arm.searches.iter().map(|s| s.seed).collect::<Vec<_>>(), [5, 6]);
     // The budget is looked at between cycles of 40.
     assert!(arm.searches.iter().all(|s| (110..=160).contains(&s.distinct)), "{arm:?}");
-    assert!(arm.best[0] <= arm.best[2] && arm.incumbent[2] <= arm.best[2]);
-    assert!(Arm::read(folder.path()).is_err());
+    assert!(arm.best[0] <= arm.best[2] && arm.incumbent[2] <= arm.best[2] && arm.best[2] <= 1.0);
+    assert!(folder::recorded(base.path()).is_err());
+
+    // The verb takes folders of audits and single ones.
+    let other = base.path().join("other");
+    run(&other, &["policy=evolution", "cycles=2", "candidates=60", "seed=5", "audit_every=0"]);
+    let (page, data) = (base.path().join("page.html"), base.path().join("data"));
+    let told = succeed(program(&["compare"]).args([&out, &other]).arg("--out").arg(&page).arg("--data").arg(&data));
+    assert!(told.contains("random") && told.contains("policy=evolution"), "{told}");
+    assert!(std::fs::read_to_string(page).unwrap().contains("Audits side by side"));
+    assert_eq!(std::fs::read_to_string(data.join("searches.csv")).unwrap().lines().count(), 4, "a head and three audits");
+    let json: serde_json::Value = serde_json::from_str(&succeed(program(&["compare", "--json"]).arg(&out))).unwrap();
+    assert!(json[0]["searches"][0]["best"][0].as_f64().unwrap() < 1.0, "{json}");
+    assert!(fail(program(&["compare"]).args([&out, &out])).1.contains("the same run"));
 }
 
 #[test]
 fn what_cannot_go_on_says_why() {
     needs!(Nasbench201);
-    let folder = tempfile::tempdir().unwrap();
-    let fail = |arguments: &[&str]| {
-        let output = command(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(2));
-        String::from_utf8_lossy(&output.stderr).into_owned()
+    let base = tempfile::tempdir().unwrap();
+    let refused = |command: &mut Command| {
+        let (code, said) = fail(command);
+        assert_eq!(code, 2, "{said}");
+        said
     };
-    let nothing = folder.path().join("nothing");
-    assert!(fail(&["--resume", nothing.to_str().unwrap()]).contains("there is no audit"));
-    let out = folder.path().join("a");
-    let out = out.to_str().unwrap();
-    assert!(fail(&["--out", out, "--set", "elite.roh=1"]).contains("did you mean 'rho'"));
-    assert!(fail(&["--out", out, "--dataset", "svhn"]).contains("cifar100"));
-    run(Path::new(out), &["policy=random", "cycles=1", "samples=2"]);
-    assert!(fail(&["--out", out]).contains("--resume"));
-    let inputs = Path::new(out).join("inputs.json");
-    let text = std::fs::read_to_string(&inputs).unwrap();
-    std::fs::write(&inputs, text.replace("\"table_sha256\": \"2f", "\"table_sha256\": \"00")).unwrap();
-    assert!(fail(&["--resume", out]).contains("the table is not the one"));
-    std::fs::write(Path::new(out).join("cycles.jsonl"), "{\"cycle\":").unwrap();
-    std::fs::write(&inputs, text).unwrap();
-    assert!(fail(&["--resume", out]).contains("line 1: damaged"));
+    assert!(refused(program(&["resume"]).arg(base.path().join("nothing"))).contains("there is no run"));
+    for gone in ["resume", "compare"] {
+        let said = refused(program(&["audit"]).args([&format!("--{gone}"), "somewhere"]));
+        assert!(said.contains(&format!("eliteloop {gone} DIR")), "{said}");
+    }
+    let out = base.path().join("a");
+    let audit = |arguments: &[&str]| {
+        let mut command = program(&["audit"]);
+        command.arg("--out").arg(&out).args(arguments);
+        command
+    };
+    assert!(refused(&mut audit(&["--set", "elite.roh=1"])).contains("did you mean 'rho'"));
+    assert!(refused(&mut audit(&["--dataset", "svhn"])).contains("cifar100"));
+    assert!(refused(&mut audit(&["--set", "gamma_star=91"])).contains("0.91"));
+    drop(run(&out, &["policy=random", "cycles=1", "candidates=2"]));
+    assert!(refused(&mut audit(&[])).contains("eliteloop resume"));
+    assert_eq!(folder::kind(&out).unwrap(), Kind::Audit);
+    assert!(refused(program(&["export", "--out", "never"]).arg(&out)).contains("an audit, not of a run"));
+    let change = |sql: &str| rusqlite::Connection::open(folder::store_path(&out)).unwrap().execute_batch(sql).unwrap();
+    change("UPDATE meta SET value = replace(value, '2f6f', '0000') WHERE key = 'dataset'");
+    assert!(refused(program(&["resume"]).arg(&out)).contains("the table is not the one"));
+    change("UPDATE meta SET value = replace(value, '0000', '2f6f') WHERE key = 'dataset'; DELETE FROM search");
+    assert!(fail(program(&["resume"]).arg(&out)).1.contains("cycle 1 does not say where the search stands"));
+    let former = base.path().join("former");
+    std::fs::create_dir_all(&former).unwrap();
+    std::fs::write(former.join("audit.toml"), "# Settings of this audit as resolved by eliteloop 0.1.0.\n").unwrap();
+    for verb in ["resume", "report", "compare", "verify"] {
+        assert!(refused(program(&[verb]).arg(&former)).contains("use the version of eliteloop that made it"), "{verb}");
+    }
+}
+
+fn findings(audit: &Path, wanted: Finding) -> Vec<&'static str> {
+    verify(audit).unwrap().into_iter().filter(|check| check.finding == wanted).map(|check| check.name).collect()
+}
+
+/// An audit that did nothing but what it says, by the verb.
+fn honest(audit: &Path) {
+    let told = succeed(program(&["verify"]).arg(audit));
+    assert!(!told.contains("WRONG") && !told.contains("not recomputed") && told.contains("elites"), "{told}");
+}
+
+#[test]
+fn an_honest_audit_is_never_called_wrong() {
+    let base = tempfile::tempdir().unwrap();
+    let audits: [(&str, &[&str]); 6] = [
+        ("table-ce", &["policy=table-ce"]),
+        ("held-out", &["policy=table-ce", "elite.held_out=0.3", "elite.source=archive"]),
+        ("cells", &["policy=random", "novelty.enabled=true"]),
+        ("deltas", &["policy=random", "format=delta", "novelty.enabled=true"]),
+        ("evolution", &["policy=evolution", "novelty.enabled=true"]),
+        ("budget", &["policy=evolution", "budget=100", "gamma_star=0.9"]),
+    ];
+    for (name, overrides) in audits {
+        let path = base.path().join(name);
+        drop(run(&path, &[&["cycles=5", "candidates=30", "seed=4"], overrides].concat()));
+        honest(&path);
+    }
+    let unfinished = base.path().join("unfinished");
+    drop(Audit::create(&unfinished, settings(&["policy=random"]), Arc::new(AtomicBool::new(false)), |_| ()).unwrap());
+    honest(&unfinished);
+    let frozen = base.path().join("frozen");
+    drop(run(&frozen, &[&SMALL[..], &["policy=frozen", "format=delta", "audit_every=2", "mask=false"]].concat()));
+    honest(&frozen);
+}
+
+/// An audit of the table policy, with one thing in its store changed.
+fn changed(base: &Path, name: &str, sql: &str) -> PathBuf {
+    let path = base.join(name);
+    copy_folder(&base.join("whole"), &path);
+    rusqlite::Connection::open(folder::store_path(&path)).unwrap().execute_batch(sql).unwrap();
+    path
+}
+
+#[test]
+fn verify_finds_what_was_changed_in_an_audit() {
+    let base = tempfile::tempdir().unwrap();
+    succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2"]));
+    let tampered = [
+        ("qualities", "UPDATE sample SET quality = quality + 0.001 WHERE cycle = 2 AND idx = 7"),
+        ("samples", "UPDATE sample SET text = 'none none none none none none' WHERE cycle = 3 AND idx = 0"),
+        ("samples", "UPDATE sample SET log_q = log_q - 0.01 WHERE cycle = 1 AND idx = 3"),
+        ("samples", "UPDATE sample SET text = (SELECT text FROM sample WHERE cycle = 1 AND idx = 2) WHERE cycle = 1 AND idx = 1"),
+        ("parents", "UPDATE sample SET parent = 'none none none none none none' WHERE cycle = 1 AND idx = 3"),
+        ("elites", "UPDATE elite SET held_out = 1 - held_out WHERE cycle = 2"),
+        ("elites", "UPDATE elite SET quality = quality + 0.001 WHERE cycle = 2"),
+        ("elites", "DELETE FROM elite WHERE cycle = 4 AND quality = (SELECT max(quality) FROM elite WHERE cycle = 4)"),
+        ("elites", "UPDATE elite SET example_hash = 'other' WHERE cycle = 4"),
+        ("elites", "UPDATE cycle SET gamma = gamma - 0.001 WHERE cycle = 3"),
+        ("search", "UPDATE search SET incumbent = incumbent + 0.001 WHERE cycle = 5"),
+        ("search", "UPDATE search SET best_found_at = 3 WHERE cycle = 5"),
+        ("exact numbers", "UPDATE exact SET expected = expected + 1e-5 WHERE cycle = 3 AND moment = 'after'"),
+        ("exact numbers", "UPDATE exact_update SET share = share + 1e-5 WHERE cycle = 2"),
+        ("exact numbers", "DELETE FROM exact WHERE cycle = 2; DELETE FROM exact_update WHERE cycle = 2"),
+        ("gamma*", "UPDATE meta SET value = '0.95' WHERE key = 'gamma_star'"),
+        ("table", "UPDATE meta SET value = 'other' WHERE key = 'dataset'"),
+        ("model", "INSERT INTO meta VALUES ('model_name', 'a model'), ('model', 'its hash')"),
+        ("updates", "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2"),
+        ("updates", "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 0"),
+        (
+            "complete",
+            "DELETE FROM cycle WHERE cycle = 5; DELETE FROM sample WHERE cycle = 5; DELETE FROM elite WHERE cycle = 5; \
+             DELETE FROM search WHERE cycle = 5; DELETE FROM exact WHERE cycle = 5; DELETE FROM exact_update WHERE cycle = 5",
+        ),
+        ("complete", "DELETE FROM sample WHERE cycle = 2 AND idx = 29"),
+    ];
+    for (place, (name, sql)) in tampered.into_iter().enumerate() {
+        let path = changed(base.path(), &place.to_string(), sql);
+        let found = verify(&path);
+        let wrong = found.is_err() || findings(&path, Finding::Wrong).contains(&name);
+        assert!(wrong, "{sql}: {found:?}");
+    }
+    let path = changed(base.path(), "by the verb", tampered[0].1);
+    let output = program(&["verify"]).arg(&path).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.code() == Some(1) && told.contains("WRONG"), "{told}");
+    let path = changed(base.path(), "settings", "");
+    let settings = std::fs::read_to_string(path.join("run.toml")).unwrap();
+    std::fs::write(path.join("run.toml"), settings.replace("seed = 4", "seed = 5")).unwrap();
+    assert!(findings(&path, Finding::Wrong).contains(&"samples"));
+    for sql in
+        ["DELETE FROM search WHERE cycle = 2", "DELETE FROM sample WHERE cycle = 2 AND idx = 3", "DELETE FROM exact WHERE moment = 'after'"]
+    {
+        let path = changed(base.path(), sql, sql);
+        assert!(verify(&path).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
+    let base = tempfile::tempdir().unwrap();
+    succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=1"]].concat()));
+    let tampered: [(&str, &[&str]); 3] = [
+        (
+            "UPDATE sample SET log_q = log_q - 0.1 WHERE cycle = 1 AND idx = 3; UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2; \
+             UPDATE exact SET entropy = entropy * 1.01 WHERE cycle = 3 AND moment = 'before'",
+            &["log-probabilities", "updates", "exact numbers"],
+        ),
+        (
+            "UPDATE sample SET tokens = (SELECT tokens FROM sample WHERE cycle = 1 AND idx = 0) WHERE cycle = 1 AND idx = 5; \
+             UPDATE cycle SET tuning = json_set(tuning, '$.after', json_extract(tuning, '$.after') - 0.1) WHERE cycle = 3",
+            &["samples", "updates"],
+        ),
+        (
+            "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 3; \
+             UPDATE cycle SET tuning = json_set(tuning, '$.manifest[0].example_hash', 'other') WHERE cycle = 1; \
+             UPDATE cycle SET tuning = json_set(tuning, '$.logged', 1.0) WHERE cycle = 2; \
+             UPDATE meta SET value = 'other' WHERE key = 'model'",
+            &["adapters", "manifest", "identity at step 0", "model"],
+        ),
+    ];
+    for (place, (sql, names)) in tampered.into_iter().enumerate() {
+        let path = changed(base.path(), &place.to_string(), sql);
+        let wrong = findings(&path, Finding::Wrong);
+        assert!(names.iter().all(|name| wrong.contains(name)), "{names:?} among {wrong:?}: {:?}", verify(&path));
+    }
 }

@@ -4,13 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use eliteloop::compare::{Comparison, compare, page, text};
+use eliteloop::config::LoraConfig;
 use eliteloop::config::{Format, Policy, RunConfig, TuneData};
+use eliteloop::done::Done;
 use eliteloop::llm::Llm;
 use eliteloop::llm::pack::Example;
+use eliteloop::policy::Learner;
 use eliteloop::record::{GateAction, Stage, Store, folder};
 use eliteloop::report;
 use eliteloop::seed;
-use eliteloop::theory::{Panel, Verdict};
+use eliteloop::theory::{Claim, Panel, Verdict};
 use rand::Rng;
 
 use crate::program::{program, small_run, succeed};
@@ -105,16 +108,16 @@ fn the_same_run_twice_is_refused_and_so_is_a_folder_without_a_run() {
     assert!(compare(&[base.path().join("none")]).is_err());
 }
 
-fn panel(panels: &[Panel], claim: u8) -> &Panel {
+fn panel(panels: &[Panel], claim: Claim) -> &Panel {
     panels.iter().find(|p| p.claim == claim).unwrap()
 }
 
 #[test]
 fn claims_that_take_two_arms_come_out_of_the_comparison() {
     let c = compared(2, &[(LLM, 0.5), (UNFILTERED, 0.5), (FULL, 0.5)]);
-    let formats = panel(&c.panels, 4);
+    let formats = panel(&c.panels, Claim::Validity);
     assert!(formats.sentence.contains("predicted") && formats.sentence.contains("observed"), "{}", formats.sentence);
-    let filter = panel(&c.panels, 5);
+    let filter = panel(&c.panels, Claim::Diversity);
     assert!(filter.numbers.iter().any(|(name, _)| name.starts_with("filter off")), "{:?}", filter.numbers);
     let html = page(&c);
     for id in ["arms", "search", "means", "claim-4", "claim-5", "funnel", "cost", "runs"] {
@@ -194,7 +197,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
         let store = of(run);
         for row in store.cycles().unwrap().iter().filter(|c| c.tuning.is_some()) {
             let gate = row.tuning.as_ref().unwrap().gate.clone().unwrap();
-            let trained = store.candidates_of(row.cycle).unwrap().iter().filter(|c| c.stage == Some(Stage::Trained)).count();
+            let trained = store.candidates_of(row.cycle).unwrap().iter().filter(|c| c.stage() == Some(Stage::Trained)).count();
             assert_eq!(gate.forecast.samples, trained);
             assert!(gate.forecast.effective_samples > 0.0 && gate.forecast.effective_samples <= trained as f64 + 1e-9);
         }
@@ -203,10 +206,10 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
         for (c, l) in store.candidates().unwrap().iter().zip(&labels) {
             assert_eq!(l.valid.len(), c.tokens.len());
             // Of what ended and applied, the networks are those without an error.
-            if c.stage >= Some(Stage::Applied) {
-                assert_eq!(l.valid.iter().all(|v| *v), c.stage > Some(Stage::Applied), "{}: {:?} {:?}", c.id(), c.completion, l.valid);
+            if c.stage() >= Some(Stage::Applied) {
+                assert_eq!(l.valid.iter().all(|v| *v), c.stage() > Some(Stage::Applied), "{}: {:?} {:?}", c.id(), c.text(), l.valid);
             } else {
-                assert!(!l.valid.iter().all(|v| *v) || !c.ended, "{}: {:?}", c.id(), c.completion);
+                assert!(!l.valid.iter().all(|v| *v) || !c.ended, "{}: {:?}", c.id(), c.text());
             }
         }
     }
@@ -214,7 +217,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let count = |run: &Path| of(run).cycles().unwrap()[1].tuning.as_ref().map(|t| t.manifest.len());
     assert_eq!(count(elites), count(subset));
     let claim = |run: &Path| report::collect::collect(run).unwrap().theory[0].clone();
-    assert_eq!(claim(elites).claim, 1);
+    assert_eq!(claim(elites).claim, Claim::Update);
     let said = claim(all);
     assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 
@@ -227,18 +230,20 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
 fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     needs!(Model);
     let config = RunConfig::default();
-    let mut llm = Llm::open(&config.llm, &config.lora, 1).unwrap();
-    let prompt = llm.tokenizer.encode("a network");
-    let completion = llm.tokenizer.encode("nn.ReLU()");
+    let mut learner = Learner::open(&config.llm, &LoraConfig::default(), 1).unwrap();
+    let prompt = learner.model.tokenizer.encode("a network");
+    let completion = learner.model.tokenizer.encode("nn.ReLU()");
     let examples = [Example { id: "1/0".into(), prompt, completion }];
-    let (hash, before) = (llm.adapter_hash().unwrap(), llm.snapshot().unwrap());
-    let log_p = llm.log_p(&examples).unwrap();
+    let hash = learner.adapter_hash().unwrap();
+    let log_p = learner.log_p(&examples).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    llm.tune(&examples, &config.tune, 1, &stop, &mut |_, _| {}).unwrap();
-    assert_ne!(llm.adapter_hash().unwrap(), hash);
-    llm.restore(before).unwrap();
-    assert_eq!(llm.adapter_hash().unwrap(), hash);
-    assert_eq!(llm.log_p(&examples).unwrap(), log_p);
+    let Done::Finished(update) = learner.update(&examples, &[], &config.tune.tuning, 1, &stop, &mut |_, _| ()).unwrap() else {
+        panic!("stopped")
+    };
+    assert_ne!(learner.adapter_hash().unwrap(), hash);
+    learner.restore(update.before).unwrap();
+    assert_eq!(learner.adapter_hash().unwrap(), hash);
+    assert_eq!(learner.log_p(&examples).unwrap(), log_p);
     assert_eq!(
         eliteloop::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
         GateAction::RolledBack

@@ -153,7 +153,7 @@ fn the_best_network_is_written_with_its_recorded_accuracy_and_lineage() {
     assert_eq!(std::fs::read_to_string(out.join("network.py")).unwrap(), row.source);
     if let NetworkId::Candidate { .. } = id {
         let candidate = store.candidates().unwrap().into_iter().find(|c| c.id() == id).unwrap();
-        assert!(card.contains(candidate.completion.trim_end()) && card.contains(&format!("From {}", candidate.parent)), "{card}");
+        assert!(card.contains(candidate.text().trim_end()) && card.contains(&format!("From {}", candidate.parent)), "{card}");
     }
     let refused = export(run(), base.path(), &["--best"]).unwrap_err();
     assert!(refused.contains("exists already"), "{refused}");

@@ -23,7 +23,6 @@ fn traced(file: &str, entry: Option<&String>) -> (String, Graph) {
     let mut options = TraceOptions::new([3, 32, 32], 10);
     options.program = env!("CARGO_BIN_EXE_eliteloop").into();
     options.entry = entry.cloned();
-    options.seconds = 60.0;
     let graph = trace(&source, &options).unwrap_or_else(|e| panic!("{what}: {e}"));
     (what, graph)
 }

@@ -4,9 +4,11 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 use eliteloop::config::{Format, LoraConfig, Masking};
+use eliteloop::delta::Failure;
+use eliteloop::delta::prompt;
+use eliteloop::delta::starts::starts;
 use eliteloop::delta::trial::{Task, try_out, unseen_parents};
 use eliteloop::delta::warmup::{Model, Recipe, warm_up};
-use eliteloop::delta::{Failure, prompt, starts::starts};
 use eliteloop::error::Error;
 use eliteloop::llm::config::{DecoderConfig, Family};
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
@@ -14,6 +16,8 @@ use eliteloop::llm::generate::{Progress, Request, Sample, generate};
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::sampling::Sampling;
 use eliteloop::llm::tokenizer::Tokenizer;
+use eliteloop::policy::Learner;
+use eliteloop::policy::learner::{Identity, Model};
 
 use crate::models::{smollm, smollm_file};
 
@@ -168,9 +172,6 @@ fn tiny(vocab: usize) -> Decoder {
 #[test]
 fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     needs!(Model);
-    let tokenizer = &loaded().tokenizer;
-    let decoder = tiny(tokenizer.vocab_size());
-    let model = Model { decoder: &decoder, tokenizer, template: None };
     let recipe = Recipe {
         format: Format::Edit,
         examples: 120,
@@ -184,29 +185,38 @@ fn a_warm_up_learns_and_is_the_same_for_the_same_seed() {
     };
     let learn = || {
         let mut losses = Vec::new();
-        let mut lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
-        warm_up(&model, &mut lora, &recipe, &mut |step, _| {
+        let tokenizer = smollm_file().tokenizer().unwrap();
+        let decoder = tiny(tokenizer.vocab_size());
+        let lora = Lora::new(decoder.config(), &recipe.lora, recipe.seed).unwrap();
+        let model = Model {
+            identity: Identity { name: "tiny".into(), sha256: String::new(), chat_template: None },
+            tokenizer,
+            chat: None,
+            decoder,
+            max_context: 2048,
+            pass: 2048,
+        };
+        let mut learner = Learner::new(model, lora);
+        warm_up(&mut learner, &recipe, &mut |step, _| {
             losses.push(step.loss);
             Ok(())
         })
         .unwrap();
-        (lora, losses)
+        (learner, losses)
     };
-    let (lora, losses) = learn();
+    let (learner, losses) = learn();
     assert_eq!(losses.len(), 30);
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     assert!(mean(&losses[25..]) < mean(&losses[..3]) - 0.5, "{losses:?}");
     let (again, same) = learn();
-    assert_eq!((lora.hash().unwrap(), losses), (again.hash().unwrap(), same));
+    assert_eq!((learner.adapter_hash().unwrap(), losses), (again.adapter_hash().unwrap(), same));
 
-    let merged = decoder.with_adapter(&lora).unwrap();
-    let model = Model { decoder: &merged, ..model };
     let task = Task { format: recipe.format, mask: Masking::None, temperature: 1.0, top_p: 1.0, max_tokens: 24, seed: 3 };
-    let parents = unseen_parents(&model, 3, 3).unwrap();
-    let trials = try_out(&model, &task, &parents, &mut |_| Ok(())).unwrap().0;
+    let parents = unseen_parents(&learner, 3, 3).unwrap();
+    let trials = try_out(&learner, &task, &parents, &mut |_| Ok(())).unwrap().0;
     assert_eq!(trials.len(), 3);
     for trial in trials {
         assert!(trial.tokens >= 1 && trial.tokens <= 24);
-        assert!(trial.tokens == 24 || trial.candidate != Err(Failure::NotEnded), "{}", trial.delta);
+        assert!(trial.tokens == 24 || trial.ended, "{}", trial.completion.escape_ascii());
     }
 }

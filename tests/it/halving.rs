@@ -87,8 +87,9 @@ fn the_better_half_goes_on_as_if_it_had_never_stopped() {
     assert_eq!((at_least(2), at_least(4)), (n.div_ceil(2), n.div_ceil(2).div_ceil(2)), "{lengths:?}");
     let worst_on = first.iter().filter(|f| f.1 > 1).map(|f| f.0).fold(1.0, f64::min);
     assert!(first.iter().filter(|f| f.1 == 1).all(|f| f.0 <= worst_on), "{first:?}");
-    let dropped = halved.candidates().unwrap().into_iter().filter(|c| c.stage == Some(Stage::Trained) && c.detail.is_some());
-    assert!(dropped.clone().count() > 0 && dropped.into_iter().all(|c| c.detail.unwrap().contains("dropped by halving after")));
+    let trained = halved.candidates().unwrap().into_iter().filter_map(|c| c.screened.filter(|s| s.stage == Stage::Trained));
+    let dropped: Vec<String> = trained.filter_map(|s| s.detail).collect();
+    assert!(!dropped.is_empty() && dropped.iter().all(|detail| detail.contains("dropped by halving after")), "{dropped:?}");
     for repeat in halved.trainings().unwrap().into_iter().filter(|t| t.repeat) {
         let own = halved.trainings().unwrap().into_iter().find(|t| t.network == repeat.network && !t.repeat).unwrap();
         assert_eq!(curve(&repeat).len(), curve(&own).len(), "the noise is measured at the same length");
@@ -105,7 +106,12 @@ fn workers_do_not_change_it_and_it_verifies_and_exports_a_dropped_network() {
     let path = halved().to_str().unwrap();
     let checks = succeed(program(&["verify", path]));
     assert!(checks.contains("dropped by halving") && checks.lines().all(|line| line.starts_with("ok")), "{checks}");
-    let dropped = store(halved()).candidates().unwrap().into_iter().find(|c| c.detail.is_some() && c.reason.is_none()).unwrap();
+    let dropped = store(halved())
+        .candidates()
+        .unwrap()
+        .into_iter()
+        .find(|c| c.screened.as_ref().is_some_and(|s| s.detail.is_some() && s.reason.is_none()))
+        .unwrap();
     let out = base.path().join("out");
     succeed(program(&["export", path, "--candidate", &dropped.id().to_string(), "--out", out.to_str().unwrap()]));
     let card = std::fs::read_to_string(out.join("card.md")).unwrap();

@@ -9,7 +9,7 @@ use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::pack::{Example, Pack, pack};
 use eliteloop::llm::score::score;
-use eliteloop::llm::tune::add_gradient;
+use eliteloop::llm::step::add_gradient;
 use serde::Deserialize;
 
 pub fn evaluate(decoder: &Decoder, tokens: &[u32]) -> Tensor {

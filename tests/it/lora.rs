@@ -10,7 +10,7 @@ use eliteloop::llm::decoder::{Decoder, Mode, Rows};
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::pack::Example;
 use eliteloop::llm::score::score;
-use eliteloop::llm::tune::add_gradient;
+use eliteloop::llm::step::add_gradient;
 
 use crate::llm_goldens::{MODULES, by_formula, check_gradients, example, golden, gradient, norm, one_pack, relative};
 use crate::models::{largest_difference, smollm, tiny, tiny_config};

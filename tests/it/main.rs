@@ -16,10 +16,14 @@ mod evaluate;
 mod export;
 mod fallback;
 mod families;
+mod gates;
 mod generate;
 mod halving;
 mod image_folder;
+mod learner;
 mod lora;
+#[cfg(target_os = "linux")]
+mod machine;
 mod mask;
 mod model_files;
 mod narrow;
@@ -31,11 +35,13 @@ mod regression;
 mod report;
 mod run;
 mod sandbox;
+mod settings;
 mod study;
 mod study_report;
 mod theory;
 mod trace;
 mod tune;
+mod walls;
 
 // What they share.
 mod goldens;

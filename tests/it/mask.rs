@@ -211,7 +211,7 @@ struct Loaded {
     file: ModelFile,
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    trie: Arc<TokenTrie>,
+    trie: Arc<TokenTrie<Grammar>>,
 }
 
 fn loaded() -> &'static Loaded {

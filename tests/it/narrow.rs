@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
 use eliteloop::config::{CardDtype, Dtype, LlmConfig, LoraConfig, TuneConfig, TuningDtype};
+use eliteloop::done::Done;
 use eliteloop::llm::cache::Branches;
 use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::hosted::Llm;
 use eliteloop::llm::lora::Lora;
 use eliteloop::llm::memory::{Memory, longest_pass};
 use eliteloop::llm::model_file::ModelFile;
 use eliteloop::llm::pack::{Example, pack};
-use eliteloop::llm::tune::add_gradient;
+use eliteloop::llm::step::add_gradient;
+use eliteloop::policy::Learner;
 
 use crate::models::{largest_difference, smollm, smollm_file};
 use crate::program::{program, succeed};
@@ -107,9 +108,11 @@ fn the_setting_reaches_the_updates_of_runs() {
     let example = Example { id: "a".into(), prompt: tokens(24, 31), completion: tokens(6, 5) };
     let [by_f32, by_bf16] = [TuningDtype::F32, TuningDtype::Bf16].map(|tuning_dtype| {
         let config = LlmConfig { adapter: "none".into(), tuning_dtype, ..LlmConfig::default() };
-        let mut llm = Llm::open(&config, &LoraConfig::default(), 3).unwrap();
+        let mut learner = Learner::open(&config, &LoraConfig::default(), 3).unwrap();
         let once = TuneConfig { epochs: 1, ..TuneConfig::default() };
-        llm.tune(std::slice::from_ref(&example), &once, 1, &AtomicBool::new(false), &mut |_, _| ()).unwrap().unwrap()
+        let update = learner.update(std::slice::from_ref(&example), &[], &once, 1, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
+        let Done::Finished(update) = update else { panic!("nothing stopped it") };
+        update
     });
     assert_eq!(by_f32.loss_before, by_bf16.loss_before);
     let apart = (by_f32.steps[0].loss / by_bf16.steps[0].loss - 1.0).abs();

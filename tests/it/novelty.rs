@@ -3,7 +3,7 @@
 use eliteloop::config::NoveltyConfig;
 use eliteloop::network::canonical::{self, Canonical};
 use eliteloop::network::graph::{Activation, Binary, Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use eliteloop::novelty::{Filter, Fingerprint, Verdict};
+use eliteloop::novelty::{Filter, Fingerprint, NotNovel};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -318,7 +318,7 @@ fn verdicts_follow_the_thresholds_exactly() {
             let finding = filter.check(&chain(&near), Some(&parent));
             let nearest = finding.nearest.clone().unwrap();
             assert_eq!((nearest.id.as_str(), nearest.jaccard), ("first", exact));
-            let expected = if refused { Verdict::NearDuplicate { of: "first".into(), jaccard: exact } } else { Verdict::Novel };
+            let expected = if refused { Err(NotNovel::NearDuplicate { of: "first".into(), jaccard: exact }) } else { Ok(()) };
             assert_eq!(finding.verdict, expected, "threshold {threshold}, seed {seed}");
         }
     }
@@ -334,17 +334,17 @@ fn the_parent_and_equal_networks_have_rules_of_their_own() {
     let mut filter = Filter::new(&config, 1);
     filter.admit("parent", filter.fingerprint(&parent).unwrap());
 
-    assert_eq!(filter.check(&parent, Some(&parent)).verdict, Verdict::SameAsParent);
-    assert_eq!(filter.check(&parent, None).verdict, Verdict::Duplicate { of: "parent".into() });
+    assert_eq!(filter.check(&parent, Some(&parent)).verdict, Err(NotNovel::SameAsParent));
+    assert_eq!(filter.check(&parent, None).verdict, Err(NotNovel::Duplicate { of: "parent".into() }));
     let finding = filter.check(&child, Some(&parent));
-    assert_eq!(finding.verdict, Verdict::Novel, "the history's threshold does not apply to the parent");
+    assert_eq!(finding.verdict, Ok(()), "the history's threshold does not apply to the parent");
     assert_eq!((finding.nearest, finding.parent_jaccard), (None, Some(37.0 / 43.0)));
 
     let strict = Filter::new(&NoveltyConfig { parent_threshold: 0.8, ..config.clone() }, 1);
-    assert_eq!(strict.check(&child, Some(&parent)).verdict, Verdict::TooCloseToParent { jaccard: 37.0 / 43.0 });
+    assert_eq!(strict.check(&child, Some(&parent)).verdict, Err(NotNovel::TooCloseToParent { jaccard: 37.0 / 43.0 }));
 
     let off = Filter::new(&NoveltyConfig { enabled: false, ..config }, 1);
-    assert_eq!(off.check(&parent, Some(&parent)).verdict, Verdict::Novel, "off passes copies: the control arm");
+    assert_eq!(off.check(&parent, Some(&parent)).verdict, Ok(()), "off passes copies: the control arm");
 }
 
 #[test]
@@ -352,8 +352,8 @@ fn what_cannot_be_compared_is_refused() {
     let filter = filter(16);
     let refused = |graph: &Graph, parent: Option<&Graph>| {
         let finding = filter.check(graph, parent);
-        assert!(!finding.verdict.passes() && finding.fingerprint.is_none());
-        matches!(finding.verdict, Verdict::Refused { .. })
+        assert!(finding.fingerprint.is_none());
+        matches!(finding.verdict, Err(NotNovel::NotComparable { .. }))
     };
     let good = chain(&[3, 4]);
     assert!(refused(&Sketch::new().0, None), "no operation at all");
@@ -384,7 +384,7 @@ fn a_filter_rebuilt_from_stored_fingerprints_decides_the_same() {
         let graph = random_graph(&mut rng);
         let finding = first.check(&graph, None);
         assert_eq!(finding, rebuilt.check(&graph, None));
-        if finding.verdict.passes() {
+        if finding.verdict.is_ok() {
             let stored = serde_json::to_string(&finding.fingerprint.unwrap()).unwrap();
             first.admit(format!("c{i}"), serde_json::from_str(&stored).unwrap());
             rebuilt = Filter::new(&config, 9);

@@ -1,8 +1,12 @@
 //! The program as its users start it, and the settings of a run that is over in seconds.
 
 use std::borrow::BorrowMut;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use eliteloop::record::{Store, Training, folder};
 
 /// To start from a network that is soon trained, and short, so that prompts are.
 pub const SMALL_NETWORK: &str = concat!("parents.start=[\"", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/small.py\"]");
@@ -83,4 +87,65 @@ pub fn copy_folder(from: &Path, to: &Path) {
             std::fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+/// Everything a run stored but times: two runs are the same if and only if this is.
+pub fn contents(run: &Path) -> String {
+    let store = Store::read(&folder::store_path(run)).unwrap();
+    let trainings: Vec<Training> = store.trainings().unwrap().into_iter().map(|t| Training { seconds: 0.0, ..t }).collect();
+    let mut text = format!(
+        "{:#?}\n{:#?}\n{trainings:#?}\n{:#?}\n{:#?}\n",
+        store.candidates().unwrap(),
+        store.networks().unwrap(),
+        store.elites().unwrap(),
+        store.cycles().unwrap(),
+    );
+    for row in store.cycles().unwrap() {
+        let folder = folder::checkpoint(run, row.cycle);
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
+        files.sort();
+        for file in files {
+            let bytes = std::fs::read(&file).unwrap();
+            writeln!(text, "{} {:?}", file.file_name().unwrap().display(), crc(&bytes)).unwrap();
+        }
+    }
+    text
+}
+
+fn crc(bytes: &[u8]) -> (usize, u32) {
+    let mut crc = flate2::Crc::new();
+    crc.update(bytes);
+    (bytes.len(), crc.sum())
+}
+
+/// Waits until the store of a run shows `wanted`, or the run is over.
+pub fn wait_for(run: &Path, child: &mut Child, wanted: impl Fn(&Store) -> bool) {
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if Store::read(&folder::store_path(run)).is_ok_and(|s| wanted(&s)) {
+            return;
+        }
+        assert!(began.elapsed() < Duration::from_mins(5), "the run does not get there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Every row that a run or an audit stored, but times: two are the same if and only if this is.
+pub fn rows(run: &Path) -> String {
+    let db = rusqlite::Connection::open_with_flags(run.join("run.sqlite"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'phase' ORDER BY name").unwrap();
+    let names: Vec<String> = tables.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut text = String::new();
+    for name in names {
+        let condition = if name == "meta" { "WHERE key NOT IN ('started', 'finished')" } else { "" };
+        let mut statement = db.prepare(&format!("SELECT * FROM {name} {condition} ORDER BY rowid")).unwrap();
+        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let value = |(at, column): (usize, &String)| format!("{column}={:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
+            let timeless = columns.iter().enumerate().filter(|(_, column)| !column.starts_with("seconds"));
+            writeln!(text, "{name}: {}", timeless.map(value).collect::<Vec<_>>().join(", ")).unwrap();
+        }
+    }
+    text
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use candle_core::Device;
 use eliteloop::config::{Optimizer, ProxyConfig};
@@ -17,7 +16,6 @@ use eliteloop::proxy::worker::{Job, Setup};
 use eliteloop::proxy::{Failure, Outcome, train};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
-const LONG: Duration = Duration::from_mins(10);
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/proxy").join(format!("{name}.py"))
@@ -34,7 +32,7 @@ fn fixture_graph(name: &str) -> Graph {
 }
 
 fn config() -> ProxyConfig {
-    ProxyConfig { dataset: "synthetic".into(), epochs: 2, batch: 32, deadline_seconds: 300.0, ..ProxyConfig::default() }
+    ProxyConfig { dataset: "synthetic".into(), epochs: 2, batch: 32, ..ProxyConfig::default() }
 }
 
 fn split(train: usize, valid: usize) -> Split {
@@ -48,15 +46,15 @@ fn a_training_learns_reports_its_epochs_and_repeats_to_the_bit() {
     let graph = fixture_graph("normed");
     let config = ProxyConfig { epochs: 4, ..config() };
     let mut reported = Vec::new();
-    let (outcome, _) = train::train(&graph, &split, &config, 1, LONG, |epoch| reported.push(epoch.clone())).unwrap();
+    let (outcome, _) = train::train(&graph, &split, &config, 1, |epoch| reported.push(epoch.clone())).unwrap();
     assert_eq!(reported, outcome.curve);
     assert_eq!(outcome.curve.len(), 4);
     assert!(outcome.curve[3].train_loss < 0.8 * outcome.curve[0].train_loss, "{:?}", outcome.curve);
     assert!(outcome.accuracy > 0.3 && outcome.accuracy == outcome.curve[3].valid_accuracy, "{:?}", outcome.curve);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    let again = pool.install(|| train::train(&graph, &split, &config, 1, LONG, |_| {}).unwrap().0);
+    let again = pool.install(|| train::train(&graph, &split, &config, 1, |_| {}).unwrap().0);
     assert_eq!(again.without_timings(), outcome.without_timings());
-    let other = train::train(&graph, &split, &config, 2, LONG, |_| {}).unwrap().0;
+    let other = train::train(&graph, &split, &config, 2, |_| {}).unwrap().0;
     assert_ne!(other.curve, outcome.curve);
 }
 
@@ -64,13 +62,13 @@ fn a_training_learns_reports_its_epochs_and_repeats_to_the_bit() {
 fn a_saved_network_comes_back_with_the_same_accuracy_names_and_types() {
     let split = split(128, 100);
     let graph = fixture_graph("residual");
-    let (outcome, network) = train::train(&graph, &split, &ProxyConfig { epochs: 1, ..config() }, 1, LONG, |_| {}).unwrap();
+    let (outcome, network) = train::train(&graph, &split, &ProxyConfig { epochs: 1, ..config() }, 1, |_| {}).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
     network.save(&path).unwrap();
     let mut other = Network::new(&graph, 99, &Device::Cpu, Kernels::Own).unwrap();
     other.load(&path).unwrap();
-    let (_, accuracy) = train::evaluate(&mut other, &split.valid, &split.format, LONG).unwrap().unwrap();
+    let (_, accuracy) = train::evaluate(&mut other, &split.valid, &split.format).unwrap();
     assert_eq!(accuracy, outcome.accuracy);
     let bytes = std::fs::read(&path).unwrap();
     let stored = safetensors::SafeTensors::deserialize(&bytes).unwrap();
@@ -91,13 +89,12 @@ fn a_saved_network_comes_back_with_the_same_accuracy_names_and_types() {
 fn what_cannot_be_trained_is_an_outcome_with_its_reason() {
     let split = split(128, 50);
     let graph = fixture_graph("shuffle");
-    let run = |graph: &Graph, config: &ProxyConfig, deadline| train::train(graph, &split, config, 1, deadline, |_| {}).map(|done| done.0);
+    let run = |graph: &Graph, config: &ProxyConfig| train::train(graph, &split, config, 1, |_| {}).map(|done| done.0);
     let wild = ProxyConfig { lr: 1e30, clip: 0.0, ..config() };
-    assert!(matches!(run(&graph, &wild, LONG), Err(Failure::Diverged { step: 1.. })));
-    assert_eq!(run(&graph, &config(), Duration::ZERO).unwrap_err(), Failure::Deadline { seconds: 0.0 });
+    assert!(matches!(run(&graph, &wild), Err(Failure::Diverged { step: 1.. })));
     let mut maps = graph.clone();
     maps.output = 1;
-    assert!(matches!(run(&maps, &config(), LONG), Err(Failure::Unsupported { .. })));
+    assert!(matches!(run(&maps, &config()), Err(Failure::Unsupported { .. })));
 }
 
 /// A graph whose one activation needs far more memory than a worker has.
@@ -146,7 +143,7 @@ fn results_do_not_depend_on_the_number_of_workers_nor_on_processes() {
     assert_eq!(one, run(2));
     assert_eq!(one, run(3));
     for (id, graph) in graphs.iter().enumerate() {
-        let here = train::train(graph, &split, &config, id as u64, LONG, |_| {}).unwrap().0.without_timings();
+        let here = train::train(graph, &split, &config, id as u64, |_| {}).unwrap().0.without_timings();
         assert_eq!(one[&(id as u64)].as_ref().unwrap(), &here);
     }
 }
@@ -169,13 +166,66 @@ fn a_candidate_that_fails_fails_alone() {
 }
 
 #[test]
-fn a_worker_past_the_deadline_fails_its_job_only() {
+fn a_worker_past_its_processor_time_fails_its_job_only() {
     let folder = tempfile::tempdir().unwrap();
     let split = split(96, 50);
-    let config = ProxyConfig { epochs: 100_000, deadline_seconds: 0.5, ..config() };
-    let found = results(&pool(folder.path(), &split, 1, config), jobs(&[fixture_graph("shuffle"), fixture_graph("mobile")]));
-    let late = Err(Failure::Deadline { seconds: 0.5 });
-    assert_eq!(found.into_values().collect::<Vec<_>>(), [late.clone(), late]);
+    let config = ProxyConfig { epochs: 100_000, cpu_seconds: 1, ..config() };
+    let short = |id, name| Job { until: Some(1), ..Job::new(id, fixture_graph(name), id) };
+    let long = |id, name| Job::new(id, fixture_graph(name), id);
+    let jobs = vec![short(0, "shuffle"), long(1, "shuffle"), long(2, "mobile"), short(3, "mobile"), short(4, "shuffle")];
+    let found = results(&pool(folder.path(), &split, 1, config), jobs);
+    let endless = || Err(Failure::CpuTime { seconds: 1 });
+    assert_eq!((&found[&1], &found[&2]), (&endless(), &endless()));
+    // Each job has the time for itself: the worker of the last two had used some before.
+    for id in [0, 3, 4] {
+        assert!(found[&id].is_ok(), "{id}: {:?}", found[&id]);
+    }
+}
+
+/// A worker that is a shell program.
+fn stand_in(folder: &Path, script: &str) -> Pool {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("stand-in");
+    std::fs::write(&program, format!("#!/bin/sh\nread setup\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Pool { program, ..pool(folder, &split(20, 10), 1, config()) }
+}
+
+#[test]
+fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let graph = fixture_graph("shuffle");
+    let run = |script: &str| {
+        let mut found = Vec::new();
+        let jobs = (0..3).map(|id| Job::new(id, graph.clone(), id)).collect();
+        let ended = stand_in(folder.path(), script).run(jobs, &AtomicBool::new(false), |event| found.push(event));
+        (found, ended)
+    };
+    const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
+    for script in [
+        "echo '\"ready\"'; read job; kill -KILL $$".to_owned(),
+        "echo '\"ready\"'; read job; kill -TERM $$".to_owned(),
+        "echo '\"ready\"'; read job; printf '{\"done\":{'; kill -KILL $$".to_owned(),
+        "echo 'error: no threads' >&2; exit 1".to_owned(),
+        "echo nonsense; exec sleep 60".to_owned(),
+        FULL.to_owned(),
+    ] {
+        let (found, ended) = run(&script);
+        let error = ended.expect_err(&script);
+        assert!(found.is_empty(), "{script}: {found:?}");
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(hint.contains(if script == FULL { "proxy.memory_mib" } else { "resume" }), "{script}: {error} ({hint})");
+    }
+    // The first worker is killed in its first job, the second does all three.
+    let mark = folder.path().join("mark").display().to_string();
+    let once = format!(
+        "echo '\"ready\"'; read job; echo x >> {mark}; if [ $(wc -l < {mark}) -lt 2 ]; then kill -KILL $$; fi; \
+         while :; do id=${{job#*:}}; echo \"{{\\\"failed\\\":{{\\\"id\\\":${{id%%,*}},\\\"failure\\\":\\\"memory\\\"}}}}\"; read job || exit; done"
+    );
+    let (found, ended) = run(&once);
+    ended.unwrap();
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found.iter().all(|event| matches!(event, Event::Done { result: Err(Failure::Memory), .. })), "{found:?}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The report of a made-up run: complete, well formed, safe to open, small enough.
 
+use eliteloop::gates::{Gate, Stage};
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
 use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
@@ -31,29 +32,29 @@ fn run(cycles: u64, asked: u64) -> ReportData {
         let center = 0.45 + 0.12 * (1.0 - (-(cycle as f64) / 6.0).exp());
         let mut qualities = Vec::new();
         for index in 0..asked {
-            let end = [("parse", 0.06), ("apply", 0.05), ("trace", 0.08), ("budget", 0.04), ("novelty", 0.12), ("train", 0.02)]
+            let end = Gate::ALL
                 .into_iter()
-                .scan(rng.random::<f64>(), |left, (stage, share)| {
+                .zip([0.06, 0.05, 0.08, 0.04, 0.12, 0.02])
+                .scan(rng.random::<f64>(), |left, (gate, share)| {
                     *left -= share;
-                    Some((*left < 0.0).then_some(stage))
+                    Some((*left < 0.0).then_some(gate))
                 })
                 .flatten()
-                .next()
-                .unwrap_or("trained");
-            let stages = ["parse", "apply", "trace", "budget", "novelty", "train", "trained"];
-            let passed = stages.iter().position(|&stage| stage == end).unwrap();
+                .next();
+            let stage = end.map_or(Stage::Trained, Gate::before);
+            let passed = stage as usize;
             let counts = [&mut f.parsed, &mut f.applied, &mut f.traced, &mut f.within_budget, &mut f.novel, &mut f.trained];
             counts.into_iter().take(passed).for_each(|count| *count += 1);
-            let quality = (end == "trained").then(|| Normal::new(center, 0.05).unwrap().sample(&mut rng).clamp(0.1, 0.9));
+            let quality = end.is_none().then(|| Normal::new(center, 0.05).unwrap().sample(&mut rng).clamp(0.1, 0.9));
             qualities.extend(quality);
             candidates.push(Candidate {
                 cycle,
                 index,
                 parent: if cycle == 0 { "start-1".into() } else { format!("c{}-{}", cycle - 1, index % 5) },
-                stage: end.into(),
-                reason: if end == "trained" { String::new() } else { format!("{end}: line 7 is not <known> & \"fine\"") },
+                stage,
+                reason: end.map_or_else(String::new, |gate| format!("{gate}: line 7 is not <known> & \"fine\"")),
                 quality,
-                nearest_jaccard: (passed >= 4).then(|| if end == "novelty" { 1.0 } else { rng.random_range(0.3..0.97) }),
+                nearest_jaccard: (passed >= 4).then(|| if end == Some(Gate::Novelty) { 1.0 } else { rng.random_range(0.3..0.97) }),
                 parent_jaccard: (passed >= 4).then(|| rng.random_range(0.3..0.9)),
                 parameters: (passed >= 3).then(|| rng.random_range(20_000..900_000)),
                 macs: (passed >= 3).then(|| rng.random_range(1_000_000..40_000_000)),
@@ -73,8 +74,8 @@ fn run(cycles: u64, asked: u64) -> ReportData {
             cycle,
             funnel: f,
             reasons: vec![
-                Reason { stage: "parse".into(), reason: "nothing to apply".into(), count: f.asked - f.parsed },
-                Reason { stage: "novelty".into(), reason: "duplicate".into(), count: f.within_budget - f.novel },
+                Reason { gate: Gate::Parse, reason: "nothing to apply".into(), count: f.asked - f.parsed },
+                Reason { gate: Gate::Novelty, reason: "duplicate".into(), count: f.within_budget - f.novel },
             ],
             gamma: Some(gamma),
             tuning: Some(Tuning {
@@ -184,22 +185,19 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
     let proxy: Vec<f64> = (0..24).map(|_| rng.random_range(0.4..0.6)).collect();
     let full = proxy.iter().map(|quality| 0.2 + quality + rng.random_range(-0.04..0.04)).collect();
     let scores: Vec<Vec<f64>> = proxy.iter().map(|quality| (0..3).map(|_| quality + rng.random_range(-0.04..0.04)).collect()).collect();
-    vec![
+    let mut panels = vec![
         ce_update::judge(&tunings).panel(),
         improvement::judge(true, &cycles.iter().map(qualities).collect::<Vec<_>>()).panel(),
         convergence::judge(&cycles.iter().map(reached).collect::<Vec<_>>()).panel(),
         token_errors::judge(Some(&arm), None).panel(),
         diversity::judge(&on, None, 0.98, &[], 128).panel(),
         reliability::judge(&scores, &reliability::Pairs { proxy, full, restricted: None }, 0.2).panel(),
-        Panel {
-            claim: 7,
-            title: "<i>no claim</i>".into(),
-            verdict: Verdict::Fails,
-            sentence: "The mean fell in 3 of 21 transitions & \"so on\".".into(),
-            numbers: vec![("hostile".into(), "<b>".into())],
-            plot: None,
-        },
-    ]
+    ];
+    let hostile = &mut panels[1];
+    (hostile.title, hostile.verdict) = ("<i>no claim</i>".into(), Verdict::Fails);
+    hostile.sentence = "The mean fell in 3 of 21 transitions & \"so on\".".into();
+    hostile.numbers.push(("hostile".into(), "<b>".into()));
+    panels
 }
 
 #[test]

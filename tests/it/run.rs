@@ -1,47 +1,16 @@
 //! Whole runs of the real program: the real LLM, real trainings (on the synthetic images, so they are short).
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
+use eliteloop::record::{NetworkId, Stage, Store, folder};
 
 use crate::needs::without_tool;
-use crate::program::{copy_folder, fail, program, small_run, succeed};
+use crate::program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
 
 fn start(out: &Path, more: &[&str]) -> Command {
     small_run(out, &[&["elite.held_out=0.3"], more].concat())
-}
-
-/// Everything a run stored but times: two runs are the same if and only if this is.
-fn contents(run: &Path) -> String {
-    let store = Store::read(&folder::store_path(run)).unwrap();
-    let trainings: Vec<Training> = store.trainings().unwrap().into_iter().map(|t| Training { seconds: 0.0, ..t }).collect();
-    let mut text = format!(
-        "{:#?}\n{:#?}\n{trainings:#?}\n{:#?}\n{:#?}\n",
-        store.candidates().unwrap(),
-        store.networks().unwrap(),
-        store.elites().unwrap(),
-        store.cycles().unwrap(),
-    );
-    for row in store.cycles().unwrap() {
-        let folder = folder::checkpoint(run, row.cycle);
-        let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).map(|d| d.map(|e| e.unwrap().path()).collect()).unwrap_or_default();
-        files.sort();
-        for file in files {
-            let bytes = std::fs::read(&file).unwrap();
-            writeln!(text, "{} {:?}", file.file_name().unwrap().display(), crc(&bytes)).unwrap();
-        }
-    }
-    text
-}
-
-fn crc(bytes: &[u8]) -> (usize, u32) {
-    let mut crc = flate2::Crc::new();
-    crc.update(bytes);
-    (bytes.len(), crc.sum())
 }
 
 struct Finished {
@@ -62,18 +31,6 @@ fn unbroken() -> &'static Finished {
     })
 }
 
-/// Waits until the store of a run shows `wanted`, or the run is over.
-fn wait_for(run: &Path, child: &mut Child, wanted: impl Fn(&Store) -> bool) {
-    let began = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if Store::read(&folder::store_path(run)).is_ok_and(|s| wanted(&s)) {
-            return;
-        }
-        assert!(began.elapsed() < Duration::from_mins(5), "the run does not get there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 type Point = (&'static str, fn(&Store) -> bool);
 
 #[test]
@@ -87,7 +44,7 @@ fn a_run_killed_anywhere_and_resumed_equals_an_unbroken_one() {
             s.trainings().is_ok_and(|t| t.iter().any(|t| matches!(t.network, NetworkId::Candidate { cycle: 1, .. })))
         }),
         ("when the first cycle's trainings are done: while tuning", |s| {
-            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage == Some(Stage::Trained)))
+            s.candidates_of(1).is_ok_and(|c| c.iter().any(|c| c.stage() == Some(Stage::Trained)))
         }),
         ("in the second cycle", |s| s.cycles().is_ok_and(|c| c.len() == 2)),
     ];
@@ -173,6 +130,7 @@ fn verify_finds_what_was_changed_afterwards() {
         ("UPDATE elite SET example_hash = 'none' WHERE cycle = 1", "manifest"),
         ("UPDATE cycle SET adapter_hash = 'none' WHERE cycle = 1", "adapters"),
         ("UPDATE candidate SET parent = 'start/small' WHERE cycle = 2", "parents"),
+        ("UPDATE candidate SET line = coalesce(line, 0) + 1 WHERE cycle = 1", "screen"),
         ("UPDATE training SET seed = seed + 1", "training seeds"),
         ("UPDATE cycle SET tuning = json_set(tuning, '$.before', 1.0) WHERE tuning IS NOT NULL", "identity"),
     ];
@@ -197,7 +155,7 @@ fn the_controls_run_without_tuning() {
         succeed(start(&run, &[policy, "cycles=1"]));
         let store = Store::read(&folder::store_path(&run)).unwrap();
         assert!(store.cycles().unwrap().iter().all(|c| c.tuning.is_none()), "{policy}");
-        assert!(store.candidates().unwrap().iter().any(|c| c.stage == Some(Stage::Trained)), "{policy} trained nothing");
+        assert!(store.candidates().unwrap().iter().any(|c| c.stage() == Some(Stage::Trained)), "{policy} trained nothing");
         succeed(program(&["verify"]).arg(&run));
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
 use eliteloop::network::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
 use eliteloop::network::{Limits, Refusal, TraceFailure, TraceOptions, trace};
@@ -12,8 +11,8 @@ use proptest::prelude::*;
 /// Every hostile source that tries to write aims at this file.
 const ESCAPED: &str = "/tmp/eliteloop-escaped";
 
-fn options(seconds: f64) -> TraceOptions {
-    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), seconds, ..TraceOptions::new([3, 32, 32], 10) }
+fn options() -> TraceOptions {
+    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), ..TraceOptions::new([3, 32, 32], 10) }
 }
 
 fn sources(folder: &str) -> Vec<(String, String)> {
@@ -30,7 +29,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 
 /// The first line of a hostile source says what may come of it.
 #[test]
-fn every_hostile_source_ends_in_time_with_its_reason() {
+fn every_hostile_source_ends_with_its_reason() {
     let _ = std::fs::remove_file(ESCAPED);
     let all = sources("hostile");
     assert!(all.len() >= 50, "{} sources", all.len());
@@ -42,13 +41,11 @@ fn every_hostile_source_ends_in_time_with_its_reason() {
                 loop {
                     let Some((name, source)) = queue.lock().unwrap().pop_front() else { return };
                     let expected = source.lines().next().and_then(|l| l.strip_prefix("# expected: ")).expect("an expectation").to_owned();
-                    // What cannot end by itself is waited for briefly; the others have time even on a busy machine.
-                    let seconds = if expected.contains("deadline") { 1.5 } else { 60.0 };
-                    let start = Instant::now();
-                    let found = trace(&source, &options(seconds)).map_or_else(|f| f.word(), |_| "ok");
-                    let late = start.elapsed() > Duration::from_secs_f64(seconds + 20.0);
-                    if late || !expected.split(' ').any(|word| word == found) {
-                        wrong.lock().unwrap().push(format!("{name}: {found} after {:?}, not {expected}", start.elapsed()));
+                    // What takes no steps and does not end is given little; the others come nowhere near the limit.
+                    let cpu_seconds = if expected.contains("cpu_time") { 3 } else { TraceOptions::CPU_SECONDS };
+                    let found = trace(&source, &TraceOptions { cpu_seconds, ..options() }).map_or_else(|f| f.word(), |_| "ok");
+                    if !expected.split(' ').any(|word| word == found) {
+                        wrong.lock().unwrap().push(format!("{name}: {found}, not {expected}"));
                     }
                 }
             });
@@ -59,39 +56,91 @@ fn every_hostile_source_ends_in_time_with_its_reason() {
 }
 
 #[test]
-fn a_program_that_is_no_sandbox_is_a_crash() {
-    let source = "class Net: pass";
-    for program in ["/bin/true", "/bin/cat"] {
-        let failure = trace(source, &TraceOptions { program: program.into(), ..options(5.0) }).unwrap_err();
-        assert!(matches!(failure, TraceFailure::Crash { .. }), "{program}: {failure}");
+fn the_count_of_steps_is_the_same_every_time_and_ends_a_source_to_the_step() {
+    let traced = |rounds: u64, steps| {
+        let source = format!("for _ in range({rounds}):\n    pass\n{}", sources("networks")[0].1);
+        trace(&source, &TraceOptions { steps, ..options() })
+    };
+    // How many steps this source takes, found by halving.
+    let (mut few, mut enough) = (1, TraceOptions::STEPS);
+    while few + 1 < enough {
+        let middle = few.midpoint(enough);
+        *(if traced(1000, middle).is_ok() { &mut enough } else { &mut few }) = middle;
     }
-    let failure = trace(source, &TraceOptions { program: "/usr/bin/yes".into(), ..options(30.0) }).unwrap_err();
+    for _ in 0..3 {
+        assert!(traced(1000, enough).is_ok());
+        assert_eq!(traced(1000, few).unwrap_err(), TraceFailure::Steps { most: few });
+    }
+    // One more for each round.
+    assert!(traced(1007, enough + 7).is_ok());
+    assert_eq!(traced(1007, enough + 6).unwrap_err(), TraceFailure::Steps { most: enough + 6 });
+}
+
+/// Shell programs in place of the sandbox.
+fn stand_in(folder: &Path, script: &str) -> TraceOptions {
+    use std::os::unix::fs::PermissionsExt;
+    let program = folder.join("stand-in");
+    std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\n{script}\n")).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    TraceOptions { program, ..options() }
+}
+
+#[test]
+fn the_end_of_a_sandbox_is_the_sources_doing_only_after_it_came_to_the_source() {
+    let folder = tempfile::tempdir().unwrap();
+    for (script, word) in [
+        ("echo ready; kill -SEGV $$", "crash"),
+        ("echo ready; exit 3", "crash"),
+        ("echo ready; echo '{\"lost\":{\"Taken\":\"x\"}}'", "crash"),
+        ("echo ready; kill -XCPU $$", "cpu_time"),
+        ("echo ready; echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "memory"),
+        ("kill -SEGV $$", "lost"),
+        ("exit 3", "lost"),
+        ("echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$", "lost"),
+        ("echo ready; kill -KILL $$", "lost"),
+        ("echo ready; kill -TERM $$", "lost"),
+        ("echo ready; echo 'memory allocation of 9 bytes failed' >&2; kill -KILL $$", "lost"),
+    ] {
+        let failure = trace("class Net: pass", &stand_in(folder.path(), script)).unwrap_err();
+        assert_eq!(failure.word(), word, "{script}: {failure}");
+        assert_eq!(failure.of_source().is_err(), word == "lost", "{script}");
+    }
+    let failure = trace("class Net: pass", &TraceOptions { program: "/usr/bin/yes".into(), ..options() }).unwrap_err();
     assert!(matches!(failure, TraceFailure::TooLarge { .. }), "{failure}");
 }
 
 #[test]
+fn a_sandbox_that_is_taken_once_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("mark");
+    let script = format!("if [ -e {0} ]; then echo ready; exit 3; fi; touch {0}; kill -KILL $$", mark.display());
+    let failure = trace("class Net: pass", &stand_in(folder.path(), &script)).unwrap_err();
+    assert!(matches!(&failure, TraceFailure::Crash { reason } if reason.contains("exit code 3")), "{failure}");
+}
+
+#[test]
 fn a_sandbox_that_cannot_be_started_is_no_failure_of_the_source() {
-    let failure = trace("class Net: pass", &TraceOptions { program: "/nowhere/eliteloop".into(), ..options(5.0) }).unwrap_err();
-    assert!(matches!(failure, TraceFailure::NotStarted { .. }), "{failure}");
+    let failure = trace("class Net: pass", &TraceOptions { program: "/nowhere/eliteloop".into(), ..options() }).unwrap_err();
     let error = failure.of_source().unwrap_err();
     assert!(
-        error.to_string().contains("/nowhere/eliteloop") && error.hint_text().is_some_and(|hint| hint.contains("not to blame")),
+        error.to_string().contains("/nowhere/eliteloop") && error.hint_text().is_some_and(|hint| hint.contains("no network is to blame")),
         "{error}"
     );
-    let failure = TraceFailure::Crash { reason: "signal 9".into() };
-    assert_eq!(failure.clone().of_source().unwrap(), failure);
+    let failure = trace("class Net: pass", &TraceOptions { memory_mib: 1, ..options() }).unwrap_err();
+    let error = failure.into_error("a.py");
+    assert!(error.exit_code() == 2 && error.hint_text().is_some_and(|hint| hint.contains("screen.trace_memory_mib")), "{error}");
 }
 
 #[test]
 fn a_very_long_source_is_not_even_started() {
-    let failure = trace(&"x = 1\n".repeat(400_000), &options(5.0)).unwrap_err();
+    let failure = trace(&"x = 1\n".repeat(400_000), &options()).unwrap_err();
     assert!(matches!(failure, TraceFailure::TooLarge { .. }), "{failure}");
 }
 
 #[test]
 fn the_sandbox_gets_nothing_of_the_environment_and_runs_in_the_root() {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/surroundings.sh");
-    let failure = trace("class Net: pass", &TraceOptions { program, ..options(60.0) }).unwrap_err();
+    let failure = trace("class Net: pass", &TraceOptions { program, ..options() }).unwrap_err();
     assert_eq!(failure, TraceFailure::Crash { reason: "exit code 3: ELITELOOP_CHILD=sandbox in /".into() });
 }
 
@@ -230,7 +279,7 @@ proptest! {
         for (kind, at, with) in edits {
             source = mutate(&source, kind, at, with);
         }
-        match trace(&source, &options(10.0)) {
+        match trace(&source, &options()) {
             Ok(graph) => prop_assert_eq!(graph.check([3, 32, 32], Limits::default()), Ok(())),
             Err(failure) => prop_assert!(!failure.to_string().is_empty() && !matches!(failure, TraceFailure::Tampered { .. }), "{}", failure),
         }

@@ -1,9 +1,12 @@
 //! Studies: many runs out of one file, stopped, resumed, failing, and what is said of them.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use eliteloop::record::{Store, folder};
+
+use crate::program::rows;
 
 /// Three policies without an LLM, two seeds.
 const TINY: &str = r#"
@@ -64,19 +67,17 @@ fn stderr(output: &Output) -> String {
 
 /// What the runs of a study stored, times apart.
 fn stored(out: &Path) -> String {
-    let mut text = String::new();
-    for run in RUNS {
-        for file in ["audit.toml", "inputs.json", "cycles.jsonl"] {
-            let path = out.join("no-llm").join(run).join(file);
-            let _ =
-                writeln!(text, "{run} {file}\n{}", std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())));
-        }
-    }
-    text
+    let of = |run: &str| {
+        let folder = out.join("no-llm").join(run);
+        let settings = std::fs::read_to_string(folder.join("run.toml")).unwrap_or_else(|e| panic!("{run}: {e}"));
+        format!("{run}\n{settings}\n{}", rows(&folder))
+    };
+    RUNS.map(of).concat()
 }
 
-fn cycles(run: &Path) -> usize {
-    std::fs::read_to_string(run.join("cycles.jsonl")).map_or(0, |text| text.lines().count())
+/// The closed cycles of a run, which may not be there yet.
+fn cycles(run: &Path) -> u64 {
+    Store::read(&folder::store_path(run)).and_then(|store| store.cycles()).map_or(0, |rows| rows.last().map_or(0, |row| row.cycle))
 }
 
 /// A study in full, and what it stored.
@@ -107,10 +108,10 @@ fn a_study_that_is_stopped_or_killed_goes_on_to_the_same_bytes() {
             assert!(output.status.success() && stderr(&output).contains("the same command goes on"), "{}", stderr(&output));
         }
         assert!(cycles(&place.run("evolution/seed-2")) < 40, "it was not stopped");
-        let finished = place.run("random/seed-1").join("cycles.jsonl").metadata().unwrap().modified().unwrap();
+        let finished = place.run("random/seed-1").join("run.sqlite").metadata().unwrap().modified().unwrap();
         succeed(&place.command(TINY, &["--workers", "2"]).output().unwrap());
         assert!(stored(&place.out()) == whole().1, "{signal}: a resumed study is not the unbroken one");
-        assert_eq!(place.run("random/seed-1").join("cycles.jsonl").metadata().unwrap().modified().unwrap(), finished, "it was run again");
+        assert_eq!(place.run("random/seed-1").join("run.sqlite").metadata().unwrap().modified().unwrap(), finished, "it was run again");
     }
 }
 
@@ -119,13 +120,12 @@ fn a_run_that_fails_is_named_and_the_others_go_on() {
     needs!(Nasbench201);
     let place = Place::new();
     succeed(&place.study(TINY));
-    let damaged = place.run("table-ce/seed-1").join("cycles.jsonl");
-    std::fs::write(&damaged, "{\"cycle\":\n").unwrap();
+    std::fs::write(place.run("table-ce/seed-1").join("run.sqlite"), "not a database, but long enough to be read as one").unwrap();
     std::fs::remove_dir_all(place.run("evolution/seed-2")).unwrap();
     let output = place.study(TINY);
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
-    assert!(said.contains("1 of 6 runs failed: no-llm/table-ce/seed-1") && said.contains("line 1: damaged"), "{said}");
+    assert!(said.contains("1 of 6 runs failed: no-llm/table-ce/seed-1") && said.contains("is not a run of eliteloop"), "{said}");
     assert_eq!(cycles(&place.run("evolution/seed-2")), 40, "the run after the failed one");
     let report = std::fs::read_to_string(place.out().join("study.md")).unwrap();
     assert!(report.contains("5 of 6 runs finished") && report.contains("Failed: no-llm/table-ce/seed-1"), "{report}");
@@ -158,13 +158,31 @@ fn what_is_wrong_with_a_study_is_said_before_anything_is_run() {
         assert!(!place.out().exists(), "{to} left a folder");
     }
     let (place, stored_before) = whole();
-    let output = place.study(&TINY.replace("cycles = 40", "cycles = 41").replace("[arms.random]\n", "[arms.random]\nsamples = 9\n"));
+    let output = place.study(&TINY.replace("cycles = 40", "cycles = 41").replace("[arms.random]\n", "[arms.random]\ncandidates = 9\n"));
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(2));
-    assert!(said.contains("cycles: 40 -> 41") && said.contains("arms.random.samples: nothing -> 9") && !said.contains("seeds"), "{said}");
+    assert!(
+        said.contains("cycles: 40 -> 41") && said.contains("arms.random.candidates: nothing -> 9") && !said.contains("seeds"),
+        "{said}"
+    );
     assert!(stored(&place.out()) == *stored_before);
     let occupied = Place::new();
     std::fs::create_dir_all(occupied.out()).unwrap();
     std::fs::write(occupied.out().join("note.txt"), "mine").unwrap();
     assert!(stderr(&occupied.study(TINY)).contains("not empty"));
+}
+
+/// What a study made before audits had a store is not begun anew over it.
+#[test]
+fn an_audit_of_the_former_shape_is_named_and_kept() {
+    let place = Place::new();
+    let former = place.run("random/seed-1");
+    std::fs::create_dir_all(&former).unwrap();
+    std::fs::write(former.join("audit.toml"), "# Settings of this audit as resolved by eliteloop 0.1.0.\n").unwrap();
+    std::fs::write(place.out().join("study.toml"), TINY).unwrap();
+    let output = place.study(TINY);
+    let said = stderr(&output);
+    assert!(said.contains("1 of 6 runs failed: no-llm/random/seed-1") && said.contains("JSON lines"), "{said}");
+    assert!(former.join("audit.toml").is_file());
+    assert_eq!(cycles(&place.run("random/seed-2")), 40);
 }

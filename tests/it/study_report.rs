@@ -1,14 +1,15 @@
 //! The report of a made-up study: its data files hold the numbers, its charts are drawn where the records are, and it can be read.
 
 use eliteloop::compare::contest::{Contest, Entry, Measured};
+use eliteloop::record::Kind;
 use eliteloop::report::data::Funnel;
-use eliteloop::study::file::{Kind, NO_MODEL};
-use eliteloop::study::outcome::{Claim, Measures, Outcome};
+use eliteloop::study::file::NO_MODEL;
+use eliteloop::study::outcome::{Claimed, Measures, Outcome};
 use eliteloop::study::page::page as render;
 use eliteloop::study::report::{Cell, Missing, Report};
 use eliteloop::study::tables;
 use eliteloop::table;
-use eliteloop::theory::Verdict;
+use eliteloop::theory::{Claim, Verdict};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -42,7 +43,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         seconds: 421.125,
         tokens_written: tokens,
         tokens_tuned: tokens,
-        claims: vec![Claim { claim: 2, verdict: Verdict::Holds, sentence: "It rose.".into() }],
+        claims: vec![Claimed { claim: Claim::Improvement, verdict: Verdict::Holds, sentence: "It rose.".into() }],
         measures: Measures { fell: 1, transitions: 3, first_c: Some(0.1), last_c: Some(0.2 + 0.01 * seed as f64), ..Measures::default() },
         search: None,
         qualities,
@@ -181,7 +182,7 @@ fn data_files_give_back_every_number() {
     for (cell, run) in report.cells.iter().flat_map(|cell| cell.runs.iter().map(move |run| (cell, run))) {
         let of = [("model", cell.model.as_str()), ("arm", &cell.arm), ("seed", &run.seed.to_string())];
         let row = runs.row(&of);
-        assert_eq!((runs.count(row, "trained"), runs.count(row, "valid")), (run.funnel.trained, run.funnel.traced));
+        assert_eq!((runs.count(row, "trained"), runs.count(row, "traced")), (run.funnel.trained, run.funnel.traced));
         assert_eq!((runs.number(row, "mean"), runs.number(row, "best")), (run.mean, run.best));
         assert_eq!(runs.number(row, "best_cell_found_at"), None);
         let row = behind.row(&of);

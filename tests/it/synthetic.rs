@@ -10,7 +10,7 @@ use eliteloop::network::{TraceOptions, trace};
 use eliteloop::novelty::Filter;
 use eliteloop::record::folder::Folder;
 use eliteloop::record::{
-    Candidate, CycleRow, LabelRow, NetworkId, NetworkRow, PhaseRow, Stage, Store, Training, TunedOn, Tuning, TuningStep,
+    Candidate, CycleRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Stage, Store, Training, TunedOn, Tuning, TuningStep,
 };
 use eliteloop::seed;
 use rayon::prelude::*;
@@ -53,8 +53,8 @@ impl Networks {
 
 /// Makes the folder of a finished run. `quality` of (cycle, index), cycles from 1; None is a delta that gives no network.
 pub fn run(path: &Path, config: &RunConfig, networks: &Networks, quality: impl Fn(u64, u64) -> Option<f64>) {
-    let folder = Folder::create(path, config).unwrap();
-    let store = Store::create(&folder.store()).unwrap();
+    let folder = Folder::create(path, Kind::Run, &config.to_toml()).unwrap();
+    let store = Store::create(&folder.store(), Kind::Run).unwrap();
     store.transaction(|s| fill(s, config, networks, quality)).unwrap();
     store.seal().unwrap();
 }
@@ -84,13 +84,16 @@ fn fill(s: &Store, config: &RunConfig, networks: &Networks, quality: impl Fn(u64
                 log_p: llm.then_some(-9.0 - index as f64),
                 log_q: llm.then_some(-9.0 - index as f64),
                 ended: true,
-                stage: Some(if quality.is_some() { Stage::Trained } else { Stage::Applied }),
-                reason: quality.is_none().then(|| "python".into()),
-                detail: quality.is_none().then(|| "line 9: TypeError: not a width".into()),
-                source: Some(source.clone()),
-                nearest: Some(start.clone()),
-                jaccard: Some(0.2 + 0.7 * (index as f64 * 0.618).fract()),
-                parent_jaccard: Some(0.8),
+                screened: Some(Screened {
+                    stage: if quality.is_some() { Stage::Trained } else { Stage::Applied },
+                    reason: quality.is_none().then(|| "python".into()),
+                    detail: quality.is_none().then(|| "line 9: TypeError: not a width".into()),
+                    line: quality.is_none().then_some(9),
+                    source: Some(source.clone()),
+                    nearest: Some(start.clone()),
+                    jaccard: Some(0.2 + 0.7 * (index as f64 * 0.618).fract()),
+                    parent_jaccard: Some(0.8),
+                }),
             })?;
             if llm {
                 let valid = (0..12).map(|t| quality.is_some() || t != 5).collect();

@@ -1,7 +1,7 @@
 //! The six claims: closed forms, coverage of the intervals on records with known truth, and records where the claim is false.
 
 use eliteloop::theory::statistics::{difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
-use eliteloop::theory::{Estimate, Verdict, ce_update, convergence, diversity, gate, improvement, reliability, table, token_errors};
+use eliteloop::theory::{Claim, Estimate, Verdict, ce_update, convergence, diversity, gate, improvement, reliability, table, token_errors};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -569,7 +569,8 @@ fn every_claim_has_a_panel() {
         reliability::judge(&scores(20, 3, 0.04, 0.02, &mut rng), &pairs, 0.2).panel(),
     ];
     for (place, panel) in panels.iter().enumerate() {
-        assert_eq!(usize::from(panel.claim), place + 1);
+        assert_eq!(panel.claim, Claim::ALL[place]);
+        assert_eq!(usize::from(panel.claim.number()), place + 1);
         assert!(!panel.title.is_empty() && panel.sentence.contains(' ') && !panel.numbers.is_empty() && panel.plot.is_some());
     }
 }

@@ -9,7 +9,7 @@ use predicates::prelude::*;
 use serde_json::Value;
 
 fn options() -> TraceOptions {
-    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), seconds: 60.0, ..TraceOptions::new([3, 32, 32], 10) }
+    TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), ..TraceOptions::new([3, 32, 32], 10) }
 }
 
 fn fixture(name: &str) -> String {

@@ -4,8 +4,8 @@
 //! the hunk may end when a single place is left. Reading on always gets there: the place nearest the end of the parent runs out of
 //! lines first. Added lines are given freely.
 
-use super::Grammar;
 use super::given::{Given, Utf8};
+use super::parent::Parent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
@@ -78,7 +78,7 @@ impl State {
     }
 }
 
-impl Grammar {
+impl Parent {
     pub(super) fn step_diff(&self, state: State, byte: u8) -> Option<State> {
         if byte == b'\n' {
             return self.end_diff_line(state);

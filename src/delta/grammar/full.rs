@@ -1,7 +1,7 @@
 //! A whole source: any text without a Markdown fence, or Python with its blocks indented.
 
-use super::Lines;
 use super::given::Utf8;
+use super::parent::Lines;
 use super::python::{self, Python};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,6 +1,6 @@
 //! The text of a line that a delta gives, without its end.
 
-use super::Lines;
+use super::parent::Lines;
 use super::python::{Line, Python};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

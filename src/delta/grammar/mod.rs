@@ -23,44 +23,25 @@ mod diff;
 mod edit;
 mod full;
 mod given;
+mod indent;
 mod label;
 mod names;
+mod parent;
 mod place;
 mod python;
 mod token;
 
 pub use label::label;
+pub use parent::Lines;
 
-use super::edit::Levels;
-use super::text::Text;
 use crate::config::Format;
-use edit::Indent;
-use place::Places;
-
-/// What the lines that a delta gives may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lines {
-    /// Any UTF-8.
-    Free,
-    /// Statements, or parts of them, as they occur in networks; a full source is Python as a whole.
-    Python,
-}
+use parent::Parent;
 
 /// All deltas of one format that apply to one parent.
 pub struct Grammar {
     format: Format,
-    lines_given: Lines,
-    parent: String,
-    /// The parent's lines without their ends.
-    lines: Vec<Vec<u8>>,
-    /// Equal lines have equal numbers.
-    same: Vec<u16>,
-    /// Indentation of each line; none of a blank one.
-    indents: Vec<Option<Indent>>,
-    /// Indentation implied for an insertion after each number of lines.
-    insertions: Vec<Indent>,
-    /// Where lines stand in the parent's Python; none where given lines are free or the parent is not read.
-    places: Option<Places>,
+    source: String,
+    parent: Parent,
 }
 
 /// Where in a delta the grammar is.
@@ -72,24 +53,9 @@ pub enum State {
 }
 
 impl Grammar {
-    /// The parent is a prompt's, so it has far fewer than 65,536 lines; those beyond are never named.
     #[must_use]
     pub fn new(format: Format, parent: &str, given: Lines) -> Self {
-        let text = Text::new(parent);
-        let kept = &text.lines[..text.lines.len().min(usize::from(u16::MAX) - 1)];
-        let levels = Levels::new(kept);
-        let lines: Vec<Vec<u8>> = kept.iter().map(|line| line.as_bytes().to_vec()).collect();
-        let first_of = |line: &Vec<u8>| lines.iter().position(|other| other == line).unwrap_or(0) as u16;
-        Self {
-            format,
-            lines_given: given,
-            same: lines.iter().map(first_of).collect(),
-            indents: kept.iter().map(|line| (!super::text::is_blank(line)).then(|| Indent::of(super::text::indentation(line)))).collect(),
-            places: (given == Lines::Python && format == Format::Edit).then(|| Places::of(kept)).flatten(),
-            insertions: (0..=kept.len()).map(|at| Indent::of(levels.base(at, at))).collect(),
-            parent: parent.to_owned(),
-            lines,
-        }
+        Self { format, source: parent.to_owned(), parent: Parent::new(format, parent, given) }
     }
 
     #[must_use]
@@ -97,7 +63,7 @@ impl Grammar {
         match self.format {
             Format::Diff => State::Diff(diff::State::new()),
             Format::Edit => State::Edit(edit::State::new()),
-            Format::Full => State::Full(full::State::new(self.lines_given)),
+            Format::Full => State::Full(full::State::new(self.parent.lines_given)),
         }
     }
 
@@ -105,8 +71,8 @@ impl Grammar {
     #[must_use]
     pub fn step(&self, state: State, byte: u8) -> Option<State> {
         match state {
-            State::Diff(state) => self.step_diff(state, byte).map(State::Diff),
-            State::Edit(state) => self.step_edit(state, byte).map(State::Edit),
+            State::Diff(state) => self.parent.step_diff(state, byte).map(State::Diff),
+            State::Edit(state) => self.parent.step_edit(state, byte).map(State::Edit),
             State::Full(state) => state.step(byte).map(State::Full),
         }
     }
@@ -120,15 +86,15 @@ impl Grammar {
     /// Whether `text`, which led from the start to `state`, is a whole delta that applies and changes something.
     #[must_use]
     pub fn ends(&self, state: State, text: &[u8]) -> bool {
-        self.is_complete(state) && super::apply_completion(self.format, &self.parent, text, true).is_ok()
+        self.is_complete(state) && super::apply_completion(self.format, &self.source, text, true).is_ok()
     }
 
     /// Whether the form allows an end here. Then the delta applies, though it may change nothing.
     #[must_use]
     pub fn is_complete(&self, state: State) -> bool {
         match state {
-            State::Diff(state) => self.diff_is_complete(state),
-            State::Edit(state) => state.is_complete(self),
+            State::Diff(state) => self.parent.diff_is_complete(state),
+            State::Edit(state) => state.is_complete(&self.parent),
             State::Full(state) => state.is_complete(),
         }
     }

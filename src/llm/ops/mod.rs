@@ -8,6 +8,7 @@ pub mod low_rank;
 pub mod matmul;
 pub mod norm;
 pub mod panel;
+pub mod panel_block;
 mod panel_kernel;
 pub mod rope;
 pub mod swiglu;

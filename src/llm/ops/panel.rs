@@ -8,29 +8,11 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::matmul::Into;
+use super::panel_block::{Eight, Four, Sums, WIDE};
 use super::panel_kernel as kernel;
 
-/// Outputs of a panel: what one AVX-512 register holds.
-pub const WIDE: usize = 16;
 /// Rows that share one reading of a panel.
 pub const TILE: usize = 16;
-
-/// Thirty-two inputs of a panel, weights `d q + m`; byte `j` of an output has input `j` low and `j + 16` high.
-#[repr(C, align(64))]
-#[derive(Clone)]
-pub struct Four {
-    pub d: [f32; WIDE],
-    pub m: [f32; WIDE],
-    pub q: [[u8; WIDE]; 16],
-}
-
-/// Sixteen inputs of a panel, weights `d q`.
-#[repr(C, align(64))]
-#[derive(Clone)]
-pub struct Eight {
-    pub d: [f32; WIDE],
-    pub q: [[i8; WIDE]; 16],
-}
 
 /// Panels one after the other, each from its first input to its last.
 #[derive(Clone)]
@@ -64,9 +46,6 @@ impl Panels {
         }
     }
 }
-
-/// What a panel gives: sixteen outputs of `R` rows.
-pub type Sums<const R: usize> = [[f32; WIDE]; R];
 
 /// A low-rank addition: `s (x A^T) B^T`, with `A^T` in panels and for each part of the output its `s B^T`.
 #[derive(Clone)]

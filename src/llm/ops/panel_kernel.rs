@@ -5,7 +5,7 @@
 
 use half::bf16;
 
-use super::panel::{Eight, Four, Sums, WIDE};
+use super::panel_block::{Eight, Four, Sums, WIDE};
 
 /// Defines `pub fn name(data, x, sums)` that runs the widest of the two versions the machine can.
 macro_rules! dispatch {

@@ -202,7 +202,9 @@ fn taps(from: usize, to: usize) -> Vec<(usize, Vec<f32>)> {
         let end = ((centre + 2.0 * stretch).ceil() as usize).clamp(first + 1, from);
         let mut weights: Vec<f32> = (first..end).map(|p| catmull_rom((p as f32 - (centre - 0.5)) / stretch)).collect();
         let sum: f32 = weights.iter().sum();
-        weights.iter_mut().for_each(|weight| *weight /= sum);
+        for weight in &mut weights {
+            *weight /= sum;
+        }
         (first, weights)
     };
     (0..to).map(tap).collect()

@@ -53,3 +53,10 @@ pub fn interpolation(extent: usize, out: usize, align: bool, device: &Device) ->
     }
     Tensor::from_vec(weights, (out, extent), device)
 }
+
+/// Weights (C) shaped to multiply dimension 1 of a tensor of `rank` dimensions.
+pub fn per_channel(weights: &Tensor, rank: usize) -> Result<Tensor> {
+    let mut shape = vec![1; rank];
+    shape[1] = weights.elem_count();
+    weights.reshape(shape)
+}

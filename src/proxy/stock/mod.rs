@@ -11,7 +11,7 @@ mod windows;
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use self::layout::{interpolation, pad, select, slice};
+use self::layout::{interpolation, pad, per_channel, select, slice};
 pub use self::norm::{batch_norm, channel_statistics};
 use self::norm::{group_norm, layer_norm, variance};
 use self::pointwise::{activation, binary, clamp, log_softmax, power, softmax, unary};
@@ -108,13 +108,6 @@ pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, devic
         Op::Lstm { hidden, bias, reverse } => recurrent(x()?, *hidden, *bias, *reverse, tensors, 4),
         Op::Gru { hidden, bias, reverse } => recurrent(x()?, *hidden, *bias, *reverse, tensors, 3),
     }
-}
-
-/// Weights (C) shaped to multiply dimension 1 of a tensor of `rank` dimensions.
-fn per_channel(weights: &Tensor, rank: usize) -> Result<Tensor> {
-    let mut shape = vec![1; rank];
-    shape[1] = weights.elem_count();
-    weights.reshape(shape)
 }
 
 fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::per_channel;
+use super::layout::per_channel;
 
 /// Batch normalisation by the batch's own statistics, or by `running` mean and variance.
 pub fn batch_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, running: Option<(&Tensor, &Tensor)>, eps: f64) -> Result<Tensor> {

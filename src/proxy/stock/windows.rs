@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::per_channel;
+use super::layout::per_channel;
 use crate::proxy::ops::conv::Spec;
 use crate::proxy::ops::conv_transpose;
 use crate::proxy::ops::pool::{Axis, Window};

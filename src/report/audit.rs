@@ -1,28 +1,31 @@
-//! An audit as a table of text, and as the data of the HTML report with its panels of claims 1, 2, 3 and 5.
+//! From the store of an audit to what its report shows, with its panels of claims 1, 2, 3 and 5; and its cycles as a table of text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::codec::Proposal;
-use super::exact::Update;
-use super::record::{self, Cycle, Inputs};
-use super::search;
-use super::settings::AuditConfig;
+use super::collect::tuning;
+use super::data::{self, ReportData};
+use crate::audit::codec::Proposal;
+use crate::audit::exact::Update;
+use crate::audit::record::{self, Cycle, Elite, Exact, Inputs, Sample};
+use crate::audit::search;
+use crate::audit::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
-use crate::report::data::{self, ReportData};
+use crate::gates::Stage;
+use crate::record::{PhaseRow, Store, folder};
 use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
 use crate::theory::convergence::{self, Count};
 use crate::theory::improvement::{self, CycleQualities};
 use crate::theory::statistics::{line, mean, quantile};
-use crate::theory::{Mark, Panel, Plot, Point, Series, Verdict};
+use crate::theory::{Claim, Mark, Panel, Plot, Point, Series, Verdict};
 
 /// Probabilities this near to 1 are 1 but for rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// One line a cycle. Accuracies in percent; `E[S]`, C, entropy and KLs are exact where they are there.
+/// One line a cycle. `E[S]`, C, entropy and KLs are exact where they are there.
 pub fn table(cycles: &[Cycle]) -> String {
     let mut text = String::from(
         "cycle  mean S  distinct  best at  incumbent |   E[S]    C(g*)  p(best)  entropy  outside | KL(e|p) -> after  share  alpha  dist  KL(p|table)",
@@ -32,7 +35,7 @@ pub fn table(cycles: &[Cycle]) -> String {
         let found = cycle.search.best_found_at.map_or("-".into(), |n| n.to_string());
         let _ = write!(
             text,
-            "\n{:>5}  {:>6.2}  {:>8}  {:>7}  {:>9.2}",
+            "\n{:>5}  {:>6.4}  {:>8}  {:>7}  {:>9.4}",
             cycle.cycle,
             if qualities.is_empty() { f64::NAN } else { mean(&qualities) },
             cycle.search.distinct,
@@ -41,7 +44,7 @@ pub fn table(cycles: &[Cycle]) -> String {
         );
         let Some(exact) = &cycle.exact else { continue };
         let m = &exact.before;
-        let _ = write!(text, " | {:>6.2}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
+        let _ = write!(text, " | {:>6.4}  {:>7.4}  {:>7.5}  {:>7.3}  {:>7.4}", m.expected, m.elite, m.best, m.entropy, m.outside);
         let Some(u) = &exact.update else { continue };
         let show = |(_, figure): (_, Option<f64>)| figure.map_or("-".to_owned(), |v| format!("{v:.3}"));
         let [before, after, share, alpha, distance, to_table] = figures(u).map(show);
@@ -51,7 +54,7 @@ pub fn table(cycles: &[Cycle]) -> String {
         let m = &exact.after;
         let _ = write!(
             text,
-            "\n after the last update: E[S] {:.2}, C {:.4}, p(best) {:.5}, entropy {:.3}",
+            "\n after the last update: E[S] {:.4}, C {:.4}, p(best) {:.5}, entropy {:.3}",
             m.expected, m.elite, m.best, m.entropy
         );
     }
@@ -74,31 +77,36 @@ fn figures(update: &Update) -> [(&'static str, Option<f64>); 6] {
 /// Reads an audit that is finished or still going on.
 pub fn collect(audit: &Path) -> Result<ReportData> {
     let config = record::settings(audit)?;
-    let Some(inputs) = record::inputs(audit)? else {
-        return Err(Error::input(format!("the audit in {} has not begun its first cycle", audit.display())));
+    let store = Store::read(&folder::store_path(audit))?;
+    let inputs = record::inputs(&store)?;
+    let Some(start) = record::start(&store)? else {
+        return Err(Error::input(format!("the audit in {} has not begun its first cycle", audit.display()))
+            .hint(format!("go on with it: eliteloop resume {}", audit.display())));
     };
-    let cycles = record::cycles(audit)?;
-    let seconds = record::seconds(audit)?;
+    let cycles = record::cycles(&store)?;
+    let phases = store.phases()?;
     let best = cycles.iter().flat_map(|c| c.samples.iter().enumerate().map(move |(i, s)| (c.cycle, i, s)));
     let best = best.filter(|(_, _, s)| s.quality.is_some()).max_by(|a, b| {
-        let quality = |s: &record::Sample| s.quality.unwrap_or(f64::NEG_INFINITY);
+        let quality = |s: &Sample| s.quality.unwrap_or(f64::NEG_INFINITY);
         quality(a.2).total_cmp(&quality(b.2)).then((b.0, b.1).cmp(&(a.0, a.1)))
     });
     Ok(ReportData {
-        name: audit.file_name().map_or_else(|| audit.display().to_string(), |n| n.to_string_lossy().into_owned()),
+        name: folder::name(audit),
         program_version: inputs.program.clone(),
+        started: store.meta("started")?.unwrap_or_default(),
+        finished: store.meta("finished")?.unwrap_or_default(),
         policy: config.policy.name().into(),
         model: inputs.model.clone().unwrap_or_else(|| "none".into()),
         dataset: format!("NAS-Bench-201 ({})", config.dataset),
         settings: config.to_toml(),
-        provenance: provenance(&config, &inputs),
-        cycles: cycles.iter().map(|c| show_cycle(c, seconds.iter().find(|s| s.cycle == c.cycle))).collect(),
+        provenance: provenance(&config, &inputs, &start),
+        cycles: cycles.iter().map(|c| show_cycle(c, &phases)).collect(),
         candidates: cycles.iter().flat_map(show_candidates).collect(),
         best: best.map(|(cycle, index, sample)| data::Best {
             cycle,
             index: index as u64,
-            quality: sample.quality.unwrap_or(0.0) / 100.0,
-            quality_per_seed: sample.quality.iter().map(|q| q / 100.0).collect(),
+            quality: sample.quality.unwrap_or_default(),
+            quality_per_seed: sample.quality.into_iter().collect(),
             source: sample.text.clone(),
             ..data::Best::default()
         }),
@@ -107,24 +115,25 @@ pub fn collect(audit: &Path) -> Result<ReportData> {
     })
 }
 
-fn provenance(config: &AuditConfig, inputs: &Inputs) -> Vec<(String, String)> {
+fn provenance(config: &AuditConfig, inputs: &Inputs, start: &str) -> Vec<(String, String)> {
     let mut rows = vec![
         ("seed".to_owned(), config.seed.to_string()),
         ("threads".into(), config.threads.to_string()),
         ("table, SHA-256".into(), inputs.table_sha256.clone()),
         ("gamma*, fixed before the first cycle".into(), format!("{:.4}", inputs.gamma_star)),
     ];
-    let optional = [("model file, SHA-256", &inputs.model_sha256), ("adapter before the first cycle, SHA-256", &inputs.adapter_sha256)];
-    rows.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))));
+    if let Some(sha256) = &inputs.model_sha256 {
+        rows.extend([("model file, SHA-256".into(), sha256.clone()), ("adapter before the first cycle, SHA-256".into(), start.to_owned())]);
+    }
     rows
 }
 
-/// The stage at which a sample ended, and why.
-fn ending(sample: &record::Sample) -> (&'static str, &'static str) {
+/// How far a sample got, and why no further. A cell is a network within any budget.
+fn ending(sample: &Sample) -> (Stage, &'static str) {
     match (sample.quality, sample.cell()) {
-        (Some(_), _) => ("trained", ""),
-        (None, Some(_)) => ("novelty", "queried before"),
-        (None, None) => ("parse", "not a cell"),
+        (Some(_), _) => (Stage::Trained, ""),
+        (None, Some(_)) => (Stage::WithinBudget, "queried before"),
+        (None, None) => (Stage::Asked, "not a cell"),
     }
 }
 
@@ -137,38 +146,33 @@ pub fn funnel(cycle: &Cycle) -> data::Funnel {
     data::Funnel { asked, parsed: cells, applied: cells, traced: cells, within_budget: cells, novel: trained, trained, elite }
 }
 
-fn show_cycle(cycle: &Cycle, seconds: Option<&record::Seconds>) -> data::Cycle {
-    let count = |stage: &str| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
-    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter().filter(|(_, reason)| !reason.is_empty());
+fn show_cycle(cycle: &Cycle, phases: &[PhaseRow]) -> data::Cycle {
+    let phases: Vec<&PhaseRow> = phases.iter().filter(|p| p.cycle == cycle.cycle).collect();
+    let count = |stage: Stage| cycle.samples.iter().filter(|s| ending(s).0 == stage).count() as u64;
+    let reasons = cycle.samples.iter().map(ending).collect::<BTreeSet<_>>().into_iter();
+    let reason = |(stage, reason): (Stage, &str)| Some(data::Reason { gate: stage.next()?, reason: reason.into(), count: count(stage) });
     data::Cycle {
         cycle: cycle.cycle,
         funnel: funnel(cycle),
-        reasons: reasons.map(|(stage, reason)| data::Reason { stage: stage.into(), reason: reason.into(), count: count(stage) }).collect(),
-        gamma: cycle.gamma.map(|g| g / 100.0),
-        tuning: cycle.tuning.as_ref().map(|t| data::Tuning {
-            examples: t.examples as u64,
-            steps: t.steps.len() as u64,
-            loss_before: t.loss_before,
-            loss_after: t.loss_after,
-            held_out_before: t.held_out_before,
-            held_out_after: t.held_out_after,
-            logged_loss: t.logged,
-        }),
-        seconds: seconds.map_or_else(Vec::new, |s| vec![("sample".into(), s.sample), ("tune".into(), s.tune), ("audit".into(), s.audit)]),
-        peak_memory_mib: None,
+        reasons: reasons.filter_map(reason).collect(),
+        gamma: cycle.gamma,
+        tuning: cycle.tuning.as_ref().map(tuning),
+        peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
+        seconds: phases.iter().map(|p| (p.name.clone(), p.seconds)).collect(),
     }
 }
 
 fn show_candidates(cycle: &Cycle) -> Vec<data::Candidate> {
-    let show = |(index, sample): (usize, &record::Sample)| {
+    let show = |(index, sample): (usize, &Sample)| {
         let elite = cycle.elites.iter().find(|e| sample.quality.is_some() && sample.proposal() == Some(e.proposal()));
         let (stage, reason) = ending(sample);
         data::Candidate {
             cycle: cycle.cycle,
             index: index as u64,
-            stage: stage.into(),
+            stage,
             reason: reason.into(),
-            quality: sample.quality.map(|q| q / 100.0),
+            quality: sample.quality,
+            parent: sample.parent.map(|cell| cell.to_string()).unwrap_or_default(),
             elite: elite.is_some(),
             held_out: elite.is_some_and(|e| e.held_out),
             ..data::Candidate::default()
@@ -178,14 +182,14 @@ fn show_candidates(cycle: &Cycle) -> Vec<data::Candidate> {
 }
 
 /// Exact values of a cycle: x, and what `get` takes of them.
-fn series(cycles: &[Cycle], get: impl Fn(&record::Exact) -> Option<f64>) -> Vec<Point> {
+fn series(cycles: &[Cycle], get: impl Fn(&Exact) -> Option<f64>) -> Vec<Point> {
     cycles.iter().filter_map(|c| Some(Point { x: c.cycle as f64, y: get(c.exact.as_ref()?)?, interval: None })).collect()
 }
 
 /// The claims that an audit's records speak to.
 pub fn panels(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Vec<Panel> {
     let mut panels = Vec::new();
-    if config.policy.is_llm() {
+    if config.policy.has_llm() {
         panels.push(update_panel(config, cycles));
     }
     panels.push(improvement_panel(config, cycles));
@@ -199,7 +203,7 @@ pub fn panels(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Vec<Pa
 fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let tunings = cycles.iter().enumerate().filter_map(|(i, cycle)| {
         let tuning = cycle.tuning.as_ref()?;
-        let trained: Vec<&record::Elite> = cycle.elites.iter().filter(|e| !e.held_out).collect();
+        let trained: Vec<&Elite> = cycle.elites.iter().filter(|e| !e.held_out).collect();
         let log_q = |proposal: Proposal| cycle.samples.iter().find(|s| s.proposal() == Some(proposal)).and_then(|s| s.log_q);
         let elites = search::elites(&cycles[..i], &cycle.samples, config, cycle.cycle);
         Some(Tuning {
@@ -207,8 +211,8 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
             summed: config.tune.objective == Objective::Sum,
             // An elite of an earlier cycle has no log q of this one.
             logged: if tuning.logged.is_some() { trained.iter().filter_map(|e| log_q(e.proposal())).collect() } else { Vec::new() },
-            loss_before: tuning.loss_before,
-            loss_after: tuning.loss_after,
+            loss_before: tuning.before,
+            loss_after: tuning.after,
             held_out: tuning.held_out_before.zip(tuning.held_out_after),
             trained: trained.iter().map(|e| e.proposal().to_string()).collect(),
             elites: elites.into_iter().map(|c| c.elite.proposal().to_string()).collect(),
@@ -256,14 +260,12 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
 }
 
 fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
-    let qualities: Vec<CycleQualities> = cycles
-        .iter()
-        .map(|c| CycleQualities { cycle: c.cycle, qualities: c.samples.iter().filter_map(|s| Some(s.quality? / 100.0)).collect() })
-        .collect();
+    let qualities: Vec<CycleQualities> =
+        cycles.iter().map(|c| CycleQualities { cycle: c.cycle, qualities: c.samples.iter().filter_map(|s| s.quality).collect() }).collect();
     let mut panel = improvement::judge(config.policy.is_tuned(), &qualities).panel();
     let updates: Vec<(u64, f64)> = cycles
         .iter()
-        .filter_map(|c| c.exact.as_ref().filter(|e| e.update.is_some()).map(|e| (c.cycle, (e.after.expected - e.before.expected) / 100.0)))
+        .filter_map(|c| c.exact.as_ref().filter(|e| e.update.is_some()).map(|e| (c.cycle, e.after.expected - e.before.expected)))
         .collect();
     if updates.is_empty() {
         return panel;
@@ -286,7 +288,7 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
             (format!("exact change of E[S] by the update of cycle {cycle}"), Cell::number(change, Show::Signed(6)))
         }),
     );
-    let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected / 100.0)) };
+    let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected)) };
     if let Some(plot) = &mut panel.plot {
         plot.series.push(exact);
     }
@@ -303,7 +305,7 @@ fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
         })
         .collect();
     let mut panel = convergence::judge(&counts).panel();
-    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star / 100.0, Show::Percent(4))));
+    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star, Show::Percent(4))));
     let exact = series(cycles, |e| Some(e.before.elite));
     let (Some(first), Some(last)) = (exact.first(), exact.last()) else { return panel };
     let _ = write!(panel.sentence, " Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
@@ -324,7 +326,8 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     let entropy = series(cycles, |e| Some(e.before.entropy));
     let (first, last) = (entropy.first().map_or(f64::NAN, |p| p.y), entropy.last().map_or(f64::NAN, |p| p.y));
     let last_cells = last.exp();
-    let filter = if config.novelty { "Cells queried before were refused" } else { "No cell was refused for having been queried before" };
+    let filter =
+        if config.novelty.enabled { "Cells queried before were refused" } else { "No cell was refused for having been queried before" };
     let mut numbers = Vec::new();
     for cycle in cycles {
         let Some(exact) = &cycle.exact else { continue };
@@ -338,8 +341,8 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         numbers.extend(figures.map(|(name, figure, show)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, show))));
     }
     Panel {
-        claim: 5,
-        title: "The MinHash-Jaccard filter prevents mode collapse".into(),
+        claim: Claim::Diversity,
+        title: Claim::Diversity.title().into(),
         verdict: Verdict::AssumptionNotMet,
         sentence: format!(
             "{filter}; what one audit shows is the collapse itself: the exact entropy went from {first:.2} to {last:.2} nats (as of {last_cells:.0} equal cells)."

@@ -1,0 +1,225 @@
+//! What proposes cells, is tuned on the elites among them, and whose distribution is exact. Knows no store: an audit records what
+//! comes of it, and to verify an audit is to let it do the same again.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use super::cells::CellLearner;
+use super::codec::{Parents, Proposal};
+use super::exact::{Distribution, Measures, Update};
+use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
+use super::search::{self, Chosen};
+use super::settings::{AuditConfig, CellFormat};
+use crate::config::Policy;
+use crate::done::Done;
+use crate::elite::hash_of;
+use crate::error::{Error, Result};
+use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
+use crate::oracle::{Cell, Table};
+use crate::policy::table_ce::TableCe;
+use crate::propose::prompt_hash;
+use crate::record::{TunedOn, Tuning, TuningStep};
+use crate::seed;
+use crate::theory::statistics::quantile;
+
+pub struct CellPolicy {
+    pub config: AuditConfig,
+    pub table: Table,
+    /// The fixed accuracy whose probability of being reached is C.
+    pub gamma_star: f64,
+    /// None where no LLM proposes.
+    pub learner: Option<CellLearner>,
+    /// The table policy, or beside an LLM what it would be with the same elites.
+    table_policy: TableCe<EDGES>,
+    /// The exact distribution as it is with these parents, where it was computed.
+    now: Option<(Parents, Distribution)>,
+}
+
+impl CellPolicy {
+    /// As it is before the warm-up.
+    ///
+    /// # Errors
+    /// When the model or the adapter cannot be read.
+    pub fn open(config: AuditConfig, table: Table) -> Result<Self> {
+        let learner = config.policy.has_llm().then(|| CellLearner::open(&config)).transpose()?;
+        let gamma_star = config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99));
+        Ok(Self { config, table, gamma_star, learner, table_policy: TableCe::uniform(WORDS.len()), now: None })
+    }
+
+    /// SHA-256 of the adapter; [`NO_ADAPTER`] where no LLM proposes.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn adapter_hash(&self) -> Result<String> {
+        self.learner.as_ref().map_or_else(|| Ok(NO_ADAPTER.to_owned()), |cells| cells.learner.adapter_hash())
+    }
+
+    /// Loads the adapter of a checkpoint, which has to be the one whose hash was stored; nothing where no LLM proposes.
+    ///
+    /// # Errors
+    /// When it is another, or cannot be read.
+    pub fn load(&mut self, checkpoint: &Path, adapter_hash: &str) -> Result<()> {
+        self.now = None;
+        let Some(cells) = &mut self.learner else { return Ok(()) };
+        cells.learner.load_checkpoint(checkpoint, self.config.tune.moments, adapter_hash)
+    }
+
+    /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
+    pub fn catch_up(&mut self, cycles: &[Cycle]) {
+        for cycle in cycles {
+            let trained: Vec<_> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell.operations()).collect();
+            self.table_policy.update(&trained, self.config.table_smoothing);
+        }
+    }
+
+    /// The samples of a cycle with their qualities; `earlier` are the cycles before it.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn propose(&self, earlier: &[Cycle], parents: &Parents, cycle: u64, stop: &AtomicBool) -> Result<Done<Vec<Sample>>> {
+        let (seed, n) = (self.config.seed, self.config.candidates as u64);
+        let mut samples = if let Some(cells) = &self.learner {
+            let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
+            let Done::Finished(samples) = cells.sample(parents, &seeds, stop)? else { return Ok(Done::Stopped) };
+            samples
+        } else {
+            self.draw(earlier, parents, cycle)
+        };
+        self.query(earlier, &mut samples);
+        Ok(Done::Finished(samples))
+    }
+
+    /// Looks the qualities of a cycle's samples up.
+    pub fn query(&self, earlier: &[Cycle], samples: &mut [Sample]) {
+        let mut seen: HashSet<Cell> = earlier.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
+        for sample in samples {
+            sample.quality = sample.cell().and_then(|cell| self.quality(cell, &mut seen));
+        }
+    }
+
+    /// None of a cell that is refused because it was seen before.
+    fn quality(&self, cell: Cell, seen: &mut HashSet<Cell>) -> Option<f64> {
+        let is_new = seen.insert(cell);
+        (is_new || !self.config.novelty.enabled).then(|| self.table.query(cell, self.config.seed))
+    }
+
+    /// Samples of the policies that are no LLM.
+    fn draw(&self, earlier: &[Cycle], parents: &Parents, cycle: u64) -> Vec<Sample> {
+        let rng = |i| seed::rng(self.config.seed, "sample", &[cycle, i]);
+        let known = || earlier.iter().flat_map(|c| &c.samples);
+        let mut seen: HashSet<Cell> = known().filter_map(Sample::cell).collect();
+        // Evolution takes each child into its population at once.
+        let mut history: Vec<(Cell, f64)> = known().filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
+        let sample = |i| {
+            let parent = of_sample.next().flatten();
+            let (cell, log_p) = match self.config.policy {
+                Policy::TableCe => {
+                    let operations = self.table_policy.sample(&mut rng(i));
+                    (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
+                }
+                Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
+                _ => match parent {
+                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
+                    None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                },
+            };
+            let quality = self.quality(cell, &mut seen);
+            history.extend(quality.map(|quality| (cell, quality)));
+            Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality }
+        };
+        (0..self.config.candidates as u64).map(sample).collect()
+    }
+
+    /// SHA-256 of what is tuned on for each elite, as for those of a run.
+    ///
+    /// # Errors
+    /// When a proposal is none of the format.
+    pub fn examples(&self, elites: &[Elite]) -> Result<Vec<String>> {
+        let Some(cells) = &self.learner else { return Ok(vec![hash_of("", &[]); elites.len()]) };
+        let examples = cells.examples(&elites.iter().map(Elite::proposal).collect::<Vec<_>>())?;
+        Ok(examples.iter().map(|e| hash_of(&prompt_hash(&e.prompt), &e.completion)).collect())
+    }
+
+    /// Tunes the policy on the elites that are not held out; gives what that did to an LLM.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn update(&mut self, chosen: &[Chosen], examples: &[String], cycle: u64, stop: &AtomicBool) -> Result<Done<Option<Tuning>>> {
+        let of = |held_out: bool| -> Vec<Proposal> {
+            chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
+        };
+        let (trained, held_out) = (of(false), of(true));
+        if trained.is_empty() || !self.config.policy.is_tuned() {
+            return Ok(Done::Finished(None));
+        }
+        self.table_policy.update(&trained.iter().map(|p| p.cell.operations()).collect::<Vec<_>>(), self.config.table_smoothing);
+        let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
+        self.now = None;
+        let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
+        let logged = logged.map(|sum| -sum / trained.len() as f64);
+        let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
+        let seed = seed::derive(self.config.seed, "tune", &[cycle]);
+        let update = cells.learner.update(&trained, &held_out, &self.config.tune, seed, stop, &mut |_, _| ())?;
+        let Done::Finished(update) = update else { return Ok(Done::Stopped) };
+        let manifest = chosen.iter().zip(examples).map(|(c, example)| TunedOn {
+            network: c.elite.sample.clone(),
+            held_out: c.elite.held_out,
+            example_hash: example.clone(),
+        });
+        Ok(Done::Finished(Some(Tuning {
+            logged,
+            before: update.loss_before,
+            after: update.loss_after,
+            held_out_before: update.held_out_before,
+            held_out_after: update.held_out_after,
+            steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
+            examples: trained.len(),
+            tokens: update.tokens as usize,
+            manifest: manifest.collect(),
+            gate: None,
+        })))
+    }
+
+    /// The exact distribution as it is; None where there is none in closed form.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
+        if let Some(cells) = &self.learner {
+            let now = match self.now.take() {
+                Some((of, now)) if of == *parents => now,
+                _ => cells.distribution(parents)?,
+            };
+            self.now = Some((parents.clone(), now.clone()));
+            return Ok(Some(now));
+        }
+        Ok(match self.config.policy {
+            Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
+            Policy::Random => Some(match self.config.format {
+                CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
+                CellFormat::Delta => Distribution::of_uniform_deltas(parents),
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether the exact numbers of a cycle are asked for.
+    pub fn is_due(&self, cycle: u64) -> bool {
+        self.config.audit_every > 0 && cycle.is_multiple_of(self.config.audit_every)
+    }
+
+    /// What the update did, from the distribution before it; the parents stay those of the cycle.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
+        let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
+        let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
+        let update = (self.config.policy.is_tuned() && !trained.is_empty())
+            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &Distribution::of_table(&self.table_policy)));
+        let of = |p: &Distribution| Measures::of(p, &self.table, self.gamma_star);
+        Ok(Exact { before: of(before), after: of(&after), update })
+    }
+}

@@ -1,0 +1,42 @@
+-- What only an audit has. Cycles, elites (by the sample that proposed them first), tunings and times stand in the tables of runs.
+CREATE TABLE IF NOT EXISTS sample (           -- one thing the policy proposed
+    cycle INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    parent TEXT,                      -- a cell; NULL where whole cells are written
+    text TEXT NOT NULL,               -- a cell, or what was written instead
+    tokens BLOB NOT NULL,             -- little-endian u32; empty where no LLM proposed
+    log_p REAL,                       -- under the model as it is; NULL where the policy has no probabilities
+    log_q REAL,                       -- under what it was drawn from: the model under its mask
+    quality REAL,                     -- accuracy of one training seed, from 0 to 1; NULL for what is no cell or was refused
+    PRIMARY KEY (cycle, idx)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS exact (            -- exact numbers of a policy's distribution
+    cycle INTEGER NOT NULL,
+    moment TEXT NOT NULL,             -- 'before' or 'after' the update of the cycle
+    outside REAL NOT NULL,
+    expected REAL NOT NULL,
+    elite REAL NOT NULL,
+    entropy REAL NOT NULL,
+    dependence REAL NOT NULL,
+    best REAL NOT NULL,
+    PRIMARY KEY (cycle, moment)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS exact_update (     -- how much of the cross-entropy update a tuning was; NULL is infinite
+    cycle INTEGER PRIMARY KEY,
+    to_elites_before REAL,
+    to_elites_after REAL,
+    share REAL,
+    alpha REAL NOT NULL,
+    distance REAL,
+    to_table REAL
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS search (           -- where the search stands after a cycle
+    cycle INTEGER PRIMARY KEY,
+    distinct_cells INTEGER NOT NULL,
+    best_found_at INTEGER,            -- the distinct cells queried when the best cell of the space was
+    incumbent REAL NOT NULL,
+    highest REAL NOT NULL
+) STRICT;

@@ -1,0 +1,449 @@
+//! The learner: the LLM as a policy that is prompted, sampled, scored, updated and checkpointed.
+//!
+//! Runs ask it for deltas ([`Learner::prompt`] and a mask), audits for cells in the words of their format ([`Learner::restrict`]);
+//! what is drawn, scored and tuned is the same code. Tokens are the tokenizer's everywhere outside, also of a restricted learner.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::config::{Format, LlmConfig, LoraConfig, Masking, Moments, TuneConfig};
+use crate::delta::mask::{DeltaMask, DeltaTrie, delta_mask};
+use crate::delta::prompt;
+use crate::device::{Card, available};
+use crate::done::Done;
+use crate::error::{Error, Result};
+use crate::files::replace_folder;
+use crate::home;
+use crate::llm::adamw::AdamW;
+use crate::llm::adapter::Precision;
+use crate::llm::catalogue;
+use crate::llm::chat::ChatTemplate;
+use crate::llm::config::DecoderConfig;
+use crate::llm::decoder::Decoder;
+use crate::llm::generate::{self, Progress, Request, Sample};
+use crate::llm::lora::Lora;
+use crate::llm::memory::{Memory, PASS_TOKENS, longest_pass};
+use crate::llm::model_file::ModelFile;
+use crate::llm::pack::Example;
+use crate::llm::provenance::Provenance;
+use crate::llm::sampling::Sampling;
+use crate::llm::score::log_p;
+use crate::llm::step::{Batch, Gradient, Rule};
+use crate::llm::tokenizer::Tokenizer;
+use crate::llm::tune::{self, Plan, Schedule, Step};
+
+/// Which model this is, for the record.
+pub struct Identity {
+    pub name: String,
+    /// Of the model file.
+    pub sha256: String,
+    /// SHA-256 of the chat template, where the model has one.
+    pub chat_template: Option<String>,
+}
+
+/// What learning does not change.
+pub struct Model {
+    pub identity: Identity,
+    pub tokenizer: Tokenizer,
+    pub chat: Option<ChatTemplate>,
+    pub decoder: Decoder,
+    /// Longest prompt and completion together, in tokens.
+    pub max_context: usize,
+    /// Tokens of one forward and backward pass; bounds the memory of an update.
+    pub pass: usize,
+}
+
+/// A decoder that can say some tokens only.
+struct Restricted {
+    decoder: Decoder,
+    /// Its tokens, as the whole model numbers them, and the other way round.
+    tokens: Vec<u32>,
+    ids: HashMap<u32, u32>,
+}
+
+pub struct Learner {
+    pub model: Model,
+    /// None where it may say anything.
+    restricted: Option<Restricted>,
+    lora: Lora,
+    optimizer: AdamW,
+    /// The vocabulary for masks, made when first asked for.
+    trie: OnceLock<Arc<DeltaTrie>>,
+}
+
+/// What an update changes.
+pub struct Snapshot {
+    lora: Vec<Vec<f32>>,
+    optimizer: AdamW,
+}
+
+/// What an update did. Losses are in nats; those of held-out examples are the mean of the summed negative log-likelihood, and None
+/// where there are no such examples.
+pub struct Update {
+    /// To take it back: see [`Learner::restore`].
+    pub before: Snapshot,
+    /// The objective over the examples, without dropout; after smoothing.
+    pub loss_before: f64,
+    pub loss_after: f64,
+    pub held_out_before: Option<f64>,
+    pub held_out_after: Option<f64>,
+    pub steps: Vec<Step>,
+    /// That went through the decoder in all steps.
+    pub tokens: u64,
+}
+
+impl Model {
+    /// Loads a model: passes as long as memory allows, `lora` being the adapter that is tuned on it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or does not fit the memory that the settings allow.
+    pub fn open(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Result<Self> {
+        let max_context = config.max_context.min(file.config().context);
+        let (decoder, pass) = open_decoder(file, config, lora, max_context)?;
+        let chat = file.chat_template()?;
+        let identity = Identity { name: file.name(), sha256: file.sha256()?, chat_template: chat.as_ref().map(ChatTemplate::hash) };
+        Ok(Self { identity, tokenizer: file.tokenizer()?, chat, decoder, max_context, pass })
+    }
+}
+
+impl Learner {
+    /// Loads the model and the adapter that `config` names, or a fresh one drawn from `seed`.
+    ///
+    /// # Errors
+    /// Where one of them cannot be read, they do not belong together, or the adapter was tuned for another chat template.
+    pub fn open(config: &LlmConfig, lora: &LoraConfig, seed: u64) -> Result<Self> {
+        let file = ModelFile::open(&catalogue::find(&config.model)?)?;
+        Self::of(&file, config, adapter_folder(config)?.as_deref(), lora, seed)
+    }
+
+    /// The same of a model file that is open; `adapter` is the folder to start from, whatever `config` names.
+    ///
+    /// # Errors
+    /// See [`Learner::open`].
+    pub fn of(file: &ModelFile, config: &LlmConfig, adapter: Option<&Path>, lora: &LoraConfig, seed: u64) -> Result<Self> {
+        let model = Model::open(file, config, lora)?;
+        let lora = match adapter {
+            None => Lora::new(file.config(), lora, seed)?,
+            Some(folder) => {
+                if let Some(provenance) = Provenance::read(folder)? {
+                    provenance.check(folder, model.identity.chat_template.as_deref())?;
+                }
+                Lora::load(folder, file.config())?
+            }
+        };
+        Ok(Self::new(model, lora))
+    }
+
+    /// A model and its adapter, with fresh moments.
+    pub fn new(model: Model, lora: Lora) -> Self {
+        Self { model, restricted: None, optimizer: AdamW::of(&lora), lora, trie: OnceLock::new() }
+    }
+
+    /// From now on it reads these tokens only and says the first `outputs` of them, by the model's odds of those alone: see
+    /// [`Decoder::restricted`].
+    ///
+    /// # Errors
+    /// When a token is outside the vocabulary, or more outputs than tokens are asked for.
+    pub fn restrict(&mut self, tokens: Vec<u32>, outputs: usize) -> Result<()> {
+        let decoder = self.model.decoder.restricted(&tokens, outputs)?;
+        let mut ids = HashMap::new();
+        for (token, id) in tokens.iter().zip(0..) {
+            // Of a token that is there twice the first, which is the one that can be said.
+            ids.entry(*token).or_insert(id);
+        }
+        self.restricted = Some(Restricted { decoder, tokens, ids });
+        Ok(())
+    }
+
+    pub fn is_restricted(&self) -> bool {
+        self.restricted.is_some()
+    }
+
+    /// The decoder that samples and is tuned, without the adapter.
+    fn decoder(&self) -> &Decoder {
+        self.restricted.as_ref().map_or(&self.model.decoder, |restricted| &restricted.decoder)
+    }
+
+    /// That decoder with the adapter, to generate with; its tokens are [`Learner::ids`].
+    pub fn adapted(&self) -> Result<Decoder> {
+        self.decoder().with_adapter(&self.lora)
+    }
+
+    /// Tokens as [`Learner::adapted`] numbers them.
+    ///
+    /// # Errors
+    /// Where the learner is restricted to others.
+    pub fn ids(&self, tokens: &[u32]) -> Result<Vec<u32>> {
+        let Some(Restricted { ids, .. }) = &self.restricted else { return Ok(tokens.to_vec()) };
+        let id = |token| {
+            ids.get(token).copied().ok_or_else(|| Error::machine(format!("the learner is restricted to other tokens than {token}")))
+        };
+        tokens.iter().map(id).collect()
+    }
+
+    /// Examples in the numbers of [`Learner::adapted`].
+    fn renumbered(&self, examples: &[Example]) -> Result<Vec<Example>> {
+        let one = |example: &Example| {
+            let (prompt, completion) = (self.ids(&example.prompt)?, self.ids(&example.completion)?);
+            Ok(Example { id: example.id.clone(), prompt, completion })
+        };
+        examples.iter().map(one).collect()
+    }
+
+    /// The token ids that ask for a change of `parent`.
+    ///
+    /// # Errors
+    /// Where the prompt leaves no room for a completion.
+    pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
+        let Model { tokenizer, chat, max_context, .. } = &self.model;
+        let tokens = prompt::encode(tokenizer, chat.as_ref(), format, parent)?;
+        if tokens.len() >= *max_context {
+            return Err(Error::input(format!(
+                "a parent's prompt has {} tokens, at most {} fit with a completion",
+                tokens.len(),
+                max_context - 1
+            ))
+            .hint("raise llm.max_context (if the model allows it), or start from shorter networks"));
+        }
+        Ok(tokens)
+    }
+
+    /// What may be written of `parent`; None where anything may.
+    pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<DeltaMask> {
+        let trie = || self.trie.get_or_init(|| Arc::new(DeltaTrie::new(&self.model.tokenizer)));
+        if masking == Masking::None { None } else { delta_mask(masking, trie(), format, parent) }
+    }
+
+    /// Samples of each request, one for each of its seeds, under a mask each or none at all. `log_p` is the whole model's, `log_q` that
+    /// of what they were drawn from.
+    ///
+    /// # Errors
+    /// Where a prompt does not fit; where a restricted learner is given masks, which number tokens otherwise.
+    pub fn generate(
+        &self,
+        requests: &[Request],
+        masks: &[DeltaMask],
+        sampling: &Sampling,
+        stop: &AtomicBool,
+        on_progress: &mut dyn FnMut(Progress),
+    ) -> Result<Done<Vec<Vec<Sample>>>> {
+        if self.is_restricted() && !masks.is_empty() {
+            return Err(Error::machine("masks for a learner that is restricted"));
+        }
+        let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+        let max_tokens = sampling.max_tokens.min(self.model.max_context.saturating_sub(longest));
+        // An end that it cannot say ends nothing.
+        let end = self.ids(&[sampling.end]).map_or(u32::MAX, |ids| ids[0]);
+        let sampling = Sampling { max_tokens, end, ..sampling.clone() };
+        let asked =
+            requests.iter().map(|r| Ok(Request { prompt: self.ids(&r.prompt)?, seeds: r.seeds.clone() })).collect::<Result<Vec<_>>>()?;
+        let mut watch = |progress| {
+            on_progress(progress);
+            if stop.load(Ordering::Relaxed) { Err(Error::machine("stopped")) } else { Ok(()) }
+        };
+        let mut samples = match generate::generate_masked(&self.adapted()?, &asked, masks, &sampling, &mut watch) {
+            Err(_) if stop.load(Ordering::Relaxed) => return Ok(Done::Stopped),
+            samples => samples?,
+        };
+        if let Some(restricted) = &self.restricted {
+            self.widen(restricted, requests, &mut samples)?;
+        }
+        Ok(Done::Finished(samples))
+    }
+
+    /// Gives a restricted learner's samples the tokens and the log-probabilities of the whole model.
+    fn widen(&self, restricted: &Restricted, requests: &[Request], samples: &mut [Vec<Sample>]) -> Result<()> {
+        let mut examples = Vec::new();
+        for (request, samples) in requests.iter().zip(samples.iter_mut()) {
+            for sample in samples {
+                sample.tokens.iter_mut().for_each(|token| *token = restricted.tokens[*token as usize]);
+                examples.push(Example { id: "sample".into(), prompt: request.prompt.clone(), completion: sample.tokens.clone() });
+            }
+        }
+        let whole = log_p(&self.model.decoder, Some(&self.lora), &examples, self.model.pass)?;
+        samples.iter_mut().flatten().zip(whole).for_each(|(sample, log_p)| sample.log_p = log_p);
+        Ok(())
+    }
+
+    /// `log p` of each example's completion, in nats, under the words it may say: what an update is about.
+    pub fn log_p(&self, examples: &[Example]) -> Result<Vec<f64>> {
+        if examples.is_empty() {
+            return Ok(Vec::new());
+        }
+        log_p(self.decoder(), Some(&self.lora), &self.renumbered(examples)?, self.model.pass)
+    }
+
+    /// Mean over the examples of the summed negative log-likelihood, in nats; None of no examples.
+    pub fn mean_nll(&self, examples: &[Example]) -> Result<Option<f64>> {
+        if examples.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(-self.log_p(examples)?.iter().sum::<f64>() / examples.len() as f64))
+    }
+
+    /// The CE update: `config.epochs` steps on all of `trained`, then smoothing; `held_out` only shows whether it generalises.
+    /// `on_step` sees each step and its number, from 1. Where `stop` is set meanwhile, the learner is as it was.
+    ///
+    /// # Errors
+    /// Where an example is longer than a pass, or the update diverges.
+    pub fn update(
+        &mut self,
+        trained: &[Example],
+        held_out: &[Example],
+        config: &TuneConfig,
+        seed: u64,
+        stop: &AtomicBool,
+        on_step: &mut dyn FnMut(usize, &Step),
+    ) -> Result<Done<Update>> {
+        let before = self.snapshot()?;
+        let held_out_before = self.mean_nll(held_out)?;
+        if config.moments == Moments::Fresh {
+            self.forget_moments();
+        }
+        let examples = self.renumbered(trained)?;
+        let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: self.model.pass, seed, abort: stop };
+        let decoder = self.restricted.as_ref().map_or(&self.model.decoder, |restricted| &restricted.decoder);
+        let log = tune::tune(decoder, &mut self.lora, &mut self.optimizer, &examples, &plan, |index, _, step| on_step(index + 1, step))?;
+        if log.aborted {
+            self.restore(before)?;
+            return Ok(Done::Stopped);
+        }
+        let mut loss_after = log.loss_after;
+        if config.smoothing < 1.0 {
+            self.lora.smooth(config.smoothing, &before.lora)?;
+            loss_after = tune::loss(config.objective, trained, &self.log_p(trained)?);
+        }
+        let held_out_after = self.mean_nll(held_out)?;
+        let (loss_before, steps, tokens) = (log.loss_before, log.steps, log.tokens);
+        Ok(Done::Finished(Update { before, loss_before, loss_after, held_out_before, held_out_after, steps, tokens }))
+    }
+
+    /// One optimiser step outside of an update, on all batches together; gives what it found before it.
+    ///
+    /// # Errors
+    /// Where it diverges.
+    pub fn step(&mut self, rule: &Rule, batches: &[Batch], lr: f64, number: usize) -> Result<Gradient> {
+        let renumbered = batches.iter().map(|batch| self.renumbered(batch.examples)).collect::<Result<Vec<_>>>()?;
+        let batches: Vec<Batch> = batches.iter().zip(&renumbered).map(|(batch, examples)| Batch { examples, ..*batch }).collect();
+        let gradient = rule.gradient(self.decoder(), &self.lora, &batches, self.model.pass, number)?;
+        rule.descend(&mut self.lora, &mut self.optimizer, &gradient, lr, number)?;
+        Ok(gradient)
+    }
+
+    /// The check of the last step, which no gradient follows: whether the learner still scores what it learnt from.
+    ///
+    /// # Errors
+    /// Where its loss is no finite number.
+    pub fn check_after(&self, rule: &Rule, examples: &[Example], number: usize) -> Result<()> {
+        match self.mean_nll(examples)? {
+            Some(loss) if !loss.is_finite() => Err(rule.diverged(number, &format!("the loss after it is {loss}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The optimiser begins anew.
+    pub fn forget_moments(&mut self) {
+        self.optimizer = AdamW::of(&self.lora);
+    }
+
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { lora: self.lora.snapshot()?, optimizer: self.optimizer.clone() })
+    }
+
+    /// Takes an update back, the optimiser's moments included.
+    pub fn restore(&mut self, snapshot: Snapshot) -> Result<()> {
+        self.lora.restore(&snapshot.lora)?;
+        self.optimizer = snapshot.optimizer;
+        Ok(())
+    }
+
+    pub fn lora(&self) -> &Lora {
+        &self.lora
+    }
+
+    pub fn adapter_hash(&self) -> Result<String> {
+        self.lora.hash()
+    }
+
+    /// Writes the adapter, and the optimiser where its moments go on, in place of the folder: whole or not at all.
+    pub fn save_checkpoint(&self, folder: &Path, moments: Moments) -> Result<()> {
+        let name = folder.file_name().ok_or_else(|| Error::machine(format!("{} names no folder", folder.display())))?;
+        let half_made = folder.with_file_name(format!(".{}", name.to_string_lossy()));
+        if half_made.exists() {
+            std::fs::remove_dir_all(&half_made)?;
+        }
+        self.lora.save(&half_made, &self.model.identity.name, Precision::F32)?;
+        if moments == Moments::Keep {
+            self.optimizer.save(&half_made.join(OPTIMIZER))?;
+        }
+        replace_folder(&half_made, folder)
+    }
+
+    /// Loads a checkpoint and checks that it is the one that was stored.
+    pub fn load_checkpoint(&mut self, folder: &Path, moments: Moments, adapter_hash: &str) -> Result<()> {
+        self.lora = stored_adapter(folder, self.model.decoder.config(), adapter_hash)?;
+        self.forget_moments();
+        if moments == Moments::Keep {
+            self.optimizer.load(&folder.join(OPTIMIZER))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the adapter to start from elsewhere: as f16, with what it was tuned for.
+    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        let identity = &self.model.identity;
+        self.lora.save(folder, &identity.name, Precision::F16)?;
+        Provenance::new(&identity.name, &identity.sha256, identity.chat_template.as_deref()).write(folder)
+    }
+}
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+
+/// The adapter of a checkpoint, which has to be the one whose hash was stored with it.
+///
+/// # Errors
+/// Where it cannot be read or is another one.
+pub fn stored_adapter(folder: &Path, model: &DecoderConfig, adapter_hash: &str) -> Result<Lora> {
+    let lora = Lora::load(folder, model)?;
+    let found = lora.hash()?;
+    if found != adapter_hash {
+        let message = format!("the adapter in {} is not the one that was stored (SHA-256 {found}, then {adapter_hash})", folder.display());
+        return Err(Error::input(message).hint("the file was changed or damaged after it was written"));
+    }
+    Ok(lora)
+}
+
+/// The decoder and the tokens of tuning's passes. On a card, tuning keeps the graph of all layers where that fits what is free or allowed,
+/// and else of one at a time: the same numbers.
+fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig, context: usize) -> Result<(Decoder, usize)> {
+    let device = config.device.open()?;
+    let Some(card) = Card::of(&device)? else {
+        let pass = longest_pass(file, lora, config.dtype, context, config.memory_mib)?;
+        return Ok((Decoder::open(file, config.dtype)?.with_tuning_dtype(config.tuning_dtype), pass));
+    };
+    let pass = PASS_TOKENS.max(context);
+    let [all, one] = [false, true]
+        .map(|recompute| Memory::on_card(file.config(), lora, config.card_dtype, context, pass, generate::BATCH_ON_CARD, recompute).peak());
+    let budget = config.card_memory_mib << 20;
+    let room = available(&device, config.card_memory_mib)?.unwrap_or(u64::MAX);
+    if all > room {
+        card.check("the model", one, budget)?;
+    }
+    Ok((Decoder::open_on(file, config.card_dtype, &device, all > room)?, pass))
+}
+
+/// The folder of the adapter a run starts from; None for a fresh one.
+pub fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
+    let folder = match config.adapter.as_str() {
+        "none" => return Ok(None),
+        "warmup" => home::models().join(format!("warmup-{}", config.model)),
+        path => PathBuf::from(path),
+    };
+    if !folder.join("adapter_config.json").is_file() {
+        return Err(Error::input(format!("there is no adapter in {}", folder.display()))
+            .hint("llm.adapter is 'warmup' (shipped for the default model; others: eliteloop warmup), 'none', or a PEFT folder"));
+    }
+    Ok(Some(folder))
+}

@@ -1,0 +1,11 @@
+//! What proposes: the learner (an LLM that is sampled, scored, updated and checkpointed), random mutation, regularised evolution,
+//! and the cross-entropy method on tables. Each is written once over what it acts on, for runs and audits.
+//!
+//! Imports decoder, delta, config and record; nothing of runs or audits.
+
+pub mod evolution;
+pub mod learner;
+pub mod random;
+pub mod table_ce;
+
+pub use learner::Learner;

@@ -1,0 +1,23 @@
+//! What to say of a folder in which there is no run and no audit.
+
+use std::path::Path;
+
+use crate::error::Error;
+
+/// Settings of audits before they had a store.
+const FORMER_SETTINGS: &str = "audit.toml";
+
+pub fn missing(path: &Path) -> Error {
+    former(path).unwrap_or_else(|| {
+        Error::input(format!("there is no run in {}", path.display()))
+            .hint("give the folder that `eliteloop run --out DIR` or `eliteloop audit --out DIR` made")
+    })
+}
+
+/// Of an audit of before audits had a store, where there is one.
+pub fn former(path: &Path) -> Option<Error> {
+    path.join(FORMER_SETTINGS).is_file().then(|| {
+        Error::input(format!("{} holds an audit as files of JSON lines, which this version does not read", path.display()))
+            .hint(format!("use the version of eliteloop that made it ({FORMER_SETTINGS} names it), or make the audit again"))
+    })
+}

@@ -1,0 +1,50 @@
+//! The seam of a study: what it does differently with runs and with audits stands behind one trait.
+
+use std::fmt;
+use std::path::Path;
+
+use super::outcome::Outcome;
+use crate::compare::searches;
+use crate::error::Result;
+use crate::record::Kind;
+
+/// One run of a study, by its settings.
+pub trait Experiment: fmt::Debug + Send + Sync {
+    fn kind(&self) -> Kind;
+    fn to_toml(&self) -> String;
+    fn has_llm(&self) -> bool;
+    fn cycles(&self) -> u64;
+    /// Whether this is the LLM tuned on its elites: what the controls are controls of.
+    fn is_method(&self) -> bool;
+    /// Whether what is recorded in a folder has these settings, but for what changes nothing but the time.
+    ///
+    /// # Errors
+    /// When nothing of this kind is recorded there.
+    fn began(&self, folder: &Path) -> Result<bool>;
+    /// Finds what would end the run at once: a missing model, adapter, table or image set.
+    ///
+    /// # Errors
+    /// Names what is missing.
+    fn check_inputs(&self) -> Result<()>;
+    /// Reads what came out of it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn outcome(&self, folder: &Path) -> Result<Outcome>;
+    /// How the runs of an arm searched a space whose best is known; None where it is not.
+    fn search(&self, name: String, runs: &[Outcome]) -> Option<searches::Arm>;
+}
+
+/// How the report of a study says what it shows.
+pub struct Words {
+    /// What a trial of the budget is.
+    pub trials: &'static str,
+    /// By what the best is the best.
+    pub best_by: &'static str,
+    pub best_so_far: &'static str,
+    pub mean_so_far: &'static str,
+    /// What the mean so far is drawn against.
+    pub candidates: &'static str,
+    /// What the stages of the funnel mean.
+    pub funnel: &'static str,
+}

@@ -1,0 +1,282 @@
+//! What the machine does to a run changes nothing of it: load, pauses, kills of its children, limits that leave no room.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use eliteloop::record::{Store, folder};
+
+use crate::program::{contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
+
+/// No LLM: the same gates, trainings and selection, in seconds.
+const SETTINGS: [&str; 4] = ["policy=random", "elite.held_out=0.3", "candidates=8", "proxy.epochs=2"];
+
+fn start(out: &Path, more: &[&str]) -> Command {
+    small_run(out, &[&SETTINGS[..], more].concat())
+}
+
+/// The run with nothing beside it, shared by the tests of this file.
+fn undisturbed() -> &'static (PathBuf, String) {
+    static RUN: OnceLock<(tempfile::TempDir, (PathBuf, String))> = OnceLock::new();
+    let (_, run) = RUN.get_or_init(|| {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("run");
+        succeed(start(&path, &[]));
+        let contents = contents(&path);
+        (base, (path, contents))
+    });
+    run
+}
+
+fn is_undisturbed(run: &Path) {
+    assert!(contents(run) == undisturbed().1, "the rows differ from those of an undisturbed run");
+    let checks = succeed(program(&["verify"]).arg(run));
+    assert!(checks.lines().count() >= 8 && checks.lines().all(|line| line.starts_with("ok")), "{checks}");
+}
+
+/// Processes that `parent` started and that still run, with their verbs.
+fn children(parent: u32) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The name may hold anything, so what follows it is read.
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let fields: Vec<&str> = rest.split_whitespace().collect();
+        if fields[1] != parent.to_string() || fields[0] == "Z" {
+            continue;
+        }
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let verb = command.split(|&byte| byte == 0).nth(1).map(|verb| String::from_utf8_lossy(verb).into_owned());
+        found.push((pid, verb.unwrap_or_default()));
+    }
+    found
+}
+
+fn send(signal: &str, pids: &[u32]) {
+    let mut command = Command::new("kill");
+    // What has ended meanwhile is no concern.
+    command.arg(format!("-{signal}")).args(pids.iter().map(u32::to_string)).stderr(Stdio::null()).status().unwrap();
+}
+
+/// Waits for children with this verb; None where the run ended before there were any.
+fn wait_for_children(run: &mut Child, verb: &str) -> Option<Vec<u32>> {
+    let began = Instant::now();
+    while run.try_wait().unwrap().is_none() {
+        let found: Vec<u32> = children(run.id()).into_iter().filter(|(_, found)| found == verb).map(|(pid, _)| pid).collect();
+        if !found.is_empty() {
+            return Some(found);
+        }
+        assert!(began.elapsed() < Duration::from_mins(5), "the run starts no {verb}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    None
+}
+
+fn begin(mut command: Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Its settings were tried on a sandbox and a worker already; what comes now is the run.
+fn begin_run(run: &Path) -> Child {
+    let mut child = begin(start(run, &[]));
+    wait_for(run, &mut child, |s| s.starts().is_ok());
+    child
+}
+
+fn end(child: Child) {
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
+/// Twelve threads that do nothing but that.
+fn under_load<T>(work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop()
+                }
+            });
+        }
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+#[test]
+fn a_run_beside_twelve_busy_loops_is_the_same() {
+    undisturbed();
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    under_load(|| succeed(start(&run, &[])));
+    is_undisturbed(&run);
+}
+
+#[test]
+fn a_run_that_is_stopped_for_seven_seconds_three_times_is_the_same() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let mut child = begin_run(&run);
+    for (verb, with_parent) in [("worker", true), ("sandbox", true), ("worker", false)] {
+        let Some(mut stopped) = wait_for_children(&mut child, verb) else { panic!("no {verb} to stop") };
+        if with_parent {
+            // First, so that it starts no more.
+            send("STOP", &[child.id()]);
+            stopped = children(child.id()).into_iter().map(|(pid, _)| pid).chain([child.id()]).collect();
+        }
+        send("STOP", &stopped);
+        std::thread::sleep(Duration::from_secs(7));
+        send("CONT", &stopped);
+    }
+    end(child);
+    is_undisturbed(&run);
+}
+
+#[test]
+fn children_that_are_killed_once_change_nothing() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let mut child = begin_run(&run);
+    for (verb, signal) in [("sandbox", "KILL"), ("worker", "KILL"), ("sandbox", "TERM"), ("worker", "HUP")] {
+        let Some(found) = wait_for_children(&mut child, verb) else { panic!("no {verb} to kill") };
+        send(signal, &found[..1]);
+        // The same job is begun again after a second; that one is left alone.
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    end(child);
+    is_undisturbed(&run);
+}
+
+/// Kills every child with this verb until the run ends.
+fn kill_all(mut child: Child, verb: &str) -> (i32, String) {
+    let mut killed = BTreeSet::new();
+    while let Some(found) = wait_for_children(&mut child, verb) {
+        send("KILL", &found);
+        killed.extend(found);
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(killed.len() >= 2, "{killed:?}");
+    (output.status.code().unwrap_or(-1), stderr(&output))
+}
+
+#[test]
+fn a_machine_that_kills_the_same_job_twice_ends_the_run_and_resume_goes_on() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let resume = || {
+        let mut command = program(&["resume"]);
+        command.arg(&run);
+        command
+    };
+    for (verb, child) in [("sandbox", begin_run(&run)), ("worker", begin(resume())), ("sandbox", begin(resume()))] {
+        let (code, said) = kill_all(child, verb);
+        assert!(code == 1 && said.contains("twice in a row") && said.contains("eliteloop resume"), "{verb}: {code}: {said}");
+        let store = Store::read(&folder::store_path(&run)).unwrap();
+        assert!(store.trainings().unwrap().iter().all(|t| t.failure.is_none()), "{verb}: a training failed for the machine's sake");
+        let lost = ["lost", "crash", "memory", "cpu_time"].map(String::from);
+        assert!(store.candidates().unwrap().iter().all(|c| c.reason.as_ref().is_none_or(|reason| !lost.contains(reason))), "{verb}");
+    }
+    succeed(resume());
+    is_undisturbed(&run);
+}
+
+#[test]
+fn workers_end_with_the_run_that_started_them() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let mut child = begin(start(&run, &["proxy.epochs=100000"]));
+    wait_for(&run, &mut child, |s| s.networks().is_ok_and(|n| !n.is_empty()));
+    let workers = wait_for_children(&mut child, "worker").expect("a worker");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let began = Instant::now();
+    while workers.iter().any(|pid| std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("worker"))) {
+        assert!(began.elapsed() < Duration::from_secs(30), "a worker trains on for a run that is gone");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_source_ends_for_the_same_reason_alone_and_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let network = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks/plain.py")).unwrap();
+    let file = |name: &str, prelude: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{prelude}\n{network}")).unwrap();
+        path
+    };
+    let endless = file("endless.py", "while True: pass");
+    let calls = file("calls.py", "def f(n):\n    return 1 if n == 0 else f(n - 1) + f(n - 1)\nf(60)");
+    // Most of the steps that it may take: seconds alone, far more of the clock under load.
+    let long = file("long.py", "for _ in range(4_500_000): pass");
+    let look = || {
+        for path in [&endless, &calls] {
+            let (code, said) = fail(program(&["trace"]).arg(path));
+            assert!(code == 2 && said.contains("not done after 5000000 steps"), "{said}");
+        }
+        succeed(program(&["trace"]).arg(&long))
+    };
+    let alone = look();
+    assert_eq!(under_load(look), alone);
+}
+
+#[test]
+fn limits_that_leave_no_room_for_any_network_are_an_error_before_anything_is_written() {
+    let base = tempfile::tempdir().unwrap();
+    let out = base.path().join("run");
+    for (setting, key) in [
+        ("proxy.memory_mib=1", "proxy.memory_mib"),
+        ("proxy.memory_mib=60", "proxy.memory_mib"),
+        ("screen.trace_memory_mib=1", "screen.trace_memory_mib"),
+        ("screen.trace_steps=10", "screen.trace_steps"),
+    ] {
+        let (code, said) = fail(start(&out, &[setting]));
+        assert!(code == 2 && said.contains("hint:") && said.contains(&format!("raise {key}")), "{setting}: {code}: {said}");
+        assert!(!out.exists(), "{setting} left a folder");
+    }
+}
+
+#[test]
+fn a_network_whose_training_would_take_too_much_is_refused_with_both_numbers() {
+    let base = tempfile::tempdir().unwrap();
+    let (code, said) = fail(start(&base.path().join("run"), &["proxy.max_training_macs=1000"]));
+    assert!(code == 2 && said.contains("multiply-accumulates of its training, at most 1000"), "{said}");
+    // Between the dearest of the start networks and the dearest of all that were trained.
+    let store = Store::read(&folder::store_path(&undisturbed().0)).unwrap();
+    let networks = store.networks().unwrap();
+    let macs = |start: bool| networks.iter().filter(|n| n.id.to_string().starts_with("start/") == start).map(|n| n.macs).max().unwrap();
+    let (starts, all) = (macs(true), macs(false));
+    assert!(starts < all, "{starts} {all}: no candidate costs more than its parents");
+    let passes = 2 * (3 * 128 + 100);
+    let run = base.path().join("limited");
+    succeed(start(&run, &[&format!("proxy.max_training_macs={}", starts * passes), "cycles=1"]));
+    let limited = Store::read(&folder::store_path(&run)).unwrap();
+    let mut refused = 0;
+    for candidate in limited.candidates().unwrap().into_iter().filter(|c| c.reason.as_deref() == Some("over-budget")) {
+        let macs = limited.network(&candidate.id()).unwrap().macs * passes;
+        assert!(candidate.detail.unwrap().contains(&format!("{macs} multiply-accumulates of its training, at most {}", starts * passes)));
+        refused += 1;
+    }
+    assert!(refused > 0);
+}
+
+#[test]
+fn a_run_with_limits_by_the_clock_is_read_but_not_gone_on_with() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    copy_folder(&undisturbed().0, &run);
+    let settings = run.join("run.toml");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    std::fs::write(&settings, text.replace("[proxy]\n", "[proxy]\ndeadline_seconds = 120.0\n")).unwrap();
+    let (code, said) = fail(program(&["resume"]).arg(&run));
+    assert!(code == 2 && said.contains("proxy.deadline_seconds") && said.contains("the version that began it"), "{said}");
+    is_undisturbed(&run);
+    let evaluated = succeed(program(&["eval", "--candidate", "start/plain", "--epochs", "1", "--json"]).arg(&run));
+    assert!(evaluated.contains("start/plain"));
+}

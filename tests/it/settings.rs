@@ -1,0 +1,231 @@
+//! Settings check themselves: whatever is written in a file, it is refused with its key or comes back as it was.
+
+use eliteloop::audit::settings::AuditConfig;
+use eliteloop::config::{LoraConfig, RunConfig};
+use eliteloop::error::{Error, Result};
+use proptest::prelude::*;
+use toml::{Table, Value};
+
+use crate::program::{fail, program, run};
+
+/// A kind of settings: how its text is read and written again.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    name: &'static str,
+    again: fn(&str) -> Result<String>,
+}
+
+const KINDS: [Kind; 2] = [
+    Kind { name: "run", again: |text| Ok(RunConfig::from_toml(text, "file")?.to_toml()) },
+    Kind { name: "audit", again: |text| Ok(AuditConfig::from_toml(text, "file")?.to_toml()) },
+];
+
+impl Kind {
+    /// Reads one setting over the defaults, beside no adapter, so that `[lora]` counts too.
+    fn read(self, key: &str, value: Value) -> Result<String> {
+        (self.again)(&text(&[(key, value), ("llm.adapter", Value::from("none"))]))
+    }
+
+    /// Every key that there is, as the code itself tells of one that there is not.
+    fn keys(self) -> Vec<String> {
+        let mut keys = Vec::new();
+        let mut tables = vec![String::new()];
+        while let Some(table) = tables.pop() {
+            let message = self.read(&format!("{table}nonsense"), Value::from(0)).unwrap_err().to_string();
+            let Some((_, known)) = message.split_once("unknown field `nonsense`, expected ") else {
+                keys.push(table.trim_end_matches('.').to_owned());
+                continue;
+            };
+            tables.extend(known.split('`').skip(1).step_by(2).map(|key| format!("{table}{key}.")));
+        }
+        assert!(keys.len() > 25, "{}: {keys:?}", self.name);
+        keys
+    }
+
+    fn takes(self, key: &str, value: Value) -> bool {
+        self.read(key, value).err().is_none_or(|e| !e.to_string().contains("invalid type"))
+    }
+
+    /// The error of a setting that must not pass.
+    fn refuses(self, key: &str, value: Value) -> Error {
+        let shown = value.to_string();
+        let error = self.read(key, value).err().unwrap_or_else(|| panic!("{}: {key} = {shown} passes", self.name));
+        assert!(error.exit_code() == 2 && error.to_string().contains(key), "{}: {key} = {shown}: {error}", self.name);
+        error
+    }
+}
+
+/// Settings as a file, of which the first of a key counts.
+fn text(settings: &[(&str, Value)]) -> String {
+    let mut table = Table::new();
+    for (key, value) in settings {
+        let mut inner = &mut table;
+        let (above, last) = key.rsplit_once('.').map_or((None, *key), |(above, last)| (Some(above), last));
+        for part in above.into_iter().flat_map(|above| above.split('.')) {
+            inner = inner.entry(part).or_insert_with(|| Value::Table(Table::new())).as_table_mut().unwrap_or_else(|| panic!("{key}"));
+        }
+        inner.entry(last).or_insert_with(|| value.clone());
+    }
+    toml::to_string(&table).unwrap()
+}
+
+fn resolve(settings: &[&str]) -> Result<RunConfig> {
+    RunConfig::resolve(None, None, &settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+}
+
+/// Any value that TOML has.
+fn any_value() -> impl Strategy<Value = Value> {
+    let text = proptest::collection::vec(any::<char>(), 0..12).prop_map(|chars| chars.into_iter().collect::<String>());
+    let plain = prop_oneof![
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-3_i64..40).prop_map(Value::from),
+        Just(Value::from(i64::MAX)),
+        proptest::num::f64::ANY.prop_map(Value::from),
+        (-1.5..3.0).prop_map(Value::from),
+        text.prop_map(Value::from),
+        proptest::sample::select(vec!["none", "q_proj", "cpu", "cuda:7", "off", "full", "random", "archive"]).prop_map(Value::from),
+        Just(Value::Datetime("1979-05-27T07:32:00Z".parse().unwrap())),
+    ];
+    plain.prop_recursive(2, 8, 3, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+            ("[a-z]{1,6}", inner).prop_map(|(key, value)| Value::Table(Table::from_iter([(key, value)]))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_value_of_any_setting_is_refused_with_its_key_or_comes_back(
+        kind in proptest::sample::select(KINDS.to_vec()),
+        at in any::<proptest::sample::Index>(),
+        value in any_value(),
+    ) {
+        let keys = kind.keys();
+        let key = at.get(&keys);
+        match kind.read(key, value) {
+            Ok(stored) => prop_assert_eq!((kind.again)(&stored).unwrap(), stored),
+            Err(error) => prop_assert!(error.exit_code() == 2 && error.to_string().contains(key.as_str()), "{}: {}", key, error),
+        }
+    }
+}
+
+#[test]
+fn every_number_has_a_range_and_is_refused_outside_it_in_words() {
+    for kind in KINDS {
+        let (mut reals, mut wholes) = (0, 0);
+        for key in kind.keys() {
+            let key = key.as_str();
+            if kind.takes(key, Value::from(0.5)) {
+                reals += 1;
+                for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e300, 1e300] {
+                    let error = kind.refuses(key, Value::from(value)).to_string();
+                    assert!(error.contains("a number") && error.ends_with("is wanted"), "{error}");
+                }
+                kind.refuses(key, Value::from(i64::MAX));
+            } else if kind.takes(key, Value::from(1)) {
+                wholes += 1;
+                assert!(kind.refuses(key, Value::from(-1)).to_string().contains("a whole number"));
+                if key != "seed" {
+                    assert!(kind.refuses(key, Value::from(i64::MAX)).to_string().ends_with("is wanted"));
+                }
+            }
+            // One more than TOML's largest, as a line of a file.
+            let error = (kind.again)(&format!("{key} = 9223372036854775808\n")).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains(key) && error.to_string().contains("line 1"), "{error}");
+        }
+        assert!(reals >= 10 && wholes >= 10, "{}: {reals} reals and {wholes} whole numbers", kind.name);
+    }
+}
+
+#[test]
+fn the_numbers_without_meaning_of_the_reliability_report_are_refused() {
+    for (setting, range) in [
+        ("candidates=9223372036854775807", "from 1 to 1000000"),
+        ("novelty.hashes=9223372036854775807", "from 1 to 65536"),
+        ("novelty.hashes=1000000000000", "from 1 to 65536"),
+        ("novelty.shingle=9223372036854775807", "from 1 to 1000"),
+        ("novelty.threshold=9", "above 0 and at most 1"),
+        ("screen.trace_memory_mib=9223372036854775807", "from 1 to 1073741824"),
+        ("proxy.lr=nan", "above 0"),
+        ("proxy.momentum=nan", "from 0 to below 1"),
+        ("proxy.label_smoothing=nan", "from 0 to below 1"),
+        ("proxy.label_smoothing=5", "from 0 to below 1"),
+        ("proxy.clip=nan", "from 0"),
+        ("proxy.weight_decay=-1e30", "from 0"),
+        ("proxy.memory_mib=0", "from 1"),
+        ("proxy.seeds=9223372036854775807", "from 1 to 1000"),
+        ("elite.threshold=nan", "from 0 to 1"),
+        ("elite.rho=nan", "above 0 and at most 1"),
+        ("threads=100000", "from 1 to 1024"),
+        ("tune.lr=-1", "above 0"),
+        ("seed=9223372036854775808", "too large"),
+    ] {
+        let error = resolve(&[setting]).unwrap_err();
+        let (key, _) = setting.split_once('=').unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains(&format!("setting {key} = ")), "{error}");
+        assert!(error.to_string().contains(range), "{setting}: {error}");
+    }
+    for lora in ["lora.alpha=nan", "lora.alpha=1e308", "lora.rank=0", "lora.rank=1000000", "lora.targets=[]"] {
+        assert!(resolve(&["llm.adapter=none", lora]).unwrap_err().to_string().contains("setting lora."), "{lora}");
+    }
+    for targets in ["[\"q_proj\", \"q_proj\"]", "[\"q_proj\", \"lm_head\"]"] {
+        let error = resolve(&["llm.adapter=none", &format!("lora.targets={targets}")]).unwrap_err().to_string();
+        assert!(error.contains("lora.targets") && error.contains("gate_proj"), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_as_settings_ends_the_program_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    std::fs::write(&file, "# seeds\nseed = 9223372036854775808\n").unwrap();
+    let (code, said) = fail(program(&["doctor", "--quick", "--config", file.to_str().unwrap()]));
+    assert_eq!(code, 2);
+    assert!(said.contains("s.toml, line 2 (seed = 9223372036854775808)") && said.contains("hint: ") && said.contains("2^63-1"), "{said}");
+    std::fs::write(&file, b"seed = 1 # \xff\n").unwrap();
+    let (code, said) = fail(program(&["doctor", "--quick", "--config", file.to_str().unwrap()]));
+    assert!(code == 2 && said.contains("line 1 is not UTF-8"), "{said}");
+    let (code, said) =
+        fail(run(&folder.path().join("out"), &["policy=random", "proxy.dataset=synthetic", "parents.start=[\"/dev/zero\"]"]));
+    assert!(code == 2 && said.contains("/dev/zero: it is not an ordinary file"), "{said}");
+    std::fs::write(&file, "[elite]\nrho = \"much\"\n").unwrap();
+    let (code, said) = fail(program(&["doctor", "--quick", "--config", file.to_str().unwrap()]));
+    assert!(code == 2 && said.contains("s.toml, elite.rho: ") && said.contains("expected a number"), "{said}");
+}
+
+/// ../shared/cases/reports/lora-settings-ignored: four runs whose `[lora]` differed were the same run, and `compare` made them arms.
+#[test]
+fn lora_settings_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, value) in [("rank", "4"), ("alpha", "8.0"), ("dropout", "0.9"), ("targets", "[\"q_proj\"]")] {
+        let setting = format!("lora.{key}={value}");
+        let out = folder.path().join(key);
+        let (code, said) = fail(run(&out, &["proxy.dataset=synthetic", &setting]));
+        assert!(code == 2 && said.contains(&format!("setting lora.{key}: llm.adapter = 'warmup'")), "{said}");
+        assert!(said.contains("hint: ") && said.contains("llm.adapter=none") && !out.exists(), "{said}");
+        // Of a new adapter it counts, and is what is stored.
+        let stored = resolve(&["llm.adapter=none", &setting]).unwrap().to_toml();
+        assert_ne!(stored, resolve(&["llm.adapter=none"]).unwrap().to_toml());
+        assert!(stored.contains(&format!("{key} = {value}")), "{stored}");
+        let audit = AuditConfig::resolve(None, &["llm.adapter=some/folder".into(), setting]).unwrap_err();
+        assert!(audit.to_string().contains(&format!("setting lora.{key}: llm.adapter = 'some/folder'")), "{audit}");
+    }
+}
+
+#[test]
+fn no_lora_is_stored_beside_an_adapter_and_one_that_an_older_release_stored_there_is_left_out() {
+    let config = resolve(&[]).unwrap();
+    assert_eq!(config.lora, None);
+    assert!(!config.to_toml().contains("[lora]"));
+    let older = format!("{}\n[lora]\nrank = 16\nalpha = 32.0\n", config.to_toml());
+    assert_eq!(RunConfig::from_toml(&older, "run.toml").unwrap(), config);
+    assert_eq!(resolve(&["llm.adapter=none"]).unwrap().lora, Some(LoraConfig::default()));
+    let audit = |settings: &[&str]| AuditConfig::resolve(None, &settings.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap();
+    assert_eq!((audit(&[]).lora, audit(&["llm.adapter=folder"]).lora), (Some(LoraConfig::default()), None));
+    let settled = audit(&["llm.adapter=folder"]);
+    assert_eq!(AuditConfig::from_toml(&settled.to_toml(), "audit.toml").unwrap(), settled);
+}
