@@ -5,19 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
-use eliteloop::config::{LlmConfig, LoraConfig, RunConfig, TuneConfig};
+use eliteloop::config::RunConfig;
+use eliteloop::decoder::Llm;
+use eliteloop::decoder::files::hf_writer::Stored;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::provenance::Provenance;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::adapter::Precision;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::merge::merge;
+use eliteloop::decoder::lora::tune::{Plan, Schedule, tune};
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::llm::LlmConfig;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::delta::starts::starts;
-use eliteloop::llm::Llm;
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::adapter::Precision;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::hf_writer::Stored;
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::merge::merge;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::provenance::Provenance;
-use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
 use eliteloop::record::{CycleRow, Kind, Store};
@@ -37,7 +40,7 @@ fn open(name: &str) -> (ModelFile, Decoder) {
 }
 
 fn load(file: &ModelFile) -> Decoder {
-    Decoder::open(file, eliteloop::config::Dtype::F32).unwrap()
+    Decoder::open(file, eliteloop::decoder::settings::llm::Dtype::F32).unwrap()
 }
 
 /// What PEFT gave; see scripts/goldens/peft_roundtrip.py.

@@ -3,16 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use eliteloop::base::done::Done;
+use eliteloop::base::seed;
 use eliteloop::compare::{Comparison, compare, page, text};
-use eliteloop::config::LoraConfig;
-use eliteloop::config::{Format, Policy, RunConfig, TuneData};
-use eliteloop::done::Done;
-use eliteloop::llm::Llm;
-use eliteloop::llm::pack::Example;
+use eliteloop::config::{Policy, RunConfig};
+use eliteloop::decoder::Llm;
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneData;
+use eliteloop::delta::settings::Format;
+use eliteloop::gates::Stage;
 use eliteloop::policy::Learner;
-use eliteloop::record::{GateAction, Stage, Store, folder};
+use eliteloop::record::{GateAction, Store, folder};
 use eliteloop::report;
-use eliteloop::seed;
 use eliteloop::theory::{Claim, Panel, Verdict};
 use rand::Rng;
 
@@ -245,7 +248,7 @@ fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     assert_eq!(learner.adapter_hash().unwrap(), hash);
     assert_eq!(learner.log_p(&examples).unwrap(), log_p);
     assert_eq!(
-        eliteloop::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
+        eliteloop::method::update::action(eliteloop::decoder::settings::tune::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
         GateAction::RolledBack
     );
 }

@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use crate::models::smollm_file;
-use eliteloop::config::{Format, RunConfig};
+use eliteloop::config::RunConfig;
 use eliteloop::delta;
-use eliteloop::delta::practice::{Written, judge_family};
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::trial::{self, Trial};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
-use eliteloop::novelty::Filter;
+use eliteloop::method::{limits, screen};
+use eliteloop::policy::schooling::practice::{Written, judge_family};
+use eliteloop::policy::schooling::trial::{self, Trial};
 use eliteloop::proxy::dataset;
 use eliteloop::record::{Candidate, Kind, NetworkId, Screened, Store};
-use eliteloop::{limits, screen};
+use eliteloop::tracer::novelty::Filter;
 
 /// The start network `plain`: line 11 of it is its first `nn.ReLU(),`, line 17 its last convolution.
 fn parent() -> &'static str {

@@ -1,12 +1,14 @@
 //! Checks against the goldens of `scripts/goldens/proxy.py`, for any kernels on any device.
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::{self, ProxyConfig};
-use eliteloop::network::graph::Graph;
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::proxy::network::{Kernels, Mode};
+use eliteloop::base::device::Kernels;
+use eliteloop::config;
+use eliteloop::proxy::network::Mode;
 use eliteloop::proxy::ops::loss::cross_entropy;
 use eliteloop::proxy::optimizer::Optimizer;
+use eliteloop::proxy::settings::ProxyConfig;
+use eliteloop::tracer::graph::Graph;
+use eliteloop::tracer::{TraceOptions, trace};
 use serde::Deserialize;
 
 use crate::goldens::{Case, Summary, cases, filled, here, started, stored};

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
-use eliteloop::config::{Optimizer, ProxyConfig};
-use eliteloop::home;
-use eliteloop::network::graph::{Dim, Graph, Op, Role};
-use eliteloop::network::{TraceOptions, trace};
+use eliteloop::base::device::Kernels;
+use eliteloop::base::home;
 use eliteloop::proxy::dataset::{self, Part, Split};
-use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::proxy::network::Network;
 use eliteloop::proxy::pool::{Event, Pool};
+use eliteloop::proxy::settings::{Optimizer, ProxyConfig};
 use eliteloop::proxy::worker::{Job, Setup};
 use eliteloop::proxy::{Failure, Outcome, train};
+use eliteloop::tracer::graph::{Dim, Graph, Op, Role};
+use eliteloop::tracer::{TraceOptions, trace};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use eliteloop::record::{NetworkId, Stage, Store, folder};
+use eliteloop::gates::Stage;
+use eliteloop::record::{NetworkId, Store, folder};
 
 use crate::needs::without_tool;
 use crate::program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
