@@ -86,6 +86,7 @@ fn every_cell_has_the_probability_that_scoring_it_alone_gives() {
 
 #[test]
 fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
+    needs!(Model);
     for mask in ["mask=true", "mask=false"] {
         let mut cells = CellLearner::open(&settings(&[mask])).unwrap();
         let config = settings(&["warmup.steps=1", "warmup.batch=4"]);
@@ -117,6 +118,7 @@ fn the_real_models_first_edges_are_exact_with_and_without_the_mask() {
 
 #[test]
 fn deltas_have_the_probabilities_that_scoring_them_alone_gives() {
+    needs!(Model);
     for mask in ["mask=true", "mask=false"] {
         let config = settings(&[mask, "format=delta", "warmup.steps=4", "warmup.batch=8"]);
         let mut cells = CellLearner::open(&config).unwrap();
@@ -186,6 +188,7 @@ fn a_tuned_softmax_table_reaches_the_closed_form() {
 
 #[test]
 fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
+    needs!(Nasbench201);
     let nas = Table::load("cifar10", &home::data()).unwrap();
     let uniform = Distribution::of_table(&TableCe::uniform(WORDS.len()));
     let m = Measures::of(&uniform, &nas, 0.9097);
@@ -204,6 +207,7 @@ fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
 
 #[test]
 fn the_controls_run_their_cycles_and_say_what_they_found() {
+    needs!(Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     for policy in ["table-ce", "random", "evolution"] {
         let path = folder.path().join(policy);
@@ -287,6 +291,7 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
 
 #[test]
 fn a_killed_audit_goes_on_to_the_same_bytes() {
+    needs!(Model, Nasbench201);
     let audit = killed_and_whole(&SMALL);
     let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
     assert_eq!(panels[0].verdict, Verdict::Holds, "{}", panels[0].sentence);
@@ -295,6 +300,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 
 #[test]
 fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
+    needs!(Model, Nasbench201);
     let mut overrides = SMALL.to_vec();
     overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=1", "warmup.steps=8"]);
     let audit = killed_and_whole(&overrides);
@@ -320,6 +326,7 @@ fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
 
 #[test]
 fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
+    needs!(Model, Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let stopped = Audit::create(&path, settings(&SMALL), Arc::new(AtomicBool::new(true)), |_| ()).err().unwrap();
@@ -347,6 +354,7 @@ fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
 
 #[test]
 fn random_deltas_are_the_control_of_deltas() {
+    needs!(Nasbench201);
     let mut overrides = SMALL.to_vec();
     overrides.extend(["policy=random", "format=delta", "novelty.enabled=true", "audit_every=1"]);
     let folder = tempfile::tempdir().unwrap();
@@ -365,6 +373,7 @@ fn random_deltas_are_the_control_of_deltas() {
 
 #[test]
 fn an_audit_can_stop_at_the_best_cell() {
+    needs!(Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     let overrides = ["policy=evolution", "audit_every=0", "cycles=400", "seed=100"];
     let whole = run(&folder.path().join("whole"), &overrides);
@@ -376,6 +385,7 @@ fn an_audit_can_stop_at_the_best_cell() {
 
 #[test]
 fn searches_are_compared_by_the_distinct_cells_they_took() {
+    needs!(Nasbench201);
     let table = Table::load("cifar10", &home::data()).unwrap();
     let sample = |cell: Cell, quality| Sample { parent: None, text: cell.to_string(), tokens: vec![], log_p: None, log_q: None, quality };
     let (good, poor) = (table.best(), Cell::at(0));
@@ -424,6 +434,7 @@ fn searches_are_compared_by_the_distinct_cells_they_took() {
 
 #[test]
 fn what_cannot_go_on_says_why() {
+    needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let refused = |command: &mut Command| {
         let (code, said) = fail(command);

@@ -126,27 +126,9 @@ fn claims_that_take_two_arms_come_out_of_the_comparison() {
     std::fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join("comparison.html"), html).unwrap();
 }
 
-/// Short, so that prompts are, and soon trained.
-const NETWORK: &str = "from torch import nn
-
-class Net(nn.Sequential):
-    def __init__(self):
-        super().__init__(
-            nn.LazyConv2d(8, 3, stride=2),
-            nn.ReLU(),
-            nn.LazyConv2d(16, 3, stride=2),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.LazyLinear(10),
-        )
-";
-
-/// Real runs of one thread each, side by side, by name and settings; all from the network above.
+/// Real runs of one thread each, side by side, by name and settings.
 fn real<const N: usize>(base: &Path, runs: [(&str, &[&str]); N]) -> [PathBuf; N] {
-    let network = base.join("network.py");
-    std::fs::write(&network, NETWORK).unwrap();
-    let start = format!("parents.start=[{:?}]", network.display().to_string());
-    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1", &start];
+    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1"];
     side_by_side(runs, |(name, more)| {
         let out = base.join(name);
         succeed(small_run(&out, &[&small, more].concat()));
@@ -165,7 +147,6 @@ fn verified(run: &Path) -> String {
 
 #[test]
 fn evolution_and_the_filter_are_arms_of_real_runs() {
-    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let out = |name: &str| base.path().join(name);
     let runs = real(
@@ -247,6 +228,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
 /// What the gate rolls back leaves no trace, in the adapter and in what the next update starts from.
 #[test]
 fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
+    needs!(Model);
     let config = RunConfig::default();
     let mut learner = Learner::open(&config.llm, &LoraConfig::default(), 1).unwrap();
     let prompt = learner.model.tokenizer.encode("a network");

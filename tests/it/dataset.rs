@@ -12,6 +12,7 @@ fn cifar10(part: Part) -> Dataset {
 
 #[test]
 fn cifar10_has_the_published_counts_means_and_deviations() {
+    needs!(Cifar10);
     for (part, count) in [(Part::Train, 50_000), (Part::Test, 10_000)] {
         let data = cifar10(part);
         assert_eq!(data.images.len(), count);
@@ -42,6 +43,7 @@ fn cifar10_has_the_published_counts_means_and_deviations() {
 
 #[test]
 fn a_split_is_balanced_disjoint_and_the_same_for_the_same_seed() {
+    needs!(Cifar10);
     let data = cifar10(Part::Train);
     let split = Split::draw(&data, 7, 400, 205).unwrap();
     assert_eq!((split.train.len(), split.valid.len()), (400, 205));
@@ -119,6 +121,7 @@ fn idx_files_are_read_compressed_or_not() {
 
 #[test]
 fn data_list_and_verify_answer() {
+    needs!(Cifar10);
     let program = || Command::cargo_bin("eliteloop").unwrap();
     let listed = program().args(["data", "list", "--json"]).assert().success().get_output().stdout.clone();
     let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed).unwrap();

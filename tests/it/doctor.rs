@@ -13,6 +13,7 @@ fn output(arguments: &[&str]) -> Output {
 
 #[test]
 fn the_machine_the_model_the_data_and_the_needs_are_told() {
+    needs!(Model);
     let told = output(&["doctor", "--device", "cpu", "--set", "proxy.dataset=synthetic", "--json"]);
     assert!(told.status.success(), "{}", stderr(&told));
     let found: Value = serde_json::from_slice(&told.stdout).unwrap();
@@ -36,6 +37,7 @@ fn the_machine_the_model_the_data_and_the_needs_are_told() {
 
 #[test]
 fn what_is_missing_is_told_with_what_to_do_and_fails() {
+    needs!(Model, Cifar10);
     let empty = tempfile::tempdir().unwrap();
     for (variable, word) in [("ELITELOOP_MODELS", "scripts/fetch model"), ("ELITELOOP_DATA", "scripts/fetch cifar10")] {
         let told = program(&["doctor", "--device", "cpu", "--quick", "--json"]).env(variable, empty.path()).output().unwrap();
@@ -49,6 +51,7 @@ fn what_is_missing_is_told_with_what_to_do_and_fails() {
 
 #[test]
 fn a_model_that_the_settings_refuse_is_told() {
+    needs!(Model);
     let told =
         output(&["doctor", "--device", "cpu", "--quick", "--set", "proxy.dataset=synthetic", "--set", "llm.memory_mib=100", "--json"]);
     assert_eq!(told.status.code(), Some(2), "{}", stderr(&told));
@@ -69,6 +72,7 @@ fn a_word_that_names_no_device_is_refused() {
 #[cfg(not(any(feature = "cuda", feature = "metal")))]
 #[test]
 fn a_card_that_the_program_was_not_built_for_is_refused_and_auto_says_why_it_takes_the_processor() {
+    needs!(Model);
     let base = tempfile::tempdir().unwrap();
     let out = base.path().join("run");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/delta/starts/plain.py");

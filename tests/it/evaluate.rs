@@ -7,7 +7,7 @@ use eliteloop::proxy::dataset::{self, Format, Images, Part, Split, stored};
 use rand::Rng;
 use serde_json::Value;
 
-use crate::program::{self, stderr, succeed, with_data};
+use crate::program::{self, SMALL_NETWORK, stderr, succeed, with_data};
 
 fn here(path: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path).display().to_string()
@@ -125,18 +125,20 @@ fn untested() -> tempfile::TempDir {
 
 #[test]
 fn no_verb_but_eval_with_test_reads_the_test_images() {
+    needs!(Cifar10);
     let data = untested();
     let base = tempfile::tempdir().unwrap();
     let [run, out] = ["run", "out"].map(|name| base.path().join(name).display().to_string());
-    let settings = ["policy=random", "cycles=1", "candidates=2", "proxy.train_images=64", "proxy.valid_images=50", "proxy.epochs=1"];
+    let settings =
+        [SMALL_NETWORK, "policy=random", "cycles=1", "candidates=2", "proxy.train_images=64", "proxy.valid_images=50", "proxy.epochs=1"];
     succeed(program::run(Path::new(&run), &settings).env("ELITELOOP_DATA", data.path()));
     for verb in ["resume", "verify", "report"] {
         succeed(with_data(data.path(), &[verb, &run]));
     }
     succeed(with_data(data.path(), &["export", &run, "--out", &out]));
-    let evaluation = ["eval", &run, "--candidate", "start/plain", "--json"];
+    let evaluation = ["eval", &run, "--candidate", "start/small", "--json"];
     let found: Value = serde_json::from_str(&succeed(with_data(data.path(), &evaluation))).unwrap();
-    assert_eq!(found["network"], "start/plain");
+    assert_eq!(found["network"], "start/small");
     assert_eq!(found["recipe"]["train_images"], 64, "the recipe is the run's");
     refused(data.path(), &[&evaluation[..], &["--test"]].concat(), "test_batch.png");
     let listed = succeed(with_data(data.path(), &["data", "list"]));

@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 use eliteloop::proxy::Epoch;
 use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
 
-use crate::program::{self, copy_folder, program, succeed};
+use crate::program::{self, SMALL_NETWORK, copy_folder, program, succeed};
 
-const SETTINGS: [&str; 13] = [
+const SETTINGS: [&str; 14] = [
+    SMALL_NETWORK,
     "policy=random",
     "seed=4",
     "cycles=2",
@@ -66,7 +67,7 @@ fn the_better_half_goes_on_as_if_it_had_never_stopped() {
     let mut first: Vec<(f64, usize)> = Vec::new();
     for training in halved.trainings().unwrap() {
         let epochs = curve(&training);
-        if training.network == NetworkId::Start("plain".into()) {
+        if training.network == NetworkId::Start("small".into()) {
             assert_eq!(epochs.len(), 4, "start networks are trained whole");
         }
         assert_eq!(training.accuracy, Some(epochs.last().unwrap().valid_accuracy), "the quality is that of the last epoch");

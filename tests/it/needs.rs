@@ -50,7 +50,8 @@ pub fn browser() -> Option<PathBuf> {
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(named)
 }
 
-fn without_tool(why: &str) -> bool {
+/// As [`skipped`], for want of a tool, which in CI is a failure.
+pub fn without_tool(why: &str) -> bool {
     assert!(set("CI").or_else(|| set("ELITELOOP_CI")).is_none_or(|value| value == "false"), "{why}: CI has to install it");
     skipped(why)
 }

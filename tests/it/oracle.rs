@@ -19,6 +19,7 @@ fn cifar10() -> &'static Table {
 
 #[test]
 fn the_best_means_are_the_published_ones() {
+    needs!(Nasbench201);
     for (table, best) in [(cifar10(), 0.9161), (&table("cifar100"), 0.7349), (&table("imagenet"), 0.4673)] {
         let found = table.mean(table.best());
         assert!((found - best).abs() < 5e-5, "{found} for {best}");
@@ -28,6 +29,7 @@ fn the_best_means_are_the_published_ones() {
 
 #[test]
 fn the_space_has_the_published_spread_and_seeds() {
+    needs!(Nasbench201);
     let means = cifar10().means();
     assert_eq!(means.len(), CELLS);
     let mean = means.iter().sum::<f64>() / CELLS as f64;
@@ -40,6 +42,7 @@ fn the_space_has_the_published_spread_and_seeds() {
 
 #[test]
 fn a_cell_has_its_own_numbers() {
+    needs!(Nasbench201);
     // Key 421211 of the file.
     let cell: Cell = "pool one skip one skip skip".parse().unwrap();
     let entry = cifar10().entry(cell);
@@ -51,6 +54,7 @@ fn a_cell_has_its_own_numbers() {
 
 #[test]
 fn a_query_gives_one_seeds_accuracy_and_repeats_it() {
+    needs!(Nasbench201);
     let cell = cifar10().best();
     let known = &cifar10().entry(cell).accuracy;
     let answers: Vec<f64> = (0..60).map(|seed| cifar10().query(cell, seed)).collect();
@@ -69,6 +73,7 @@ fn a_missing_table_says_how_to_get_it() {
 
 #[test]
 fn a_damaged_table_is_refused_before_it_is_read() {
+    needs!(Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("nasbench201/cifar10.pkl");
     std::fs::create_dir(folder.path().join("nasbench201")).unwrap();
@@ -81,6 +86,7 @@ fn a_damaged_table_is_refused_before_it_is_read() {
 
 #[test]
 fn pickles_that_are_no_table_say_what_is_wrong() {
+    needs!(Nasbench201);
     let wrong = |bytes: &[u8]| Table::read(bytes).err().unwrap().to_string();
     let bytes = std::fs::read(home::data().join("nasbench201/cifar10.pkl")).unwrap();
     assert!(wrong(&bytes[..bytes.len() / 2]).contains("pickle"));

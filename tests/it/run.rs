@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use eliteloop::record::{NetworkId, Stage, Store, folder};
 
+use crate::needs::without_tool;
 use crate::program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
 
 fn start(out: &Path, more: &[&str]) -> Command {
@@ -128,7 +129,7 @@ fn verify_finds_what_was_changed_afterwards() {
         ("UPDATE candidate SET log_p = log_p - 1 WHERE cycle = 2 AND idx = 0", "log-probabilities"),
         ("UPDATE elite SET example_hash = 'none' WHERE cycle = 1", "manifest"),
         ("UPDATE cycle SET adapter_hash = 'none' WHERE cycle = 1", "adapters"),
-        ("UPDATE candidate SET parent = 'start/plain' WHERE cycle = 2", "parents"),
+        ("UPDATE candidate SET parent = 'start/small' WHERE cycle = 2", "parents"),
         ("UPDATE candidate SET line = coalesce(line, 0) + 1 WHERE cycle = 1", "screen"),
         ("UPDATE training SET seed = seed + 1", "training seeds"),
         ("UPDATE cycle SET tuning = json_set(tuning, '$.before', 1.0) WHERE tuning IS NOT NULL", "identity"),
@@ -257,7 +258,7 @@ fn a_full_disk_ends_a_run_with_a_hint_and_resuming_it_loses_nothing() {
     needs!(Model);
     // Room for the first checkpoint (20 MB) and not for the second.
     let Some(disk) = SmallDisk::mount("30m") else {
-        eliteloop::printer::note("SKIPPED: mounting a small file system needs root");
+        without_tool("mounting a small file system needs root");
         return;
     };
     let run = disk.0.path().join("run");

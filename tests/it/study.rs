@@ -93,12 +93,13 @@ fn whole() -> &'static (Place, String) {
 
 #[test]
 fn a_study_that_is_stopped_or_killed_goes_on_to_the_same_bytes() {
+    needs!(Nasbench201);
     for (signal, workers) in [("-INT", "1"), ("-KILL", "2")] {
         let place = Place::new();
         let child = place.command(TINY, &["--workers", workers]).spawn().unwrap();
         let began = Instant::now();
         while cycles(&place.run("random/seed-1")) < 40 || cycles(&place.run("evolution/seed-1")) < 3 {
-            assert!(began.elapsed() < Duration::from_mins(1), "the study does not get there");
+            assert!(began.elapsed() < Duration::from_mins(5), "the study does not get there");
             std::thread::sleep(Duration::from_millis(1));
         }
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
@@ -116,6 +117,7 @@ fn a_study_that_is_stopped_or_killed_goes_on_to_the_same_bytes() {
 
 #[test]
 fn a_run_that_fails_is_named_and_the_others_go_on() {
+    needs!(Nasbench201);
     let place = Place::new();
     succeed(&place.study(TINY));
     std::fs::write(place.run("table-ce/seed-1").join("run.sqlite"), "not a database, but long enough to be read as one").unwrap();
@@ -138,6 +140,7 @@ fn a_run_that_fails_is_named_and_the_others_go_on() {
 
 #[test]
 fn what_is_wrong_with_a_study_is_said_before_anything_is_run() {
+    needs!(Nasbench201);
     let model = "[models.mine]\nllm.model = \"no/such/model.gguf\"\n[arms.llm]\n[arms.random]";
     for (from, to, words) in [
         ("candidates = 20", "candidate = 20", ["unknown field `candidate`", "did you mean 'candidates'?"]),
