@@ -5,14 +5,10 @@ use std::path::{Path, PathBuf};
 
 use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking};
 use eliteloop::delta::kind::{Kind, kind};
-use eliteloop::delta::practice::Judged;
 use eliteloop::delta::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
-use eliteloop::delta::warmup::Model;
 use eliteloop::delta::{Failure, longest_delta};
 use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
-use eliteloop::llm::Llm;
-use eliteloop::network::{TraceOptions, canonical, trace};
 use eliteloop::novelty::NotNovel;
 use eliteloop::policy::Learner;
 use eliteloop::printer;
