@@ -23,6 +23,7 @@ pub mod halving;
 pub mod hash;
 pub mod home;
 pub mod labels;
+pub mod limits;
 pub mod llm;
 pub mod network;
 pub mod novelty;

@@ -10,6 +10,7 @@ use crate::device::Place;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::home;
+use crate::limits;
 use crate::novelty::Filter;
 use crate::policy::Learner;
 use crate::printer;
@@ -18,7 +19,6 @@ use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
 use crate::record::{Kind, NetworkId, NetworkRow, Stage, Store};
-use crate::screen;
 
 pub struct Run {
     pub config: RunConfig,
@@ -64,7 +64,7 @@ impl Run {
         let learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
         let starts = start_sources(&config)?;
-        proxies.pool.check_memory(&screen::check_limits(&config, &proxies.format)?, &stop)?;
+        proxies.pool.check_memory(&limits::check_limits(&config, &proxies.format)?, &stop)?;
         let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
         let store = Store::create(&folder.store(), Kind::Run)?;
         store.transaction(|s| {

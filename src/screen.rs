@@ -1,15 +1,14 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
-use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::labels;
+use crate::limits::gates;
 use crate::network::TraceFailure;
 use crate::network::cost::{Cost, cost};
 use crate::network::graph::Graph;
 use crate::novelty::{Filter, Fingerprint};
 use crate::progress::Phase;
-use crate::proxy::dataset::Format;
 use crate::record::{Candidate, NetworkId, NetworkRow, Screened, Store};
 use crate::run::Run;
 
@@ -35,11 +34,6 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
         phase.step();
     }
     run.store.put_phase(&phase.finish())
-}
-
-/// The gates that a run's settings set up.
-pub fn gates(config: &RunConfig, images: &Format) -> Gates {
-    Gates::new(config.delta.format, &config.screen, &config.proxy, images.shape, images.classes)
 }
 
 /// What the screen finds of candidates, in their order, whatever was found of them before; and the networks of those that were traced.
@@ -89,39 +83,6 @@ fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, c
         macs: cost.macs,
         activation_bytes: cost.activation_bytes,
     }
-}
-
-/// One layer: no network is smaller.
-const SMALLEST: &str = "\
-import torch.nn as nn
-
-
-class Net(nn.Module):
-    def __init__(self, classes=10):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
-
-    def forward(self, x):
-        return self.layers(x)
-";
-
-/// Traces a network of one layer: limits that are too small for it are too small for every network. Gives its graph.
-///
-/// # Errors
-/// Names the limit; or the machine has no sandbox.
-pub fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
-    let failure = match gates(config, images).trace(SMALLEST)? {
-        Ok(graph) => return Ok(graph),
-        Err(failure) => failure,
-    };
-    let key = match failure {
-        TraceFailure::Steps { .. } => "screen.trace_steps",
-        TraceFailure::CpuTime { .. } => "screen.trace_cpu_seconds",
-        TraceFailure::Memory { .. } => "screen.trace_memory_mib",
-        failure => return Err(Error::machine(format!("a network of one layer cannot be traced: {failure}"))),
-    };
-    Err(Error::input(format!("setting {key} is too small for any network: one of one layer ends with '{failure}'"))
-        .hint(format!("raise {key}")))
 }
 
 /// Traces the start networks and stores those that are not stored yet.

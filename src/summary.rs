@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::error::Result;
+use crate::record::Funnel;
 use crate::record::Store;
-use crate::report::collect::funnel;
-use crate::report::data::Funnel;
 
 /// What the terminal shows after a cycle.
 pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
     let candidates = store.candidates_of(cycle)?;
-    let f = funnel(&candidates, store.elites()?.into_iter().filter(|e| e.cycle == cycle).count());
+    let f = Funnel::of(&candidates, store.elites()?.into_iter().filter(|e| e.cycle == cycle).count());
     let quality = store.qualities()?;
     let own: Vec<f64> = candidates.iter().filter_map(|c| quality.get(&c.id()).copied()).collect();
     let counts: Vec<String> = Funnel::HEAD.iter().zip(f.counts()).map(|(stage, count)| format!("{stage} {count}")).collect();

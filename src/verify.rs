@@ -17,7 +17,7 @@ use crate::policy::Learner;
 use crate::proxy::dataset::Format;
 use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Stage, Store, folder};
 use crate::run::draw_split;
-use crate::{labels, propose, screen, train, tuning_set, update};
+use crate::{labels, limits, propose, screen, train, tuning_set, update};
 
 /// What recomputing a claim gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ fn data_split(store: &Store, found: &str) -> Result<Check> {
 
 /// Applies, traces, and filters every candidate again, in order.
 fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
-    let (gates, mut filter) = (screen::gates(config, images), Filter::new(&config.novelty, config.seed));
+    let (gates, mut filter) = (limits::gates(config, images), Filter::new(&config.novelty, config.seed));
     screen::trace_starts(&store.starts()?, &gates, &mut filter)?;
     let mut wrong = None;
     let mut cycle_of = 0;

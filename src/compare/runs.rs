@@ -9,10 +9,9 @@ use super::arms::{Member, grouped};
 use super::contest::{Entry, Side};
 use crate::config::{Policy, RunConfig, TuneData};
 use crate::error::Result;
+use crate::record::Funnel;
 use crate::record::{Candidate, NetworkId, Store, folder};
 use crate::report::claims::Evidence;
-use crate::report::collect::funnel;
-use crate::report::data::Funnel;
 
 /// The facts of one run.
 #[derive(Clone, Debug, Serialize)]
@@ -57,7 +56,7 @@ impl RunFacts {
             seed: config.seed,
             finished: last == config.cycles,
             cycles: last,
-            funnel: funnel(&candidates, store.elites()?.len()),
+            funnel: Funnel::of(&candidates, store.elites()?.len()),
             qualities: candidates.iter().filter_map(|c| Some((c.cycle, *quality.get(&c.id())?))).collect(),
             best_start: quality.iter().filter(|(id, _)| matches!(id, NetworkId::Start(_))).map(|(_, q)| *q).reduce(f64::max),
             seconds,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Comparison;
 use super::contest::Measured;
-use crate::report::data::Funnel;
+use crate::record::Funnel;
 use crate::table::{Cell, Show, Table, estimate, part, seconds, section, value, values};
 
 /// A difference of qualities in percentage points.

@@ -37,7 +37,7 @@ pub struct TraceOptions {
 }
 
 impl TraceOptions {
-    /// Far beyond what a network takes: the deepest of the fixtures' takes a 20th.
+    /// Far beyond what a network takes: the one of the fixtures that takes most takes a 30th.
     pub const STEPS: u64 = 5_000_000;
     /// Several times what so many steps take on a slow machine under load.
     pub const CPU_SECONDS: u64 = 60;

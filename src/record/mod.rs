@@ -2,6 +2,7 @@
 
 pub(crate) mod absent;
 pub mod folder;
+mod funnel;
 mod rows;
 pub mod store;
 
@@ -14,6 +15,7 @@ use crate::error::Error;
 
 pub use crate::gates::Stage;
 pub use crate::progress::PhaseRow;
+pub use funnel::Funnel;
 pub use rows::{
     Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,
 };

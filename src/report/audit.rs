@@ -14,6 +14,7 @@ use crate::audit::settings::AuditConfig;
 use crate::config::Objective;
 use crate::error::{Error, Result};
 use crate::gates::Stage;
+use crate::record::Funnel;
 use crate::record::{PhaseRow, Store, folder};
 use crate::table::{Cell, Show};
 use crate::theory::ce_update::{self, Tuning};
@@ -138,12 +139,12 @@ fn ending(sample: &Sample) -> (Stage, &'static str) {
 }
 
 /// How many samples got how far: a cell is a network, a query is a training.
-pub fn funnel(cycle: &Cycle) -> data::Funnel {
+pub fn funnel(cycle: &Cycle) -> Funnel {
     let asked = cycle.samples.len() as u64;
     let cells = cycle.samples.iter().filter(|s| s.cell().is_some()).count() as u64;
     let trained = cycle.samples.iter().filter(|s| s.quality.is_some()).count() as u64;
     let elite = cycle.elites.len() as u64;
-    data::Funnel { asked, parsed: cells, applied: cells, traced: cells, within_budget: cells, novel: trained, trained, elite }
+    Funnel { asked, parsed: cells, applied: cells, traced: cells, within_budget: cells, novel: trained, trained, elite }
 }
 
 fn show_cycle(cycle: &Cycle, phases: &[PhaseRow]) -> data::Cycle {

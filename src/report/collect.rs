@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::claims::Evidence;
-use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, ReportData, StartNetwork, Tuning};
+use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, ReportData, StartNetwork, Tuning};
 use super::early::early;
 use crate::config::RunConfig;
 use crate::error::Result;
 use crate::gates::Gate;
 use crate::proxy;
-use crate::record::{self, EliteRow, NetworkId, Stage, Store, folder};
+use crate::record::{self, EliteRow, Funnel, NetworkId, Stage, Store, folder};
 
 /// Reads a run that is finished, stopped or still going on; cycles that are not closed are left out.
 pub fn collect(run: &Path) -> Result<ReportData> {
@@ -68,21 +68,6 @@ fn starts(store: &Store, quality: &BTreeMap<NetworkId, f64>) -> Result<Vec<Start
     Ok(networks.filter_map(|n| start(n.id)).collect())
 }
 
-/// Of how many candidates each gate let through.
-pub fn funnel(candidates: &[record::Candidate], elites: usize) -> Funnel {
-    let passed = |stage: Stage| candidates.iter().filter(|c| c.stage() >= Some(stage)).count() as u64;
-    Funnel {
-        asked: passed(Stage::Asked),
-        parsed: passed(Stage::Parsed),
-        applied: passed(Stage::Applied),
-        traced: passed(Stage::Traced),
-        within_budget: passed(Stage::WithinBudget),
-        novel: passed(Stage::Novel),
-        trained: passed(Stage::Trained),
-        elite: elites as u64,
-    }
-}
-
 fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate], elites: &[EliteRow]) -> Result<Cycle> {
     let own: Vec<record::Candidate> = candidates.iter().filter(|c| c.cycle == row.cycle).cloned().collect();
     let mut reasons: BTreeMap<(Gate, String), u64> = BTreeMap::new();
@@ -94,7 +79,7 @@ fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate]
     let phases: Vec<_> = store.phases()?.into_iter().filter(|p| p.cycle == row.cycle).collect();
     Ok(Cycle {
         cycle: row.cycle,
-        funnel: funnel(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
+        funnel: Funnel::of(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
         reasons: reasons.into_iter().map(|((gate, reason), count)| Reason { gate, reason, count }).collect(),
         gamma: row.gamma,
         tuning: row.tuning.as_ref().map(tuning),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{Gate, Stage};
+use crate::record::Funnel;
 use crate::theory::Panel;
 use crate::theory::early::Correlation;
 
@@ -56,51 +57,6 @@ pub struct Cycle {
     pub seconds: Vec<(String, f64)>,
     /// Of the main process.
     pub peak_memory_mib: Option<f64>,
-}
-
-/// How many candidates got how far. Each count includes the next; "parsed" and "applied" are first-try counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Funnel {
-    pub asked: u64,
-    /// The completion is a delta of its format.
-    pub parsed: u64,
-    /// The delta applies to the parent.
-    pub applied: u64,
-    /// The source ran in the sandbox and is a network.
-    pub traced: u64,
-    pub within_budget: u64,
-    pub novel: u64,
-    pub trained: u64,
-    pub elite: u64,
-}
-
-impl Funnel {
-    /// What the counts are called: the stages, and the elites.
-    pub const HEAD: [&str; 8] = {
-        let [asked, parsed, applied, traced, within_budget, novel, trained] = Stage::ALL;
-        [asked.name(), parsed.name(), applied.name(), traced.name(), within_budget.name(), novel.name(), trained.name(), "elite"]
-    };
-
-    #[must_use]
-    pub fn counts(&self) -> [u64; 8] {
-        let Self { asked, parsed, applied, traced, within_budget, novel, trained, elite } = *self;
-        [asked, parsed, applied, traced, within_budget, novel, trained, elite]
-    }
-}
-
-impl std::iter::Sum for Funnel {
-    fn sum<I: Iterator<Item = Self>>(funnels: I) -> Self {
-        funnels.fold(Self::default(), |sum, f| Self {
-            asked: sum.asked + f.asked,
-            parsed: sum.parsed + f.parsed,
-            applied: sum.applied + f.applied,
-            traced: sum.traced + f.traced,
-            within_budget: sum.within_budget + f.within_budget,
-            novel: sum.novel + f.novel,
-            trained: sum.trained + f.trained,
-            elite: sum.elite + f.elite,
-        })
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,9 +1,10 @@
 //! How many candidates got how far, and why the others did not.
 
 use super::chart::{Axis, Chart};
-use super::data::{Funnel, ReportData};
+use super::data::ReportData;
 use super::html::{chart_table, details, table};
 use crate::gates::Gate;
+use crate::record::Funnel;
 use crate::show::{duration, or_none, percent};
 
 /// Where candidates end, from the first gate to the last: (class of the colour, name).

@@ -1,6 +1,7 @@
 //! What a report draws, as tables: for those who draw it themselves.
 
-use super::data::{Candidate, Cycle, Funnel, ReportData};
+use super::data::{Candidate, Cycle, ReportData};
+use crate::record::Funnel;
 use crate::table::{Cell, Column, Show, Table, estimate, seconds, value, values};
 use crate::theory::early::Correlation;
 use crate::theory::{Panel, Plot};

@@ -7,8 +7,8 @@ use super::tables::{share, shown};
 use crate::compare::contest::{Contest, Measured};
 use crate::compare::curves::{self, Curve};
 use crate::compare::text::points;
+use crate::record::Funnel;
 use crate::report::chart::{Axis, Band, Chart, Course, Shape, Style};
-use crate::report::data::Funnel;
 use crate::report::html::escape;
 
 /// A chart of quality: the curve of an arm, the names of x and y, how the curve goes, and what is said under it.

@@ -9,6 +9,15 @@ use crate::error::{Error, Result};
 use crate::record::absent::former;
 use crate::record::{Store, folder};
 
+/// A run that ended before its end.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub job: String,
+    /// What it said last.
+    pub message: String,
+    pub log: PathBuf,
+}
+
 #[derive(Clone, Debug)]
 pub struct Job {
     pub model: String,

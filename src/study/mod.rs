@@ -93,7 +93,7 @@ pub fn read(folder: &Path) -> Result<Study> {
 }
 
 /// Reads what is there of a study and writes its report in all its forms; gives the report.
-pub fn write_report(folder: &Path, failures: &[schedule::Failure]) -> Result<Report> {
+pub fn write_report(folder: &Path, failures: &[job::Failure]) -> Result<Report> {
     let study = read(folder)?;
     let jobs = study.jobs()?;
     let states = jobs.iter().map(|job| job.state(folder)).collect::<Vec<State>>();

@@ -15,9 +15,9 @@ use crate::home;
 use crate::llm::catalogue;
 use crate::llm::model_file::ModelFile;
 use crate::oracle::Table;
+use crate::record::Funnel;
 use crate::record::{Kind, Store, folder};
 use crate::report::audit::{funnel, panels};
-use crate::report::data::Funnel;
 use crate::theory::statistics::quantile;
 
 pub const WORDS: Words = Words {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::compare::contest::Entry;
 use crate::compare::runs::RunFacts;
 use crate::compare::searches::Search;
-use crate::report::data::Funnel;
+use crate::record::Funnel;
 use crate::theory::statistics::mean;
 use crate::theory::{Claim, Panel, Verdict};
 

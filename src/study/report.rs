@@ -5,17 +5,17 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::file::Study;
+use super::job::Failure;
 use super::job::{Job, State};
 use super::outcome::Outcome;
-use super::schedule::Failure;
 use crate::compare::contest::{Contest, Level, Measured, Side};
 use crate::compare::curves::band;
 use crate::compare::runs::Arm;
 use crate::compare::{self, searches};
 use crate::error::Result;
+use crate::record::Funnel;
 use crate::record::Kind;
 use crate::report::chart::Band;
-use crate::report::data::Funnel;
 use crate::theory::statistics::mean;
 use crate::theory::{Claim, Panel, Verdict};
 

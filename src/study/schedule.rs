@@ -3,12 +3,12 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::job::{Job, State};
+use super::job::{Failure, Job, State};
 use super::view::View;
 use crate::child;
 use crate::error::{AtPath, Error, Result};
@@ -16,15 +16,6 @@ use crate::error::{AtPath, Error, Result};
 /// How often processes are looked at, and how often the folders are read for the view.
 const TICK: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_secs(2);
-
-/// A run that ended before its end.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    pub job: String,
-    /// What it said last.
-    pub message: String,
-    pub log: PathBuf,
-}
 
 /// How the runs of a study ended.
 #[derive(Clone, Debug, Default)]

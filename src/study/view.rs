@@ -6,8 +6,7 @@ use std::io::IsTerminal;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::estimate;
-use super::job::{Job, State};
-use super::schedule::Failure;
+use super::job::{Failure, Job, State};
 use crate::printer;
 use crate::show::duration;
 

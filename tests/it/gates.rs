@@ -12,7 +12,7 @@ use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::novelty::Filter;
 use eliteloop::proxy::dataset;
 use eliteloop::record::{Candidate, Kind, NetworkId, Screened, Store};
-use eliteloop::screen;
+use eliteloop::{limits, screen};
 
 /// The start network `plain`: line 11 of it is its first `nn.ReLU(),`, line 17 its last convolution.
 fn parent() -> &'static str {
@@ -36,7 +36,7 @@ fn by_a_run(written: &[Written]) -> Vec<Screened> {
         std: vec![0.25; 3],
         flip: true,
     };
-    let (gates, mut filter) = (here(screen::gates(&config, &images)), Filter::new(&config.novelty, config.seed));
+    let (gates, mut filter) = (here(limits::gates(&config, &images)), Filter::new(&config.novelty, config.seed));
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
     for row in screen::trace_starts(&[("plain".into(), parent().into())], &gates, &mut filter).unwrap() {

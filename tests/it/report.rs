@@ -1,7 +1,8 @@
 //! The report of a made-up run: complete, well formed, safe to open, small enough.
 
 use eliteloop::gates::{Gate, Stage};
-use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Funnel, Reason, StartNetwork, Tuning};
+use eliteloop::record::Funnel;
+use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, StartNetwork, Tuning};
 use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
 use eliteloop::table;

@@ -1,8 +1,8 @@
 //! The report of a made-up study: its data files hold the numbers, its charts are drawn where the records are, and it can be read.
 
 use eliteloop::compare::contest::{Contest, Entry, Measured};
+use eliteloop::record::Funnel;
 use eliteloop::record::Kind;
-use eliteloop::report::data::Funnel;
 use eliteloop::study::file::NO_MODEL;
 use eliteloop::study::outcome::{Claimed, Measures, Outcome};
 use eliteloop::study::page::page as render;
