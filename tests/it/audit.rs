@@ -339,6 +339,7 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
 
 #[test]
 fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
+    needs!(Model, Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     // After the only step there is no gradient more that would tell.
     for steps in [1, 3] {
@@ -484,6 +485,7 @@ fn honest(audit: &Path) {
 
 #[test]
 fn an_honest_audit_is_never_called_wrong() {
+    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let audits: [(&str, &[&str]); 6] = [
         ("table-ce", &["policy=table-ce"]),
@@ -516,6 +518,7 @@ fn changed(base: &Path, name: &str, sql: &str) -> PathBuf {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit() {
+    needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
     succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2"]));
     let tampered = [
@@ -570,6 +573,7 @@ fn verify_finds_what_was_changed_in_an_audit() {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
+    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=1"]].concat()));
     let tampered: [(&str, &[&str]); 3] = [

@@ -19,7 +19,7 @@ use eliteloop::report;
 use eliteloop::theory::{Claim, Panel, Verdict};
 use rand::Rng;
 
-use crate::program::{program, small_run, succeed};
+use crate::program::{SMALL_NETWORK, program, small_run, succeed};
 use crate::synthetic::{self, Networks};
 
 fn networks() -> &'static Networks {
@@ -131,7 +131,7 @@ fn claims_that_take_two_arms_come_out_of_the_comparison() {
 
 /// Real runs of one thread each, side by side, by name and settings.
 fn real<const N: usize>(base: &Path, runs: [(&str, &[&str]); N]) -> [PathBuf; N] {
-    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1"];
+    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1", SMALL_NETWORK];
     side_by_side(runs, |(name, more)| {
         let out = base.join(name);
         succeed(small_run(&out, &[&small, more].concat()));
