@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::printer;
-use eliteloop::decoder::Llm;
 use eliteloop::decoder::settings::llm::{Dtype, LlmConfig};
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta::kind::{Kind, kind};
@@ -13,13 +12,10 @@ use eliteloop::delta::settings::{Format, Masking};
 use eliteloop::delta::{Failure, longest_delta};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::policy::Learner;
-use eliteloop::policy::schooling::practice::Judged;
 use eliteloop::policy::schooling::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
-use eliteloop::policy::schooling::warmup::Model;
 use eliteloop::theory::Estimate;
 use eliteloop::theory::statistics::wilson;
 use eliteloop::tracer::novelty::NotNovel;
-use eliteloop::tracer::{TraceOptions, canonical, trace};
 use serde::Serialize;
 
 #[derive(clap::Args)]

@@ -10,9 +10,6 @@ use eliteloop::base::hash::sha256;
 use eliteloop::base::{printer, seed};
 use eliteloop::decoder::files::catalogue;
 use eliteloop::decoder::files::model_file::ModelFile;
-use eliteloop::decoder::files::provenance::Provenance;
-use eliteloop::decoder::files::tokenizer::Tokenizer;
-use eliteloop::decoder::lora::adapter::Precision;
 use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::decoder::settings::tune::Objective;
@@ -25,7 +22,6 @@ use eliteloop::policy::Learner;
 use eliteloop::policy::prompt;
 use eliteloop::policy::schooling::practice::{Practice, Written, judge_family, practise};
 use eliteloop::policy::schooling::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
-use eliteloop::tracer::{TraceOptions, trace};
 use serde::Serialize;
 
 #[derive(clap::Args)]

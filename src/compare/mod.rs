@@ -13,8 +13,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::base::error::Result;
+use crate::config::TuneData;
 use crate::config::{Policy, RunConfig};
-use crate::decoder::settings::tune::TuneData;
 use crate::delta::settings::Format;
 use crate::theory::Panel;
 use contest::{Contest, Level, Side};

@@ -8,6 +8,7 @@ pub(crate) mod layers;
 mod parents;
 mod policy;
 mod retired;
+mod update;
 
 use std::path::Path;
 
@@ -21,11 +22,11 @@ pub use self::parents::ParentsConfig;
 pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
 pub use self::retired::retired_key;
+pub use self::update::{Gate, TuneData, UpdateConfig};
 use crate::base::error::{Error, Result};
 use crate::base::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
 use crate::decoder::settings::llm::LlmConfig;
 use crate::decoder::settings::lora::LoraConfig;
-use crate::decoder::settings::tune::UpdateConfig;
 use crate::delta::settings::DeltaConfig;
 use crate::gates::settings::ScreenConfig;
 use crate::proxy::settings::ProxyConfig;

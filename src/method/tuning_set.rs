@@ -5,8 +5,8 @@ use rand::seq::IndexedRandom;
 
 use crate::base::error::Result;
 use crate::base::seed;
+use crate::config::TuneData;
 use crate::config::{EliteSource, RunConfig};
-use crate::decoder::settings::tune::TuneData;
 use crate::gates::Stage;
 use crate::method::elite::{CycleElites, held_out_of};
 use crate::record::{NetworkId, Store};

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::base::error::Result;
 use crate::config::RunConfig;
+use crate::config::TuneData;
 use crate::decoder::model::pack::Example;
 use crate::decoder::settings::llm::CardDtype;
-use crate::decoder::settings::tune::TuneData;
 use crate::gates::Stage;
 use crate::method::elite::{self, example_hash};
 use crate::method::run::draw_split;

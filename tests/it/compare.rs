@@ -6,11 +6,10 @@ use std::sync::OnceLock;
 use eliteloop::base::done::Done;
 use eliteloop::base::seed;
 use eliteloop::compare::{Comparison, compare, page, text};
+use eliteloop::config::TuneData;
 use eliteloop::config::{Policy, RunConfig};
-use eliteloop::decoder::Llm;
 use eliteloop::decoder::model::pack::Example;
 use eliteloop::decoder::settings::lora::LoraConfig;
-use eliteloop::decoder::settings::tune::TuneData;
 use eliteloop::delta::settings::Format;
 use eliteloop::gates::Stage;
 use eliteloop::policy::Learner;
@@ -248,7 +247,7 @@ fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     assert_eq!(learner.adapter_hash().unwrap(), hash);
     assert_eq!(learner.log_p(&examples).unwrap(), log_p);
     assert_eq!(
-        eliteloop::method::update::action(eliteloop::decoder::settings::tune::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
+        eliteloop::method::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
         GateAction::RolledBack
     );
 }

@@ -11,14 +11,13 @@ use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
 use eliteloop::decoder::sample::generate::{Progress, Request, Sample, generate};
 use eliteloop::decoder::sample::sampling::Sampling;
 use eliteloop::decoder::settings::lora::LoraConfig;
-use eliteloop::delta::Failure;
 use eliteloop::delta::settings::{Format, Masking};
 use eliteloop::delta::starts::starts;
 use eliteloop::policy::Learner;
 use eliteloop::policy::learner::{Identity, Model};
 use eliteloop::policy::prompt;
 use eliteloop::policy::schooling::trial::{Task, try_out, unseen_parents};
-use eliteloop::policy::schooling::warmup::{Model, Recipe, warm_up};
+use eliteloop::policy::schooling::warmup::{Recipe, warm_up};
 
 use crate::models::{smollm, smollm_file};
 

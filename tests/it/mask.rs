@@ -224,7 +224,7 @@ fn loaded() -> &'static Loaded {
     })
 }
 
-fn mask(format: Format, parent: &str, lines: Lines) -> Mask {
+fn mask(format: Format, parent: &str, lines: Lines) -> Mask<Grammar> {
     Mask::new(loaded().trie.clone(), Grammar::new(format, parent, lines))
 }
 
@@ -336,7 +336,7 @@ fn masked_samples_of_the_model_apply_and_score_the_same() {
         (Format::Diff, Lines::Python, 0),
     ];
     let parents: Vec<&str> = arms.iter().map(|arm| starts()[arm.2].1).collect();
-    let masks: Vec<Mask> = arms.iter().zip(&parents).map(|(arm, parent)| mask(arm.0, parent, arm.1)).collect();
+    let masks: Vec<Mask<_>> = arms.iter().zip(&parents).map(|(arm, parent)| mask(arm.0, parent, arm.1)).collect();
     let requests: Vec<Request> = arms
         .iter()
         .zip(&parents)

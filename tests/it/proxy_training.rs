@@ -194,6 +194,7 @@ fn stand_in(folder: &Path, script: &str) -> Pool {
 
 #[test]
 fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
+    const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
     let folder = tempfile::tempdir().unwrap();
     let graph = fixture_graph("shuffle");
     let run = |script: &str| {
@@ -202,7 +203,6 @@ fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
         let ended = stand_in(folder.path(), script).run(jobs, &AtomicBool::new(false), |event| found.push(event));
         (found, ended)
     };
-    const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
     for script in [
         "echo '\"ready\"'; read job; kill -KILL $$".to_owned(),
         "echo '\"ready\"'; read job; kill -TERM $$".to_owned(),
