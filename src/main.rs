@@ -5,7 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use eliteloop::printer;
+use eliteloop::base::printer;
 use eliteloop::proxy::allocator;
 
 #[global_allocator]

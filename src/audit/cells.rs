@@ -9,20 +9,20 @@ use super::codec::{Codec, Parents, Proposal};
 use super::exact::{self, Distribution};
 use super::record::Sample;
 use super::settings::{AuditConfig, CellFormat, WarmupConfig};
-use crate::config::{CardDtype, Dtype, LlmConfig};
-use crate::done::Done;
-use crate::error::{Error, Result};
-use crate::llm::catalogue;
-use crate::llm::generate::Request;
-use crate::llm::model_file::ModelFile;
-use crate::llm::pack::Example;
-use crate::llm::sampling::Sampling;
-use crate::llm::score::log_p;
-use crate::llm::step::{Batch, Rule};
+use crate::base::done::Done;
+use crate::base::error::{Error, Result};
+use crate::base::seed;
+use crate::decoder::files::catalogue;
+use crate::decoder::files::model_file::ModelFile;
+use crate::decoder::lora::score::log_p;
+use crate::decoder::lora::step::{Batch, Rule};
+use crate::decoder::model::pack::Example;
+use crate::decoder::sample::generate::Request;
+use crate::decoder::sample::sampling::Sampling;
+use crate::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
 use crate::oracle::cell::{Cell, EDGES};
 use crate::policy::Learner;
 use crate::policy::learner::adapter_folder;
-use crate::seed;
 
 pub struct CellLearner {
     pub learner: Learner,

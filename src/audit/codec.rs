@@ -8,9 +8,9 @@
 use std::fmt;
 
 use super::settings::CellFormat;
-use crate::error::{Error, Result};
-use crate::llm::pack::Example;
-use crate::llm::tokenizer::Tokenizer;
+use crate::base::error::{Error, Result};
+use crate::decoder::files::tokenizer::Tokenizer;
+use crate::decoder::model::pack::Example;
 use crate::oracle::cell::{Cell, EDGES, WORDS};
 
 /// The names of the edges in a delta, and what asks for one.

@@ -8,14 +8,14 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::codec::Parents;
-use crate::error::{Error, Result};
-use crate::llm::cache::Branches;
-use crate::llm::decoder::Decoder;
-use crate::llm::prefix::Prefix;
+use crate::base::error::{Error, Result};
+use crate::decoder::model::cache::Branches;
+use crate::decoder::model::decoder::Decoder;
+use crate::decoder::model::prefix::Prefix;
 use crate::oracle::cell::{CELLS, Cell, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::nasbench201::Table;
 use crate::policy::table_ce::TableCe;
-use crate::theory::table::{entropy, expected, kl, realised, tail};
+use crate::theory::finite::{entropy, expected, kl, realised, tail};
 
 /// `log p` of every sequence of `edges` operations after `prompt`, in lexicographic order; `words` are the operations' tokens.
 /// `decoder` has any adapter merged in.

@@ -21,15 +21,16 @@ use policy::CellPolicy;
 use record::{Cycle, Inputs};
 use settings::AuditConfig;
 
-use crate::device::Place;
-use crate::done::Done;
-use crate::error::{Error, Result};
-use crate::home;
+use crate::base::device::Place;
+use crate::base::done::Done;
+use crate::base::error::{Error, Result};
+use crate::base::home;
+use crate::base::printer;
+use crate::base::progress::Phase;
+use crate::base::progress::PhaseRow;
 use crate::oracle::Table;
-use crate::printer;
-use crate::progress::Phase;
 use crate::record::folder::Folder;
-use crate::record::{Kind, PhaseRow, Store};
+use crate::record::{Kind, Store};
 
 /// An audit that is open: its policy, its store, and the cycles that are closed.
 pub struct Audit {

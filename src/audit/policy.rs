@@ -11,16 +11,16 @@ use super::exact::{Distribution, Measures, Update};
 use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
 use super::search::{self, Chosen};
 use super::settings::{AuditConfig, CellFormat};
+use crate::base::done::Done;
+use crate::base::error::{Error, Result};
+use crate::base::seed;
 use crate::config::Policy;
-use crate::done::Done;
-use crate::elite::hash_of;
-use crate::error::{Error, Result};
+use crate::method::elite::hash_of;
+use crate::method::propose::prompt_hash;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
 use crate::policy::table_ce::TableCe;
-use crate::propose::prompt_hash;
 use crate::record::{TunedOn, Tuning, TuningStep};
-use crate::seed;
 use crate::theory::statistics::quantile;
 
 pub struct CellPolicy {

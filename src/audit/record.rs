@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::codec::Proposal;
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::oracle::Cell;
 use crate::record::folder;
 use crate::record::store::{from_words32, words32};

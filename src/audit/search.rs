@@ -7,11 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use super::codec::{Parents, Proposal};
 use super::record::{Cycle, Elite, Sample, Search};
 use super::settings::{AuditConfig, AuditEliteSource, CellFormat};
-use crate::elite::{Cut, Scored, select};
+use crate::base::seed;
+use crate::method::elite::{Cut, Scored, select};
+use crate::method::parents;
 use crate::oracle::{Cell, Table};
 use crate::policy::evolution::{Draws, Evolution};
 use crate::record::NetworkId;
-use crate::{parents, seed};
 
 const EVOLUTION: Evolution = Evolution { population: 50, tournament: 10, draws: Draws::Distinct };
 

@@ -5,12 +5,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+use crate::base::device::Place;
+use crate::base::error::{Error, Result};
+use crate::base::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, whole};
 use crate::config::layers::{Settings, given, is_key, merge, parse, read};
-use crate::config::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, whole};
-use crate::config::{Dtype, LoraConfig, Moments, Policy, RunConfig, TuneConfig, TuningDtype, check_power, check_shares};
-use crate::device::Place;
-use crate::elite::Cut;
-use crate::error::{Error, Result};
+use crate::config::{Policy, RunConfig, check_power, check_shares};
+use crate::decoder::settings::llm::{Dtype, TuningDtype};
+use crate::decoder::settings::lora::LoraConfig;
+use crate::decoder::settings::tune::{Moments, TuneConfig};
+use crate::method::elite::Cut;
 use crate::oracle::cell::CELLS;
 
 /// All settings of an audit. What a run has under the same name is the same thing; a setting that only a run reads is refused.

@@ -12,13 +12,13 @@ use super::policy::CellPolicy;
 use super::record::{self, Cycle, Exact, Inputs, Sample};
 use super::search;
 use super::settings::AuditConfig;
-use crate::config::Dtype;
-use crate::done::Done;
-use crate::error::{Error, Result};
-use crate::home;
+use crate::base::done::Done;
+use crate::base::error::{Error, Result};
+use crate::base::home;
+use crate::decoder::settings::llm::Dtype;
+use crate::method::verify::{Check, NARROW_TOLERANCE, TOLERANCE, identity};
 use crate::oracle::{Cell, Table};
 use crate::record::{Store, Tuning, folder};
-use crate::verify::{Check, NARROW_TOLERANCE, TOLERANCE, identity};
 
 /// Largest differences of exact numbers, relative and absolute: of tables, and of an LLM on two kinds of processors.
 const OF_TABLES: (f64, f64) = (1e-9, 1e-12);
@@ -402,7 +402,7 @@ fn same_exact(again: &Exact, stored: &Exact, has_llm: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::Finding;
+    use crate::method::verify::Finding;
 
     #[test]
     fn what_comes_out_otherwise_is_wrong_only_where_something_comes_out_the_same() {

@@ -2,18 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
+use eliteloop::decoder::files::catalogue;
+use eliteloop::decoder::files::chat::ChatTemplate;
+use eliteloop::decoder::files::hf_writer::Stored;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::provenance::{Origin, Provenance};
+use eliteloop::decoder::lora::adapter::Precision;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::merge::merge;
 use eliteloop::delta::starts::starts;
-use eliteloop::error::{Error, Result};
-use eliteloop::llm::adapter::Precision;
-use eliteloop::llm::catalogue;
-use eliteloop::llm::chat::ChatTemplate;
-use eliteloop::llm::hf_writer::Stored;
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::merge::merge;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::provenance::{Origin, Provenance};
 use eliteloop::policy::learner::stored_adapter;
-use eliteloop::printer;
 use eliteloop::record::{CycleRow, Store, folder};
 use serde_json::json;
 

@@ -7,16 +7,16 @@ use std::sync::atomic::AtomicBool;
 use eliteloop::audit::Audit;
 use eliteloop::audit::record::{self, Cycle};
 use eliteloop::audit::settings::{AuditConfig, CellFormat};
+use eliteloop::base::device::Place;
+use eliteloop::base::done::Done;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::files::write_whole;
+use eliteloop::base::printer;
 use eliteloop::compare::searches;
 use eliteloop::config::Policy;
-use eliteloop::device::Place;
-use eliteloop::done::Done;
-use eliteloop::error::{Error, Result};
-use eliteloop::files::write_whole;
-use eliteloop::printer;
 use eliteloop::record::{Store, folder};
 use eliteloop::report::{self, audit as shown};
-use eliteloop::table;
+use eliteloop::theory::values as table;
 
 use super::run::{set_threads, stop_on_ctrl_c};
 

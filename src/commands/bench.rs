@@ -3,23 +3,25 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use eliteloop::config::{Dtype, LoraConfig, TuneConfig, TuningDtype};
-use eliteloop::device::Place;
-use eliteloop::error::{Error, Result};
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::cache::Branches;
-use eliteloop::llm::catalogue;
-use eliteloop::llm::config::DecoderConfig;
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::generate::{Request, generate};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::memory::{Memory, longest_pass};
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::score::log_p;
-use eliteloop::llm::tune::{Plan, Schedule, tune};
-use eliteloop::printer;
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
+use eliteloop::decoder::files::catalogue;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::shape::DecoderConfig;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::log_p;
+use eliteloop::decoder::lora::tune::{Plan, Schedule, tune};
+use eliteloop::decoder::model::cache::Branches;
+use eliteloop::decoder::model::decoder::Decoder;
+use eliteloop::decoder::model::memory::{Memory, longest_pass};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::sample::generate::{Request, generate};
+use eliteloop::decoder::sample::sampling::Sampling;
+use eliteloop::decoder::settings::llm::{Dtype, TuningDtype};
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 use serde_json::json;
 
 use super::{bench_formats, bench_proxy};
@@ -170,7 +172,7 @@ fn measure(args: &Args, device: Place) -> Result<()> {
         printer::data(json!({
             "what": what, "model": args.model, "device": device, "threads": threads, "prompt": prompt, "completion": completion, "branches": branches,
             "shared": !args.rows, "prompts": args.prompts, "dtype": args.dtype, "tuning_dtype": args.tuning_dtype, "pass": pass, "seconds": seconds, "tokens_per_second": tokens / seconds, "row_tokens_per_second": row_rate,
-            "peak_mib": eliteloop::progress::peak_memory_mib(), "estimated_mib": estimate,
+            "peak_mib": eliteloop::base::progress::peak_memory_mib(), "estimated_mib": estimate,
             "gflops": operations / seconds / 1e9,
         }));
     } else {

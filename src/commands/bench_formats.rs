@@ -3,21 +3,19 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{Dtype, Format, LlmConfig, LoraConfig, Masking};
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::printer;
+use eliteloop::decoder::settings::llm::{Dtype, LlmConfig};
+use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta::kind::{Kind, kind};
-use eliteloop::delta::practice::Judged;
-use eliteloop::delta::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
-use eliteloop::delta::warmup::Model;
+use eliteloop::delta::settings::{Format, Masking};
 use eliteloop::delta::{Failure, longest_delta};
-use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
-use eliteloop::llm::Llm;
-use eliteloop::network::{TraceOptions, canonical, trace};
-use eliteloop::novelty::NotNovel;
 use eliteloop::policy::Learner;
-use eliteloop::printer;
+use eliteloop::policy::schooling::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
 use eliteloop::theory::Estimate;
 use eliteloop::theory::statistics::wilson;
+use eliteloop::tracer::novelty::NotNovel;
 use serde::Serialize;
 
 #[derive(clap::Args)]
@@ -112,7 +110,7 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
             "what": "formats", "model": learner.model.identity.name, "adapter": args.adapter, "adapter_hash": learner.adapter_hash()?, "format": args.format,
             "mask": args.mask, "temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "dtype": dtype,
             "prompt_seconds": seconds(spent.prompts), "decoding_seconds": seconds(spent.decoding), "mask_seconds": seconds(spent.masks),
-            "mask_share": mask_share(&spent), "peak_mib": eliteloop::progress::peak_memory_mib(),
+            "mask_share": mask_share(&spent), "peak_mib": eliteloop::base::progress::peak_memory_mib(),
         });
         if let (Some(row), serde_json::Value::Object(more)) = (row.as_object_mut(), more) {
             row.extend(more);

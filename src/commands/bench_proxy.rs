@@ -3,16 +3,17 @@
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::ProxyConfig;
-use eliteloop::device::Place;
-use eliteloop::error::{AtPath, Error, Result};
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::printer;
+use eliteloop::base::device::Kernels;
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::printer;
+use eliteloop::base::seed;
 use eliteloop::proxy::Failure;
-use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::proxy::network::Network;
 use eliteloop::proxy::optimizer::Optimizer;
+use eliteloop::proxy::settings::ProxyConfig;
 use eliteloop::proxy::train::{Batch, step};
-use eliteloop::seed;
+use eliteloop::tracer::{TraceOptions, trace};
 use rand::Rng;
 use serde_json::json;
 
@@ -55,7 +56,7 @@ pub fn run(network: Option<&str>, batch: usize, repeats: usize, device: Place, a
         rows.push(json!({ "network": name, "seconds_per_step": middle, "images_per_second": batch as f64 / middle }));
     }
     if as_json {
-        let (threads, peak) = (rayon::current_num_threads(), eliteloop::progress::peak_memory_mib());
+        let (threads, peak) = (rayon::current_num_threads(), eliteloop::base::progress::peak_memory_mib());
         printer::data(json!({ "what": "proxy", "device": device, "threads": threads, "batch": batch, "networks": rows, "peak_mib": peak }));
     }
     Ok(())
@@ -76,7 +77,9 @@ pub fn memory(candidates: usize, batch: usize, as_json: bool) -> Result<()> {
         }
     }
     if as_json {
-        printer::data(json!({ "what": "memory", "batch": batch, "marks": marks, "peak_mib": eliteloop::progress::peak_memory_mib() }));
+        printer::data(
+            json!({ "what": "memory", "batch": batch, "marks": marks, "peak_mib": eliteloop::base::progress::peak_memory_mib() }),
+        );
     }
     Ok(())
 }

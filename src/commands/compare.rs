@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use eliteloop::error::Result;
-use eliteloop::files::write_whole;
+use eliteloop::base::error::Result;
+use eliteloop::base::files::write_whole;
+use eliteloop::base::printer;
 use eliteloop::record::folder;
-use eliteloop::{printer, table};
+use eliteloop::theory::values as table;
 
 use super::recorded;
 

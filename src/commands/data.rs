@@ -1,9 +1,9 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use eliteloop::error::{Error, Result};
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::{home, printer};
 use eliteloop::proxy::dataset::{self, folder, stored};
-use eliteloop::{home, printer};
 
 #[derive(clap::Args)]
 pub struct Args {

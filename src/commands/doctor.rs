@@ -1,9 +1,9 @@
 //! `eliteloop doctor`: whether this machine can do a run, and what it will need.
 
-use eliteloop::device::Place;
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
 use eliteloop::doctor::{Findings, Found, examine};
-use eliteloop::error::{Error, Result};
-use eliteloop::printer;
 
 use super::settings::SettingsArgs;
 

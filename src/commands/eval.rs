@@ -1,14 +1,16 @@
 use std::path::PathBuf;
 
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::printer;
 use eliteloop::config::RunConfig;
-use eliteloop::device::Place;
-use eliteloop::error::{AtPath, Error, Result};
-use eliteloop::network::graph::Graph;
-use eliteloop::network::{TraceOptions, trace};
+use eliteloop::method::evaluate;
 use eliteloop::proxy::Epoch;
 use eliteloop::proxy::dataset::{Format, Split};
+use eliteloop::record::best;
 use eliteloop::record::{NetworkId, Store, folder};
-use eliteloop::{best, evaluate, printer};
+use eliteloop::tracer::graph::Graph;
+use eliteloop::tracer::{TraceOptions, trace};
 
 use super::run::settle;
 

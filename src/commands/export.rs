@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
-use eliteloop::error::Result;
+use eliteloop::base::error::Result;
+use eliteloop::base::printer;
+use eliteloop::export;
 use eliteloop::record::NetworkId;
 use eliteloop::record::folder;
-use eliteloop::{export, printer};
 
 #[derive(clap::Args)]
 pub struct Args {

@@ -1,14 +1,15 @@
 //! `eliteloop models`: which models are here, whether they are what they should be, and how others get here.
 
-use eliteloop::config::{Dtype, LlmConfig, LoraConfig};
-use eliteloop::error::{Error, Result};
-use eliteloop::llm::catalogue::{self, ENTRIES, Entry};
-use eliteloop::llm::hub;
-use eliteloop::llm::import::{Place, import};
-use eliteloop::llm::imported::{self, Imported};
-use eliteloop::llm::memory::{Memory, PASS_TOKENS};
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::printer;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
+use eliteloop::decoder::files::catalogue::{self, ENTRIES, Entry};
+use eliteloop::decoder::files::hub;
+use eliteloop::decoder::files::import::{Place, import};
+use eliteloop::decoder::files::imported::{self, Imported};
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::model::memory::{Memory, PASS_TOKENS};
+use eliteloop::decoder::settings::llm::{Dtype, LlmConfig};
+use eliteloop::decoder::settings::lora::LoraConfig;
 use serde_json::json;
 
 #[derive(clap::Args)]

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use eliteloop::audit::{self, Audit};
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
 use eliteloop::compare::{self, searches, text};
-use eliteloop::device::Place;
-use eliteloop::error::{Error, Result};
-use eliteloop::printer;
+use eliteloop::method::run::Run;
+use eliteloop::method::verify::{self, Check};
 use eliteloop::record::{Kind, folder};
 use eliteloop::report::{self, ReportData};
-use eliteloop::run::Run;
-use eliteloop::table::{self, Table};
-use eliteloop::verify::{self, Check};
+use eliteloop::theory::values::{self as table, Table};
 
 /// The verbs of a kind of record.
 pub struct Verbs {

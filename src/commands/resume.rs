@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use eliteloop::device::Place;
-use eliteloop::error::Result;
+use eliteloop::base::device::Place;
+use eliteloop::base::error::Result;
 
 use super::recorded;
 use super::run::{set_threads, stop_on_ctrl_c};

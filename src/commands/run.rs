@@ -2,13 +2,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use eliteloop::base::device::Place;
+use eliteloop::base::done::Done;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
 use eliteloop::config::RunConfig;
-use eliteloop::cycle;
-use eliteloop::device::Place;
-use eliteloop::done::Done;
-use eliteloop::error::{Error, Result};
-use eliteloop::run::Run;
-use eliteloop::{best, printer};
+use eliteloop::method::cycle;
+use eliteloop::method::run::Run;
+use eliteloop::record::best;
 
 use super::settings::SettingsArgs;
 

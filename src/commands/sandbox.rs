@@ -1,5 +1,5 @@
-use eliteloop::error::Result;
-use eliteloop::network::sandbox;
+use eliteloop::base::error::Result;
+use eliteloop::tracer::sandbox;
 
 #[derive(clap::Args)]
 pub struct Args {}

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use eliteloop::base::device::Place;
+use eliteloop::base::error::Result;
 use eliteloop::config::RunConfig;
-use eliteloop::device::Place;
-use eliteloop::error::Result;
 
 #[derive(clap::Args)]
 pub struct SettingsArgs {

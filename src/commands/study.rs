@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
-use eliteloop::error::{Error, Result};
-use eliteloop::printer;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
 use eliteloop::study::file::Study;
 use eliteloop::study::{self, Open, tables};
-use eliteloop::table;
+use eliteloop::theory::values as table;
 
 use super::run::stop_on_ctrl_c;
 

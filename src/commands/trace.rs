@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use eliteloop::error::{AtPath, Error, Result};
-use eliteloop::network::{TraceOptions, summary, trace};
-use eliteloop::printer;
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::printer;
+use eliteloop::tracer::{TraceOptions, summary, trace};
 
 #[derive(clap::Args)]
 pub struct Args {

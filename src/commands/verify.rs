@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use eliteloop::error::{Error, Result};
-use eliteloop::printer;
-use eliteloop::verify::Finding;
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::printer;
+use eliteloop::method::verify::Finding;
 
 use super::recorded;
 

@@ -4,24 +4,24 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use eliteloop::config::{CardDtype, Dtype, Format, LlmConfig, LoraConfig, Objective};
+use eliteloop::base::device::Place;
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::hash::sha256;
+use eliteloop::base::{printer, seed};
+use eliteloop::decoder::files::catalogue;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::Objective;
+use eliteloop::delta;
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
-use eliteloop::delta::practice::{Practice, Written, judge_family, practise};
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
-use eliteloop::delta::{self, prompt};
-use eliteloop::device::Place;
-use eliteloop::error::{AtPath, Error, Result};
 use eliteloop::gates::{Gates, Judged, Stage};
-use eliteloop::hash::sha256;
-use eliteloop::llm::adapter::Precision;
-use eliteloop::llm::catalogue;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::provenance::Provenance;
-use eliteloop::llm::tokenizer::Tokenizer;
-use eliteloop::network::{TraceOptions, trace};
 use eliteloop::policy::Learner;
-use eliteloop::{printer, seed};
+use eliteloop::policy::prompt;
+use eliteloop::policy::schooling::practice::{Practice, Written, judge_family, practise};
+use eliteloop::policy::schooling::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
 use serde::Serialize;
 
 #[derive(clap::Args)]

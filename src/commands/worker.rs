@@ -1,4 +1,4 @@
-use eliteloop::error::Result;
+use eliteloop::base::error::Result;
 use eliteloop::proxy::worker;
 
 #[derive(clap::Args)]

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// One of an arm.
 pub trait Member {

@@ -12,8 +12,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::config::{Format, Policy, RunConfig, TuneData};
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::config::TuneData;
+use crate::config::{Policy, RunConfig};
+use crate::delta::settings::Format;
 use crate::theory::Panel;
 use contest::{Contest, Level, Side};
 use runs::{Arm, RunFacts};

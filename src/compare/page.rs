@@ -4,10 +4,10 @@ use super::Comparison;
 use super::contest::Measured;
 use super::curves::{self, Curve};
 use super::text::{share, tables};
+use crate::base::show::percent;
 use crate::report::chart::{Axis, Chart, Course, Shape, Style};
 use crate::report::html::{Section, document, escape, titled_table};
 use crate::report::panels;
-use crate::show::percent;
 use crate::theory::statistics::{mean, mean_interval};
 
 /// The whole page.

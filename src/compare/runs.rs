@@ -7,8 +7,9 @@ use toml::Table;
 
 use super::arms::{Member, grouped};
 use super::contest::{Entry, Side};
-use crate::config::{Policy, RunConfig, TuneData};
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::config::TuneData;
+use crate::config::{Policy, RunConfig};
 use crate::record::Funnel;
 use crate::record::{Candidate, NetworkId, Store, folder};
 use crate::report::claims::Evidence;

@@ -12,14 +12,14 @@ use super::arms::{Member, grouped};
 use super::page::header;
 use crate::audit::record::{self, Cycle};
 use crate::audit::settings::AuditConfig;
+use crate::base::error::Result;
+use crate::base::home;
 use crate::config::Policy;
-use crate::error::Result;
-use crate::home;
 use crate::oracle::Table;
 use crate::record::{Store, folder};
 use crate::report::html::{Section, document, titled_table};
-use crate::table::{self, Cell, Column, Show, estimate, part, value, values};
 use crate::theory::statistics::{mean, median_interval, quantile};
+use crate::theory::values::{self as table, Cell, Column, Show, estimate, part, value, values};
 
 /// Distinct cells after which searches are compared.
 pub const AFTER: [usize; 3] = [100, 500, 1100];

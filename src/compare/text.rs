@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Comparison;
 use super::contest::Measured;
 use crate::record::Funnel;
-use crate::table::{Cell, Show, Table, estimate, part, seconds, section, value, values};
+use crate::theory::values::{Cell, Show, Table, estimate, part, seconds, section, value, values};
 
 /// A difference of qualities in percentage points.
 pub fn points(m: Measured) -> String {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::range::{Check, above, real};
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::base::range::{Check, above, real};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

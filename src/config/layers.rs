@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
-use super::range::Check;
-use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::base::error::{Error, Result};
+use crate::base::files::read_text;
+use crate::base::range::Check;
 
 /// All settings of something.
 pub(crate) trait Settings: Check + DeserializeOwned {

@@ -3,41 +3,34 @@
 //! A file is TOML. Presets are such files built into the program; `--set key=value` overrides one key. What results is
 //! stored with the run as `run.toml`, so nothing about a run depends on a default that may change later.
 
-mod delta;
 mod elite;
 pub(crate) mod layers;
-mod llm;
-mod lora;
-mod novelty;
 mod parents;
 mod policy;
-mod proxy;
-pub(crate) mod range;
 mod retired;
-mod screen;
-mod tune;
+mod update;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-pub use self::delta::{DeltaConfig, Format, Masking};
 pub(crate) use self::elite::check_shares;
 pub use self::elite::{EliteConfig, EliteSource};
 use self::layers::{Settings, given, merge, parse, read};
-pub use self::llm::{CardDtype, Dtype, LlmConfig, TuningDtype};
-pub use self::lora::{LoraConfig, PROJECTIONS};
-pub use self::novelty::NoveltyConfig;
 pub use self::parents::ParentsConfig;
 pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
-pub use self::proxy::{Optimizer, ProxyConfig};
-use self::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
 pub use self::retired::retired_key;
-pub use self::screen::ScreenConfig;
-pub use self::tune::{Gate, Moments, Objective, TuneConfig, TuneData, UpdateConfig};
-use crate::error::{Error, Result};
+pub use self::update::{Gate, TuneData, UpdateConfig};
+use crate::base::error::{Error, Result};
+use crate::base::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
+use crate::decoder::settings::llm::LlmConfig;
+use crate::decoder::settings::lora::LoraConfig;
+use crate::delta::settings::DeltaConfig;
+use crate::gates::settings::ScreenConfig;
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::settings::NoveltyConfig;
 
 /// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

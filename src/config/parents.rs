@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::range::{Check, MANY, real, whole};
-use crate::error::Result;
+use crate::base::error::Result;
+use crate::base::range::{Check, MANY, real, whole};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -14,19 +14,15 @@ pub mod edit;
 pub mod full;
 pub mod grammar;
 pub mod kind;
-pub mod mask;
-pub mod practice;
-pub mod prompt;
+pub mod settings;
 pub mod starts;
 mod text;
-pub mod trial;
-pub mod warmup;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Format;
+use crate::delta::settings::Format;
 
 /// Longest delta and longest result, in bytes. It bounds what a hostile delta can cost.
 pub const MAX_BYTES: usize = 64 * 1024;

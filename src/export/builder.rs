@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 use super::proto::{self, Attribute, FLOAT, INT64};
-use crate::error::Result;
-use crate::network::graph::{Dim, TensorId};
+use crate::base::error::Result;
 use crate::proxy::network::Network;
+use crate::tracer::graph::{Dim, TensorId};
 
 /// Name of the model's input; the output is [`OUTPUT`].
 pub const INPUT: &str = "images";

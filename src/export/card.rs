@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::base::error::{Error, Result};
 use crate::config::RunConfig;
-use crate::error::{Error, Result};
 use crate::proxy::dataset::Format;
 use crate::record::{Candidate, NetworkId, NetworkRow, Store, Training};
 

@@ -15,18 +15,20 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{Device, Tensor};
 use prost::Message;
 
-use crate::best;
-use crate::config::{ProxyConfig, RunConfig};
-use crate::error::{AtPath, Error, Result};
-use crate::files::write_whole;
-use crate::network::graph::Graph;
+use crate::base::device::Kernels;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::write_whole;
+use crate::config::RunConfig;
+use crate::method::run::draw_split;
 use crate::proxy::augment::{self, Normal};
 use crate::proxy::dataset::Split;
-use crate::proxy::network::{Kernels, Network};
+use crate::proxy::network::Network;
 use crate::proxy::pool::{Event, Pool};
+use crate::proxy::settings::ProxyConfig;
 use crate::proxy::worker::{Job, Setup};
+use crate::record::best;
 use crate::record::{NetworkId, NetworkRow, Store, Training, folder};
-use crate::run::draw_split;
+use crate::tracer::graph::Graph;
 
 /// Validation images in `sample.safetensors`.
 const SAMPLE: usize = 8;

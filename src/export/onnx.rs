@@ -5,10 +5,10 @@
 
 use super::builder::{Builder, INPUT, OUTPUT};
 use super::proto::{self, Attribute, Entry, Extent, FLOAT, Model, OperatorSet, Shape, TensorType, Type, ValueInfo};
-use crate::error::{Error, Result};
-use crate::network::graph::{Activation, Binary, Border, Dim, Graph, Node, NodeId, Op, Reduction, TensorId, Unary};
+use crate::base::error::{Error, Result};
 use crate::proxy::network::Network;
 use crate::proxy::ops::pool::{self, Axis};
+use crate::tracer::graph::{Activation, Binary, Border, Dim, Graph, Node, NodeId, Op, Reduction, TensorId, Unary};
 
 const OPSET: i64 = 20;
 /// The format version that came with this opset.
@@ -287,7 +287,7 @@ fn batch_norm(b: &mut Builder, x: &str, from: &[Dim], tensors: &[TensorId], eps:
         let centred = b.emit("Sub", &[x, &mean], vec![]);
         let squares = b.emit("Mul", &[&centred, &centred], vec![]);
         let variance = reduce(b, "ReduceMean", &squares, &dims, true);
-        let variance = self::affine(b, &variance, 1.0, eps);
+        let variance = crate::export::onnx::affine(b, &variance, 1.0, eps);
         let deviation = b.emit("Sqrt", &[&variance], vec![]);
         let y = b.emit("Div", &[&centred, &deviation], vec![]);
         return if affine { scale_and_shift(b, &y, tensors, from.len()) } else { Ok(y) };

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use crate::config::{ProxyConfig, ScreenConfig};
-use crate::network::cost::Cost;
+use crate::gates::settings::ScreenConfig;
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::cost::Cost;
 
 /// A network that would take more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,17 +8,20 @@
 
 mod budget;
 mod reason;
+pub mod settings;
 mod stage;
 
 use rayon::prelude::*;
 
-use crate::config::{Format, ProxyConfig, ScreenConfig};
+use crate::base::error;
 use crate::delta;
-use crate::error;
-use crate::network::cost::{Cost, cost};
-use crate::network::graph::Graph;
-use crate::network::{TraceFailure, TraceOptions, trace};
-use crate::novelty::{Filter, Finding};
+use crate::delta::settings::Format;
+use crate::gates::settings::ScreenConfig;
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::cost::{Cost, cost};
+use crate::tracer::graph::Graph;
+use crate::tracer::novelty::{Filter, Finding};
+use crate::tracer::{TraceFailure, TraceOptions, trace};
 
 pub use budget::{OverBudget, Resource, over_training};
 pub use reason::Reason;

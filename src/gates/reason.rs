@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{Gate, OverBudget};
 use crate::delta;
-use crate::network::TraceFailure;
-use crate::novelty::NotNovel;
+use crate::tracer::TraceFailure;
+use crate::tracer::novelty::NotNovel;
 
 /// Why a candidate did not pass a gate.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 pub const EDGES: usize = 6;
 
@@ -129,7 +129,7 @@ impl FromStr for Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed;
+    use crate::base::seed;
 
     #[test]
     fn index_and_text_name_every_cell_once() {

@@ -10,9 +10,9 @@ use rand::Rng;
 use serde::Deserialize;
 
 use super::cell::{CELLS, Cell};
-use crate::error::{AtPath, Error, Result};
-use crate::hash::sha256;
-use crate::seed;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::hash::sha256;
+use crate::base::seed;
 
 /// The image sets that the cells were trained on, and the SHA-256 of each table.
 pub const DATASETS: [(&str, &str); 3] = [

@@ -46,7 +46,7 @@ impl Evolution {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed;
+    use crate::base::seed;
 
     #[test]
     fn the_best_of_the_youngest_wins_as_often_as_it_is_drawn() {

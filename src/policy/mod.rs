@@ -5,7 +5,10 @@
 
 pub mod evolution;
 pub mod learner;
+pub mod mask;
+pub mod prompt;
 pub mod random;
+pub mod schooling;
 pub mod table_ce;
 
 pub use learner::Learner;

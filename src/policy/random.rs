@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use crate::config::Format;
+use crate::delta::settings::Format;
 use crate::delta::{self, corpus};
 
 /// A delta of `parent`; empty where the change found cannot be written in the format, or none was found.

@@ -6,7 +6,7 @@
 
 use rand::Rng;
 
-use crate::theory::table::{elite_frequencies, smooth};
+use crate::theory::finite::{elite_frequencies, smooth};
 
 /// A distribution over `N` choices; the probabilities of each place's options sum to 1.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,7 +70,7 @@ fn draw(place: &[f64], u: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed;
+    use crate::base::seed;
 
     #[test]
     fn the_update_is_the_smoothed_share_of_the_elites() {

@@ -63,7 +63,7 @@ pub fn varied(images: &Images, indices: &[u32], format: &Format, normal: &Normal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed;
+    use crate::base::seed;
 
     fn one_image() -> (Images, Format) {
         let format =

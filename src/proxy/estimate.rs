@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::{Normal, plain};
 use super::dataset::Split;
-use super::network::{Kernels, Mode, Network};
-use crate::network::graph::{Activation, Graph, Op, Role};
+use super::network::{Mode, Network};
+use crate::base::device::Kernels;
+use crate::tracer::graph::{Activation, Graph, Op, Role};
 
 /// Images that nwot compares.
 const IMAGES: usize = 32;
@@ -114,8 +115,8 @@ fn log_determinant(mut rows: Vec<Vec<f64>>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::graph::{Dim, Init, Node, TensorSpec};
     use crate::proxy::dataset::{self, Part};
+    use crate::tracer::graph::{Dim, Init, Node, TensorSpec};
 
     fn two_layers(activation: Activation) -> Graph {
         let node = |op, inputs, tensors, shape: &[usize]| {

@@ -6,9 +6,9 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use crate::hash::Hash;
-use crate::network::graph::{Init, Role, TensorSpec};
-use crate::seed;
+use crate::base::hash::Hash;
+use crate::base::seed;
+use crate::tracer::graph::{Init, Role, TensorSpec};
 
 /// The starting value of one tensor.
 pub fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tensor> {

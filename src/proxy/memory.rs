@@ -1,6 +1,6 @@
 //! What a training takes of a card, from the graph alone.
 
-use crate::network::graph::{Graph, NodeId, Op};
+use crate::tracer::graph::{Graph, NodeId, Op};
 
 /// Of a process that has a card open, before its first tensor: context, kernels, cuBLAS.
 const CONTEXT: u64 = 600 << 20;
@@ -36,7 +36,7 @@ fn elements(graph: &Graph, id: NodeId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::graph::{Dim, Init, Node, Role, TensorSpec};
+    use crate::tracer::graph::{Dim, Init, Node, Role, TensorSpec};
 
     #[test]
     fn a_wide_convolution_takes_its_windows_and_a_bigger_batch_more() {

@@ -13,10 +13,10 @@ use rand::RngCore;
 use super::operation::{Saved, Step};
 use super::ops::{arithmetic, conv, norm, pool};
 use super::{init, operation, stock};
-pub use crate::device::Kernels;
-use crate::files::write_whole;
-use crate::network::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec};
-use crate::seed;
+pub use crate::base::device::Kernels;
+use crate::base::files::write_whole;
+use crate::base::seed;
+use crate::tracer::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec};
 
 /// What a forward is for.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ impl Network {
     }
 
     /// Saves the state dict: `PyTorch`'s names and shapes, shared tensors under each name, counters as 64-bit integers.
-    pub fn save(&self, path: &Path) -> crate::error::Result<()> {
+    pub fn save(&self, path: &Path) -> crate::base::error::Result<()> {
         let mut named: BTreeMap<&str, &Tensor> = self.graph.tensors.iter().map(|spec| &spec.name[..]).zip(&self.tensors).collect();
         named.extend(self.graph.aliases.iter().map(|(name, tensor)| (&name[..], &self.tensors[*tensor])));
         write_whole(path, &safetensors::serialize(named, None)?)

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::ops::pool::Axis;
 use super::ops::{activation, arithmetic, conv, conv_transpose, linear, norm, pool};
-use crate::network::graph::{Binary, Op, Reduction};
+use crate::tracer::graph::{Binary, Op, Reduction};
 
 /// What a forward keeps of a node for its backward.
 pub enum Saved {

@@ -8,7 +8,7 @@ use candle_core::{DType, Result, Tensor};
 use super::network::Network;
 use super::ops::arithmetic::is_flat;
 use super::ops::sgd;
-use crate::config::{Optimizer as Kind, ProxyConfig};
+use crate::proxy::settings::{Optimizer as Kind, ProxyConfig};
 
 const BETAS: [f64; 2] = [0.9, 0.999];
 const EPS: f64 = 1e-8;

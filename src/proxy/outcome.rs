@@ -55,7 +55,7 @@ impl From<candle_core::Error> for Failure {
     fn from(error: candle_core::Error) -> Self {
         // The first line: what follows may be a backtrace.
         let text = error.to_string();
-        if crate::card_errors::is_out_of_memory(&text) {
+        if crate::base::card_errors::is_out_of_memory(&text) {
             return Self::Memory;
         }
         Self::Crash { message: text.lines().next().unwrap_or("tensor computation failed").to_string() }

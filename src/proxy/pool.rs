@@ -15,10 +15,10 @@ use std::thread::{self, JoinHandle};
 
 use super::worker::{Job, Reply, Setup};
 use super::{Epoch, Failure, Outcome, memory};
-use crate::child::{self, Lost, Owned, TICK, Watch};
-use crate::device;
-use crate::error::{Error, Result};
-use crate::network::graph::Graph;
+use crate::base::child::{self, Lost, Owned, TICK, Watch};
+use crate::base::device;
+use crate::base::error::{Error, Result};
+use crate::tracer::graph::Graph;
 
 const VERB: &str = "worker";
 

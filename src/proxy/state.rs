@@ -10,13 +10,14 @@ use safetensors::tensor::Metadata;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Split;
-use super::network::{Kernels, Network};
+use super::network::Network;
 use super::optimizer::Optimizer;
 use super::train::{Log, Training};
-use crate::config::ProxyConfig;
-use crate::error::{AtPath, Result};
-use crate::files::write_whole;
-use crate::network::graph::Graph;
+use crate::base::device::Kernels;
+use crate::base::error::{AtPath, Result};
+use crate::base::files::write_whole;
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::graph::Graph;
 
 #[derive(Serialize, Deserialize)]
 struct Head {

@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use super::augment::{self, Normal};
 use super::dataset::{Format, Images, Split};
 use super::estimate::Estimates;
-use super::network::{Kernels, Mode, Network};
+use super::network::{Mode, Network};
 use super::ops::loss::{Loss, cross_entropy};
 use super::optimizer::Optimizer;
 use super::{Epoch, Failure, Outcome, allocator, estimate, schedule};
-use crate::config::ProxyConfig;
-use crate::network::graph::Graph;
-use crate::seed;
+use crate::base::device::Kernels;
+use crate::base::seed;
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::graph::Graph;
 
 /// Images evaluated at once.
 const EVALUATION_BATCH: usize = 100;
@@ -137,7 +138,8 @@ impl<'a> Training<'a> {
             let dropout = seed::derive(seed, "step", &[step as u64]);
             let rate = schedule::rate(config.lr, step, steps * config.epochs, steps);
             let batch = Batch { images, labels: &labels, classes: split.format.classes };
-            let (loss, norm) = self::step(&mut self.network, &mut self.optimizer, &batch, config.label_smoothing, dropout, rate)?;
+            let (loss, norm) =
+                crate::proxy::train::step(&mut self.network, &mut self.optimizer, &batch, config.label_smoothing, dropout, rate)?;
             if !norm.is_finite() {
                 return Err(Failure::Diverged { step });
             }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::dataset::Split;
 use super::train::Training;
 use super::{Epoch, Failure, Outcome, state};
-use crate::child;
-use crate::config::ProxyConfig;
-use crate::error::{Error, Result};
-use crate::network::graph::Graph;
+use crate::base::child;
+use crate::base::error::{Error, Result};
+use crate::proxy::settings::ProxyConfig;
+use crate::tracer::graph::Graph;
 
 /// The first line a worker reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::error::Error;
+use crate::base::error::Error;
 
 /// Settings of audits before they had a store.
 const FORMER_SETTINGS: &str = "audit.toml";

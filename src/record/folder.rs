@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::absent::missing;
 use super::{Kind, Store};
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::write_whole;
 use crate::config::{self, RunConfig};
-use crate::error::{AtPath, Error, Result};
-use crate::files::write_whole;
 
 /// A folder that is written to, locked against a second writer for as long as this lives.
 pub struct Folder {

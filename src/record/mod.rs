@@ -1,6 +1,7 @@
 //! A run or an audit on disk: `run.toml`, `run.sqlite`, a folder a cycle for the adapter, `best/` of a run, `report.html`.
 
 pub(crate) mod absent;
+pub mod best;
 pub mod folder;
 mod funnel;
 mod rows;
@@ -11,10 +12,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::base::error::Error;
 
+pub use crate::base::progress::PhaseRow;
 pub use crate::gates::Stage;
-pub use crate::progress::PhaseRow;
 pub use funnel::Funnel;
 pub use rows::{
     Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{NetworkId, Stage};
-use crate::error::Result;
+use super::NetworkId;
+use crate::base::error::Result;
+use crate::gates::Stage;
 use crate::proxy::Epoch;
 use crate::theory::gate::Forecast;
 
@@ -14,7 +15,7 @@ use crate::theory::gate::Forecast;
 pub struct NetworkRow {
     pub id: NetworkId,
     pub source: String,
-    pub graph: crate::network::graph::Graph,
+    pub graph: crate::tracer::graph::Graph,
     pub graph_hash: String,
     pub signature: Vec<u64>,
     pub parameters: u64,
@@ -100,7 +101,7 @@ impl Screened {
     }
 }
 
-/// Which tokens of a candidate's completion are valid: see [`crate::labels`].
+/// Which tokens of a candidate's completion are valid: see [`crate::method::labels`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelRow {
     pub cycle: u64,

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
 
 use super::absent::missing;
-use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Training};
-use crate::error::{Error, Result};
+use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, Screened, Training};
+use crate::base::error::{Error, Result};
+use crate::base::progress::PhaseRow;
 
 /// Raised whenever the schema or the meaning of a column changes.
 pub const FORMAT: &str = "3";

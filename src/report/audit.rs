@@ -11,16 +11,17 @@ use crate::audit::exact::Update;
 use crate::audit::record::{self, Cycle, Elite, Exact, Inputs, Sample};
 use crate::audit::search;
 use crate::audit::settings::AuditConfig;
-use crate::config::Objective;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
+use crate::base::progress::PhaseRow;
+use crate::decoder::settings::tune::Objective;
 use crate::gates::Stage;
 use crate::record::Funnel;
-use crate::record::{PhaseRow, Store, folder};
-use crate::table::{Cell, Show};
+use crate::record::{Store, folder};
 use crate::theory::ce_update::{self, Tuning};
 use crate::theory::convergence::{self, Count};
 use crate::theory::improvement::{self, CycleQualities};
 use crate::theory::statistics::{line, mean, quantile};
+use crate::theory::values::{Cell, Show};
 use crate::theory::{Claim, Mark, Panel, Plot, Point, Series, Verdict};
 
 /// Probabilities this near to 1 are 1 but for rounding.

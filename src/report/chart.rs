@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::html::escape;
-use crate::show::short;
+use crate::base::show::short;
 
 const WIDTH: f64 = 640.0;
 const LEFT: f64 = 96.0;

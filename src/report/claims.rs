@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Format, Objective, Policy, RunConfig};
-use crate::error::Result;
-use crate::novelty::Filter;
-use crate::record::{Candidate, GateRecord, NetworkId, Stage, Store};
-use crate::table::{Cell, Show};
+use crate::base::error::Result;
+use crate::config::{Policy, RunConfig};
+use crate::decoder::settings::tune::Objective;
+use crate::delta::settings::Format;
+use crate::gates::Stage;
+use crate::record::{Candidate, GateRecord, NetworkId, Store};
 use crate::theory::diversity::{Accepted, Comparison, CycleCounts};
 use crate::theory::improvement::CycleQualities;
 use crate::theory::statistics::mean;
+use crate::theory::values::{Cell, Show};
 use crate::theory::{Panel, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use crate::tracer::novelty::Filter;
 
 /// What the records of a run, or of runs that differ in their seed only, say to the claims.
 #[derive(Clone, Debug)]

@@ -6,11 +6,12 @@ use std::path::Path;
 use super::claims::Evidence;
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, ReportData, StartNetwork, Tuning};
 use super::early::early;
+use crate::base::error::Result;
 use crate::config::RunConfig;
-use crate::error::Result;
 use crate::gates::Gate;
+use crate::gates::Stage;
 use crate::proxy;
-use crate::record::{self, EliteRow, Funnel, NetworkId, Stage, Store, folder};
+use crate::record::{self, EliteRow, Funnel, NetworkId, Store, folder};
 
 /// Reads a run that is finished, stopped or still going on; cycles that are not closed are left out.
 pub fn collect(run: &Path) -> Result<ReportData> {

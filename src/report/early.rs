@@ -2,11 +2,11 @@
 
 use super::data::ReportData;
 use super::html::table;
+use crate::base::error::Result;
+use crate::base::show::NONE;
 use crate::config::RunConfig;
-use crate::error::Result;
 use crate::proxy::estimate::Estimates;
 use crate::record::Store;
-use crate::show::NONE;
 use crate::theory::early::{Correlation, Scores, correlations};
 
 /// How well each of these ranks the networks of a run by quality; of those that were trained through all epochs, since what halving

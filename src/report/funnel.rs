@@ -3,9 +3,9 @@
 use super::chart::{Axis, Chart};
 use super::data::ReportData;
 use super::html::{chart_table, details, table};
+use crate::base::show::{duration, or_none, percent};
 use crate::gates::Gate;
 use crate::record::Funnel;
-use crate::show::{duration, or_none, percent};
 
 /// Where candidates end, from the first gate to the last: (class of the colour, name).
 fn ends() -> [(String, String); 8] {

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use crate::show::NONE;
-use crate::table::Table;
+use crate::base::show::NONE;
+use crate::theory::values::Table;
 
 /// Nothing may run or be loaded, even if some text got through.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";

@@ -16,7 +16,7 @@ mod tuning;
 
 pub use data::ReportData;
 
-use crate::show::{or_none, percent};
+use crate::base::show::{or_none, percent};
 use html::{Section, details, document, escape, source, table, terms};
 
 use crate::theory::statistics::wilson;

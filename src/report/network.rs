@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Best, ReportData};
 use super::html::{details, diff, escape, source, table, terms};
-use crate::show::{or_none, percent, short, thousands};
+use crate::base::show::{or_none, percent, short, thousands};
 
 pub fn best(data: &ReportData) -> String {
     let Some(best) = &data.best else {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::chart::{Axis, Chart, Shape};
 use super::data::ReportData;
 use super::html::{details, escape, terms};
-use crate::show::short;
+use crate::base::show::short;
 use crate::theory::{Mark, Panel, Plot, Verdict};
 
 pub fn section(data: &ReportData) -> String {

@@ -3,8 +3,8 @@
 use super::chart::{Axis, Chart, Shape};
 use super::data::{Candidate, ReportData};
 use super::html::{chart_table, details, table};
+use crate::base::show::{NONE, or_none, percent, thousands};
 use crate::gates::{Gate, Stage};
-use crate::show::{NONE, or_none, percent, thousands};
 use crate::theory::Estimate;
 use crate::theory::statistics::{mean, mean_interval};
 

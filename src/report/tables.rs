@@ -2,8 +2,8 @@
 
 use super::data::{Candidate, Cycle, ReportData};
 use crate::record::Funnel;
-use crate::table::{Cell, Column, Show, Table, estimate, seconds, value, values};
 use crate::theory::early::Correlation;
+use crate::theory::values::{Cell, Column, Show, Table, estimate, seconds, value, values};
 use crate::theory::{Panel, Plot};
 
 /// Every table of a report; accuracies from 0 to 1.

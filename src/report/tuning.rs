@@ -3,7 +3,7 @@
 use super::chart::{Axis, Chart, Shape};
 use super::data::ReportData;
 use super::html::chart_table;
-use crate::show::{or_none, short};
+use crate::base::show::{or_none, short};
 
 /// None where no cycle was tuned: a control.
 pub fn section(data: &ReportData) -> Option<String> {

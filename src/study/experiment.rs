@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use super::outcome::Outcome;
+use crate::base::error::Result;
 use crate::compare::searches;
-use crate::error::Result;
 use crate::record::Kind;
 
 /// One run of a study, by its settings.

@@ -28,10 +28,10 @@ use toml::{Table, Value};
 
 use super::job::Job;
 use super::kinds::resolve;
+use crate::base::error::{Error, Result};
+use crate::base::files::read_text;
+use crate::base::range::MOST_WORKERS;
 use crate::config::layers::nearest_key;
-use crate::config::range::MOST_WORKERS;
-use crate::error::{Error, Result};
-use crate::files::read_text;
 use crate::record::Kind;
 
 /// The folder of the arms without an LLM.

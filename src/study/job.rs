@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use super::experiment::Experiment;
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 use crate::record::absent::former;
 use crate::record::{Store, folder};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::experiment::{Experiment, Words};
 use super::{of_audit, of_run};
-use crate::error::Result;
+use crate::base::error::Result;
 use crate::record::Kind;
 
 /// The settings of a run: `key=value` over a preset and the defaults.

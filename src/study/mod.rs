@@ -20,10 +20,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use crate::error::{AtPath, Error, Result};
-use crate::files::write_whole;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::write_whole;
 use crate::record::folder::lock;
-use crate::table;
+use crate::theory::values as table;
 use file::Study;
 use job::{Job, State};
 use report::Report;

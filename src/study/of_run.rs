@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::experiment::{Experiment, Words};
 use super::outcome::{Claimed, Measures, Outcome, falls};
+use crate::base::error::Result;
+use crate::base::home;
 use crate::compare::runs::{RunFacts, identity, is_method};
 use crate::compare::searches;
 use crate::config::RunConfig;
-use crate::error::Result;
-use crate::home;
-use crate::llm::catalogue;
+use crate::decoder::files::catalogue;
 use crate::policy::learner::adapter_folder;
 use crate::proxy::dataset;
 use crate::record::{Kind, folder};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use super::job::{Failure, Job, State};
 use super::view::View;
-use crate::child;
-use crate::error::{AtPath, Error, Result};
+use crate::base::child;
+use crate::base::error::{AtPath, Error, Result};
 
 /// How often processes are looked at, and how often the folders are read for the view.
 const TICK: Duration = Duration::from_millis(50);

@@ -4,13 +4,13 @@ use super::kinds::words;
 use super::outcome::{Measures, Outcome};
 use super::published;
 use super::report::{Cell as Arm, Report};
+use crate::base::show::percent;
 use crate::compare::contest::Measured;
 use crate::compare::text::measured;
 use crate::compare::{curves, searches};
 use crate::record::Funnel;
 use crate::report::chart::Band;
-use crate::show::percent;
-use crate::table::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
+use crate::theory::values::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
 use crate::theory::{Claim, Panel, Verdict};
 
 /// Shares and accuracies, as people see them.
@@ -314,7 +314,7 @@ pub fn markdown(report: &Report) -> String {
         let _ = writeln!(text, "\nFailed: {job}: {message}");
     }
     for table in tables(report) {
-        text += &crate::table::markdown(&table);
+        text += &crate::theory::values::markdown(&table);
     }
     let _ = write!(text, "\n## The study\n\n```toml\n{}```\n", report.file);
     text

@@ -7,8 +7,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::estimate;
 use super::job::{Failure, Job, State};
-use crate::printer;
-use crate::show::duration;
+use crate::base::printer;
+use crate::base::show::duration;
 
 pub struct View {
     all: MultiProgress,

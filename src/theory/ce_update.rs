@@ -7,7 +7,7 @@
 
 use super::statistics::few_interval;
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 /// Cached decoding against teacher forcing in f32.
 pub const TOLERANCE: f64 = 1e-3;

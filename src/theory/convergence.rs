@@ -9,7 +9,7 @@ use statrs::distribution::ContinuousCDF;
 
 use super::statistics::{Z95, standard_normal, wilson, wilson_at};
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 /// With fewer cycles a line fits anything.
 const FEWEST: usize = 4;

@@ -7,7 +7,7 @@
 
 use super::statistics::{bootstrap, difference_of, mean, wilson};
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 /// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
 ///

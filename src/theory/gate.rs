@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Estimate;
+use super::finite::{effective_samples, reweighted_mean, weights};
 use super::statistics::{bootstrap, mean};
-use super::table::{effective_samples, reweighted_mean, weights};
 
 /// An estimate worth fewer samples decides nothing.
 const FEWEST: f64 = 3.0;

@@ -7,7 +7,7 @@
 
 use super::statistics::{decrease_p_value, holm, mean, mean_interval};
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 const LEVEL: f64 = 0.05;
 

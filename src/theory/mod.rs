@@ -3,20 +3,21 @@
 //! Each claim has a file with the numbers it needs (plain structs), what it computes from them with confidence
 //! intervals, and a [`Verdict`]. Nothing here opens a store, runs a model or smooths a curve.
 
-use serde::{Deserialize, Serialize};
-
-use crate::table::Cell;
-
 pub mod ce_update;
 pub mod convergence;
 pub mod diversity;
 pub mod early;
+pub mod finite;
 pub mod gate;
 pub mod improvement;
 pub mod reliability;
 pub mod statistics;
-pub mod table;
 pub mod token_errors;
+pub mod values;
+
+use serde::{Deserialize, Serialize};
+
+use crate::theory::values::Cell;
 
 pub use statistics::Estimate;
 

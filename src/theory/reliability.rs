@@ -11,7 +11,7 @@ use statrs::distribution::{Continuous, ContinuousCDF, FisherSnedecor};
 
 use super::statistics::{bootstrap, kendall, mean, spearman, standard_normal};
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 /// Correlation of a score with the truth.
 pub fn correlation(snr: f64) -> f64 {

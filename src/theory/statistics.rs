@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use crate::seed;
+use crate::base::seed;
 
 /// Two-sided 95% point of the standard normal.
 pub const Z95: f64 = 1.959_963_984_540_054;

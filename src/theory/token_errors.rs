@@ -16,7 +16,7 @@ use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::statistics::{Z95, wilson};
 use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
-use crate::table::{Cell, Show};
+use crate::theory::values::{Cell, Show};
 
 /// Below this p-value a second order is taken to be needed.
 const LEVEL: f64 = 0.01;

@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
-use eliteloop::config::{LlmConfig, LoraConfig, RunConfig, TuneConfig};
+use eliteloop::config::RunConfig;
+use eliteloop::decoder::files::hf_writer::Stored;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::provenance::Provenance;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::adapter::Precision;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::merge::merge;
+use eliteloop::decoder::lora::tune::{Plan, Schedule, tune};
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::llm::LlmConfig;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::delta::starts::starts;
-use eliteloop::llm::Llm;
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::adapter::Precision;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::hf_writer::Stored;
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::merge::merge;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::provenance::Provenance;
-use eliteloop::llm::tune::{Plan, Schedule, tune};
 use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
 use eliteloop::record::{CycleRow, Kind, Store};
@@ -37,7 +39,7 @@ fn open(name: &str) -> (ModelFile, Decoder) {
 }
 
 fn load(file: &ModelFile) -> Decoder {
-    Decoder::open(file, eliteloop::config::Dtype::F32).unwrap()
+    Decoder::open(file, eliteloop::decoder::settings::llm::Dtype::F32).unwrap()
 }
 
 /// What PEFT gave; see scripts/goldens/peft_roundtrip.py.
@@ -195,7 +197,7 @@ fn the_default_model_becomes_a_folder() {
     .unwrap();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("merged");
-    let likeness = merge(&file, &lora, &out, Stored::Bf16).unwrap();
+    let likeness = merge(&file, &lora, &out, Stored::Bf16, starts()[0].1).unwrap();
     assert!(likeness.difference > 0.0 && likeness.difference < 0.2 * likeness.effect, "{likeness:?}");
     let again = ModelFile::open(&out).unwrap();
     assert_eq!(again.config(), file.config());
@@ -225,7 +227,7 @@ fn a_merge_that_would_answer_differently_leaves_nothing_behind() {
     };
     let folder = tempfile::tempdir().unwrap();
     let refused = |lora: &Lora, stored: Stored, hint: &str| {
-        let error = merge(&file, lora, &folder.path().join("merged"), stored).unwrap_err();
+        let error = merge(&file, lora, &folder.path().join("merged"), stored, starts()[0].1).unwrap_err();
         assert!(error.to_string().contains("not merged"), "{error}");
         assert!(error.hint_text().unwrap().contains(hint), "{:?}", error.hint_text());
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
@@ -233,7 +235,7 @@ fn a_merge_that_would_answer_differently_leaves_nothing_behind() {
     // Smaller than what bf16 can add to a weight.
     refused(&filled(1e-3), Stored::Bf16, "--dtype f32");
     refused(&filled(1e25), Stored::F32, "too large");
-    merge(&file, &filled(1e-3), &folder.path().join("merged"), Stored::F32).unwrap();
+    merge(&file, &filled(1e-3), &folder.path().join("merged"), Stored::F32, starts()[0].1).unwrap();
 }
 
 /// The folder of a run whose cycles 0 and 1 are closed.

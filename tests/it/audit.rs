@@ -14,21 +14,21 @@ use eliteloop::audit::record::{Cycle, Sample};
 use eliteloop::audit::settings::{AuditConfig, CellFormat};
 use eliteloop::audit::verify::verify;
 use eliteloop::audit::{Audit, record};
+use eliteloop::base::done::Done;
+use eliteloop::base::home;
+use eliteloop::base::seed;
 use eliteloop::compare::searches::{self, Search};
-use eliteloop::done::Done;
-use eliteloop::home;
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::config::Family;
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::score::score;
+use eliteloop::decoder::files::shape::Family;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::score::score;
+use eliteloop::decoder::model::decoder::Decoder;
+use eliteloop::method::verify::Finding;
 use eliteloop::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use eliteloop::oracle::nasbench201::Table;
 use eliteloop::policy::table_ce::TableCe;
 use eliteloop::record::{Kind, Store, folder};
 use eliteloop::report::{self, audit as shown};
-use eliteloop::seed;
-use eliteloop::theory::{Claim, Verdict, table};
-use eliteloop::verify::Finding;
+use eliteloop::theory::{Claim, Verdict, finite as table};
 use rand::Rng;
 
 use crate::models::{tiny, tiny_config};
@@ -339,6 +339,7 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
 
 #[test]
 fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
+    needs!(Model, Nasbench201);
     let folder = tempfile::tempdir().unwrap();
     // After the only step there is no gradient more that would tell.
     for steps in [1, 3] {
@@ -484,6 +485,7 @@ fn honest(audit: &Path) {
 
 #[test]
 fn an_honest_audit_is_never_called_wrong() {
+    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let audits: [(&str, &[&str]); 6] = [
         ("table-ce", &["policy=table-ce"]),
@@ -516,6 +518,7 @@ fn changed(base: &Path, name: &str, sql: &str) -> PathBuf {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit() {
+    needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
     succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2"]));
     let tampered = [
@@ -570,6 +573,7 @@ fn verify_finds_what_was_changed_in_an_audit() {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
+    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=1"]].concat()));
     let tampered: [(&str, &[&str]); 3] = [

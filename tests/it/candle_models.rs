@@ -3,7 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{llama, qwen2, qwen3};
-use eliteloop::llm::config::{DecoderConfig, Family, RopeScaling};
+use eliteloop::decoder::files::shape::{DecoderConfig, Family, RopeScaling};
 
 use crate::llm_goldens::{evaluate, row};
 use crate::models::{self, tiny, tiny_config};

@@ -3,20 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use eliteloop::base::done::Done;
+use eliteloop::base::seed;
 use eliteloop::compare::{Comparison, compare, page, text};
-use eliteloop::config::LoraConfig;
-use eliteloop::config::{Format, Policy, RunConfig, TuneData};
-use eliteloop::done::Done;
-use eliteloop::llm::Llm;
-use eliteloop::llm::pack::Example;
+use eliteloop::config::TuneData;
+use eliteloop::config::{Policy, RunConfig};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::delta::settings::Format;
+use eliteloop::gates::Stage;
 use eliteloop::policy::Learner;
-use eliteloop::record::{GateAction, Stage, Store, folder};
+use eliteloop::record::{GateAction, Store, folder};
 use eliteloop::report;
-use eliteloop::seed;
 use eliteloop::theory::{Claim, Panel, Verdict};
 use rand::Rng;
 
-use crate::program::{program, small_run, succeed};
+use crate::program::{SMALL_NETWORK, program, small_run, succeed};
 use crate::synthetic::{self, Networks};
 
 fn networks() -> &'static Networks {
@@ -128,7 +130,7 @@ fn claims_that_take_two_arms_come_out_of_the_comparison() {
 
 /// Real runs of one thread each, side by side, by name and settings.
 fn real<const N: usize>(base: &Path, runs: [(&str, &[&str]); N]) -> [PathBuf; N] {
-    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1"];
+    let small = ["threads=1", "proxy.workers=1", "parents.per_cycle=1", SMALL_NETWORK];
     side_by_side(runs, |(name, more)| {
         let out = base.join(name);
         succeed(small_run(&out, &[&small, more].concat()));
@@ -245,7 +247,7 @@ fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     assert_eq!(learner.adapter_hash().unwrap(), hash);
     assert_eq!(learner.log_p(&examples).unwrap(), log_p);
     assert_eq!(
-        eliteloop::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
+        eliteloop::method::update::action(eliteloop::config::Gate::Rollback, eliteloop::theory::gate::Finding::Fall),
         GateAction::RolledBack
     );
 }

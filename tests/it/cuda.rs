@@ -4,16 +4,19 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use candle_core::Device;
-use eliteloop::config::{CardDtype, LoraConfig, ProxyConfig, TuneConfig};
-use eliteloop::device::{Card, Place};
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::generate::{Request, Sample, generate};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::tune::{Plan, Schedule, tune};
+use eliteloop::base::device::Kernels;
+use eliteloop::base::device::{Card, Place};
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::tune::{Plan, Schedule, tune};
+use eliteloop::decoder::model::decoder::Decoder;
+use eliteloop::decoder::sample::generate::{Request, Sample, generate};
+use eliteloop::decoder::sample::sampling::Sampling;
+use eliteloop::decoder::settings::llm::CardDtype;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::proxy::dataset::{self, Part, Split};
-use eliteloop::proxy::network::Kernels;
+use eliteloop::proxy::settings::ProxyConfig;
 use eliteloop::proxy::train;
 use eliteloop::record::{Store, Training, folder};
 
@@ -107,7 +110,7 @@ fn operations_networks_and_optimiser_steps_of_proxies_equal_pytorch() {
 #[test]
 fn a_training_repeats_to_the_bit_and_gives_its_memory_back() {
     let Some(device) = card() else { return };
-    let data = dataset::load("synthetic", &eliteloop::home::data(), Part::Train).unwrap();
+    let data = dataset::load("synthetic", &eliteloop::base::home::data(), Part::Train).unwrap();
     let split = Split::draw(&data, 3, 320, 100).unwrap();
     let config = ProxyConfig { device: Place::Cuda(0), batch: 32, epochs: 2, ..ProxyConfig::default() };
     let (_, graph) = proxy_goldens::goldens().into_iter().find(|(golden, _)| golden.name == "residual").unwrap();

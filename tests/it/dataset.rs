@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use assert_cmd::Command;
-use eliteloop::home;
+use eliteloop::base::home;
 use eliteloop::proxy::dataset::{self, Dataset, Format, Images, Part, Split};
 
 fn cifar10(part: Part) -> Dataset {

@@ -1,9 +1,9 @@
 //! The decoder against `PyTorch`, against candle's operations, and its cache against full passes.
 
 use candle_core::Tensor;
-use eliteloop::llm::cache::Branches;
-use eliteloop::llm::config::Family;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::files::shape::Family;
+use eliteloop::decoder::model::cache::Branches;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
 
 use crate::llm_goldens::{check_logits, evaluate, row};
 use crate::models::{self, largest_difference, smollm, tiny, tiny_config};

@@ -1,10 +1,10 @@
 //! Deltas: what each format means, each way it fails, and that what the writer writes gives the child back.
 
-use eliteloop::config::Format;
+use eliteloop::base::seed;
 use eliteloop::delta::corpus::{self, mutate, mutate_source, random_family, random_network, render};
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
 use eliteloop::delta::{Failure, MAX_BYTES, apply, apply_completion, show, write};
-use eliteloop::seed;
 use proptest::prelude::*;
 
 const FORMATS: [Format; 3] = [Format::Edit, Format::Diff, Format::Full];

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use eliteloop::llm::memory::PROGRAM;
+use eliteloop::decoder::model::memory::PROGRAM;
 use serde_json::Value;
 
 use crate::program::{program, stderr};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use eliteloop::home;
+use eliteloop::base::home;
 use eliteloop::proxy::dataset::{self, Format, Images, Part, Split, stored};
 use rand::Rng;
 use serde_json::Value;
@@ -21,7 +21,7 @@ fn refused(data: &Path, arguments: &[&str], word: &str) {
 
 /// A set of three colours under noise, `counts` images of each to train with and 8 of each to test with.
 fn colours(data: &Path, counts: [usize; 3]) {
-    let mut rng = eliteloop::seed::rng(1, "test", &[]);
+    let mut rng = eliteloop::base::seed::rng(1, "test", &[]);
     let mut draw = |counts: [usize; 3]| {
         let mut images = Images::default();
         for (class, count) in counts.into_iter().enumerate() {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use candle_core::{DType, Device};
+use eliteloop::base::device::Kernels;
 use eliteloop::export::{builder, onnx, proto};
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::proxy::network::Kernels;
 use eliteloop::record::{NetworkId, Store, folder};
+use eliteloop::tracer::{TraceOptions, trace};
 use prost::Message;
 
 use crate::goldens::{cases, here};
@@ -143,7 +143,7 @@ fn the_best_network_is_written_with_its_recorded_accuracy_and_lineage() {
     let base = tempfile::tempdir().unwrap();
     let out = export(run(), base.path(), &[]).unwrap();
     let store = Store::read(&folder::store_path(run())).unwrap();
-    let (id, quality) = eliteloop::best::of(&store).unwrap().unwrap();
+    let (id, quality) = eliteloop::record::best::of(&store).unwrap().unwrap();
     let card = std::fs::read_to_string(out.join("card.md")).unwrap();
     assert!(card.starts_with(&format!("# Network {id}\n")), "{card}");
     let training = store.trainings().unwrap().into_iter().find(|t| t.network == id && t.seed_index == 0).unwrap();

@@ -4,17 +4,19 @@
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::{CardDtype, LoraConfig, TuneConfig};
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::cache::Branches;
-use eliteloop::llm::config::Family;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::generate::{Request, Sample, generate};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::score::log_p;
-use eliteloop::llm::tune::{Plan, Schedule, TuneLog, tune};
-use eliteloop::proxy::network::Kernels;
+use eliteloop::base::device::Kernels;
+use eliteloop::decoder::files::shape::Family;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::log_p;
+use eliteloop::decoder::lora::tune::{Plan, Schedule, TuneLog, tune};
+use eliteloop::decoder::model::cache::Branches;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::sample::generate::{Request, Sample, generate};
+use eliteloop::decoder::sample::sampling::Sampling;
+use eliteloop::decoder::settings::llm::CardDtype;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 
 use crate::goldens;
 use crate::llm_goldens::{by_formula, check_gradients, check_logits, evaluate, example, gradient, norm, relative};
@@ -207,8 +209,8 @@ fn operations_networks_and_optimiser_steps_of_proxies_equal_pytorch() {
 /// Strides, paddings, dilations and groups that the goldens do not have, forward and backward, against our kernels.
 #[test]
 fn convolutions_and_pools_of_odd_shapes_equal_our_kernels() {
-    use eliteloop::network::graph::{Graph, Init, Node, Op, Role, TensorSpec};
     use eliteloop::proxy::network::{Mode, Network};
+    use eliteloop::tracer::graph::{Graph, Init, Node, Op, Role, TensorSpec};
     let conv = |out, kernel, stride, padding, dilation, groups| Op::Conv2d { out, kernel, stride, padding, dilation, groups, bias: false };
     let cases = [
         (conv(6, [3, 3], [1, 1], [1, 1, 1, 1], [1, 1], 1), vec![6, 4, 3, 3]),

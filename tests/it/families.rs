@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::Device;
-use eliteloop::hash::sha256;
-use eliteloop::network::cost::cost;
-use eliteloop::network::graph::{Graph, Op, TensorSpec};
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::proxy::network::{Kernels, Mode};
+use eliteloop::base::device::Kernels;
+use eliteloop::base::hash::sha256;
+use eliteloop::proxy::network::Mode;
 use eliteloop::proxy::ops::loss::cross_entropy;
+use eliteloop::tracer::cost::cost;
+use eliteloop::tracer::graph::{Graph, Op, TensorSpec};
+use eliteloop::tracer::{TraceOptions, trace};
 use serde::Deserialize;
 
 use crate::goldens::{Summary, filled, here, started, stored};

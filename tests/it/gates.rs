@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 
 use crate::models::smollm_file;
-use eliteloop::config::{Format, RunConfig};
+use eliteloop::config::RunConfig;
 use eliteloop::delta;
-use eliteloop::delta::practice::{Written, judge_family};
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::trial::{self, Trial};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
-use eliteloop::novelty::Filter;
+use eliteloop::method::{limits, screen};
+use eliteloop::policy::schooling::practice::{Written, judge_family};
+use eliteloop::policy::schooling::trial::{self, Trial};
 use eliteloop::proxy::dataset;
 use eliteloop::record::{Candidate, Kind, NetworkId, Screened, Store};
-use eliteloop::{limits, screen};
+use eliteloop::tracer::novelty::Filter;
 
 /// The start network `plain`: line 11 of it is its first `nn.ReLU(),`, line 17 its last convolution.
 fn parent() -> &'static str {
@@ -105,6 +106,7 @@ fn a_run_practice_and_bench_formats_end_a_delta_at_the_same_gate_for_the_same_re
 /// What the LLM gives is bytes. As text, with the bytes that are not UTF-8 replaced, it would be another delta, and one that applies.
 #[test]
 fn a_completion_that_is_not_utf8_is_refused_for_that_wherever_it_is_judged() {
+    needs!(Model);
     let tokenizer = smollm_file().tokenizer().unwrap();
     let broken = (0..tokenizer.vocab_size() as u32).find(|&id| str::from_utf8(&tokenizer.token_bytes(id)).is_err()).unwrap();
     let tokens = [tokenizer.encode_plain("11\nnn.GELU(),  # "), vec![broken], tokenizer.encode_plain("\n"), vec![tokenizer.eos()]].concat();

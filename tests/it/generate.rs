@@ -3,21 +3,21 @@
 use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::{Format, LoraConfig, Masking};
-use eliteloop::delta::Failure;
-use eliteloop::delta::prompt;
+use eliteloop::base::error::Error;
+use eliteloop::decoder::files::shape::{DecoderConfig, Family};
+use eliteloop::decoder::files::tokenizer::Tokenizer;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::sample::generate::{Progress, Request, Sample, generate};
+use eliteloop::decoder::sample::sampling::Sampling;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::delta::settings::{Format, Masking};
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::trial::{Task, try_out, unseen_parents};
-use eliteloop::delta::warmup::{Model, Recipe, warm_up};
-use eliteloop::error::Error;
-use eliteloop::llm::config::{DecoderConfig, Family};
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::generate::{Progress, Request, Sample, generate};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::tokenizer::Tokenizer;
 use eliteloop::policy::Learner;
 use eliteloop::policy::learner::{Identity, Model};
+use eliteloop::policy::prompt;
+use eliteloop::policy::schooling::trial::{Task, try_out, unseen_parents};
+use eliteloop::policy::schooling::warmup::{Recipe, warm_up};
 
 use crate::models::{smollm, smollm_file};
 
@@ -157,7 +157,7 @@ fn tiny(vocab: usize) -> Decoder {
             "down_proj" => &[32, 48],
             _ => return Ok(Tensor::ones(32, candle_core::DType::F32, &Device::Cpu)?),
         };
-        let mut state = eliteloop::seed::derive(0, name, &[]);
+        let mut state = eliteloop::base::seed::derive(0, name, &[]);
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

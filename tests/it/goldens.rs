@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use candle_core::{Device, Tensor};
-use eliteloop::network::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use eliteloop::network::infer;
-use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::base::device::Kernels;
+use eliteloop::proxy::network::Network;
+use eliteloop::tracer::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
+use eliteloop::tracer::infer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use eliteloop::gates::Stage;
 use eliteloop::proxy::Epoch;
-use eliteloop::record::{NetworkId, Stage, Store, Training, folder};
+use eliteloop::record::{NetworkId, Store, Training, folder};
 
 use crate::program::{self, SMALL_NETWORK, copy_folder, program, succeed};
 

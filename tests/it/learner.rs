@@ -3,20 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use eliteloop::config::{LlmConfig, LoraConfig, Moments, TuneConfig};
-use eliteloop::done::Done;
-use eliteloop::llm::adamw::{AdamW, clip};
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::generate::Request;
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::{Example, by_prompt, pack};
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::score::log_p;
-use eliteloop::llm::step::{Batch, Rule, add_gradient};
+use eliteloop::base::done::Done;
+use eliteloop::base::seed;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::lora::adamw::{AdamW, clip};
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::log_p;
+use eliteloop::decoder::lora::step::{Batch, Rule, add_gradient};
+use eliteloop::decoder::model::decoder::Decoder;
+use eliteloop::decoder::model::pack::{Example, by_prompt, pack};
+use eliteloop::decoder::sample::generate::Request;
+use eliteloop::decoder::sample::sampling::Sampling;
+use eliteloop::decoder::settings::llm::LlmConfig;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::{Moments, TuneConfig};
 use eliteloop::policy::Learner;
 use eliteloop::policy::learner::Update;
-use eliteloop::seed;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -94,7 +96,7 @@ fn by_hand(decoder: &Decoder, lora: &mut Lora, optimizer: &mut AdamW, examples: 
 
 #[test]
 fn deltas_of_a_run_and_cells_of_an_audit_go_through_the_same_update() {
-    let decoder = Decoder::open(&ModelFile::open(&model()).unwrap(), eliteloop::config::Dtype::F32).unwrap();
+    let decoder = Decoder::open(&ModelFile::open(&model()).unwrap(), eliteloop::decoder::settings::llm::Dtype::F32).unwrap();
     let small = decoder.restricted(&WORDS, 5).unwrap();
     let id = |token: &u32| WORDS.iter().position(|word| word == token).unwrap() as u32;
     let renumbered = |e: &Example| example(&e.prompt.iter().map(id).collect::<Vec<_>>(), &e.completion.iter().map(id).collect::<Vec<_>>());

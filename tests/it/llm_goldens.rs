@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::LoraConfig;
-use eliteloop::llm::config::DecoderConfig;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::pack::{Example, Pack, pack};
-use eliteloop::llm::score::score;
-use eliteloop::llm::step::add_gradient;
+use eliteloop::decoder::files::shape::DecoderConfig;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::score;
+use eliteloop::decoder::lora::step::add_gradient;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::pack::{Example, Pack, pack};
+use eliteloop::decoder::settings::lora::LoraConfig;
 use serde::Deserialize;
 
 pub fn evaluate(decoder: &Decoder, tokens: &[u32]) -> Tensor {

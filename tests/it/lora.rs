@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use eliteloop::config::LoraConfig;
-use eliteloop::llm::adamw::{AdamW, clip};
-use eliteloop::llm::adapter::Precision;
-use eliteloop::llm::config::{DecoderConfig, Family};
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::score::score;
-use eliteloop::llm::step::add_gradient;
+use eliteloop::decoder::files::shape::{DecoderConfig, Family};
+use eliteloop::decoder::lora::adamw::{AdamW, clip};
+use eliteloop::decoder::lora::adapter::Precision;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::score;
+use eliteloop::decoder::lora::step::add_gradient;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::lora::LoraConfig;
 
 use crate::llm_goldens::{MODULES, by_formula, check_gradients, example, golden, gradient, norm, one_pack, relative};
 use crate::models::{largest_difference, smollm, tiny, tiny_config};
@@ -84,7 +84,7 @@ fn dropout_is_drawn_from_its_seed_and_scales_what_it_keeps() {
     let sum = |seed| gradient(&decoder, &lora, &examples(), seed).0;
     assert_eq!(sum(1), sum(1));
     assert_ne!(sum(1), sum(2));
-    let kept = eliteloop::llm::ops::low_rank::Dropout { p: 0.25, seed: 3 }.apply(&vec![3.0; 40_000], 0);
+    let kept = eliteloop::decoder::ops::low_rank::Dropout { p: 0.25, seed: 3 }.apply(&vec![3.0; 40_000], 0);
     let zero = kept.iter().filter(|v| **v == 0.0).count();
     assert!((9_700..10_300).contains(&zero), "{zero} of 40000 dropped");
     assert!(kept.iter().all(|v| *v == 0.0 || (*v - 4.0).abs() < 1e-6));

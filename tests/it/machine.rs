@@ -99,7 +99,7 @@ fn under_load<T>(work: impl FnOnce() -> T) -> T {
         for _ in 0..12 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    std::hint::spin_loop()
+                    std::hint::spin_loop();
                 }
             });
         }
@@ -180,7 +180,14 @@ fn a_machine_that_kills_the_same_job_twice_ends_the_run_and_resume_goes_on() {
         let store = Store::read(&folder::store_path(&run)).unwrap();
         assert!(store.trainings().unwrap().iter().all(|t| t.failure.is_none()), "{verb}: a training failed for the machine's sake");
         let lost = ["lost", "crash", "memory", "cpu_time"].map(String::from);
-        assert!(store.candidates().unwrap().iter().all(|c| c.reason.as_ref().is_none_or(|reason| !lost.contains(reason))), "{verb}");
+        assert!(
+            store.candidates().unwrap().iter().all(|c| c
+                .screened
+                .as_ref()
+                .and_then(|s| s.reason.as_ref())
+                .is_none_or(|reason| !lost.contains(reason))),
+            "{verb}"
+        );
     }
     succeed(resume());
     is_undisturbed(&run);
@@ -259,7 +266,7 @@ fn a_network_whose_training_would_take_too_much_is_refused_with_both_numbers() {
     for candidate in limited.candidates().unwrap() {
         let Ok(network) = limited.network(&candidate.id()) else { continue };
         if network.macs * passes > most {
-            let detail = candidate.detail.unwrap_or_default();
+            let detail = candidate.screened.and_then(|s| s.detail).unwrap_or_default();
             assert_eq!(detail, format!("{} multiply-accumulates of its training, at most {most}", network.macs * passes));
             refused += 1;
         } else {

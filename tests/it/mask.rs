@@ -4,23 +4,24 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use eliteloop::config::Format;
+use eliteloop::base::seed;
+use eliteloop::decoder::files::chat::ChatTemplate;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::tokenizer::Tokenizer;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::{log_p, log_p_and_q};
+use eliteloop::decoder::model::decoder::Decoder;
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::sample::generate::{Request, generate_masked};
+use eliteloop::decoder::sample::mask::{Mask, TokenTrie};
+use eliteloop::decoder::sample::sampling::Sampling;
 use eliteloop::delta::corpus::{mutate, mutate_source, random_network, render};
 use eliteloop::delta::grammar::{Grammar, Lines, label};
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
-use eliteloop::delta::{Failure, apply, apply_completion, prompt, write};
-use eliteloop::llm::chat::ChatTemplate;
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::generate::{Request, generate_masked};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::mask::{Mask, TokenTrie};
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::sampling::Sampling;
-use eliteloop::llm::score::{log_p, log_p_and_q};
-use eliteloop::llm::tokenizer::Tokenizer;
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::seed;
+use eliteloop::delta::{Failure, apply, apply_completion, write};
+use eliteloop::policy::prompt;
+use eliteloop::tracer::{TraceOptions, trace};
 use rand::Rng;
 use rand::seq::{IndexedRandom, IteratorRandom, SliceRandom};
 
@@ -223,7 +224,7 @@ fn loaded() -> &'static Loaded {
     })
 }
 
-fn mask(format: Format, parent: &str, lines: Lines) -> Mask {
+fn mask(format: Format, parent: &str, lines: Lines) -> Mask<Grammar> {
     Mask::new(loaded().trie.clone(), Grammar::new(format, parent, lines))
 }
 
@@ -324,8 +325,8 @@ fn a_thousand_masked_samples_of_noise_apply() {
 fn masked_samples_of_the_model_apply_and_score_the_same() {
     needs!(Model);
     let Loaded { file, tokenizer, template, .. } = loaded();
-    let adapter = eliteloop::home::models().join("warmup-smollm2-135m-instruct");
-    let decoder = Decoder::open(file, eliteloop::config::Dtype::F32).unwrap();
+    let adapter = eliteloop::base::home::models().join("warmup-smollm2-135m-instruct");
+    let decoder = Decoder::open(file, eliteloop::decoder::settings::llm::Dtype::F32).unwrap();
     let decoder = decoder.with_adapter(&Lora::load(&adapter, file.config()).unwrap()).unwrap();
     let sampling = sampling(80);
     let arms = [
@@ -335,7 +336,7 @@ fn masked_samples_of_the_model_apply_and_score_the_same() {
         (Format::Diff, Lines::Python, 0),
     ];
     let parents: Vec<&str> = arms.iter().map(|arm| starts()[arm.2].1).collect();
-    let masks: Vec<Mask> = arms.iter().zip(&parents).map(|(arm, parent)| mask(arm.0, parent, arm.1)).collect();
+    let masks: Vec<Mask<_>> = arms.iter().zip(&parents).map(|(arm, parent)| mask(arm.0, parent, arm.1)).collect();
     let requests: Vec<Request> = arms
         .iter()
         .zip(&parents)

@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
-use eliteloop::llm::config::{DecoderConfig, Family};
-use eliteloop::llm::decoder::Decoder;
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::shape::{DecoderConfig, Family};
+use eliteloop::decoder::model::decoder::Decoder;
 use rand::Rng;
 
 pub fn smollm_file() -> ModelFile {
-    let path = eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
+    let path = eliteloop::base::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf");
     ModelFile::open(&path).unwrap_or_else(|e| panic!("the default model has to be there (scripts/fetch): {e}"))
 }
 
 pub fn load_smollm() -> Decoder {
-    Decoder::open(&smollm_file(), eliteloop::config::Dtype::F32).unwrap()
+    Decoder::open(&smollm_file(), eliteloop::decoder::settings::llm::Dtype::F32).unwrap()
 }
 
 pub fn smollm() -> &'static Decoder {
@@ -46,7 +46,7 @@ pub fn tiny_config(family: Family) -> DecoderConfig {
 
 /// Random weights under their Hugging Face names.
 pub fn weights(config: &DecoderConfig, seed: u64) -> BTreeMap<String, Tensor> {
-    let mut rng = eliteloop::seed::rng(seed, "tiny model", &[]);
+    let mut rng = eliteloop::base::seed::rng(seed, "tiny model", &[]);
     let mut all = BTreeMap::new();
     let mut add = |name: String, shape: &[usize], mean: f32, spread: f32| {
         let n = shape.iter().product();

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
-use eliteloop::config::{CardDtype, Dtype, LlmConfig, LoraConfig, TuneConfig, TuningDtype};
-use eliteloop::done::Done;
-use eliteloop::llm::cache::Branches;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::memory::{Memory, longest_pass};
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::pack::{Example, pack};
-use eliteloop::llm::step::add_gradient;
+use eliteloop::base::done::Done;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::step::add_gradient;
+use eliteloop::decoder::model::cache::Branches;
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::memory::{Memory, longest_pass};
+use eliteloop::decoder::model::pack::{Example, pack};
+use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig, TuningDtype};
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::policy::Learner;
 
 use crate::models::{largest_difference, smollm, smollm_file};
@@ -229,7 +231,7 @@ fn rows_are_those_of_the_f32_tensors() {
     for (name, shape) in file.shapes().into_iter().filter(|(name, shape)| shape.len() == 2 && name.contains(".1")) {
         let part = file.narrow(&name, Dtype::Quantized).unwrap();
         *types.entry(format!("{:?}", part.dtype)).or_insert(0) += 1;
-        let rows = eliteloop::llm::weight::Rows::new(vec![part]).unwrap();
+        let rows = eliteloop::decoder::model::weight::Rows::new(vec![part]).unwrap();
         assert_eq!([rows.count(), rows.columns()], shape[..]);
         assert_eq!(rows.widen(), file.tensor(&name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(), "{name}");
     }

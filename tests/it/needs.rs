@@ -30,9 +30,9 @@ impl Need {
     /// What has to be there is not: what `scripts/fetch` brings, or in CI a tool.
     pub fn met(self) -> bool {
         let (here, fetch) = match self {
-            Self::Model => (eliteloop::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf").is_file(), "model"),
-            Self::Cifar10 => (eliteloop::home::data().join("cifar10/data_batch_1.png").is_file(), "cifar10"),
-            Self::Nasbench201 => (eliteloop::home::data().join("nasbench201/cifar10.pkl").is_file(), "nasbench201"),
+            Self::Model => (eliteloop::base::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf").is_file(), "model"),
+            Self::Cifar10 => (eliteloop::base::home::data().join("cifar10/data_batch_1.png").is_file(), "cifar10"),
+            Self::Nasbench201 => (eliteloop::base::home::data().join("nasbench201/cifar10.pkl").is_file(), "nasbench201"),
             Self::Browser => return browser().is_some() || without_tool("no Chromium in PATH, so no page was opened in a browser"),
         };
         if set("ELITELOOP_LANE").is_some_and(|lane| lane == "fast") {

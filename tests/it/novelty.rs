@@ -1,9 +1,9 @@
 //! The canonical form and the novelty filter.
 
-use eliteloop::config::NoveltyConfig;
-use eliteloop::network::canonical::{self, Canonical};
-use eliteloop::network::graph::{Activation, Binary, Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use eliteloop::novelty::{Filter, Fingerprint, NotNovel};
+use eliteloop::tracer::canonical::{self, Canonical};
+use eliteloop::tracer::graph::{Activation, Binary, Dim, Graph, Init, Node, Op, Role, TensorSpec};
+use eliteloop::tracer::novelty::{Filter, Fingerprint, NotNovel};
+use eliteloop::tracer::settings::NoveltyConfig;
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};

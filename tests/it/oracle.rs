@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use eliteloop::home;
+use eliteloop::base::home;
 use eliteloop::oracle::cell::{CELLS, Cell};
 use eliteloop::oracle::nasbench201::Table;
 use eliteloop::theory::statistics::quantile;

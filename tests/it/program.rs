@@ -12,9 +12,8 @@ use eliteloop::record::{Store, Training, folder};
 pub const SMALL_NETWORK: &str = concat!("parents.start=[\"", env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/small.py\"]");
 
 /// A run that does everything: two cycles of the real LLM and its tuning, trainings on the synthetic images.
-pub const SMALL: [&str; 13] = [
+pub const SMALL: [&str; 12] = [
     "seed=3",
-    SMALL_NETWORK,
     "cycles=2",
     "candidates=6",
     "parents.per_cycle=2",

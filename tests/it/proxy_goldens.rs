@@ -1,12 +1,13 @@
 //! Checks against the goldens of `scripts/goldens/proxy.py`, for any kernels on any device.
 
 use candle_core::{Device, Tensor};
-use eliteloop::config::{self, ProxyConfig};
-use eliteloop::network::graph::Graph;
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::proxy::network::{Kernels, Mode};
+use eliteloop::base::device::Kernels;
+use eliteloop::proxy::network::Mode;
 use eliteloop::proxy::ops::loss::cross_entropy;
 use eliteloop::proxy::optimizer::Optimizer;
+use eliteloop::proxy::settings::{self, ProxyConfig};
+use eliteloop::tracer::graph::Graph;
+use eliteloop::tracer::{TraceOptions, trace};
 use serde::Deserialize;
 
 use crate::goldens::{Case, Summary, cases, filled, here, started, stored};
@@ -99,7 +100,7 @@ pub fn check_network(golden: &Golden, graph: &Graph, kernels: Kernels, device: &
 pub fn check_steps(golden: &Golden, graph: &Graph, kernels: Kernels, device: &Device) {
     let images = filled("images", &[6, 3, 16, 16]).to_device(device).unwrap();
     for (kind, lr, weight_decay, expected) in
-        [(config::Optimizer::Sgd, 0.05, 5e-4, &golden.sgd), (config::Optimizer::Adamw, 0.002, 0.02, &golden.adamw)]
+        [(settings::Optimizer::Sgd, 0.05, 5e-4, &golden.sgd), (settings::Optimizer::Adamw, 0.002, 0.02, &golden.adamw)]
     {
         let config = ProxyConfig { optimizer: kind, momentum: 0.9, weight_decay, clip: 1.0, ..ProxyConfig::default() };
         let mut network = started(graph, kernels, GAIN, device);
@@ -113,7 +114,7 @@ pub fn check_steps(golden: &Golden, graph: &Graph, kernels: Kernels, device: &De
         for (spec, tensor) in graph.tensors.iter().zip(network.tensors()) {
             // AdamW turns a gradient that is rounding alone into a step of full size: such a bias goes anywhere.
             // So does that of attention's keys, which a softmax does not see; there our kernels happen to round as PyTorch does.
-            let keys = kind == config::Optimizer::Adamw && spec.name.ends_with("qkv.bias") && kernels.on(device) == Kernels::Stock;
+            let keys = kind == settings::Optimizer::Adamw && spec.name.ends_with("qkv.bias") && kernels.on(device) == Kernels::Stock;
             let rounding = keys || golden.gradients.get(&spec.name).is_none_or(|g| g.norm < 1e-5);
             if let Some(expected) = expected.get(&spec.name).filter(|_| !rounding) {
                 expected.check(tensor, 1e-3, 1e-6, &format!("{} {kind:?}, {}", golden.name, spec.name));

@@ -2,9 +2,10 @@
 //! against finite differences, for our kernels and for the stock forms.
 
 use candle_core::{Device, Tensor};
-use eliteloop::network::graph::Op;
-use eliteloop::proxy::network::{Kernels, Mode, Network};
+use eliteloop::base::device::Kernels;
+use eliteloop::proxy::network::{Mode, Network};
 use eliteloop::proxy::ops::loss::cross_entropy;
+use eliteloop::tracer::graph::Op;
 
 use crate::goldens::{Case, Summary, cases, filled, started};
 use crate::proxy_goldens::{GAIN, TRAIN, check_network, check_operations, check_steps, goldens, images, weighting};

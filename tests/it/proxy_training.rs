@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Device;
-use eliteloop::config::{Optimizer, ProxyConfig};
-use eliteloop::home;
-use eliteloop::network::graph::{Dim, Graph, Op, Role};
-use eliteloop::network::{TraceOptions, trace};
+use eliteloop::base::device::Kernels;
+use eliteloop::base::home;
 use eliteloop::proxy::dataset::{self, Part, Split};
-use eliteloop::proxy::network::{Kernels, Network};
+use eliteloop::proxy::network::Network;
 use eliteloop::proxy::pool::{Event, Pool};
+use eliteloop::proxy::settings::{Optimizer, ProxyConfig};
 use eliteloop::proxy::worker::{Job, Setup};
 use eliteloop::proxy::{Failure, Outcome, train};
+use eliteloop::tracer::graph::{Dim, Graph, Op, Role};
+use eliteloop::tracer::{TraceOptions, trace};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eliteloop");
 
@@ -193,6 +194,7 @@ fn stand_in(folder: &Path, script: &str) -> Pool {
 
 #[test]
 fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
+    const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
     let folder = tempfile::tempdir().unwrap();
     let graph = fixture_graph("shuffle");
     let run = |script: &str| {
@@ -201,7 +203,6 @@ fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
         let ended = stand_in(folder.path(), script).run(jobs, &AtomicBool::new(false), |event| found.push(event));
         (found, ended)
     };
-    const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
     for script in [
         "echo '\"ready\"'; read job; kill -KILL $$".to_owned(),
         "echo '\"ready\"'; read job; kill -TERM $$".to_owned(),

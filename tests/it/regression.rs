@@ -1,6 +1,6 @@
 //! One test a bug, named for it.
 
-use eliteloop::config::Format;
+use eliteloop::delta::settings::Format;
 use eliteloop::delta::{apply, write};
 
 #[test]

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use eliteloop::record::{NetworkId, Stage, Store, folder};
+use eliteloop::gates::Stage;
+use eliteloop::record::{NetworkId, Store, folder};
 
 use crate::needs::without_tool;
-use crate::program::{contents, copy_folder, fail, program, small_run, succeed, wait_for};
+use crate::program::{SMALL_NETWORK, contents, copy_folder, fail, program, small_run, succeed, wait_for};
 
 fn start(out: &Path, more: &[&str]) -> Command {
-    small_run(out, &[&["elite.held_out=0.3"], more].concat())
+    small_run(out, &[&["elite.held_out=0.3", SMALL_NETWORK], more].concat())
 }
 
 struct Finished {

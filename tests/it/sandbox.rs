@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use eliteloop::network::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
-use eliteloop::network::{Limits, Refusal, TraceFailure, TraceOptions, trace};
+use eliteloop::tracer::graph::{Dim, Graph, Init, Node, Op, Role, TensorSpec};
+use eliteloop::tracer::{Limits, Refusal, TraceFailure, TraceOptions, trace};
 use proptest::prelude::*;
 
 /// Every hostile source that tries to write aims at this file.

@@ -1,8 +1,9 @@
 //! Settings check themselves: whatever is written in a file, it is refused with its key or comes back as it was.
 
 use eliteloop::audit::settings::AuditConfig;
-use eliteloop::config::{LoraConfig, RunConfig};
-use eliteloop::error::{Error, Result};
+use eliteloop::base::error::{Error, Result};
+use eliteloop::config::RunConfig;
+use eliteloop::decoder::settings::lora::LoraConfig;
 use proptest::prelude::*;
 use toml::{Table, Value};
 

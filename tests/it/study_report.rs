@@ -8,7 +8,7 @@ use eliteloop::study::outcome::{Claimed, Measures, Outcome};
 use eliteloop::study::page::page as render;
 use eliteloop::study::report::{Cell, Missing, Report};
 use eliteloop::study::tables;
-use eliteloop::table;
+use eliteloop::theory::values as table;
 use eliteloop::theory::{Claim, Verdict};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

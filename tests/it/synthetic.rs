@@ -2,17 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use eliteloop::base::progress::PhaseRow;
+use eliteloop::base::seed;
 use eliteloop::config::{Policy, RunConfig};
 use eliteloop::delta::{corpus, starts};
-use eliteloop::elite;
-use eliteloop::network::cost::cost;
-use eliteloop::network::{TraceOptions, trace};
-use eliteloop::novelty::Filter;
+use eliteloop::gates::Stage;
+use eliteloop::method::elite;
 use eliteloop::record::folder::Folder;
 use eliteloop::record::{
-    Candidate, CycleRow, Kind, LabelRow, NetworkId, NetworkRow, PhaseRow, Screened, Stage, Store, Training, TunedOn, Tuning, TuningStep,
+    Candidate, CycleRow, Kind, LabelRow, NetworkId, NetworkRow, Screened, Store, Training, TunedOn, Tuning, TuningStep,
 };
-use eliteloop::seed;
+use eliteloop::tracer::cost::cost;
+use eliteloop::tracer::novelty::Filter;
+use eliteloop::tracer::{TraceOptions, trace};
 use rayon::prelude::*;
 
 /// Distinct small networks.
@@ -59,7 +61,12 @@ pub fn run(path: &Path, config: &RunConfig, networks: &Networks, quality: impl F
     store.seal().unwrap();
 }
 
-fn fill(s: &Store, config: &RunConfig, networks: &Networks, quality: impl Fn(u64, u64) -> Option<f64>) -> eliteloop::error::Result<()> {
+fn fill(
+    s: &Store,
+    config: &RunConfig,
+    networks: &Networks,
+    quality: impl Fn(u64, u64) -> Option<f64>,
+) -> eliteloop::base::error::Result<()> {
     let start = NetworkId::Start("plain".into());
     let llm = config.policy.has_llm();
     s.set_meta("program", "0.1.0")?;

@@ -1,7 +1,9 @@
 //! The six claims: closed forms, coverage of the intervals on records with known truth, and records where the claim is false.
 
 use eliteloop::theory::statistics::{difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
-use eliteloop::theory::{Claim, Estimate, Verdict, ce_update, convergence, diversity, gate, improvement, reliability, table, token_errors};
+use eliteloop::theory::{
+    Claim, Estimate, Verdict, ce_update, convergence, diversity, finite as table, gate, improvement, reliability, token_errors,
+};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

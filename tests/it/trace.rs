@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use eliteloop::network::graph::{Dim, Graph, Init, Op, Role};
-use eliteloop::network::{TraceFailure, TraceOptions, cost, trace};
+use eliteloop::tracer::graph::{Dim, Graph, Init, Op, Role};
+use eliteloop::tracer::{TraceFailure, TraceOptions, cost, trace};
 use predicates::prelude::*;
 use serde_json::Value;
 

@@ -3,14 +3,15 @@
 use std::sync::atomic::AtomicBool;
 
 use candle_core::Tensor;
-use eliteloop::config::{LoraConfig, Objective, TuneConfig};
-use eliteloop::llm::adamw::AdamW;
-use eliteloop::llm::config::Family;
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::lora::Lora;
-use eliteloop::llm::pack::Example;
-use eliteloop::llm::score::{log_p, score};
-use eliteloop::llm::tune::{Plan, Schedule, TuneLog, tune};
+use eliteloop::decoder::files::shape::Family;
+use eliteloop::decoder::lora::adamw::AdamW;
+use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::lora::score::{log_p, score};
+use eliteloop::decoder::lora::tune::{Plan, Schedule, TuneLog, tune};
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
+use eliteloop::decoder::model::pack::Example;
+use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::decoder::settings::tune::{Objective, TuneConfig};
 
 use crate::models::{smollm, tiny, tiny_config};
 

@@ -4,17 +4,17 @@
 //! both run and the delta between their sources is right. The sources use `PyTorch`'s lazy modules, under which a local change stays
 //! local. [`mutate_source`] does what it can with any text, for parents that are nobody's structure.
 
-use std::collections::HashSet;
-
-use rand::Rng;
-
-use crate::config::Format;
-
 mod draft;
 mod mutate;
 mod network;
 mod render;
 mod source;
+
+use std::collections::HashSet;
+
+use rand::Rng;
+
+use crate::delta::settings::Format;
 
 pub use draft::random_network;
 pub use mutate::mutate;

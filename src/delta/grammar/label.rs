@@ -5,7 +5,7 @@
 //! lines, and a full source, are held to [`Lines::Python`].
 
 use super::{Grammar, Lines};
-use crate::config::Format;
+use crate::delta::settings::Format;
 
 /// Whether each token is valid. `pieces` are the bytes of each token; of a token that stands for no text, none. With `ended` the
 /// last one is the end token: valid where the delta may end, and, if all before it was valid, applies.

@@ -34,7 +34,7 @@ mod token;
 pub use label::label;
 pub use parent::Lines;
 
-use crate::config::Format;
+use crate::delta::settings::Format;
 use parent::Parent;
 
 /// All deltas of one format that apply to one parent.

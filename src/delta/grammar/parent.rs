@@ -2,8 +2,8 @@
 
 use super::indent::Indent;
 use super::place::Places;
-use crate::config::Format;
 use crate::delta::edit::Levels;
+use crate::delta::settings::Format;
 use crate::delta::text::{Text, indentation, is_blank};
 
 /// What the lines that a delta gives may be.

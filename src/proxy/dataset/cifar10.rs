@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use super::picture::Picture;
 use super::{Dataset, Format, Images, Part, damaged, missing};
-use crate::error::{AtPath, Result};
-use crate::hash::sha256_file;
+use crate::base::error::{AtPath, Result};
+use crate::base::hash::sha256_file;
 
 /// The files and their SHA-256.
 pub const FILES: [(&str, &str); 8] = [

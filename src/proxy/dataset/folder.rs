@@ -14,9 +14,9 @@ use rayon::prelude::*;
 use super::picture::Picture;
 use super::stored::Origin;
 use super::{Format, Images};
-use crate::error::{AtPath, Error, Result};
-use crate::hash::Hash;
-use crate::seed;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::hash::Hash;
+use crate::base::seed;
 
 /// Labels are bytes.
 const MOST_CLASSES: usize = 256;
@@ -64,7 +64,7 @@ pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
     let mut parts = Vec::new();
     if names == ["test", "train"] {
         for (_, folder) in &folders {
-            let (classes, files) = self::folders(folder)?;
+            let (classes, files) = crate::proxy::dataset::folder::folders(folder)?;
             beside += files;
             parts.push(classes);
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::{Dataset, Format, Images, Part, damaged, missing};
-use crate::error::{AtPath, Result};
+use crate::base::error::{AtPath, Result};
 
 /// Images and labels of the training and of the test part.
 pub const FILES: [[&str; 2]; 2] =

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use split::Split;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// What all images of a set have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ pub struct Dataset {
 /// The sets that the program knows; [`load`] reads those of the user's own too.
 pub const NAMES: [&str; 4] = ["cifar10", "fashion-mnist", "mnist", "synthetic"];
 
-/// Reads one part of a set from `dir` (see [`crate::home::data`]).
+/// Reads one part of a set from `dir` (see [`crate::base::home::data`]).
 ///
 /// # Errors
 /// The name is unknown, a file is missing (the hint says what brings it) or is not what it should be.

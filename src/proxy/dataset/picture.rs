@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn samples(count: usize) -> Vec<u8> {
-        (0..count as u64).map(|i| (crate::seed::derive(i, "sample", &[]) >> 20) as u8).collect()
+        (0..count as u64).map(|i| (crate::base::seed::derive(i, "sample", &[]) >> 20) as u8).collect()
     }
 
     fn png(colour: png::ColorType, depth: png::BitDepth, change: impl Fn(&mut png::Info)) -> Vec<u8> {

@@ -7,9 +7,9 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Format, Images};
-use crate::error::{AtPath, Error, Result};
-use crate::hash::Hash;
-use crate::seed;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::hash::Hash;
+use crate::base::seed;
 
 /// Training and validation images: balanced by class, disjoint.
 #[derive(Clone, Debug, PartialEq)]

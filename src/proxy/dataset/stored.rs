@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Format, Images, Part};
-use crate::error::{AtPath, Error, Result};
-use crate::files::write_whole;
-use crate::hash::Hash;
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::write_whole;
+use crate::base::hash::Hash;
 
 const MAGIC: &[u8; 8] = b"elimage1";
 /// A longer header is none of ours.

@@ -5,7 +5,7 @@
 use rand::Rng;
 
 use super::{Dataset, Format, Images, Part};
-use crate::seed;
+use crate::base::seed;
 
 const SIDE: usize = 32;
 const DIRECTIONS: usize = 5;

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{tensor, wide, with, zip_map};
-use crate::network::graph::Activation;
+use crate::tracer::graph::Activation;
 
 pub fn forward(x: &Tensor, kind: Activation) -> Result<Tensor> {
     tensor(with(x, |x| zip_map([x], |[x], y| values(x, kind, y)))?, x.dims())

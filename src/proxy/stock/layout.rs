@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use crate::network::graph::Border;
+use crate::tracer::graph::Border;
 
 pub fn select(x: &Tensor, dim: usize, index: Vec<u32>) -> Result<Tensor> {
     let index = Tensor::new(index, x.device())?;

@@ -11,15 +11,15 @@ mod windows;
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-use self::layout::{interpolation, pad, per_channel, select, slice};
-pub use self::norm::{batch_norm, channel_statistics};
-use self::norm::{group_norm, layer_norm, variance};
-use self::pointwise::{activation, binary, clamp, log_softmax, power, softmax, unary};
-use self::recurrent::recurrent;
-use self::windows::{Even, adaptive, convolution, gathered, max_pool, mean_pool, slices, sliding, transposed};
 use super::ops::conv::Spec;
 use super::ops::pool::{self, Axis};
-use crate::network::graph::{Op, Reduction};
+use crate::proxy::stock::layout::{interpolation, pad, per_channel, select, slice};
+pub use crate::proxy::stock::norm::{batch_norm, channel_statistics};
+use crate::proxy::stock::norm::{group_norm, layer_norm, variance};
+use crate::proxy::stock::pointwise::{activation, binary, clamp, log_softmax, power, softmax, unary};
+use crate::proxy::stock::recurrent::recurrent;
+use crate::proxy::stock::windows::{Even, adaptive, convolution, gathered, max_pool, mean_pool, slices, sliding, transposed};
+use crate::tracer::graph::{Op, Reduction};
 
 /// The value of an operation that keeps no state and draws nothing (not batch normalisation, not dropout).
 /// `tensors` are the node's own, `batch` is the number of images.

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 
-use crate::network::graph::{Activation, Binary, Unary};
+use crate::tracer::graph::{Activation, Binary, Unary};
 
 pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
     // Through tanh, whose gradient stays finite; 1 / (1 + exp(-x)) gives 0 * infinity.

@@ -1,7 +1,7 @@
 //! A GGUF file written by hand.
 
-use eliteloop::error::Error;
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::base::error::Error;
+use eliteloop::decoder::files::model_file::ModelFile;
 
 #[derive(Clone)]
 pub struct Built {

@@ -1,7 +1,7 @@
 //! The catalogue and the command that shows it.
 
-use eliteloop::home;
-use eliteloop::llm::catalogue;
+use eliteloop::base::home;
+use eliteloop::decoder::files::catalogue;
 use serde_json::Value;
 
 use super::built::Built;

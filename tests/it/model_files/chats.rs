@@ -1,6 +1,6 @@
 //! Chat templates.
 
-use eliteloop::llm::chat::{ChatTemplate, Message, Role};
+use eliteloop::decoder::files::chat::{ChatTemplate, Message, Role};
 use serde_json::Value;
 
 use super::{golden, real};

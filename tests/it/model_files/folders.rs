@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use eliteloop::llm::chat::Message;
-use eliteloop::llm::config::{Family, RopeScaling};
-use eliteloop::llm::decoder::{Decoder, Mode, Rows};
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::decoder::files::chat::Message;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::shape::{Family, RopeScaling};
+use eliteloop::decoder::model::decoder::{Decoder, Mode, Rows};
 use serde_json::Value;
 
 use super::ids;

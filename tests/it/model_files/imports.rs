@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::assert::Assert;
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::decoder::files::model_file::ModelFile;
 use serde_json::Value;
 
 use super::built::{Built, text, typed};

@@ -1,7 +1,7 @@
 //! Damaged, hostile and unknown GGUF files.
 
 use candle_core::IndexOp;
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::decoder::files::model_file::ModelFile;
 
 use super::built::{Built, array, open_bytes, text, typed};
 

@@ -13,8 +13,8 @@ mod weights;
 
 use std::path::PathBuf;
 
-use eliteloop::llm::catalogue::find;
-use eliteloop::llm::model_file::ModelFile;
+use eliteloop::decoder::files::catalogue::find;
+use eliteloop::decoder::files::model_file::ModelFile;
 use serde_json::Value;
 
 #[cfg(not(feature = "hub"))]

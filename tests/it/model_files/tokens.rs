@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use eliteloop::llm::catalogue::find;
-use eliteloop::llm::chat::Message;
-use eliteloop::llm::model_file::ModelFile;
-use eliteloop::llm::tokenizer::Tokenizer;
+use eliteloop::decoder::files::catalogue::find;
+use eliteloop::decoder::files::chat::Message;
+use eliteloop::decoder::files::model_file::ModelFile;
+use eliteloop::decoder::files::tokenizer::Tokenizer;
 
 use super::built::{text, typed};
 use super::{golden, ids, real};

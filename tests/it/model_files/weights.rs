@@ -1,9 +1,9 @@
 //! Shapes and numbers.
 
 use candle_core::{DType, Tensor};
-use eliteloop::llm::config::{DecoderConfig, Family};
-use eliteloop::llm::gguf::Gguf;
-use eliteloop::llm::weight::{Part, Rows};
+use eliteloop::decoder::files::gguf::Gguf;
+use eliteloop::decoder::files::shape::{DecoderConfig, Family};
+use eliteloop::decoder::model::weight::{Part, Rows};
 
 use super::built::Built;
 use super::{golden, real};

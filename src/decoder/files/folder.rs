@@ -1,0 +1,332 @@
+//! A model as Hugging Face's libraries save it: a folder with `config.json`, one or more safetensors files, `tokenizer.json` and,
+//! for chats, a template in `chat_template.jinja` or `tokenizer_config.json`.
+//!
+//! A `tokenizer.json` can describe any pipeline; taken are those whose ids [`Tokenizer`](super::tokenizer::Tokenizer) gives. One
+//! difference stays: where it normalises text to NFC, this program leaves the text as it is, as llama.cpp does.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use candle_core::safetensors::MmapedSafetensors;
+use candle_core::{DType, Device, Tensor};
+use serde_json::Value;
+
+use super::chat::ChatTemplate;
+use super::shape::{DecoderConfig, Family, RopeScaling};
+use super::tokenizer::{Pre, Vocabulary};
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::hash::{Hash, sha256_file};
+
+/// An open folder; weights are read when asked for.
+pub struct Folder {
+    path: PathBuf,
+    /// Sorted by name.
+    weight_files: Vec<PathBuf>,
+    weights: MmapedSafetensors,
+    config: Value,
+}
+
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folder").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Folder {
+    /// # Errors
+    /// Where a part is missing or damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let config = json(&path.join("config.json"))?.ok_or_else(|| {
+            Error::input(format!("{} holds no config.json", path.display()))
+                .hint("give a .gguf file or a folder as Hugging Face's libraries save it")
+        })?;
+        let weight_files = weight_files(path)?;
+        if weight_files.is_empty() {
+            let error = Error::input(format!("{} holds no .safetensors file", path.display()));
+            return Err(error.hint("weights in other formats are to be converted first"));
+        }
+        // SAFETY: the mapping is sound as long as nobody changes the files while the program runs, as for any mapped file.
+        let weights = unsafe { MmapedSafetensors::multi(&weight_files) }.map_err(|e| {
+            Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e)
+        })?;
+        Ok(Self { path: path.to_path_buf(), weight_files, weights, config })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// # Errors
+    /// Where `config.json` describes no model that this program can run.
+    pub fn config(&self) -> Result<DecoderConfig> {
+        let config = &self.config;
+        let kind = config["model_type"].as_str().unwrap_or("unknown");
+        let family = Family::from_name(kind).ok_or_else(|| {
+            self.error(format!("models of the type '{kind}' are not supported")).hint("supported are llama, qwen2 and qwen3")
+        })?;
+        let refuse = |what: &str| Err(self.error(format!("config.json: {what} is not supported")));
+        let absent = |value: &Value| value.is_null() || *value == Value::Bool(false);
+        if config["hidden_act"].as_str().is_some_and(|act| act != "silu") {
+            return refuse("a hidden_act other than silu");
+        }
+        if !absent(&config["quantization_config"]) {
+            return refuse("a quantisation of safetensors");
+        }
+        let sliding = config["layer_types"].as_array().is_some_and(|types| types.iter().any(|kind| kind != "full_attention"));
+        if sliding || !absent(&config["use_sliding_window"]) {
+            return refuse("sliding-window attention");
+        }
+        let rope = &config["rope_parameters"];
+        let scaling = if rope.is_null() { &config["rope_scaling"] } else { rope };
+        let rope_scaling = match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
+            Some("default") => None,
+            None if absent(scaling) => None,
+            Some("llama3") => Some(
+                serde_json::from_value(scaling.clone())
+                    .map(Llama3::scaling)
+                    .map_err(|e| self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e))?,
+            ),
+            _ => return refuse("a position encoding scaled in another way than Llama 3's"),
+        };
+        if rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
+            return refuse("a position encoding of a part of each head");
+        }
+        let count = |key: &str| {
+            let number = config[key].as_u64().filter(|&n| u32::try_from(n).is_ok());
+            number.map(|n| n as usize).ok_or_else(|| self.error(format!("config.json: {key} is missing or not a count")))
+        };
+        let optional = |key: &str, otherwise: usize| if config[key].is_null() { Ok(otherwise) } else { count(key) };
+        let (width, heads) = (count("hidden_size")?, count("num_attention_heads")?);
+        let rms_eps = config["rms_norm_eps"].as_f64().ok_or_else(|| self.error("config.json: rms_norm_eps is missing"))?;
+        Ok(DecoderConfig {
+            family,
+            vocab: count("vocab_size")?,
+            width,
+            layers: count("num_hidden_layers")?,
+            heads,
+            kv_heads: optional("num_key_value_heads", heads)?,
+            head_dim: optional("head_dim", width.checked_div(heads).unwrap_or_default())?,
+            ffn: count("intermediate_size")?,
+            context: count("max_position_embeddings")?,
+            rope_base: rope["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(10_000.0),
+            rope_scaling,
+            rms_eps,
+            tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
+            qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
+            qk_norm: family.has_head_norms(),
+        })
+    }
+
+    /// The shape of every weight; a copy of the tied output layer, which some files carry, is left out.
+    #[must_use]
+    pub fn shapes(&self) -> HashMap<String, Vec<usize>> {
+        let tied = self.config["tie_word_embeddings"] == true;
+        let all = self.weights.tensors().into_iter().filter(|(name, _)| !(tied && name == "lm_head.weight"));
+        all.map(|(name, view)| (name, view.shape().to_vec())).collect()
+    }
+
+    /// Whether every weight is bf16.
+    #[must_use]
+    pub fn is_bf16(&self) -> bool {
+        self.weights.tensors().iter().all(|(_, view)| view.dtype() == safetensors::Dtype::BF16)
+    }
+
+    /// A weight as f32 on the CPU.
+    ///
+    /// # Errors
+    /// Where there is no such weight, or it is of a type without a meaning as f32.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        Ok(self.weights.load(name, &Device::Cpu)?.to_dtype(DType::F32)?)
+    }
+
+    /// # Errors
+    /// Where `tokenizer.json` is missing or describes a pipeline that this program does not have.
+    pub fn vocabulary(&self) -> Result<Vocabulary> {
+        let described = json(&self.path.join("tokenizer.json"))?.ok_or_else(|| self.error("tokenizer.json is missing"))?;
+        let refuse = |what: &str| self.error(format!("tokenizer.json: {what} is not supported"));
+        let model = &described["model"];
+        let entries = model["vocab"].as_object().filter(|_| model["type"] == "BPE").ok_or_else(|| refuse("a model other than BPE"))?;
+        let normalizer = &described["normalizer"];
+        if !normalizer.is_null() && normalizer["type"] != "NFC" {
+            return Err(refuse("its normalizer"));
+        }
+        let pre = pre_tokenizer(&described["pre_tokenizer"]).ok_or_else(|| refuse("its pre_tokenizer"))?;
+        if model["byte_fallback"] == true || (model["ignore_merges"] == true) != (pre == Pre::Llama3) {
+            return Err(refuse("its kind of BPE"));
+        }
+        let added = described["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let added = added.iter().map(|token| (token["content"].as_str(), &token["id"], if token["special"] == true { 3 } else { 4 }));
+        let listed = entries.iter().map(|(token, id)| (Some(token.as_str()), id, 1));
+        let mut tokens = Vec::new();
+        let mut kinds = Vec::new();
+        for (token, id, kind) in listed.chain(added) {
+            let id = id.as_u64().filter(|&id| id < 1 << 22).map(|id| id as usize);
+            let (Some(token), Some(id)) = (token, id) else { return Err(self.error("tokenizer.json: a token has no text or no id")) };
+            if id >= tokens.len() {
+                tokens.resize(id + 1, None);
+                kinds.resize(id + 1, 5);
+            }
+            tokens[id] = Some(token.to_owned());
+            kinds[id] = kind;
+        }
+        let tokens = tokens.into_iter().enumerate().map(|(id, token)| token.unwrap_or_else(|| format!("[unused {id}]"))).collect();
+        let merges = model["merges"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let merges: Option<Vec<String>> = merges
+            .iter()
+            .map(|merge| match merge {
+                Value::String(text) => Some(text.clone()),
+                pair => Some(format!("{} {}", pair[0].as_str()?, pair[1].as_str()?)),
+            })
+            .collect();
+        let merges = merges.ok_or_else(|| self.error("tokenizer.json: a merge is not two texts"))?;
+        let (bos, eos) = self.ends()?;
+        let id = |token: Option<String>| token.and_then(|token| find_id(&described, &token));
+        Ok(Vocabulary { tokens, kinds, merges, pre, bos: id(bos), eos: id(eos) })
+    }
+
+    /// # Errors
+    /// Where the template cannot be parsed.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        let file = self.path.join("chat_template.jinja");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => Some(text),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.tokenizer_config()?["chat_template"].as_str().map(String::from),
+            Err(e) => return Err(e).at("read", &file),
+        };
+        let (bos, eos) = self.ends()?;
+        text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
+    }
+
+    /// The files that make the model, sorted by name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let others = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        let mut files: Vec<PathBuf> = others.iter().map(|name| self.path.join(name)).filter(|file| file.is_file()).collect();
+        files.extend(self.weight_files.iter().cloned());
+        files.sort();
+        files
+    }
+
+    /// What the head of the model card states.
+    ///
+    /// # Errors
+    /// Where the card cannot be read.
+    pub fn licence(&self) -> Result<Option<String>> {
+        let card = self.path.join("README.md");
+        let text = match std::fs::read_to_string(&card) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e).at("read", &card),
+        };
+        let mut lines = text.lines();
+        if lines.next() != Some("---") {
+            return Ok(None);
+        }
+        let stated = lines.take_while(|line| *line != "---").find_map(|line| line.strip_prefix("license:"));
+        Ok(stated.map(|licence| licence.trim().trim_matches(['"', '\'']).to_owned()).filter(|licence| !licence.is_empty()))
+    }
+
+    /// The SHA-256 of the lines `hash  name` of all files that make the model, sorted by name.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn sha256(&self) -> Result<String> {
+        let mut hash = Hash::default();
+        for file in self.files() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            hash.update(format!("{}  {name}\n", sha256_file(&file)?));
+        }
+        Ok(hash.hex())
+    }
+
+    /// The tokens that begin and end a text, as they are written.
+    fn ends(&self) -> Result<(Option<String>, Option<String>)> {
+        let config = self.tokenizer_config()?;
+        // Older files write a token as an object.
+        let token = |key: &str| config[key].as_str().or(config[key]["content"].as_str()).map(String::from);
+        Ok((token("bos_token"), token("eos_token")))
+    }
+
+    fn tokenizer_config(&self) -> Result<Value> {
+        json(&self.path.join("tokenizer_config.json"))?.ok_or_else(|| self.error("tokenizer_config.json is missing"))
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::input(format!("{}: {what}", self.path.display()))
+    }
+}
+
+/// Llama 3's scaling as `config.json` writes it.
+#[derive(serde::Deserialize)]
+struct Llama3 {
+    factor: f64,
+    low_freq_factor: f64,
+    high_freq_factor: f64,
+    original_max_position_embeddings: usize,
+}
+
+impl Llama3 {
+    fn scaling(self) -> RopeScaling {
+        let Self { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original_context } = self;
+        RopeScaling { factor, low, high, original_context }
+    }
+}
+
+/// The shards that the index names, else `model.safetensors`, else whatever there is, sorted by name. A repository may hold the same
+/// weights once more in other files.
+fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if let Some(index) = json(&path.join("model.safetensors.index.json"))? {
+        let shards = index["weight_map"].as_object().into_iter().flat_map(|map| map.values()).filter_map(Value::as_str);
+        let names: BTreeSet<&str> = shards.filter(|name| !name.contains(['/', '\\'])).collect();
+        let files: Vec<PathBuf> = names.into_iter().map(|name| path.join(name)).collect();
+        if let Some(missing) = files.iter().find(|file| !file.is_file()) {
+            return Err(Error::input(format!("{} is missing", missing.display())).hint("fetch or copy the model again, all of it"));
+        }
+        return Ok(files);
+    }
+    let whole = path.join("model.safetensors");
+    if whole.is_file() {
+        return Ok(vec![whole]);
+    }
+    let mut files = Vec::new();
+    for entry in path.read_dir().at("read", path)? {
+        let file = entry.at("read", path)?.path();
+        if file.extension().is_some_and(|extension| extension == "safetensors") {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// A JSON file, or none where there is no such file.
+fn json(path: &Path) -> Result<Option<Value>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::input(format!("{} is not JSON", path.display())).caused_by(e)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e).at("read", path),
+    }
+}
+
+fn find_id(described: &Value, token: &str) -> Option<u32> {
+    let added = described["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let id = added.iter().find(|entry| entry["content"] == token).map_or(&described["model"]["vocab"][token], |entry| &entry["id"]);
+    id.as_u64().and_then(|id| u32::try_from(id).ok())
+}
+
+/// The pipeline of this description, where this program has it: digits or a pattern, then bytes.
+fn pre_tokenizer(described: &Value) -> Option<Pre> {
+    let [first, bytes] = described["pretokenizers"].as_array()?.as_slice() else { return None };
+    if bytes["type"] != "ByteLevel" || bytes["add_prefix_space"] == true {
+        return None;
+    }
+    let cuts = bytes["use_regex"] != false;
+    match first["type"].as_str()? {
+        "Digits" if first["individual_digits"] == true && cuts => Some(Pre::Smollm),
+        "Split" if first["behavior"] == "Isolated" && first["invert"] == false && !cuts => {
+            Pre::from_pattern(first["pattern"]["Regex"].as_str()?)
+        }
+        _ => None,
+    }
+}

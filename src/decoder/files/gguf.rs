@@ -1,0 +1,412 @@
+//! The GGUF container, versions 2 and 3: a header of typed keys and tensor positions, then aligned tensor data.
+//!
+//! ```text
+//! "GGUF"  u32 version  u64 tensors  u64 keys
+//! keys:    string name, u32 type, value                       string = u64 length, bytes
+//! tensors: string name, u32 rank, u64 dims[rank] (fastest first), u32 type, u64 offset from the start of the data
+//! padding to general.alignment (32 when absent), then the data
+//! ```
+//!
+//! A header is not trusted: each length is held against what is left of the file and against a fixed limit before anything is
+//! allocated for it, and each tensor must lie inside the file. What candle's own reader would let through (an alignment of 0,
+//! dimensions whose product overflows) is refused here; candle only dequantises.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
+use candle_core::{Device, Tensor};
+
+use crate::base::error::{AtPath, Error, Result};
+
+/// Room for the header: the largest vocabularies in use take about 20 MiB.
+const HEADER_LIMIT: u64 = 128 << 20;
+const KEY_LIMIT: u64 = 1 << 16;
+const TENSOR_LIMIT: u64 = 1 << 16;
+const STRING_LIMIT: u64 = 4 << 20;
+const RANK_LIMIT: u32 = 4;
+const ALIGNMENT_LIMIT: u64 = 1 << 16;
+
+/// A value of the header. Arrays of texts and of 32-bit and 64-bit whole numbers are kept; others are read past.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Int(i128),
+    /// Widened by way of its shortest decimal form, so that an f32 `1e-5` is the f64 `1e-5`.
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    Ints(Vec<i64>),
+    Texts(Vec<String>),
+    Skipped,
+}
+
+/// Where a tensor lies and what it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorInfo {
+    pub dtype: GgmlDType,
+    /// Row-major, slowest first: the reverse of the file's order.
+    pub dims: Vec<usize>,
+    /// From the start of the file.
+    start: u64,
+    bytes: usize,
+}
+
+/// An open file whose header has been read and checked.
+#[derive(Debug)]
+pub struct Gguf {
+    path: PathBuf,
+    file: File,
+    keys: HashMap<String, Value>,
+    tensors: HashMap<String, TensorInfo>,
+}
+
+impl Gguf {
+    /// Reads the header; tensor data stays on disk.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is no GGUF, is cut off, or its header makes no sense.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).at("open", path)?;
+        let size = file.metadata().at("read", path)?.len();
+        let header = Header { source: BufReader::new((&file).take(HEADER_LIMIT.min(size))), at: 0, size };
+        let (keys, tensors) = header.read().map_err(|flaw| flaw.at(path, size))?;
+        Ok(Self { path: path.to_path_buf(), file, keys, tensors })
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[must_use]
+    pub fn tensors(&self) -> &HashMap<String, TensorInfo> {
+        &self.tensors
+    }
+
+    /// Reads and dequantises one tensor to f32 on the CPU.
+    ///
+    /// # Errors
+    /// Where there is no such tensor or it cannot be read.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let (dtype, raw) = self.raw(name)?;
+        let dims = self.tensors[name].dims.clone();
+        Ok(qtensor_from_ggml(dtype, &raw, dims, &Device::Cpu)?.dequantize(&Device::Cpu)?)
+    }
+
+    /// Reads one tensor as it lies in the file.
+    ///
+    /// # Errors
+    /// Where there is no such tensor or it cannot be read.
+    pub fn raw(&self, name: &str) -> Result<(GgmlDType, Vec<u8>)> {
+        let info = self.tensors.get(name).ok_or_else(|| self.error(format!("there is no tensor '{name}'")))?;
+        let mut raw = vec![0; info.bytes];
+        self.file.read_exact_at(&mut raw, info.start).at("read", &self.path)?;
+        Ok((info.dtype, raw))
+    }
+
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key)
+    }
+
+    /// # Errors
+    /// Where the key is missing or is not text.
+    pub fn text(&self, key: &str) -> Result<&str> {
+        match self.need(key)? {
+            Value::Text(text) => Ok(text),
+            _ => Err(self.error(format!("the key {key} is not text"))),
+        }
+    }
+
+    /// # Errors
+    /// Where the key is missing or is not a whole number from 0 to 2^32 - 1.
+    pub fn count(&self, key: &str) -> Result<usize> {
+        match self.need(key)? {
+            Value::Int(number) if (0..=i128::from(u32::MAX)).contains(number) => Ok(*number as usize),
+            Value::Ints(_) => Err(self.error(format!("the key {key} differs from layer to layer, which is not supported"))),
+            _ => Err(self.error(format!("the key {key} is not a count"))),
+        }
+    }
+
+    /// # Errors
+    /// Where the key is missing or is not a finite number.
+    pub fn number(&self, key: &str) -> Result<f64> {
+        match self.need(key)? {
+            Value::Float(number) if number.is_finite() => Ok(*number),
+            Value::Int(number) => Ok(*number as f64),
+            _ => Err(self.error(format!("the key {key} is not a finite number"))),
+        }
+    }
+
+    /// # Errors
+    /// Where the key is missing or is not a list of texts.
+    pub fn texts(&self, key: &str) -> Result<&[String]> {
+        match self.need(key)? {
+            Value::Texts(list) => Ok(list),
+            _ => Err(self.error(format!("the key {key} is not a list of texts"))),
+        }
+    }
+
+    /// # Errors
+    /// Where the key is missing or is not a list of whole numbers.
+    pub fn ints(&self, key: &str) -> Result<&[i64]> {
+        match self.need(key)? {
+            Value::Ints(list) => Ok(list),
+            _ => Err(self.error(format!("the key {key} is not a list of whole numbers"))),
+        }
+    }
+
+    fn need(&self, key: &str) -> Result<&Value> {
+        self.keys.get(key).ok_or_else(|| {
+            self.error(format!("the key {key} is missing")).hint("the file is no complete language model; convert or fetch it again")
+        })
+    }
+
+    /// An error about this file.
+    #[must_use]
+    pub fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::input(format!("{}: {what}", self.path.display()))
+    }
+}
+
+/// What is wrong with a header.
+enum Flaw {
+    NotGguf,
+    BigEndian,
+    Version(u32),
+    /// The header or the tensor named goes on past the end.
+    CutOff(String),
+    Absurd(String),
+    Unsupported(String),
+    Io(std::io::Error),
+}
+
+impl Flaw {
+    fn at(self, path: &Path, size: u64) -> Error {
+        let shown = path.display();
+        match self {
+            Self::NotGguf => Error::input(format!("{shown} is not a GGUF file"))
+                .hint("give the path of a .gguf file, or a name that `eliteloop models list` shows"),
+            Self::BigEndian => {
+                Error::input(format!("{shown} is a big-endian GGUF file")).hint("use the little-endian file of the same model")
+            }
+            Self::Version(version) => Error::input(format!("{shown}: GGUF version {version} is not supported"))
+                .hint("versions 2 and 3 are; convert the model again"),
+            Self::CutOff(what) => Error::input(format!("{shown} is cut off at {size} bytes: {what}")).hint("fetch or copy the file again"),
+            Self::Absurd(what) => Error::input(format!("{shown} is damaged: {what}")).hint("fetch or copy the file again"),
+            Self::Unsupported(what) => Error::input(format!("{shown}: {what}"))
+                .hint("supported are F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K"),
+            Self::Io(error) => Error::machine(format!("cannot read {shown}")).caused_by(error),
+        }
+    }
+}
+
+type Checked<T> = std::result::Result<T, Flaw>;
+type Contents = (HashMap<String, Value>, HashMap<String, TensorInfo>);
+
+struct Header<R> {
+    source: R,
+    at: u64,
+    size: u64,
+}
+
+impl<R: Read> Header<R> {
+    fn read(mut self) -> Checked<Contents> {
+        match self.bytes(4).map_err(|_| Flaw::NotGguf)?.as_slice() {
+            b"GGUF" => {}
+            b"FUGG" => return Err(Flaw::BigEndian),
+            _ => return Err(Flaw::NotGguf),
+        }
+        let version = self.u32()?;
+        if version.swap_bytes() == 2 || version.swap_bytes() == 3 {
+            return Err(Flaw::BigEndian);
+        }
+        if version != 2 && version != 3 {
+            return Err(Flaw::Version(version));
+        }
+        let tensor_count = self.u64()?;
+        let key_count = self.u64()?;
+        if key_count > KEY_LIMIT || tensor_count > TENSOR_LIMIT {
+            return Err(Flaw::Absurd(format!("its header announces {key_count} keys and {tensor_count} tensors")));
+        }
+        let mut keys = HashMap::new();
+        for _ in 0..key_count {
+            let key = self.text("a key")?;
+            let kind = self.u32()?;
+            let value = self.value(&key, kind)?;
+            if keys.insert(key.clone(), value).is_some() {
+                return Err(Flaw::Absurd(format!("the key {key} occurs twice")));
+            }
+        }
+        let mut found = Vec::new();
+        for _ in 0..tensor_count {
+            found.push(self.tensor()?);
+        }
+        let alignment = match keys.get("general.alignment") {
+            None => 32,
+            Some(Value::Int(n)) if *n > 0 && *n <= i128::from(ALIGNMENT_LIMIT) && (*n as u64).is_power_of_two() => *n as u64,
+            Some(_) => return Err(Flaw::Absurd("general.alignment is not a small power of two".into())),
+        };
+        let data = self.at.next_multiple_of(alignment);
+        let mut tensors = HashMap::new();
+        for (name, mut info) in found {
+            let start =
+                data.checked_add(info.start).filter(|start| start.checked_add(info.bytes as u64).is_some_and(|end| end <= self.size));
+            info.start = start.ok_or_else(|| Flaw::CutOff(format!("the tensor {name} would lie past the end")))?;
+            if tensors.insert(name.clone(), info).is_some() {
+                return Err(Flaw::Absurd(format!("the tensor {name} occurs twice")));
+            }
+        }
+        Ok((keys, tensors))
+    }
+
+    /// Name, type, dimensions; `start` is still the offset into the data.
+    fn tensor(&mut self) -> Checked<(String, TensorInfo)> {
+        let name = self.text("a tensor's name")?;
+        let rank = self.u32()?;
+        if rank == 0 || rank > RANK_LIMIT {
+            return Err(Flaw::Absurd(format!("the tensor {name} has {rank} dimensions")));
+        }
+        let mut dims = Vec::new();
+        for _ in 0..rank {
+            dims.push(self.u64()?);
+        }
+        let code = self.u32()?;
+        let start = self.u64()?;
+        let dtype = dtype(code)
+            .ok_or_else(|| Flaw::Unsupported(format!("the tensor {name} is quantised in a way that is not supported ({code})")))?;
+        let block = dtype.block_size() as u64;
+        let elements =
+            dims.iter().try_fold(1_u64, |product, &dim| product.checked_mul(dim)).filter(|&n| n > 0 && dims[0].is_multiple_of(block));
+        let bytes = elements.and_then(|n| (n / block).checked_mul(dtype.type_size() as u64));
+        let bytes = bytes.ok_or_else(|| Flaw::Absurd(format!("the tensor {name} has the dimensions {dims:?}")))?;
+        // Fits a usize: it is held against the file's size before anything is allocated.
+        let dims = dims.into_iter().rev().map(|dim| dim as usize).collect();
+        Ok((name, TensorInfo { dtype, dims, start, bytes: bytes as usize }))
+    }
+
+    fn value(&mut self, key: &str, kind: u32) -> Checked<Value> {
+        const ARRAY: u32 = 9;
+        if kind != ARRAY {
+            return self.scalar(key, kind);
+        }
+        let kind = self.u32()?;
+        let length = self.u64()?;
+        let smallest = match kind {
+            0 | 1 | 7 => 1,
+            2 | 3 => 2,
+            4..=6 => 4,
+            8 | 10..=12 => 8,
+            _ => return Err(Flaw::Absurd(format!("the key {key} is an array of the unknown type {kind}"))),
+        };
+        let left = HEADER_LIMIT.min(self.size) - self.at;
+        if length.checked_mul(smallest).is_none_or(|needed| needed > left) {
+            return Err(self.too_long(&format!("the key {key} announces {length} elements")));
+        }
+        if kind == 8 {
+            let list: Checked<Vec<String>> = (0..length).map(|_| self.text(key)).collect();
+            return Ok(Value::Texts(list?));
+        }
+        // Wide numbers only: what is kept then takes at most a few times what it takes in the file.
+        let kept = matches!(kind, 4 | 5 | 10 | 11);
+        let mut ints = Vec::new();
+        for _ in 0..length {
+            match self.scalar(key, kind)? {
+                Value::Int(number) if kept => {
+                    ints.push(i64::try_from(number).map_err(|_| Flaw::Absurd(format!("the key {key} holds {number}")))?);
+                }
+                _ => {}
+            }
+        }
+        Ok(if kept { Value::Ints(ints) } else { Value::Skipped })
+    }
+
+    fn scalar(&mut self, key: &str, kind: u32) -> Checked<Value> {
+        Ok(match kind {
+            0 => Value::Int(self.array::<1>()?[0].into()),
+            1 => Value::Int(i8::from_le_bytes(self.array()?).into()),
+            2 => Value::Int(u16::from_le_bytes(self.array()?).into()),
+            3 => Value::Int(i16::from_le_bytes(self.array()?).into()),
+            4 => Value::Int(self.u32()?.into()),
+            5 => Value::Int(i32::from_le_bytes(self.array()?).into()),
+            6 => Value::Float(f32::from_le_bytes(self.array()?).to_string().parse().expect("a number's own text is a number")),
+            7 => match self.array::<1>()?[0] {
+                0 => Value::Bool(false),
+                1 => Value::Bool(true),
+                other => return Err(Flaw::Absurd(format!("the key {key} is neither true nor false but {other}"))),
+            },
+            8 => Value::Text(self.text(key)?),
+            10 => Value::Int(self.u64()?.into()),
+            11 => Value::Int(i64::from_le_bytes(self.array()?).into()),
+            12 => Value::Float(f64::from_le_bytes(self.array()?)),
+            _ => return Err(Flaw::Absurd(format!("the key {key} has the unknown type {kind}"))),
+        })
+    }
+
+    fn text(&mut self, what: &str) -> Checked<String> {
+        let length = self.u64()?;
+        if length > STRING_LIMIT || length > self.size - self.at {
+            return Err(self.too_long(&format!("{what} announces a text of {length} bytes")));
+        }
+        let bytes = self.bytes(length as usize)?;
+        String::from_utf8(bytes).map_err(|_| Flaw::Absurd(format!("{what} is not UTF-8")))
+    }
+
+    /// A length that the file cannot hold is either a lie or the sign of a file cut off.
+    fn too_long(&self, what: &str) -> Flaw {
+        Flaw::Absurd(format!("{what}, with {} bytes of the file left", self.size - self.at))
+    }
+
+    fn u32(&mut self) -> Checked<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Checked<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Checked<[u8; N]> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn bytes(&mut self, length: usize) -> Checked<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Checked<()> {
+        self.source.read_exact(bytes).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof if self.size > HEADER_LIMIT => {
+                Flaw::Absurd(format!("its header is longer than {HEADER_LIMIT} bytes"))
+            }
+            std::io::ErrorKind::UnexpectedEof => Flaw::CutOff("its header goes on".into()),
+            _ => Flaw::Io(error),
+        })?;
+        self.at += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// The types that candle dequantises, by their number in the file.
+fn dtype(code: u32) -> Option<GgmlDType> {
+    Some(match code {
+        0 => GgmlDType::F32,
+        1 => GgmlDType::F16,
+        2 => GgmlDType::Q4_0,
+        3 => GgmlDType::Q4_1,
+        6 => GgmlDType::Q5_0,
+        7 => GgmlDType::Q5_1,
+        8 => GgmlDType::Q8_0,
+        12 => GgmlDType::Q4K,
+        13 => GgmlDType::Q5K,
+        14 => GgmlDType::Q6K,
+        30 => GgmlDType::BF16,
+        _ => return None,
+    })
+}

@@ -1,0 +1,439 @@
+//! A model on disk: its shape, its weights under their Hugging Face names, its tokenizer and its chat template.
+//!
+//! GGUF names weights otherwise (`blk.0.attn_q.weight`) and stores the rows of q and k of the Llama family in the order of
+//! interleaved `RoPE`. Both are undone here: row (head, j, s) of the file is row (head, s, j) of Hugging Face's layout, with
+//! `j < head_dim / 2` and `s < 2`, so the decoder rotates halves for every family.
+//!
+//! A file is refused when it lacks a weight the family needs, when a shape differs, and when it holds a weight the decoder does
+//! not know, since leaving one out would change the model silently.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use candle_core::Tensor;
+use candle_core::quantized::GgmlDType;
+
+use super::chat::ChatTemplate;
+use super::folder::Folder;
+use super::gguf::{Gguf, Value};
+use super::hub::repo_of;
+use super::shape::{DecoderConfig, Family};
+use super::tokenizer::{Pre, Tokenizer, Vocabulary};
+use crate::base::error::{AtPath, Error, Result};
+use crate::base::hash::sha256_file;
+use crate::decoder::model::weight::Part;
+use crate::decoder::settings::llm::Dtype;
+
+/// An open model; weights are read when asked for.
+#[derive(Debug)]
+pub struct ModelFile {
+    source: Source,
+    config: DecoderConfig,
+}
+
+#[derive(Debug)]
+enum Source {
+    Gguf(Gguf),
+    Folder(Folder),
+}
+
+/// One weight of the decoder under both its names.
+struct Weight {
+    hugging_face: String,
+    gguf: String,
+    dims: Vec<usize>,
+    /// The heads whose rows GGUF interleaves.
+    interleaved: Option<usize>,
+}
+
+/// A matrix of the model and how the file has it.
+pub struct Matrix {
+    /// Hugging Face's.
+    pub name: String,
+    pub rows: usize,
+    pub columns: usize,
+    pub dtype: GgmlDType,
+    pub bytes: u64,
+}
+
+impl ModelFile {
+    /// Opens a GGUF file or a Hugging Face folder and checks that everything the decoder needs is in it.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, is damaged, or is a model this program cannot run.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (source, config) = if path.is_dir() {
+            let folder = Folder::open(path)?;
+            let config = folder.config()?;
+            (Source::Folder(folder), config)
+        } else {
+            let gguf = Gguf::open(path)?;
+            let config = read_config(&gguf)?;
+            (Source::Gguf(gguf), config)
+        };
+        let model = Self { source, config };
+        if let Some(flaw) = model.config.flaw() {
+            return Err(model.error(flaw));
+        }
+        model.check_weights()?;
+        Ok(model)
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &DecoderConfig {
+        &self.config
+    }
+
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match &self.source {
+            Source::Gguf(gguf) => gguf.path(),
+            Source::Folder(folder) => folder.path(),
+        }
+    }
+
+    /// What the file calls itself, else its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &self.source {
+            Source::Gguf(gguf) if gguf.text("general.name").is_ok_and(|name| !name.is_empty()) => {
+                gguf.text("general.name").unwrap_or_default().to_owned()
+            }
+            Source::Folder(folder) if repo_of(folder.path()).is_some() => repo_of(folder.path()).unwrap_or_default(),
+            _ => self.path().file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The licence, where the model's own files state one.
+    ///
+    /// # Errors
+    /// Where a file cannot be read.
+    pub fn licence(&self) -> Result<Option<String>> {
+        match &self.source {
+            Source::Gguf(gguf) => Ok(gguf.text("general.license").ok().map(String::from)),
+            Source::Folder(folder) => folder.licence(),
+        }
+    }
+
+    /// The files that make the model.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        match &self.source {
+            Source::Gguf(gguf) => vec![gguf.path().to_path_buf()],
+            Source::Folder(folder) => folder.files(),
+        }
+    }
+
+    /// Their size together.
+    ///
+    /// # Errors
+    /// Where one cannot be read.
+    pub fn bytes(&self) -> Result<u64> {
+        self.files().iter().map(|file| Ok(file.metadata().at("read", file)?.len())).sum()
+    }
+
+    /// The SHA-256 of the whole file, in hexadecimal; of a folder, that of the list of its files' hashes and names.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn sha256(&self) -> Result<String> {
+        match &self.source {
+            Source::Gguf(gguf) => sha256_file(gguf.path()),
+            Source::Folder(folder) => folder.sha256(),
+        }
+    }
+
+    /// Whether there is a weight of this Hugging Face name.
+    #[must_use]
+    pub fn has_tensor(&self, name: &str) -> bool {
+        weights(&self.config).iter().any(|weight| weight.hugging_face == name)
+    }
+
+    /// Every weight's Hugging Face name and shape.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        weights(&self.config).into_iter().map(|weight| (weight.hugging_face, weight.dims)).collect()
+    }
+
+    /// Every matrix, as it lies on disk; those of a folder are bf16 where all are, else f32.
+    #[must_use]
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let of_folder = match &self.source {
+            Source::Folder(folder) if folder.is_bf16() => GgmlDType::BF16,
+            _ => GgmlDType::F32,
+        };
+        let matrix = |weight: Weight| {
+            let [rows, columns] = weight.dims[..] else { return None };
+            let dtype = match &self.source {
+                Source::Gguf(gguf) => gguf.tensors().get(&weight.gguf).map_or(of_folder, |info| info.dtype),
+                Source::Folder(_) => of_folder,
+            };
+            let bytes = (rows * columns / dtype.block_size() * dtype.type_size()) as u64;
+            Some(Matrix { name: weight.hugging_face, rows, columns, dtype, bytes })
+        };
+        weights(&self.config).into_iter().filter_map(matrix).collect()
+    }
+
+    /// A weight as f32 on the CPU, in Hugging Face's layout.
+    ///
+    /// # Errors
+    /// Where the model has no such weight or the file cannot be read.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let weight = self.weight(name)?;
+        match &self.source {
+            Source::Folder(folder) => folder.tensor(name),
+            Source::Gguf(gguf) => match weight.interleaved {
+                None => gguf.tensor(&weight.gguf),
+                Some(heads) => rotate_halves(&gguf.tensor(&weight.gguf)?, heads),
+            },
+        }
+    }
+
+    /// A matrix in a narrow type, its rows in Hugging Face's order.
+    ///
+    /// # Errors
+    /// Where the model has no such matrix, the file cannot be read, or its blocks are wanted and it has none.
+    pub fn narrow(&self, name: &str, dtype: Dtype) -> Result<Part> {
+        if dtype != Dtype::Quantized {
+            return Ok(Part::bf16(&self.tensor(name)?)?);
+        }
+        let Source::Gguf(gguf) = &self.source else {
+            return Err(self.error("its weights are not quantised").hint("set llm.dtype to bf16 or f32, or use a GGUF file of the model"));
+        };
+        let weight = self.weight(name)?;
+        let (dtype, bytes) = gguf.raw(&weight.gguf)?;
+        let part = match weight.dims[..] {
+            [rows, columns] => Part::new(dtype, rows, columns, &bytes),
+            _ => None,
+        };
+        let part = part.ok_or_else(|| self.error(format!("the tensor {} is no matrix of whole blocks", weight.gguf)))?;
+        Ok(match weight.interleaved {
+            None => part,
+            Some(heads) => {
+                // From rows in the order (head, j, s) to (head, s, j).
+                let (head, half) = (part.rows / heads, part.rows / heads / 2);
+                part.reordered(|row| row / head * head + row % half * 2 + row % head / half)
+            }
+        })
+    }
+
+    /// Whether [`ModelFile::narrow`] gives its matrices as the file has them.
+    pub fn has_blocks(&self) -> bool {
+        matches!(self.source, Source::Gguf(_))
+    }
+
+    /// # Errors
+    /// Where the file has no tokenizer, or one that is not supported.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let vocabulary = self.vocabulary()?;
+        if vocabulary.tokens.len() > self.config.vocab {
+            return Err(self.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
+        }
+        Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))
+    }
+
+    pub(super) fn vocabulary(&self) -> Result<Vocabulary> {
+        match &self.source {
+            Source::Gguf(gguf) => read_vocabulary(gguf),
+            Source::Folder(folder) => folder.vocabulary(),
+        }
+    }
+
+    /// The chat template, where the model has one.
+    ///
+    /// # Errors
+    /// Where it cannot be parsed.
+    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+        match &self.source {
+            Source::Folder(folder) => folder.chat_template(),
+            Source::Gguf(gguf) => {
+                let Some(Value::Text(text)) = gguf.get("tokenizer.chat_template") else { return Ok(None) };
+                let tokens = gguf.texts("tokenizer.ggml.tokens")?;
+                let written = |part: &str| {
+                    let id = token_id(gguf, part)?;
+                    Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
+                };
+                ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
+            }
+        }
+    }
+
+    fn weight(&self, name: &str) -> Result<Weight> {
+        let weight = weights(&self.config).into_iter().find(|weight| weight.hugging_face == name);
+        weight.ok_or_else(|| Error::machine(format!("{} has no weight {name}", self.path().display())))
+    }
+
+    fn check_weights(&self) -> Result<()> {
+        let weights = weights(&self.config);
+        let ours = |weight: &Weight| match self.source {
+            Source::Gguf(_) => weight.gguf.clone(),
+            Source::Folder(_) => weight.hugging_face.clone(),
+        };
+        let found = match &self.source {
+            Source::Gguf(gguf) => gguf.tensors().iter().map(|(name, info)| (name.clone(), info.dims.clone())).collect(),
+            Source::Folder(folder) => folder.shapes(),
+        };
+        for weight in &weights {
+            let name = ours(weight);
+            let dims = found.get(&name).ok_or_else(|| self.error(format!("the tensor {name} is missing")))?;
+            if *dims != weight.dims {
+                return Err(self.error(format!("the tensor {name} has the shape {dims:?}, not {:?}", weight.dims)));
+            }
+        }
+        let scaled = (self.config.rope_scaling.is_some() && matches!(self.source, Source::Gguf(_))).then(|| ROPE_DIVISORS.to_owned());
+        let known: HashSet<String> = weights.iter().map(ours).chain(scaled).collect();
+        match found.keys().filter(|name| !known.contains(*name)).min() {
+            None => Ok(()),
+            Some(name) => Err(self
+                .error(format!("it holds the tensor {name}, which a {} decoder does not have", self.config.family.name()))
+                .hint("the model is of a variant that this program cannot run")),
+        }
+    }
+
+    fn error(&self, what: impl std::fmt::Display) -> Error {
+        Error::input(format!("{}: {what}", self.path().display()))
+    }
+}
+
+fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
+    let architecture = gguf.text("general.architecture")?;
+    let family = Family::from_name(architecture).ok_or_else(|| {
+        gguf.error(format!("models of the architecture '{architecture}' are not supported")).hint("supported are llama, qwen2 and qwen3")
+    })?;
+    let key = |name: &str| format!("{architecture}.{name}");
+    let optional = |name: &str, otherwise: usize| match gguf.get(&key(name)) {
+        None => Ok(otherwise),
+        Some(_) => gguf.count(&key(name)),
+    };
+    let width = gguf.count(&key("embedding_length"))?;
+    let layers = gguf.count(&key("block_count"))?;
+    let heads = gguf.count(&key("attention.head_count"))?;
+    let kv_heads = optional("attention.head_count_kv", heads)?;
+    let head_dim = optional("attention.key_length", width.checked_div(heads).unwrap_or_default())?;
+    if optional("attention.value_length", head_dim)? != head_dim {
+        return Err(gguf.error("its heads have other sizes for values than for keys, which is not supported"));
+    }
+    if optional("rope.dimension_count", head_dim)? != head_dim {
+        return Err(gguf.error("its position encoding turns only a part of each head, which is not supported"));
+    }
+    if optional("expert_count", 0)? != 0 {
+        return Err(gguf.error("mixtures of experts are not supported"));
+    }
+    let scaling = gguf.get(&key("rope.scaling.type"));
+    if scaling.is_some_and(|kind| *kind != Value::Text("none".into())) {
+        return Err(gguf.error("its position encoding is scaled in another way than Llama 3's, which is not supported"));
+    }
+    let rows = |name: &str| gguf.tensors().get(name).map(|info| info.dims[0]);
+    let vocab = rows("token_embd.weight").ok_or_else(|| gguf.error("the tensor token_embd.weight is missing"))?;
+    let mut config = DecoderConfig {
+        family,
+        vocab,
+        width,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        ffn: gguf.count(&key("feed_forward_length"))?,
+        context: gguf.count(&key("context_length"))?,
+        rope_base: match gguf.get(&key("rope.freq_base")) {
+            None => 10_000.0,
+            Some(_) => gguf.number(&key("rope.freq_base"))?,
+        },
+        rope_scaling: None,
+        rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
+        tied: rows("output.weight").is_none(),
+        qkv_bias: rows("blk.0.attn_q.bias").is_some(),
+        qk_norm: family.has_head_norms(),
+    };
+    if gguf.tensors().contains_key(ROPE_DIVISORS) {
+        let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
+        config.rope_scaling = config.scaling_of(&divisors);
+        if config.rope_scaling.is_none() {
+            return Err(gguf.error("its position encoding is scaled in a way no published Llama 3 has, which is not supported"));
+        }
+    }
+    Ok(config)
+}
+
+/// A tensor of Llama 3's files: what each pair's speed is divided by.
+const ROPE_DIVISORS: &str = "rope_freqs.weight";
+
+/// The id of the token that plays this part, where the file names one.
+fn token_id(gguf: &Gguf, part: &str) -> Result<Option<u32>> {
+    let key = format!("tokenizer.ggml.{part}_token_id");
+    match gguf.get(&key) {
+        None => Ok(None),
+        Some(_) => gguf.count(&key).map(|id| Some(id as u32)),
+    }
+}
+
+fn read_vocabulary(gguf: &Gguf) -> Result<Vocabulary> {
+    let kind = gguf.text("tokenizer.ggml.model")?;
+    if kind != "gpt2" {
+        return Err(gguf.error(format!("the tokenizer is of the kind '{kind}'")).hint("supported are byte-level BPE tokenizers ('gpt2')"));
+    }
+    let pre = gguf.text("tokenizer.ggml.pre")?;
+    let pre = Pre::from_name(pre).ok_or_else(|| {
+        let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
+        gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
+    })?;
+    Ok(Vocabulary {
+        tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
+        kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
+        merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
+        pre,
+        bos: token_id(gguf, "bos")?,
+        eos: token_id(gguf, "eos")?,
+    })
+}
+
+/// Every weight of a decoder.
+fn weights(config: &DecoderConfig) -> Vec<Weight> {
+    let DecoderConfig { vocab, width, heads, kv_heads, head_dim, ffn, .. } = *config;
+    let plain = |hugging_face: String, gguf: String, dims: &[usize]| Weight { hugging_face, gguf, dims: dims.to_vec(), interleaved: None };
+    let mut all = vec![
+        plain("model.embed_tokens.weight".into(), "token_embd.weight".into(), &[vocab, width]),
+        plain("model.norm.weight".into(), "output_norm.weight".into(), &[width]),
+    ];
+    if !config.tied {
+        all.push(plain("lm_head.weight".into(), "output.weight".into(), &[vocab, width]));
+    }
+    for layer in 0..config.layers {
+        let mut add = |ours: &str, theirs: &str, dims: &[usize], rotated: Option<usize>| {
+            all.push(Weight {
+                hugging_face: format!("model.layers.{layer}.{ours}"),
+                gguf: format!("blk.{layer}.{theirs}"),
+                dims: dims.to_vec(),
+                interleaved: rotated.filter(|_| config.family.interleaves_rows()),
+            });
+        };
+        add("input_layernorm.weight", "attn_norm.weight", &[width], None);
+        add("post_attention_layernorm.weight", "ffn_norm.weight", &[width], None);
+        for (ours, theirs, heads, rotated) in
+            [("q_proj", "attn_q", heads, Some(heads)), ("k_proj", "attn_k", kv_heads, Some(kv_heads)), ("v_proj", "attn_v", kv_heads, None)]
+        {
+            add(&format!("self_attn.{ours}.weight"), &format!("{theirs}.weight"), &[heads * head_dim, width], rotated);
+            if config.qkv_bias {
+                add(&format!("self_attn.{ours}.bias"), &format!("{theirs}.bias"), &[heads * head_dim], rotated);
+            }
+        }
+        if config.qk_norm {
+            add("self_attn.q_norm.weight", "attn_q_norm.weight", &[head_dim], None);
+            add("self_attn.k_norm.weight", "attn_k_norm.weight", &[head_dim], None);
+        }
+        add("self_attn.o_proj.weight", "attn_output.weight", &[width, heads * head_dim], None);
+        add("mlp.gate_proj.weight", "ffn_gate.weight", &[ffn, width], None);
+        add("mlp.up_proj.weight", "ffn_up.weight", &[ffn, width], None);
+        add("mlp.down_proj.weight", "ffn_down.weight", &[width, ffn], None);
+    }
+    all
+}
+
+/// From rows in the order (head, j, s) to (head, s, j).
+fn rotate_halves(tensor: &Tensor, heads: usize) -> Result<Tensor> {
+    let dims = tensor.dims().to_vec();
+    let rows = dims[0];
+    let columns = tensor.elem_count() / rows;
+    let pairs = tensor.reshape((heads, rows / heads / 2, 2, columns))?;
+    Ok(pairs.transpose(1, 2)?.contiguous()?.reshape(dims)?)
+}

@@ -1,0 +1,37 @@
+//! The method on one screen: the cross-entropy method with an LLM as its sampling distribution.
+//!
+//! Each step reads what it needs from the store and stores what it did, so a run that was killed anywhere goes on by
+//! walking the same steps: a step that is done finds nothing to do.
+
+use crate::base::done::Done;
+use crate::base::error::Result;
+use crate::base::progress;
+use crate::method::run::Run;
+use crate::method::{elite, propose, screen, summary, train, update};
+
+/// Runs the cycles that are not closed yet.
+pub fn run(run: &mut Run) -> Result<Done<()>> {
+    if run.next_cycle()? == 0 {
+        screen::admit_starts(run)?;
+        train::train(run, 0)?;
+        if run.stopped() {
+            return Ok(Done::Stopped);
+        }
+        update::close_start(run)?;
+    }
+    for cycle in run.next_cycle()?..=run.config.cycles {
+        for step in [propose::propose, screen::screen, train::train] {
+            step(run, cycle)?;
+            if run.stopped() {
+                return Ok(Done::Stopped);
+            }
+        }
+        let elites = elite::of_cycle(&run.store, &run.config, cycle)?;
+        let Done::Finished(tuning) = update::tune(run, cycle, &elites)? else {
+            return Ok(Done::Stopped);
+        };
+        update::close(run, cycle, &elites, tuning)?;
+        progress::line(summary::of_cycle(&run.store, cycle)?);
+    }
+    Ok(Done::Finished(()))
+}

@@ -1,0 +1,16 @@
+//! The cross-entropy method, a step a file.
+
+pub mod cycle;
+pub mod elite;
+pub mod evaluate;
+pub mod labels;
+pub mod limits;
+pub mod parents;
+pub mod propose;
+pub mod run;
+pub mod screen;
+pub mod summary;
+pub mod train;
+pub mod tuning_set;
+pub mod update;
+pub mod verify;

@@ -1,0 +1,152 @@
+//! The CE update: the LLM is fine-tuned on the elite set of the cycle (a control's choice where `tune.data` says so), and the
+//! cycle is closed.
+//!
+//! `theta' = argmax (1/|E|) sum over E of log p(d|a)`, by LoRA steps from theta_t; then
+//! `theta_{t+1} = alpha theta' + (1-alpha) theta_t` on the adapter's weights. Before it is adopted, the gate asks the logged samples
+//! what quality it promises.
+
+use crate::base::done::Done;
+use crate::base::error::{Error, Result};
+use crate::base::progress::Phase;
+use crate::base::{progress, seed};
+use crate::config::Gate;
+use crate::config::{Policy, RunConfig};
+use crate::decoder::model::pack::Example;
+use crate::method::elite::{CycleElites, hash_of};
+use crate::method::propose::prompt_hash;
+use crate::method::run::Run;
+use crate::method::tuning_set::{self, Chosen};
+use crate::policy::Learner;
+use crate::record::{CycleRow, GateAction, GateRecord, Store, TunedOn, Tuning, TuningStep};
+use crate::theory::gate::{self, Finding, Forecast};
+
+/// Tunes on the tuning set but for what is held out; gives what that did, None where the policy is not tuned or there was nothing to
+/// tune on.
+pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Option<Tuning>>> {
+    if run.config.policy != Policy::Llm {
+        return Ok(Done::Finished(None));
+    }
+    let (held_out, trained): (Vec<_>, Vec<_>) =
+        tuning_set::of_cycle(&run.store, &run.config, cycle, elites)?.into_iter().partition(|c| c.held_out);
+    if trained.is_empty() {
+        return Ok(Done::Finished(None));
+    }
+    let logged = logged_loss(&run.store, &trained, cycle)?;
+    let trained = examples(run, &trained)?;
+    let held_out = examples(run, &held_out)?;
+    let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
+    let phase = Phase::begin(cycle, "tune", run.config.tune.tuning.epochs as u64);
+    let learner = run.learner.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+
+    let seed = seed::derive(run.config.seed, "tune", &[cycle]);
+    let Done::Finished(update) = learner.update(&trained, &held_out, &run.config.tune.tuning, seed, &run.stop, &mut |number, step| {
+        phase.at(number as u64);
+        phase.say(format!("loss {:.2}", step.loss));
+    })?
+    else {
+        return Ok(Done::Stopped);
+    };
+    let mut tuning = Tuning {
+        logged,
+        before: update.loss_before,
+        after: update.loss_after,
+        held_out_before: update.held_out_before,
+        held_out_after: update.held_out_after,
+        steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
+        examples: trained.len(),
+        tokens: update.tokens as usize,
+        manifest,
+        gate: None,
+    };
+    if run.config.tune.gate != Gate::Off {
+        let forecast = forecast(&run.store, learner, &run.config, cycle)?;
+        let action = action(run.config.tune.gate, forecast.finding);
+        if action == GateAction::RolledBack {
+            learner.restore(update.before)?;
+        }
+        if action != GateAction::Adopted {
+            progress::line(format_args!("cycle {cycle}: the samples promise less quality after the update; {}", action.past()));
+        }
+        tuning.gate = Some(GateRecord { forecast, action });
+    }
+    run.store.put_phase(&phase.finish())?;
+    Ok(Done::Finished(Some(tuning)))
+}
+
+/// What the cycle's samples say of the policy that `learner` is now: see [`gate`].
+pub fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Forecast> {
+    let quality = store.qualities_of(cycle)?;
+    let (mut qualities, mut log_q, mut samples) = (Vec::new(), Vec::new(), Vec::new());
+    for candidate in store.candidates_of(cycle)? {
+        let (Some(&quality), Some(q)) = (quality.get(&candidate.id()), candidate.log_q) else { continue };
+        qualities.push(quality);
+        log_q.push(q);
+        let parent = store.network(&candidate.parent)?;
+        let prompt = learner.prompt(config.delta.format, &parent.source)?;
+        samples.push(Example { prompt, id: candidate.id().to_string(), completion: candidate.tokens });
+    }
+    Ok(gate::forecast(&qualities, &learner.log_p(&samples)?, &log_q, seed::derive(config.seed, "gate", &[cycle])))
+}
+
+/// What the gate does about a finding.
+pub fn action(gate: Gate, finding: Finding) -> GateAction {
+    match (finding, gate) {
+        (Finding::NoFall | Finding::Unknown, _) | (_, Gate::Off) => GateAction::Adopted,
+        (Finding::Fall, Gate::Warn) => GateAction::Warned,
+        (Finding::Fall, Gate::Rollback) => GateAction::RolledBack,
+    }
+}
+
+/// `-(1/|E|) sum log p` as it was logged at sampling; only where all examples were sampled in this cycle.
+fn logged_loss(store: &Store, chosen: &[Chosen], cycle: u64) -> Result<Option<f64>> {
+    let mut sum = 0.0;
+    for one in chosen {
+        let candidate = store.candidate(&one.network)?;
+        match candidate.log_p {
+            Some(log_p) if candidate.cycle == cycle => sum -= log_p,
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(sum / chosen.len() as f64))
+}
+
+fn examples(run: &Run, chosen: &[Chosen]) -> Result<Vec<Example>> {
+    let learner = run.learner.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+    let example = |one: &Chosen| {
+        let candidate = run.store.candidate(&one.network)?;
+        let parent = run.store.network(&candidate.parent)?;
+        let prompt = learner.prompt(run.config.delta.format, &parent.source)?;
+        Ok(Example { prompt, completion: candidate.tokens, id: one.network.to_string() })
+    };
+    chosen.iter().map(example).collect()
+}
+
+/// The record of what goes into the decoder.
+fn manifest(examples: &[Example], held_out: bool) -> Result<Vec<TunedOn>> {
+    let one = |e: &Example| {
+        let example_hash = hash_of(&prompt_hash(&e.prompt), &e.completion);
+        Ok(TunedOn { network: e.id.parse()?, held_out, example_hash })
+    };
+    examples.iter().map(one).collect()
+}
+
+/// Closes cycle 0: the LLM as it was before any update.
+pub fn close_start(run: &mut Run) -> Result<()> {
+    close(run, 0, &CycleElites::default(), None)
+}
+
+/// Closes a cycle: the checkpoint by rename, then everything else in one transaction. A kill before the transaction leaves the
+/// cycle open, and its update is computed again to the same bytes.
+pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tuning>) -> Result<()> {
+    let adapter_hash = match &run.learner {
+        None => "none".to_owned(),
+        Some(learner) => {
+            learner.save_checkpoint(&run.folder.checkpoint(cycle), run.config.tune.tuning.moments)?;
+            learner.adapter_hash()?
+        }
+    };
+    run.store.transaction(|s| {
+        elites.rows.iter().try_for_each(|e| s.put_elite(e))?;
+        s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash, tuning })
+    })
+}

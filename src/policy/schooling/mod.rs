@@ -1,0 +1,5 @@
+//! How a prior is made: examples of the corpus first, then practice.
+
+pub mod practice;
+pub mod trial;
+pub mod warmup;

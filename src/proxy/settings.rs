@@ -1,0 +1,121 @@
+//! `[proxy]`: the short trainings that give a candidate its quality.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::device::Place;
+use crate::base::error::Result;
+use crate::base::range::{Check, MANY, MOST_MIB, MOST_WORKERS, above, real, refused, whole};
+use crate::proxy::halving::Halving;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
+    pub dataset: String,
+    /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
+    pub train_images: usize,
+    pub valid_images: usize,
+    pub epochs: usize,
+    pub batch: usize,
+    pub optimizer: Optimizer,
+    /// Multi-fidelity: `"off"`, or `{ epochs = 1, eta = 3 }`: only the best 1/eta of a cycle's candidates go on after so many epochs, and
+    /// so on; the others keep the accuracy they have then. See [`crate::proxy::halving`].
+    pub halving: Halving,
+    /// Peak learning rate; one warm-up epoch at most, then a cosine to zero.
+    pub lr: f64,
+    /// Of SGD (Nesterov off).
+    pub momentum: f64,
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0 is no clipping.
+    pub clip: f64,
+    pub label_smoothing: f64,
+    /// Random horizontal flip (not for digits) and crop from a border of 4 zeros.
+    pub augment: bool,
+    /// Independent trainings of a candidate; quality is their mean.
+    pub seeds: u64,
+    /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
+    /// quality (claim 6). It does not change the quality.
+    pub repeats: usize,
+    /// Processes of one thread that train at the same time.
+    pub workers: usize,
+    /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::tracer::cost::Cost::of_training`]);
+    /// a network of which it would take more is over the budget and is not trained. 0 is no limit.
+    pub max_training_macs: u64,
+    /// Seconds of processor time that a worker may spend on one training: an end for one that has none, far beyond what
+    /// `max_training_macs` take. No clock ends a training. 0 is no limit.
+    pub cpu_seconds: u64,
+    /// Address space of a worker, where it trains on the processor.
+    pub memory_mib: u64,
+    /// Where the workers train: see `llm.device`.
+    pub device: Place,
+    /// Memory of the card that the workers may take together, in MiB; 0 is what is free when a cycle's trainings begin. It bounds how many
+    /// work at a time, and changes no result.
+    pub card_memory_mib: u64,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            dataset: "cifar10".into(),
+            train_images: 4000,
+            valid_images: 2000,
+            epochs: 2,
+            halving: Halving::Off,
+            batch: 64,
+            optimizer: Optimizer::Sgd,
+            lr: 0.05,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            clip: 5.0,
+            label_smoothing: 0.0,
+            augment: true,
+            seeds: 1,
+            repeats: 2,
+            workers: 2,
+            max_training_macs: 10_000_000_000_000,
+            cpu_seconds: 36_000,
+            memory_mib: 4096,
+            device: Place::Cpu,
+            card_memory_mib: 0,
+        }
+    }
+}
+
+impl Check for ProxyConfig {
+    fn check(&self) -> Result<()> {
+        // A split larger than its data set is refused with what there is; this only keeps sums within bounds.
+        whole("proxy.train_images", self.train_images, 1..=1_000_000_000)?;
+        whole("proxy.valid_images", self.valid_images, 1..=1_000_000_000)?;
+        whole("proxy.epochs", self.epochs, 1..=MANY)?;
+        whole("proxy.batch", self.batch, 1..=MANY)?;
+        if let Halving::On(rungs) = self.halving {
+            whole("proxy.halving.epochs", rungs.epochs, 1..=MANY)?;
+            whole("proxy.halving.eta", rungs.eta, 2..=MANY)?;
+            if rungs.epochs >= self.epochs {
+                return Err(refused("proxy.halving.epochs", rungs.epochs, &format!("less than proxy.epochs = {}", self.epochs)));
+            }
+        }
+        // Far above any rate that trains; a rate of 0 trains nothing.
+        real("proxy.lr", self.lr, above(0.0, 1000.0))?;
+        real("proxy.momentum", self.momentum, 0.0..1.0)?;
+        real("proxy.weight_decay", self.weight_decay, 0.0..=1000.0)?;
+        // A norm above it is no number a step later.
+        real("proxy.clip", self.clip, 0.0..=1e9)?;
+        // At 1 every class is as right as the label.
+        real("proxy.label_smoothing", self.label_smoothing, 0.0..1.0)?;
+        whole("proxy.seeds", self.seeds, 1..=1000)?;
+        whole("proxy.repeats", self.repeats, 0..=MANY)?;
+        whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
+        whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
+        whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
+        whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
+        whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    Sgd,
+    Adamw,
+}

@@ -1,0 +1,169 @@
+//! Why a source did not become a graph. These are outcomes of a search, so they are data, with the line where it is known.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::child::Lost;
+use crate::base::error::{Error, Result};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TraceFailure {
+    /// Not Python.
+    Syntax {
+        line: Option<u32>,
+        message: String,
+    },
+    /// A name of `torch` (or another library) that the tracer does not know.
+    Unsupported {
+        name: String,
+        line: Option<u32>,
+    },
+    /// An exception of the source, shape mismatches included.
+    Python {
+        kind: String,
+        message: String,
+        line: Option<u32>,
+    },
+    /// No class `Net`, no other module, or not the one asked for.
+    NoNetwork {
+        wanted: Option<String>,
+    },
+    WrongOutput {
+        found: String,
+        expected: String,
+    },
+    /// What the network does depends on the values of its input, on chance or on the batch size.
+    DataDependent {
+        reason: String,
+        line: Option<u32>,
+    },
+    /// More loop rounds and calls than it may take: the same on every machine.
+    Steps {
+        most: u64,
+    },
+    /// What it does in no steps does not end: the limit of the system, of which the source is meant to fall short by far.
+    CpuTime {
+        seconds: u64,
+    },
+    Memory {
+        mib: u64,
+    },
+    /// The sandbox process ended without an answer.
+    Crash {
+        reason: String,
+    },
+    /// The machine took the sandbox, or had none: no word about the source. Only the parent's side knows of it.
+    #[serde(skip)]
+    Lost(Lost),
+    /// The answer of the sandbox contradicts itself.
+    Tampered {
+        reason: String,
+    },
+    TooLarge {
+        what: String,
+    },
+}
+
+impl TraceFailure {
+    /// This failure, if it is one of the source.
+    ///
+    /// # Errors
+    /// It is the machine's, which must not count against a candidate.
+    pub fn of_source(self) -> Result<Self> {
+        match self {
+            Self::Lost(lost) => Err(lost.into()),
+            failure => Ok(failure),
+        }
+    }
+
+    /// For whoever cannot go on without the graph of this source: what is wrong with it, or with the machine.
+    #[must_use]
+    pub fn into_error(self, source: impl fmt::Display) -> Error {
+        match self.of_source() {
+            Ok(failure) => Error::input(format!("{source}: {failure}")).hint(failure.hint()),
+            Err(error) => error,
+        }
+    }
+
+    /// The line of the source it was noticed at, from 1.
+    #[must_use]
+    pub fn line(&self) -> Option<u32> {
+        match self {
+            Self::Syntax { line, .. } | Self::Unsupported { line, .. } | Self::Python { line, .. } | Self::DataDependent { line, .. } => {
+                *line
+            }
+            _ => None,
+        }
+    }
+
+    /// One word for tables and funnels.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "syntax",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Python { .. } => "python",
+            Self::NoNetwork { .. } => "no_network",
+            Self::WrongOutput { .. } => "wrong_output",
+            Self::DataDependent { .. } => "data_dependent",
+            Self::Steps { .. } => "steps",
+            Self::CpuTime { .. } => "cpu_time",
+            Self::Memory { .. } => "memory",
+            Self::Crash { .. } => "crash",
+            Self::Lost(_) => "lost",
+            Self::Tampered { .. } => "tampered",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "the file must be Python 3",
+            Self::Unsupported { name, .. } if name.starts_with("the constructor's argument") => {
+                "give it a default, or name a function that builds the network with --entry"
+            }
+            Self::Unsupported { .. } => "write this part with operations that the tracer knows; the README lists them",
+            Self::Python { .. } => "the same error would stop the network in PyTorch, or the tracer follows PyTorch less far here",
+            Self::NoNetwork { .. } => "define `class Net(nn.Module)`, or name the class with --entry",
+            Self::WrongOutput { .. } => "`forward` must return one tensor of shape (batch, classes); set --classes if the number differs",
+            Self::DataDependent { .. } => "a network must do the same for every input and batch size",
+            Self::Steps { .. } | Self::CpuTime { .. } => "building and calling the network once must end: look for a loop",
+            Self::Memory { .. } => "the source asks for very large lists or strings",
+            Self::Lost(_) => "the source is not to blame",
+            Self::Crash { .. } => "the sandbox met something it cannot run; the program itself is fine",
+            Self::Tampered { .. } => "the source interferes with the tracer; it is refused",
+            Self::TooLarge { .. } => "make the network smaller",
+        }
+    }
+}
+
+impl fmt::Display for TraceFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line() {
+            write!(f, "line {line}: ")?;
+        }
+        match self {
+            Self::Syntax { message, .. } => write!(f, "syntax error: {message}"),
+            Self::Unsupported { name, .. } => write!(f, "{name} is not supported"),
+            Self::Python { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
+            Self::Python { kind, message, .. } => write!(f, "{kind}: {message}"),
+            Self::NoNetwork { wanted: Some(name) } => write!(f, "there is no class or function `{name}`"),
+            Self::NoNetwork { wanted: None } => write!(f, "there is no class `Net` and no other nn.Module"),
+            Self::WrongOutput { found, expected } => write!(f, "the network gives {found}, not {expected}"),
+            Self::DataDependent { reason, .. } => write!(f, "{reason}"),
+            Self::Steps { most } => write!(f, "not done after {most} steps"),
+            Self::CpuTime { seconds } => write!(f, "not done after {seconds} s of processor time"),
+            Self::Memory { mib } => write!(f, "more than {mib} MiB of memory"),
+            Self::Crash { reason } => write!(f, "the sandbox ended: {reason}"),
+            Self::Lost(lost) => write!(f, "{lost}"),
+            Self::Tampered { reason } => write!(f, "the trace contradicts itself: {reason}"),
+            Self::TooLarge { what } => write!(f, "too large: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for TraceFailure {}

@@ -1,0 +1,24 @@
+//! From a `PyTorch` source to a graph that Rust owns.
+//!
+//! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
+//! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
+
+pub mod canonical;
+pub mod check;
+pub mod cost;
+pub mod failure;
+pub mod graph;
+pub mod infer;
+pub mod merge;
+pub mod novelty;
+mod record;
+pub mod sandbox;
+pub mod settings;
+mod steps;
+pub mod summary;
+pub mod trace;
+
+pub use check::{Limits, Refusal};
+pub use failure::TraceFailure;
+pub use infer::infer;
+pub use trace::{TraceOptions, trace};

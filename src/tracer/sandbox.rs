@@ -1,0 +1,209 @@
+//! The child process: one source, one interpreter without host access, one answer.
+//!
+//! Limits are set before the source is looked at: address space, processor time, no files, no core dump; the interpreter counts its
+//! steps. Whatever the source does then, the worst it can do is to end this process; the parent ([`super::trace`]) turns that into a
+//! reason.
+
+use std::io::{Read, Write};
+
+use rustpython_vm as python;
+use rustpython_vm::builtins::{PyBaseExceptionRef, PyStr};
+use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
+use serde::{Deserialize, Serialize};
+
+use super::failure::TraceFailure;
+use super::graph::Graph;
+use super::{record, steps};
+use crate::base::child;
+use crate::base::error::{Error, Result};
+
+/// What the parent writes to the child's standard input.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Request {
+    pub source: String,
+    pub entry: Option<String>,
+    pub input: [usize; 3],
+    pub classes: usize,
+    pub steps: u64,
+    pub cpu_seconds: u64,
+    pub memory_mib: u64,
+}
+
+/// The first line of the child's standard output: what comes after it is the source's doing.
+pub const READY: &[u8] = b"ready\n";
+
+/// The second one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Graph(Graph),
+    Failure(TraceFailure),
+}
+
+/// Deep recursion must end in Python's `RecursionError`, not in a native stack overflow.
+const STACK_BYTES: usize = 256 << 20;
+const RECURSION_LIMIT: usize = 1000;
+
+/// The stand-in, in the order the files need each other. A dotted name is also an attribute of the module before the dot.
+const MODULES: &[(&str, &str)] = &[
+    ("_import", include_str!("torch/_import.py")),
+    ("math", include_str!("torch/math.py")),
+    ("typing", include_str!("torch/typing.py")),
+    ("collections", include_str!("torch/collections.py")),
+    ("functools", include_str!("torch/functools.py")),
+    ("shims", include_str!("torch/shims.py")),
+    ("torch", include_str!("torch/torch.py")),
+    ("torch._tensor", include_str!("torch/tensor.py")),
+    ("torch._shapes", include_str!("torch/shapes.py")),
+    ("torch._ops", include_str!("torch/ops.py")),
+    ("torch._einsum", include_str!("torch/einsum.py")),
+    ("torch.nn", include_str!("torch/nn.py")),
+    ("torch.nn.init", include_str!("torch/init.py")),
+    ("torch.nn.functional", include_str!("torch/functional.py")),
+    ("torch.nn.modules", include_str!("torch/module.py")),
+    ("torch._layers", include_str!("torch/layers.py")),
+    ("torch._recurrent", include_str!("torch/recurrent.py")),
+    ("torch._attention", include_str!("torch/attention.py")),
+    ("torch._api", include_str!("torch/api.py")),
+    ("_drive", include_str!("torch/drive.py")),
+];
+
+/// Reads a [`Request`] from standard input, answers on standard output.
+///
+/// # Errors
+/// When the request cannot be read or the answer not be written; a failing source is an answer.
+pub fn serve() -> Result<()> {
+    let mut text = String::new();
+    std::io::stdin().lock().read_to_string(&mut text)?;
+    let request: Request = serde_json::from_str(&text)?;
+    limit(&request)?;
+    let worker = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || answer(&request))?;
+    let answer = worker.join().unwrap_or_else(|panic| {
+        let reason = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Ok(Answer::Failure(TraceFailure::Crash { reason: reason.unwrap_or_else(|| "panic".to_owned()) }))
+    });
+    end(&answer?)
+}
+
+/// Answers, and ends the process whatever it is at.
+fn end(answer: &Answer) -> ! {
+    let written = serde_json::to_vec(answer).map(|mut line| {
+        line.push(b'\n');
+        std::io::stdout().lock().write_all(&line)
+    });
+    // Destructors of a hostile heap are none of our business.
+    std::process::exit(i32::from(!matches!(written, Ok(Ok(())))))
+}
+
+fn limit(request: &Request) -> Result<()> {
+    // From the signal that says so to the kill that cannot be told from others'.
+    const GRACE_SECONDS: u64 = 5;
+    // What is mapped already (the program, the allocator's reserve) comes on top.
+    let mapped = child::addresses().unwrap_or(0);
+    let memory = request.memory_mib.saturating_mul(1 << 20).saturating_add(mapped + STACK_BYTES as u64);
+    child::limit(libc::RLIMIT_AS, memory, Some(memory))?;
+    child::limit(libc::RLIMIT_CPU, request.cpu_seconds, Some(request.cpu_seconds.saturating_add(GRACE_SECONDS)))?;
+    child::limit(libc::RLIMIT_FSIZE, 0, Some(0))?;
+    child::limit(libc::RLIMIT_CORE, 0, Some(0))?;
+    Ok(child::limit(libc::RLIMIT_NOFILE, 3, Some(3))?)
+}
+
+fn answer(request: &Request) -> Result<Answer> {
+    let mut settings = Settings::default();
+    // The order of sets must not change from run to run.
+    settings.hash_seed = Some(0);
+    settings.install_signal_handlers = false;
+    settings.import_site = false;
+    let interpreter = Interpreter::without_stdlib(settings);
+    let answer = interpreter.enter(|vm| {
+        vm.recursion_limit.set(RECURSION_LIMIT);
+        let most = request.steps;
+        let begun = load(vm).and_then(|()| steps::count(vm, most, move || end(&Answer::Failure(TraceFailure::Steps { most }))));
+        begun.map_err(|e| Error::machine(format!("the interpreter does not start: {}", failure(vm, &e))))?;
+        // From here on it is the source that counts.
+        std::io::stdout().lock().write_all(READY)?;
+        Ok(match run(vm, request).and_then(|()| record::finish()) {
+            Ok(graph) => Answer::Graph(graph),
+            Err(failure) => Answer::Failure(failure),
+        })
+    });
+    std::mem::forget(interpreter);
+    answer
+}
+
+fn load(vm: &VirtualMachine) -> PyResult<()> {
+    let modules = vm.sys_module.get_attr("modules", vm)?;
+    modules.set_item("_record", record::module(vm)?.into(), vm)?;
+    modules.set_item("_math", record::math(vm)?.into(), vm)?;
+    for (name, source) in MODULES {
+        let code =
+            vm.compile(source, python::compiler::Mode::Exec, format!("<{name}>")).map_err(|e| vm.new_syntax_error(&e, Some(source)))?;
+        let dict = vm.ctx.new_dict();
+        let module = vm.new_module(name, dict.clone(), None);
+        modules.set_item(*name, module.clone().into(), vm)?;
+        let scope = python::scope::Scope::with_builtins(None, dict, vm);
+        vm.run_code_obj(code, scope)?;
+        if let Some((parent, child)) = name.rsplit_once('.') {
+            modules.get_item(parent, vm)?.set_attr(vm.ctx.intern_str(child), module, vm)?;
+        }
+    }
+    Ok(())
+}
+
+fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
+    let code = vm.compile(&request.source, python::compiler::Mode::Exec, record::CANDIDATE.to_owned()).map_err(|e| {
+        let line = e.python_location().0 as u32;
+        TraceFailure::Syntax { line: (line > 0).then_some(line), message: e.to_string() }
+    })?;
+    let drive = || -> PyResult<()> {
+        let scope = vm.new_scope_with_builtins();
+        let globals = scope.globals.clone();
+        globals.set_item("__name__", vm.ctx.new_str("network").into(), vm)?;
+        vm.run_code_obj(code, scope)?;
+        let drive = vm.sys_module.get_attr("modules", vm)?.get_item("_drive", vm)?.get_attr("run", vm)?;
+        let entry: PyObjectRef = request.entry.as_ref().map_or_else(|| vm.ctx.none(), |e| vm.ctx.new_str(e.as_str()).into());
+        let input = vm.ctx.new_tuple(request.input.iter().map(|&n| vm.ctx.new_int(n).into()).collect());
+        drive.call((globals, entry, input, request.classes), vm)?;
+        Ok(())
+    };
+    drive().map_err(|e| failure(vm, &e))
+}
+
+/// What an exception means. The stand-in's own exceptions carry their parts as arguments.
+fn failure(vm: &VirtualMachine, exception: &PyBaseExceptionRef) -> TraceFailure {
+    let mut line = None;
+    let mut traceback = exception.__traceback__();
+    while let Some(entry) = traceback {
+        if entry.frame.code.source_path().as_str() == record::CANDIDATE {
+            line = Some(entry.lineno.get() as u32);
+        }
+        let next = entry.next.lock().clone();
+        traceback = next;
+    }
+    let argument = |i: usize| exception.get_arg(i).and_then(|o| text(vm, &o)).unwrap_or_default();
+    let kind = exception.class().name().to_string();
+    let own = exception.class().as_object().get_attr("__module__", vm).ok().and_then(|o| text(vm, &o)).is_some_and(|m| m == "_import");
+    if record::too_large() {
+        return TraceFailure::TooLarge { what: argument(0) };
+    }
+    match (own, kind.as_str()) {
+        (true, "Unsupported") => TraceFailure::Unsupported { name: argument(0), line },
+        (true, "DataDependent") => TraceFailure::DataDependent { reason: argument(0), line },
+        (true, "NoNetwork") => TraceFailure::NoNetwork { wanted: exception.get_arg(0).and_then(|o| text(vm, &o)) },
+        (true, "WrongOutput") => TraceFailure::WrongOutput { found: argument(0), expected: argument(1) },
+        (_, "MemoryError") => TraceFailure::Memory { mib: 0 },
+        _ => TraceFailure::Python { kind, message: argument(0).chars().take(500).collect(), line },
+    }
+}
+
+/// Only real strings (and the text of numbers): no method of the source runs here.
+fn text(vm: &VirtualMachine, object: &PyObjectRef) -> Option<String> {
+    if let Some(text) = object.downcast_ref::<PyStr>() {
+        return Some(text.to_string_lossy().into_owned());
+    }
+    if vm.is_none(object) {
+        return None;
+    }
+    let plain = object.class().is(vm.ctx.types.int_type) || object.class().is(vm.ctx.types.float_type);
+    plain.then(|| object.str(vm).ok().map(|s| s.to_string_lossy().into_owned())).flatten()
+}
