@@ -179,6 +179,12 @@ struct Limits {
     cpu_seconds: u64,
 }
 
+impl Limits {
+    fn no_room(self) -> Lost {
+        Lost::NoRoom { verb: VERB, mib: self.memory_mib, setting: "proxy.memory_mib" }
+    }
+}
+
 impl Process {
     fn start(pool: &Pool) -> Result<Self, Lost> {
         let taken = |error: &dyn std::fmt::Display| Lost::Taken(format!("no worker could be started: {error}"));
@@ -219,6 +225,7 @@ impl Process {
             }
             match self.lines.recv_timeout(TICK) {
                 Ok(line) => match serde_json::from_str(&line) {
+                    Ok(Reply::NoRoom) => return Err(self.limits.no_room()),
                     Ok(Reply::Ready) => self.ready = true,
                     Ok(Reply::Epoch { id, epoch }) if id == job.id => on_epoch(epoch),
                     Ok(Reply::Done { id, outcome }) if id == job.id => return Ok(Some(Ok(outcome))),
@@ -259,7 +266,7 @@ fn cause(status: ExitStatus, words: &str, ready: bool, limits: Limits) -> Result
         return Err(Lost::Taken(how));
     }
     match (ready, words.contains("memory allocation of")) {
-        (false, true) => Err(Lost::NoRoom { verb: VERB, mib: limits.memory_mib, setting: "proxy.memory_mib" }),
+        (false, true) => Err(limits.no_room()),
         (true, true) => Ok(Failure::Memory),
         (true, false) if status.signal() == Some(libc::SIGXCPU) => Ok(Failure::CpuTime { seconds: limits.cpu_seconds }),
         (true, false) if status.signal().is_some() => Ok(Failure::Crash { message: how }),

@@ -47,6 +47,8 @@ impl Job {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
+    /// The limit on memory is below what the program takes before its first job.
+    NoRoom,
     /// What comes after it is the job's doing.
     Ready,
     Epoch {
@@ -76,8 +78,8 @@ pub fn serve(input: impl BufRead) -> Result<()> {
     threads.map_err(|e| Error::machine("the thread of a worker cannot be started").caused_by(e))?;
     setup.config.device.open()?;
     // A card's driver reserves far more addresses than it uses; what a candidate takes is the card's memory, and that has an end.
-    if !setup.config.device.is_card() {
-        limit_memory(setup.config.memory_mib)?;
+    if !setup.config.device.is_card() && !limit_memory(setup.config.memory_mib)? {
+        return send(&Reply::NoRoom);
     }
     let split = Split::load(&setup.split)?;
     // The reply carries the message; the default hook would print it a second time.
@@ -149,10 +151,12 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("the training panicked").to_string()
 }
 
-fn limit_memory(mib: u64) -> Result<()> {
+/// Whether there is room below the limit. An allocator that has reserved addresses serves small jobs out of them under any limit.
+fn limit_memory(mib: u64) -> Result<bool> {
     let bytes = mib.saturating_mul(1 << 20);
     let limited = child::limit(libc::RLIMIT_AS, bytes, Some(bytes));
-    limited.map_err(|e| Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(e))
+    limited.map_err(|e| Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(e))?;
+    Ok(child::addresses().is_none_or(|taken| taken < bytes))
 }
 
 /// Gives the next job so many seconds of this process's time on processors; 0 is no limit.

@@ -99,8 +99,7 @@ fn limit(request: &Request) -> Result<()> {
     // From the signal that says so to the kill that cannot be told from others'.
     const GRACE_SECONDS: u64 = 5;
     // What is mapped already (the program, the allocator's reserve) comes on top.
-    let mapped =
-        std::fs::read_to_string("/proc/self/statm")?.split(' ').next().and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4096;
+    let mapped = child::addresses().unwrap_or(0);
     let memory = request.memory_mib.saturating_mul(1 << 20).saturating_add(mapped + STACK_BYTES as u64);
     child::limit(libc::RLIMIT_AS, memory, Some(memory))?;
     child::limit(libc::RLIMIT_CPU, request.cpu_seconds, Some(request.cpu_seconds.saturating_add(GRACE_SECONDS)))?;

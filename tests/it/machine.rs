@@ -239,7 +239,7 @@ fn limits_that_leave_no_room_for_any_network_are_an_error_before_anything_is_wri
     let out = base.path().join("run");
     for (setting, key) in [
         ("proxy.memory_mib=1", "proxy.memory_mib"),
-        ("proxy.memory_mib=60", "proxy.memory_mib"),
+        ("proxy.memory_mib=420", "proxy.memory_mib"),
         ("screen.trace_memory_mib=1", "screen.trace_memory_mib"),
         ("screen.trace_steps=10", "screen.trace_steps"),
     ] {
