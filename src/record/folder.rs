@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::absent::missing;
 use super::{Kind, Store};
@@ -138,22 +137,10 @@ pub fn refuse_clock(run: &Path) -> Result<()> {
         .hint("go on with the version that began it (run.toml names it); report, compare, verify, eval and export read it all the same"))
 }
 
-/// Two seconds of waiting for a lock.
-const LOCK_TRIES: usize = 40;
-
 pub(crate) fn lock(run: &Path) -> Result<File> {
     let path = run.join(".lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path).at("lock the run", &path)?;
-    let mut locked = file.try_lock();
-    // A child of a run that ended this moment may hold its files until it is a program of its own.
-    for _ in 0..LOCK_TRIES {
-        if locked.is_ok() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-        locked = file.try_lock();
-    }
-    locked.map_err(|_| {
+    file.try_lock().map_err(|_| {
         Error::input(format!("{} is being written by another process", run.display()))
             .hint("wait for it, or stop it with Ctrl-C: it saves and says how to go on")
     })?;
