@@ -9,7 +9,7 @@ use eliteloop::decoder::settings::llm::{Dtype, LlmConfig};
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta::kind::{Kind, kind};
 use eliteloop::delta::settings::{Format, Masking};
-use eliteloop::delta::{Failure, longest_delta};
+use eliteloop::delta::{self, Failure};
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
 use eliteloop::policy::Learner;
 use eliteloop::policy::schooling::trial::{Spent, Task, Trial, judge, try_out, unseen_parents};
@@ -88,7 +88,7 @@ pub fn run(args: &Args, model: &str, dtype: Dtype, as_json: bool) -> Result<()> 
         mask: args.mask,
         temperature: args.temperature,
         top_p: args.top_p,
-        max_tokens: args.max_tokens.unwrap_or_else(|| longest_delta(args.format)),
+        max_tokens: args.max_tokens.unwrap_or_else(|| delta::longest(args.format)),
         seed: args.seed,
     };
     let parents = unseen_parents(&learner, args.seed, args.parents)?;

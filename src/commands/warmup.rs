@@ -93,7 +93,7 @@ impl Args {
             lr: self.lr,
             warmup_steps: 10,
             clip: 1.0,
-            max_tokens: self.max_tokens.unwrap_or_else(|| delta::longest_delta(self.format)),
+            max_tokens: self.max_tokens.unwrap_or_else(|| delta::longest(self.format)),
             seed: self.seed,
             lora: LoraConfig { rank: self.rank, alpha: 2.0 * self.rank as f64, ..LoraConfig::default() },
         })

@@ -8,8 +8,33 @@ use std::ops::Range;
 
 use similar::DiffOp;
 
-use super::Failure;
 use super::text::{Text, changes, delta_lines};
+use super::{Failure, Rules};
+
+/// The format.
+pub(super) struct Diff;
+
+impl Rules for Diff {
+    fn request(&self) -> &'static str {
+        "Change this network. Answer with a unified diff."
+    }
+
+    fn longest(&self) -> usize {
+        320
+    }
+
+    fn apply(&self, parent: &str, delta: &str) -> Result<String, Failure> {
+        apply(parent, delta)
+    }
+
+    fn write(&self, parent: &str, child: &str) -> Option<String> {
+        write(parent, child)
+    }
+
+    fn given<'a>(&self, line: &'a str) -> Option<&'a str> {
+        line.strip_prefix('+')
+    }
+}
 
 #[derive(Default)]
 struct Hunk<'a> {
@@ -19,7 +44,7 @@ struct Hunk<'a> {
     new: Vec<&'a str>,
 }
 
-pub(super) fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
+fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
     let text = Text::new(parent);
     let mut names = Names::default();
     let lines = names.of(&text.lines);
@@ -91,7 +116,7 @@ fn places(lines: &[usize], from: usize, old: &[usize]) -> (usize, usize) {
     found.fold((0, from), |(count, _), start| (count + 1, start))
 }
 
-pub(super) fn write(parent: &str, child: &str) -> Option<String> {
+fn write(parent: &str, child: &str) -> Option<String> {
     let (old, new) = (Text::new(parent), Text::new(child));
     let lines = Names::default().of(&old.lines);
     let ops = changes(&old.lines, &new.lines);

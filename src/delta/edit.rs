@@ -19,10 +19,35 @@ use std::fmt::Write as _;
 use similar::DiffOp;
 
 use super::text::{Text, changes, delta_lines, indentation, is_blank};
-use super::{Failure, MAX_BYTES};
+use super::{Failure, MAX_BYTES, Rules};
+
+/// The format.
+pub(super) struct Edit;
+
+impl Rules for Edit {
+    fn request(&self) -> &'static str {
+        "Change this network. Answer with numbered edits: 5 or 5-8 and the new lines, 5+ and lines to insert."
+    }
+
+    fn longest(&self) -> usize {
+        160
+    }
+
+    fn show(&self, parent: &str) -> String {
+        show(parent)
+    }
+
+    fn apply(&self, parent: &str, delta: &str) -> Result<String, Failure> {
+        apply(parent, delta)
+    }
+
+    fn write(&self, parent: &str, child: &str) -> Option<String> {
+        write(parent, child)
+    }
+}
 
 /// The parent's lines `start..end` (from 0) make way for `given`.
-struct Edit<'a> {
+struct Step<'a> {
     start: usize,
     end: usize,
     given: Vec<&'a str>,
@@ -30,7 +55,7 @@ struct Edit<'a> {
     line: usize,
 }
 
-pub(super) fn show(parent: &str) -> String {
+fn show(parent: &str) -> String {
     let mut shown = String::new();
     for (i, line) in Text::new(parent).lines.iter().enumerate() {
         let _ = match line.trim() {
@@ -41,7 +66,7 @@ pub(super) fn show(parent: &str) -> String {
     shown
 }
 
-pub(super) fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
+fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
     let text = Text::new(parent);
     let levels = Levels::new(&text.lines);
     let mut result: Vec<String> = Vec::new();
@@ -72,15 +97,15 @@ pub(super) fn apply(parent: &str, delta: &str) -> Result<String, Failure> {
     Ok(text.join(&result))
 }
 
-fn parse(delta: &str, lines: usize) -> Result<Vec<Edit<'_>>, Failure> {
-    let mut edits: Vec<Edit> = Vec::new();
+fn parse(delta: &str, lines: usize) -> Result<Vec<Step<'_>>, Failure> {
+    let mut edits: Vec<Step> = Vec::new();
     for (i, text) in delta_lines(delta).enumerate() {
         let line = i + 1;
         if let Some((start, end)) = header(text) {
             if start > end || end > lines {
                 return Err(Failure::OutOfRange { line });
             }
-            edits.push(Edit { start, end, given: Vec::new(), line });
+            edits.push(Step { start, end, given: Vec::new(), line });
         } else {
             edits.last_mut().ok_or(Failure::Malformed { line })?.given.push(text);
         }
@@ -147,7 +172,7 @@ impl<'a> Levels<'a> {
     }
 }
 
-pub(super) fn write(parent: &str, child: &str) -> Option<String> {
+fn write(parent: &str, child: &str) -> Option<String> {
     let (old, new) = (Text::new(parent), Text::new(child));
     let levels = Levels::new(&old.lines);
     let mut delta = String::new();

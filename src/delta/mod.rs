@@ -21,20 +21,68 @@ mod text;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use similar::{ChangeTag, TextDiff};
 
 use crate::delta::settings::Format;
 
 /// Longest delta and longest result, in bytes. It bounds what a hostile delta can cost.
 pub const MAX_BYTES: usize = 64 * 1024;
 
+/// What a format is. All that differs between formats stands in its file, its automaton ([`grammar`]) apart.
+trait Rules: Sync {
+    /// What the LLM is asked for.
+    fn request(&self) -> &'static str;
+
+    /// Longest delta of the warm-up and its trials in tokens, the end token included.
+    fn longest(&self) -> usize;
+
+    /// The parent as the prompt shows it.
+    fn show(&self, parent: &str) -> String {
+        parent.to_owned()
+    }
+
+    /// What `delta` makes of `parent`. Lengths and whether anything changed are looked at by the caller.
+    fn apply(&self, parent: &str, delta: &str) -> Result<String, Failure>;
+
+    /// A delta from `parent` to `child`, none where the format has none. The caller checks that it leads there.
+    fn write(&self, parent: &str, child: &str) -> Option<String>;
+
+    /// What `line` of a delta gives to the child.
+    fn given<'a>(&self, line: &'a str) -> Option<&'a str> {
+        Some(line)
+    }
+
+    /// The line of `delta`, from 0, that wrote line `line` (from 0) of `child`; none where the delta did not write it.
+    fn wrote(&self, parent: &str, child: &str, delta: &str, line: usize) -> Option<usize> {
+        let wanted = child.lines().nth(line)?.trim();
+        // Among the child's new lines that read alike, the one in question is the n-th; so it is among the lines given.
+        let diff = TextDiff::from_lines(parent, child);
+        let new = diff.iter_all_changes().filter(|c| c.tag() == ChangeTag::Insert);
+        let alike = new.filter(|c| c.value().trim() == wanted).filter_map(|c| c.new_index());
+        let place = alike.into_iter().position(|at| at == line)?;
+        let given = delta.lines().enumerate().filter(|(_, text)| self.given(text).is_some_and(|text| text.trim() == wanted));
+        given.map(|(at, _)| at).nth(place)
+    }
+}
+
+fn rules(format: Format) -> &'static dyn Rules {
+    match format {
+        Format::Edit => &edit::Edit,
+        Format::Diff => &diff::Diff,
+        Format::Full => &full::Full,
+    }
+}
+
 /// Longest delta of the warm-up and its trials in tokens, the end token included.
 #[must_use]
-pub const fn longest_delta(format: Format) -> usize {
-    match format {
-        Format::Edit => 160,
-        Format::Diff => 320,
-        Format::Full => 768,
-    }
+pub fn longest(format: Format) -> usize {
+    rules(format).longest()
+}
+
+/// What the LLM is asked for.
+#[must_use]
+pub fn request(format: Format) -> &'static str {
+    rules(format).request()
 }
 
 /// Why a delta gives no candidate. Lines count from 1 in the delta, hunks from 1.
@@ -125,11 +173,7 @@ pub fn apply(format: Format, parent: &str, delta: &str) -> Result<String, Failur
     if delta.trim().is_empty() {
         return Err(Failure::Nothing);
     }
-    let child = match format {
-        Format::Edit => edit::apply(parent, delta)?,
-        Format::Diff => diff::apply(parent, delta)?,
-        Format::Full => full::apply(delta)?,
-    };
+    let child = rules(format).apply(parent, delta)?;
     if child.len() > MAX_BYTES {
         return Err(Failure::TooLong);
     }
@@ -147,19 +191,37 @@ pub fn apply_completion(format: Format, parent: &str, completion: &[u8], ended: 
 /// The delta from `parent` to `child`, or `None` where the format has none that gives exactly `child` back.
 #[must_use]
 pub fn write(format: Format, parent: &str, child: &str) -> Option<String> {
-    let delta = match format {
-        Format::Edit => edit::write(parent, child)?,
-        Format::Diff => diff::write(parent, child)?,
-        Format::Full => child.to_owned(),
-    };
+    let delta = rules(format).write(parent, child)?;
     (apply(format, parent, &delta).as_deref() == Ok(child)).then_some(delta)
 }
 
 /// The parent as the prompt shows it.
 #[must_use]
 pub fn show(format: Format, parent: &str) -> String {
-    match format {
-        Format::Edit => edit::show(parent),
-        Format::Diff | Format::Full => parent.to_owned(),
+    rules(format).show(parent)
+}
+
+/// The line of `delta`, from 0, that wrote line `line` (from 1) of `child`; none where the delta did not write it.
+#[must_use]
+pub fn wrote(format: Format, parent: &str, child: &str, delta: &str, line: usize) -> Option<usize> {
+    rules(format).wrote(parent, child, delta, line.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_that_wrote_a_line_is_found_by_its_rank_among_new_lines() {
+        let (parent, child) = ("a\nx\nb\n", "a\nx\nx\nb\ny\n");
+        let edit = |line| wrote(Format::Edit, parent, child, "2+\nx\n3+\ny\n", line);
+        // Lines 3 and 5 are new, line 2 is the parent's.
+        assert_eq!(edit(5), Some(3));
+        let found = [2, 3].map(edit);
+        assert!(found.contains(&Some(1)) && found.contains(&None), "one of two equal lines is new: {found:?}");
+        assert_eq!([0, 1, 9].map(edit), [None; 3]);
+        assert_eq!(wrote(Format::Diff, parent, child, "@@\n b\n+y\n", 5), Some(2));
+        assert_eq!(wrote(Format::Full, parent, child, child, 2), Some(1));
+        assert_eq!(wrote(Format::Full, parent, child, child, 9), None);
     }
 }

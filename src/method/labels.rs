@@ -6,8 +6,8 @@
 //! apply, those without an error are the networks.
 
 use crate::base::error::Result;
-use crate::delta::grammar;
 use crate::delta::settings::Format;
+use crate::delta::{self, grammar};
 use crate::gates::Stage;
 use crate::policy::Learner;
 use crate::record::{Candidate, LabelRow, Screened};
@@ -29,28 +29,10 @@ pub fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate
 /// what a message says: a message may be the source's own.
 fn blame(valid: &mut [bool], format: Format, parent: &str, completion: &str, screened: &Screened, pieces: &[Vec<u8>]) {
     let child = screened.source.as_deref().unwrap_or_default();
-    match screened.line.and_then(|line| written_at(format, parent, child, completion, line as usize)) {
+    match screened.line.and_then(|line| delta::wrote(format, parent, child, completion, line as usize)) {
         Some(line) => mark(valid, pieces, line),
         None => valid.iter_mut().next_back().into_iter().for_each(|last| *last = false),
     }
-}
-
-/// The line of the completion, from 0, that wrote line `line` (from 1) of the child; none where the delta did not write it.
-fn written_at(format: Format, parent: &str, child: &str, completion: &str, line: usize) -> Option<usize> {
-    let wanted = child.lines().nth(line.checked_sub(1)?)?.trim();
-    if format == Format::Full {
-        return Some(line - 1);
-    }
-    // Among the child's new lines that read alike, the one in question is the n-th; so it is among the lines given.
-    let diff = similar::TextDiff::from_lines(parent, child);
-    let new: Vec<usize> = diff.iter_all_changes().filter(|c| c.tag() == similar::ChangeTag::Insert).filter_map(|c| c.new_index()).collect();
-    let alike: Vec<usize> = new.into_iter().filter(|&at| child.lines().nth(at).is_some_and(|l| l.trim() == wanted)).collect();
-    let place = alike.iter().position(|&at| at == line - 1)?;
-    let given = completion.lines().enumerate().filter(|(_, text)| match format {
-        Format::Diff => text.strip_prefix('+').is_some_and(|text| text.trim() == wanted),
-        Format::Edit | Format::Full => text.trim() == wanted,
-    });
-    given.map(|(at, _)| at).nth(place)
 }
 
 /// Makes errors of all tokens with a byte in line `line` (from 0), its end left out.
@@ -70,19 +52,6 @@ fn mark(valid: &mut [bool], pieces: &[Vec<u8>], line: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_line_of_the_completion_is_found_by_its_rank_among_new_lines() {
-        let (parent, child) = ("a\nx\nb\n", "a\nx\nx\nb\ny\n");
-        // Lines 3 and 5 are new, line 2 is the parent's.
-        assert_eq!(written_at(Format::Edit, parent, child, "2+\nx\n3+\ny\n", 5), Some(3));
-        let found = [2, 3].map(|line| written_at(Format::Edit, parent, child, "2+\nx\n3+\ny\n", line));
-        assert!(found.contains(&Some(1)) && found.contains(&None), "one of two equal lines is new: {found:?}");
-        assert_eq!(written_at(Format::Edit, parent, child, "2+\nx\n3+\ny\n", 1), None);
-        assert_eq!(written_at(Format::Diff, parent, child, "@@\n b\n+y\n", 5), Some(2));
-        assert_eq!(written_at(Format::Full, parent, child, child, 2), Some(1));
-        assert_eq!(written_at(Format::Full, parent, child, child, 9), None);
-    }
 
     #[test]
     fn the_line_is_the_one_stored_and_not_one_that_a_message_names() {

@@ -5,29 +5,22 @@
 use crate::base::error::Result;
 use crate::decoder::files::chat::{ChatTemplate, Message};
 use crate::decoder::files::tokenizer::Tokenizer;
+use crate::delta;
 use crate::delta::settings::Format;
 
 const SYSTEM: &str = "You improve small PyTorch image classifiers.";
 
-fn instruction(format: Format) -> &'static str {
-    match format {
-        Format::Edit => "Change this network. Answer with numbered edits: 5 or 5-8 and the new lines, 5+ and lines to insert.",
-        Format::Diff => "Change this network. Answer with a unified diff.",
-        Format::Full => "Change this network. Answer with the whole new source.",
-    }
-}
-
 /// The conversation that asks for a delta.
 #[must_use]
 pub fn messages(format: Format, parent: &str) -> [Message; 2] {
-    let request = format!("{}\n\n{}", instruction(format), crate::delta::show(format, parent));
+    let request = format!("{}\n\n{}", delta::request(format), delta::show(format, parent));
     [Message::system(SYSTEM), Message::user(request)]
 }
 
 /// The prompt of a model without a chat template; the delta follows it directly.
 #[must_use]
 pub fn plain(format: Format, parent: &str) -> String {
-    let shown = crate::delta::show(format, parent);
+    let shown = delta::show(format, parent);
     let end = if shown.ends_with('\n') { "" } else { "\n" };
     format!("### Network\n{shown}{end}### Change\n")
 }
