@@ -12,6 +12,9 @@ use crate::base::range::{Check, MANY, real, whole};
 pub struct ParentsConfig {
     /// Source files to start from; empty means the start networks built into the program.
     pub start: Vec<PathBuf>,
+    /// Whether the policy is shown start networks of yours with the widths that layers read left to lazy modules
+    /// ([`crate::tracer::normal_form`]); small LLMs edit these far better.
+    pub normal_form: bool,
     /// Distinct parents shown in a cycle; the candidates are shared out evenly among them.
     pub per_cycle: usize,
     /// Elites (best first) that may become parents; the start networks always may.
@@ -25,7 +28,7 @@ pub struct ParentsConfig {
 
 impl Default for ParentsConfig {
     fn default() -> Self {
-        Self { start: Vec::new(), per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
+        Self { start: Vec::new(), normal_form: true, per_cycle: 3, pool: 12, power: 2.0, population: 24, tournament: 6 }
     }
 }
 

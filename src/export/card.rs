@@ -91,7 +91,7 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
         text,
         format_args!(
             "\n## Files\n\n\
-             - `network.py`: the source, as it was trained\n\
+             - `network.py`: the source, the widths that its layers read filled in\n\
              - `weights.safetensors`: its state dict; `net.load_state_dict(safetensors.torch.load_file(\"weights.safetensors\"))`, then `net.eval()`\n\
              - `network.onnx`: the same network and weights for inference; `images` (N x {channels} x {height} x {width}) gives `logits` (N x {})\n\
              - `sample.safetensors`: a few validation images as the network sees them, and the logits that eliteloop gives",

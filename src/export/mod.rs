@@ -29,6 +29,7 @@ use crate::proxy::worker::{Job, Setup};
 use crate::record::best;
 use crate::record::{NetworkId, NetworkRow, Store, Training, folder};
 use crate::tracer::graph::Graph;
+use crate::tracer::{TraceOptions, normal_form};
 
 /// Validation images in `sample.safetensors`.
 const SAMPLE: usize = 8;
@@ -127,7 +128,10 @@ fn fill(place: &Path, store: &Store, config: &RunConfig, row: &NetworkRow, recor
         ("validation_accuracy", recorded.accuracy.unwrap_or(f64::NAN).to_string()),
     ];
     write_whole(&place.join("network.onnx"), &onnx::model(&network, &metadata)?.encode_to_vec())?;
-    write_whole(&place.join("network.py"), row.source.as_bytes())?;
+    write_whole(
+        &place.join("network.py"),
+        normal_form::ordinary(&row.source, &row.graph, &TraceOptions::of(&row.graph))?.source.as_bytes(),
+    )?;
 
     let indices: Vec<u32> = (0..split.valid.len().min(SAMPLE) as u32).collect();
     let [channels, height, width] = format.shape;

@@ -9,6 +9,8 @@ pub mod parents;
 pub mod propose;
 pub mod run;
 pub mod screen;
+pub mod shortfall;
+pub mod starts;
 pub mod summary;
 pub mod train;
 pub mod tuning_set;

@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::device::Place;
 use crate::base::error::{Error, Result};
-use crate::base::files::read_text;
 use crate::base::home;
 use crate::base::printer;
 use crate::config::RunConfig;
-use crate::delta::starts;
 use crate::gates::Stage;
-use crate::method::limits;
+use crate::method::{limits, starts};
 use crate::policy::Learner;
 use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
@@ -64,7 +62,7 @@ impl Run {
         config.proxy.device.open()?;
         let learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
-        let starts = start_sources(&config)?;
+        let starts = starts::sources(&config, &proxies.format)?;
         proxies.pool.check_memory(&limits::check_limits(&config, &proxies.format)?, &stop)?;
         let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
         let store = Store::create(&folder.store(), Kind::Run)?;
@@ -135,24 +133,6 @@ fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {
         return Ok(None);
     }
     Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed).map(Some)
-}
-
-fn start_sources(config: &RunConfig) -> Result<Vec<(String, String)>> {
-    if config.parents.start.is_empty() {
-        return Ok(starts::starts().iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect());
-    }
-    let mut sources = Vec::new();
-    for path in &config.parents.start {
-        let source = read_text(path, "read the start network")?;
-        let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
-        if sources.iter().any(|(other, _)| *other == name) {
-            return Err(
-                Error::input(format!("two start networks are called '{name}'")).hint("a start network is named by its file; rename one")
-            );
-        }
-        sources.push((name, source));
-    }
-    Ok(sources)
 }
 
 fn same(store: &Store, key: &str, found: &str, what: &str) -> Result<()> {

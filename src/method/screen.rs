@@ -1,11 +1,12 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
 use crate::base::error::{Error, Result};
+use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
-use crate::method::labels;
 use crate::method::limits::gates;
 use crate::method::run::Run;
+use crate::method::{labels, shortfall};
 use crate::record::{Candidate, NetworkId, NetworkRow, Screened, Store};
 use crate::tracer::TraceFailure;
 use crate::tracer::cost::{Cost, cost};
@@ -33,7 +34,11 @@ pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
         })?;
         phase.step();
     }
-    run.store.put_phase(&phase.finish())
+    run.store.put_phase(&phase.finish())?;
+    if let Some(why) = shortfall::of(&run.config, &run.store.candidates_of(cycle)?) {
+        printer::note(format!("cycle {cycle}: {why}"));
+    }
+    Ok(())
 }
 
 /// What the screen finds of candidates, in their order, whatever was found of them before; and the networks of those that were traced.

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::base::error::{AtPath, Result};
 use crate::base::files::write_whole;
 use crate::record::{NetworkId, Store};
+use crate::tracer::{TraceOptions, normal_form};
 
 /// The network with the highest mean validation accuracy; the earlier one where two are equal.
 pub fn of(store: &Store) -> Result<Option<(NetworkId, f64)>> {
@@ -15,12 +16,16 @@ pub fn of(store: &Store) -> Result<Option<(NetworkId, f64)>> {
     }))
 }
 
-/// Writes `best/network.py`.
+/// Writes `best/network.py`: in its ordinary form, as people write networks.
+///
+/// # Errors
+/// Where a sandbox cannot be started or the file not be written.
 pub fn write(store: &Store, run: &Path) -> Result<()> {
     let Some((id, quality)) = of(store)? else { return Ok(()) };
     let network = store.network(&id)?;
     let folder = run.join("best");
     std::fs::create_dir_all(&folder).at("make", &folder)?;
     let head = format!("# {id}: validation accuracy {quality:.4} after the run's short training; {} parameters\n", network.parameters);
-    write_whole(&folder.join("network.py"), (head + &network.source).as_bytes())
+    let source = normal_form::ordinary(&network.source, &network.graph, &TraceOptions::of(&network.graph))?.source;
+    write_whole(&folder.join("network.py"), (head + &source).as_bytes())
 }

@@ -2,7 +2,9 @@
 //!
 //! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
 //! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
+//! [`normal_form`] rewrites a source so that its trace stays the same.
 
+mod calls;
 pub mod canonical;
 pub mod check;
 pub mod cost;
@@ -10,6 +12,7 @@ pub mod failure;
 pub mod graph;
 pub mod infer;
 pub mod merge;
+pub mod normal_form;
 pub mod novelty;
 mod record;
 pub mod sandbox;

@@ -58,6 +58,14 @@ impl TraceOptions {
             limits: Limits::default(),
         }
     }
+
+    /// To trace a network again: its images, its classes.
+    #[must_use]
+    pub fn of(graph: &Graph) -> Self {
+        let extents = |shape: &[Dim]| shape.iter().map(|d| d.at(1)).collect::<Vec<_>>();
+        let input = extents(&graph.nodes[0].shape);
+        Self::new([input[1], input[2], input[3]], extents(&graph.nodes[graph.output].shape)[1])
+    }
 }
 
 const VERB: &str = "sandbox";

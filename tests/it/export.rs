@@ -150,7 +150,9 @@ fn the_best_network_is_written_with_its_recorded_accuracy_and_lineage() {
     assert!(card.contains(&format!("| these weights | {} | {quality} |", training.seed)), "{card}");
     let row = store.network(&id).unwrap();
     assert!(card.contains(&format!("- {} parameters", row.parameters)) && card.contains(&format!("- {} multiply-acc", row.macs)));
-    assert_eq!(std::fs::read_to_string(out.join("network.py")).unwrap(), row.source);
+    let source = std::fs::read_to_string(out.join("network.py")).unwrap();
+    let options = TraceOptions { program: env!("CARGO_BIN_EXE_eliteloop").into(), ..TraceOptions::of(&row.graph) };
+    assert_eq!(trace(&source, &options).unwrap().tensors, row.graph.tensors, "{source}");
     if let NetworkId::Candidate { .. } = id {
         let candidate = store.candidates().unwrap().into_iter().find(|c| c.id() == id).unwrap();
         assert!(card.contains(candidate.text().trim_end()) && card.contains(&format!("From {}", candidate.parent)), "{card}");

@@ -27,6 +27,7 @@ mod machine;
 mod mask;
 mod model_files;
 mod narrow;
+mod normal_form;
 mod novelty;
 mod oracle;
 mod proxy_gradients;
