@@ -13,9 +13,13 @@ use serde_json::Value;
 
 use super::chat::ChatTemplate;
 use super::shape::{DecoderConfig, Family, RopeScaling};
+use super::stand_in::stand_in;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::hash::{Hash, sha256_file};
+
+const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// An open folder; weights are read when asked for.
 pub struct Folder {
@@ -47,7 +51,8 @@ impl Folder {
         }
         // SAFETY: the mapping is sound as long as nobody changes the files while the program runs, as for any mapped file.
         let weights = unsafe { MmapedSafetensors::multi(&weight_files) }.map_err(|e| {
-            Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e)
+            let damaged = || Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e);
+            weight_files.iter().find_map(|file| stand_in(file)).unwrap_or_else(damaged)
         })?;
         Ok(Self { path: path.to_path_buf(), weight_files, weights, config })
     }
@@ -82,12 +87,20 @@ impl Folder {
         let rope_scaling = match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
             Some("default") => None,
             None if absent(scaling) => None,
+            Some("linear") => {
+                let factor = scaling["factor"].as_f64();
+                let factor = factor.ok_or_else(|| self.error("config.json: the position encoding is scaled linearly, but by no factor"))?;
+                Some(RopeScaling::Linear { factor })
+            }
             Some("llama3") => Some(
                 serde_json::from_value(scaling.clone())
                     .map(Llama3::scaling)
                     .map_err(|e| self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e))?,
             ),
-            _ => return refuse("a position encoding scaled in another way than Llama 3's"),
+            kind => {
+                let kind = kind.unwrap_or("of no name");
+                return refuse(&format!("a position encoding scaled in another way than linearly or as Llama 3's ({kind})"));
+            }
         };
         if rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
             return refuse("a position encoding of a part of each head");
@@ -112,17 +125,30 @@ impl Folder {
             rope_base: rope["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(10_000.0),
             rope_scaling,
             rms_eps,
-            tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
+            tied: self.is_tied()?,
             qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
             qk_norm: family.has_head_norms(),
         })
     }
 
-    /// The shape of every weight; a copy of the tied output layer, which some files carry, is left out.
+    /// Whether the output layer is the embedding. A file that says so and holds an output layer of other values keeps that one, as in
+    /// transformers (5.24); an equal one is a copy.
+    fn is_tied(&self) -> Result<bool> {
+        if self.config["tie_word_embeddings"] != true {
+            return Ok(false);
+        }
+        let (Ok(head), Ok(embedding)) = (self.weights.get(HEAD), self.weights.get(EMBEDDING)) else { return Ok(true) };
+        if head.shape() != embedding.shape() || head.dtype() == embedding.dtype() {
+            return Ok(head.shape() == embedding.shape() && head.data() == embedding.data());
+        }
+        let difference = (self.tensor(HEAD)? - self.tensor(EMBEDDING)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        Ok(difference == 0.0)
+    }
+
+    /// The shape of every weight of a model whose output layer is `tied` or not; a copy of a tied one, which some files carry, is left out.
     #[must_use]
-    pub fn shapes(&self) -> HashMap<String, Vec<usize>> {
-        let tied = self.config["tie_word_embeddings"] == true;
-        let all = self.weights.tensors().into_iter().filter(|(name, _)| !(tied && name == "lm_head.weight"));
+    pub fn shapes(&self, tied: bool) -> HashMap<String, Vec<usize>> {
+        let all = self.weights.tensors().into_iter().filter(|(name, _)| !(tied && name == HEAD));
         all.map(|(name, view)| (name, view.shape().to_vec())).collect()
     }
 
@@ -191,11 +217,28 @@ impl Folder {
         let file = self.path.join("chat_template.jinja");
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => Some(text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.tokenizer_config()?["chat_template"].as_str().map(String::from),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.stated_template(&self.tokenizer_config()?["chat_template"])?,
             Err(e) => return Err(e).at("read", &file),
         };
         let (bos, eos) = self.ends()?;
         text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
+    }
+
+    /// The template of `tokenizer_config.json`: a text, or several by their names, of which transformers takes `default`.
+    fn stated_template(&self, stated: &Value) -> Result<Option<String>> {
+        let named: Vec<(&str, &str)> = match stated {
+            Value::Null => return Ok(None),
+            Value::String(text) => return Ok(Some(text.clone())),
+            Value::Array(list) => list.iter().filter_map(|entry| Some((entry["name"].as_str()?, entry["template"].as_str()?))).collect(),
+            Value::Object(map) => map.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?))).collect(),
+            _ => Vec::new(),
+        };
+        let default = named.iter().find(|(name, _)| *name == "default").map(|(_, text)| (*text).to_owned());
+        let names = || named.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        default.map(Some).ok_or_else(|| {
+            self.error(format!("tokenizer_config.json: chat_template names no template 'default' (it names: {})", names()))
+                .hint("write the template to be used into chat_template.jinja beside it")
+        })
     }
 
     /// The files that make the model, sorted by name.
@@ -269,7 +312,7 @@ struct Llama3 {
 impl Llama3 {
     fn scaling(self) -> RopeScaling {
         let Self { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original_context } = self;
-        RopeScaling { factor, low, high, original_context }
+        RopeScaling::Llama3 { factor, low, high, original_context }
     }
 }
 
@@ -303,7 +346,10 @@ fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
 /// A JSON file, or none where there is no such file.
 fn json(path: &Path) -> Result<Option<Value>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::input(format!("{} is not JSON", path.display())).caused_by(e)),
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| {
+            let not_json = || Error::input(format!("{} is not JSON", path.display())).hint("fetch or copy it again").caused_by(e);
+            stand_in(path).unwrap_or_else(not_json)
+        }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).at("read", path),
     }

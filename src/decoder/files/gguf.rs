@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use candle_core::{Device, Tensor};
 
+use super::stand_in::stand_in;
 use crate::base::error::{AtPath, Error, Result};
 
 /// Room for the header: the largest vocabularies in use take about 20 MiB.
@@ -72,7 +73,10 @@ impl Gguf {
         let file = File::open(path).at("open", path)?;
         let size = file.metadata().at("read", path)?.len();
         let header = Header { source: BufReader::new((&file).take(HEADER_LIMIT.min(size))), at: 0, size };
-        let (keys, tensors) = header.read().map_err(|flaw| flaw.at(path, size))?;
+        let (keys, tensors) = header.read().map_err(|flaw| match (&flaw, stand_in(path)) {
+            (Flaw::NotGguf, Some(error)) => error,
+            _ => flaw.at(path, size),
+        })?;
         Ok(Self { path: path.to_path_buf(), file, keys, tensors })
     }
 

@@ -17,7 +17,7 @@ use super::chat::ChatTemplate;
 use super::folder::Folder;
 use super::gguf::{Gguf, Value};
 use super::hub::repo_of;
-use super::shape::{DecoderConfig, Family};
+use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::hash::sha256_file;
@@ -271,16 +271,17 @@ impl ModelFile {
         };
         let found = match &self.source {
             Source::Gguf(gguf) => gguf.tensors().iter().map(|(name, info)| (name.clone(), info.dims.clone())).collect(),
-            Source::Folder(folder) => folder.shapes(),
+            Source::Folder(folder) => folder.shapes(self.config.tied),
         };
         for weight in &weights {
             let name = ours(weight);
-            let dims = found.get(&name).ok_or_else(|| self.error(format!("the tensor {name} is missing")))?;
+            let dims = found.get(&name).ok_or_else(|| self.missing(&name))?;
             if *dims != weight.dims {
                 return Err(self.error(format!("the tensor {name} has the shape {dims:?}, not {:?}", weight.dims)));
             }
         }
-        let scaled = (self.config.rope_scaling.is_some() && matches!(self.source, Source::Gguf(_))).then(|| ROPE_DIVISORS.to_owned());
+        let divided = matches!(self.config.rope_scaling, Some(RopeScaling::Llama3 { .. })) && matches!(self.source, Source::Gguf(_));
+        let scaled = divided.then(|| ROPE_DIVISORS.to_owned());
         let known: HashSet<String> = weights.iter().map(ours).chain(scaled).collect();
         match found.keys().filter(|name| !known.contains(*name)).min() {
             None => Ok(()),
@@ -288,6 +289,14 @@ impl ModelFile {
                 .error(format!("it holds the tensor {name}, which a {} decoder does not have", self.config.family.name()))
                 .hint("the model is of a variant that this program cannot run")),
         }
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let error = self.error(format!("the tensor {name} is missing"));
+        if name == "lm_head.weight" {
+            return error.hint("if its output layer is its embedding, config.json has to say \"tie_word_embeddings\": true");
+        }
+        error.hint("the model is not whole, or its settings are another model's; fetch or copy it again")
     }
 
     fn error(&self, what: impl std::fmt::Display) -> Error {
@@ -319,10 +328,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     if optional("expert_count", 0)? != 0 {
         return Err(gguf.error("mixtures of experts are not supported"));
     }
-    let scaling = gguf.get(&key("rope.scaling.type"));
-    if scaling.is_some_and(|kind| *kind != Value::Text("none".into())) {
-        return Err(gguf.error("its position encoding is scaled in another way than Llama 3's, which is not supported"));
-    }
+    let linear = linear_scaling(gguf, architecture)?;
     let rows = |name: &str| gguf.tensors().get(name).map(|info| info.dims[0]);
     let vocab = rows("token_embd.weight").ok_or_else(|| gguf.error("the tensor token_embd.weight is missing"))?;
     let mut config = DecoderConfig {
@@ -339,7 +345,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
             None => 10_000.0,
             Some(_) => gguf.number(&key("rope.freq_base"))?,
         },
-        rope_scaling: None,
+        rope_scaling: linear,
         rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         tied: rows("output.weight").is_none(),
         qkv_bias: rows("blk.0.attn_q.bias").is_some(),
@@ -348,11 +354,32 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     if gguf.tensors().contains_key(ROPE_DIVISORS) {
         let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
         config.rope_scaling = config.scaling_of(&divisors);
-        if config.rope_scaling.is_none() {
+        if config.rope_scaling.is_none() || linear.is_some() {
             return Err(gguf.error("its position encoding is scaled in a way no published Llama 3 has, which is not supported"));
         }
     }
     Ok(config)
+}
+
+/// As llama.cpp has it: without a type the scaling is linear, an older file names its factor otherwise, and a factor of 0 or 1 is none.
+fn linear_scaling(gguf: &Gguf, architecture: &str) -> Result<Option<RopeScaling>> {
+    let key = |name: &str| format!("{architecture}.rope.{name}");
+    match gguf.get(&key("scaling.type")) {
+        Some(Value::Text(kind)) if kind == "none" => return Ok(None),
+        Some(Value::Text(kind)) if kind == "linear" => {}
+        Some(kind) => {
+            let kind = if let Value::Text(kind) = kind { kind } else { "not text" };
+            return Err(gguf.error(format!(
+                "its position encoding is scaled in another way than linearly or as Llama 3's, which is not supported ({})",
+                format_args!("{}: {kind}", key("scaling.type"))
+            )));
+        }
+        None => {}
+    }
+    let names = [key("scaling.factor"), key("scale_linear")];
+    let Some(name) = names.iter().find(|name| gguf.get(name).is_some()) else { return Ok(None) };
+    let factor = gguf.number(name)?;
+    Ok((factor != 0.0 && factor != 1.0).then_some(RopeScaling::Linear { factor }))
 }
 
 /// A tensor of Llama 3's files: what each pair's speed is divided by.
