@@ -16,8 +16,10 @@ use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::stand_in::stand_in;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::hash::{Hash, sha256_file};
+use crate::base::hash::sha256_list;
 
+const TOKENS_MAP: &str = "special_tokens_map.json";
+const GENERATION: &str = "generation_config.json";
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
 
@@ -51,7 +53,8 @@ impl Folder {
         }
         // SAFETY: the mapping is sound as long as nobody changes the files while the program runs, as for any mapped file.
         let weights = unsafe { MmapedSafetensors::multi(&weight_files) }.map_err(|e| {
-            let damaged = || Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e);
+            let damaged =
+                || Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e);
             weight_files.iter().find_map(|file| stand_in(file)).unwrap_or_else(damaged)
         })?;
         Ok(Self { path: path.to_path_buf(), weight_files, weights, config })
@@ -148,7 +151,9 @@ impl Folder {
     /// The shape of every weight of a model whose output layer is `tied` or not; a copy of a tied one, which some files carry, is left out.
     #[must_use]
     pub fn shapes(&self, tied: bool) -> HashMap<String, Vec<usize>> {
-        let all = self.weights.tensors().into_iter().filter(|(name, _)| !(tied && name == HEAD));
+        // The speeds of the position encoding are computed; older files store them too.
+        let kept = |name: &str| !(tied && name == HEAD || name.ends_with("rotary_emb.inv_freq"));
+        let all = self.weights.tensors().into_iter().filter(|(name, _)| kept(name));
         all.map(|(name, view)| (name, view.shape().to_vec())).collect()
     }
 
@@ -178,10 +183,16 @@ impl Folder {
             return Err(refuse("its normalizer"));
         }
         let pre = pre_tokenizer(&described["pre_tokenizer"]).ok_or_else(|| refuse("its pre_tokenizer"))?;
-        if model["byte_fallback"] == true || (model["ignore_merges"] == true) != (pre == Pre::Llama3) {
+        let affix =
+            ["continuing_subword_prefix", "end_of_word_suffix"].iter().any(|key| model[key].as_str().is_some_and(|text| !text.is_empty()));
+        if model["byte_fallback"] == true || affix {
             return Err(refuse("its kind of BPE"));
         }
+        let ignore_merges = model["ignore_merges"] == true;
         let added = described["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if let Some(token) = added.iter().find(|token| ["lstrip", "rstrip", "single_word"].iter().any(|key| token[key] == true)) {
+            return Err(refuse(&format!("the token {}, which takes the space beside it away", token["content"])));
+        }
         let added = added.iter().map(|token| (token["content"].as_str(), &token["id"], if token["special"] == true { 3 } else { 4 }));
         let listed = entries.iter().map(|(token, id)| (Some(token.as_str()), id, 1));
         let mut tokens = Vec::new();
@@ -208,7 +219,11 @@ impl Folder {
         let merges = merges.ok_or_else(|| self.error("tokenizer.json: a merge is not two texts"))?;
         let (bos, eos) = self.ends()?;
         let id = |token: Option<String>| token.and_then(|token| find_id(&described, &token));
-        Ok(Vocabulary { tokens, kinds, merges, pre, bos: id(bos), eos: id(eos) })
+        let eos = match id(eos) {
+            Some(id) => Some(id),
+            None => self.stop_id()?,
+        };
+        Ok(Vocabulary { tokens, kinds, merges, pre, ignore_merges, bos: id(bos), eos })
     }
 
     /// # Errors
@@ -244,7 +259,12 @@ impl Folder {
     /// The files that make the model, sorted by name.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let others = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        let mut others = vec!["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        // Of these only the end of a text is read, and only where the others do not name it.
+        let named = self.tokenizer_config().is_ok_and(|config| !config["eos_token"].is_null());
+        if !named {
+            others.extend([GENERATION, TOKENS_MAP]);
+        }
         let mut files: Vec<PathBuf> = others.iter().map(|name| self.path.join(name)).filter(|file| file.is_file()).collect();
         files.extend(self.weight_files.iter().cloned());
         files.sort();
@@ -275,20 +295,25 @@ impl Folder {
     /// # Errors
     /// Where one cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut hash = Hash::default();
-        for file in self.files() {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            hash.update(format!("{}  {name}\n", sha256_file(&file)?));
-        }
-        Ok(hash.hex())
+        let files = self.files();
+        sha256_list(files.iter().map(|file| (file.as_path(), file.file_name().unwrap_or_default().to_string_lossy().into_owned())))
     }
 
-    /// The tokens that begin and end a text, as they are written.
+    /// The tokens that begin and end a text, as they are written. Older models name them in `special_tokens_map.json`.
     fn ends(&self) -> Result<(Option<String>, Option<String>)> {
         let config = self.tokenizer_config()?;
+        let map = json(&self.path.join(TOKENS_MAP))?.unwrap_or_default();
         // Older files write a token as an object.
-        let token = |key: &str| config[key].as_str().or(config[key]["content"].as_str()).map(String::from);
+        let read = |from: &Value, key: &str| from[key].as_str().or(from[key]["content"].as_str()).map(String::from);
+        let token = |key: &str| read(&config, key).or_else(|| read(&map, key));
         Ok((token("bos_token"), token("eos_token")))
+    }
+
+    /// What generation stops at, the first where there are several, for a tokenizer that names no end token.
+    fn stop_id(&self) -> Result<Option<u32>> {
+        let generation = json(&self.path.join(GENERATION))?.unwrap_or_default();
+        let stated = |from: &Value| from["eos_token_id"].as_u64().or(from["eos_token_id"][0].as_u64());
+        Ok(stated(&generation).or_else(|| stated(&self.config)).and_then(|id| u32::try_from(id).ok()))
     }
 
     fn tokenizer_config(&self) -> Result<Value> {
@@ -361,18 +386,30 @@ fn find_id(described: &Value, token: &str) -> Option<u32> {
     id.as_u64().and_then(|id| u32::try_from(id).ok())
 }
 
-/// The pipeline of this description, where this program has it: digits or a pattern, then bytes.
+/// The pipeline of this description: cuts, then bytes. Known ones by their names.
 fn pre_tokenizer(described: &Value) -> Option<Pre> {
-    let [first, bytes] = described["pretokenizers"].as_array()?.as_slice() else { return None };
+    let one = [described.clone()];
+    let steps = if described["type"] == "Sequence" { described["pretokenizers"].as_array()?.as_slice() } else { &one };
+    let (bytes, cuts) = steps.split_last()?;
     if bytes["type"] != "ByteLevel" || bytes["add_prefix_space"] == true {
         return None;
     }
-    let cuts = bytes["use_regex"] != false;
-    match first["type"].as_str()? {
-        "Digits" if first["individual_digits"] == true && cuts => Some(Pre::Smollm),
-        "Split" if first["behavior"] == "Isolated" && first["invert"] == false && !cuts => {
-            Pre::from_pattern(first["pattern"]["Regex"].as_str()?)
+    let known = match (cuts, bytes["use_regex"] != false) {
+        ([], true) => Some(Pre::Gpt2),
+        ([first], true) if first["type"] == "Digits" && first["individual_digits"] == true => Some(Pre::Smollm),
+        ([first], false) if first["type"] == "Split" => {
+            // What a pattern that matches everything does not leave over is the same as what it cuts out.
+            let whole = (first["behavior"] == "Isolated" && first["invert"] == false)
+                || (first["behavior"] == "Removed" && first["invert"] == true);
+            first["pattern"]["Regex"].as_str().filter(|_| whole).and_then(Pre::from_pattern)
         }
         _ => None,
-    }
+    };
+    let can = |step: &Value| match step["type"].as_str() {
+        Some("Digits") => true,
+        // What is removed would be lost from the text.
+        Some("Split") => step["behavior"] != "Removed" || step["invert"] == true,
+        _ => false,
+    };
+    known.or_else(|| cuts.iter().all(can).then(|| Pre::Described(described.to_string().into())))
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::model_file::ModelFile;
 use super::shape::{DecoderConfig, RopeScaling};
-use super::tokenizer::{Pre, Vocabulary};
+use super::tokenizer::Vocabulary;
 use crate::base::error::{AtPath, Error, Result};
 use crate::decoder::ops::floats;
 
@@ -179,22 +179,15 @@ fn tokenizer(vocabulary: &Vocabulary) -> Value {
             })
         })
         .collect();
-    let bytes = |cut: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cut});
-    let pre = match vocabulary.pre.pattern() {
-        None => json!([{"type": "Digits", "individual_digits": true}, bytes(true)]),
-        Some(pattern) => {
-            json!([{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}, bytes(false)])
-        }
-    };
     json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
         "added_tokens": added,
         "normalizer": null,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre},
+        "pre_tokenizer": vocabulary.pre.described(),
         "post_processor": null,
-        "decoder": bytes(true),
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         "model": {
             "type": "BPE",
             "dropout": null,
@@ -203,7 +196,7 @@ fn tokenizer(vocabulary: &Vocabulary) -> Value {
             "end_of_word_suffix": null,
             "fuse_unk": false,
             "byte_fallback": false,
-            "ignore_merges": vocabulary.pre == Pre::Llama3,
+            "ignore_merges": vocabulary.ignore_merges,
             "vocab": ids,
             "merges": merges,
         },

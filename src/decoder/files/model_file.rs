@@ -20,7 +20,7 @@ use super::hub::repo_of;
 use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::hash::sha256_file;
+use crate::base::hash::{sha256_file, sha256_list};
 use crate::decoder::model::weight::Part;
 use crate::decoder::settings::llm::Dtype;
 
@@ -119,7 +119,7 @@ impl ModelFile {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         match &self.source {
-            Source::Gguf(gguf) => vec![gguf.path().to_path_buf()],
+            Source::Gguf(gguf) => gguf.paths().to_vec(),
             Source::Folder(folder) => folder.files(),
         }
     }
@@ -132,13 +132,17 @@ impl ModelFile {
         self.files().iter().map(|file| Ok(file.metadata().at("read", file)?.len())).sum()
     }
 
-    /// The SHA-256 of the whole file, in hexadecimal; of a folder, that of the list of its files' hashes and names.
+    /// The SHA-256 of the whole file, in hexadecimal; of a folder or a split file, that of the list of its files' hashes and names.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
         match &self.source {
-            Source::Gguf(gguf) => sha256_file(gguf.path()),
+            Source::Gguf(gguf) => match gguf.paths() {
+                [one] => sha256_file(one),
+                // A part's name is the user's to choose, its number is not.
+                parts => sha256_list(parts.iter().enumerate().map(|(i, path)| (path.as_path(), i.to_string()))),
+            },
             Source::Folder(folder) => folder.sha256(),
         }
     }
@@ -229,7 +233,42 @@ impl ModelFile {
         if vocabulary.tokens.len() > self.config.vocab {
             return Err(self.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
-        Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))
+        let tokenizer = Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))?;
+        if let Some(lost) = tokenizer.lost(PRINTED) {
+            let error = self.error(format!("its vocabulary has no token for {lost:?}, of which sources are written"));
+            return Err(error.hint("the vocabulary is not whole, or not byte-level; use another conversion of the model"));
+        }
+        // Where a template closes an answer with another token than the file's end, the model learned to end answers with that one.
+        let end = self.chat_template()?.and_then(|template| template.end_of_answer(&tokenizer));
+        Ok(match end {
+            Some(end) => tokenizer.ending_with(end),
+            None => tokenizer,
+        })
+    }
+
+    /// What a run reads besides the weights: that it can be read, and what is to be known of it.
+    ///
+    /// # Errors
+    /// Where a run would refuse it.
+    pub fn check(&self) -> Result<Vec<String>> {
+        let tokenizer = self.tokenizer()?;
+        let mut notes = Vec::new();
+        let Some(template) = self.chat_template()? else {
+            notes.push("it has no chat template: prompts are plain text".into());
+            return Ok(notes);
+        };
+        if template.folds_system() {
+            notes.push("its chat template takes no system turn: that text goes in front of the user's".into());
+        }
+        if template.tells_the_date() {
+            notes.push(format!("its chat template tells the date; here it is always {}, so that a run repeats itself", super::chat::TODAY));
+        }
+        let stated = self.vocabulary()?.eos;
+        if let (Some(end), Some(stated)) = (tokenizer.token(tokenizer.eos()), stated.filter(|id| *id != tokenizer.eos())) {
+            let stated = tokenizer.token(stated).unwrap_or_default();
+            notes.push(format!("answers end with {end}, as its chat template has it, not with {stated}, its end token"));
+        }
+        Ok(notes)
     }
 
     pub(super) fn vocabulary(&self) -> Result<Vocabulary> {
@@ -244,18 +283,32 @@ impl ModelFile {
     /// # Errors
     /// Where it cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
-        match &self.source {
-            Source::Folder(folder) => folder.chat_template(),
+        let template = match &self.source {
+            Source::Folder(folder) => folder.chat_template()?,
             Source::Gguf(gguf) => {
-                let Some(Value::Text(text)) = gguf.get("tokenizer.chat_template") else { return Ok(None) };
+                let text = match gguf.get("tokenizer.chat_template") {
+                    None => return Ok(None),
+                    Some(Value::Text(text)) => text,
+                    Some(_) => return Err(gguf.error("the key tokenizer.chat_template is not text")),
+                };
                 let tokens = gguf.texts("tokenizer.ggml.tokens")?;
                 let written = |part: &str| {
                     let id = token_id(gguf, part)?;
                     Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
                 };
-                ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
+                Some(ChatTemplate::new(text, written("bos")?, written("eos")?)?)
             }
-        }
+        };
+        template.as_ref().map_or(Ok(()), |template| template.check().map_err(|e| self.refused_template(e)))?;
+        Ok(template)
+    }
+
+    fn refused_template(&self, error: Error) -> Error {
+        let hint = error.hint_text().map_or_else(
+            || "take the template of another conversion of the model; of a folder, chat_template.jinja may be edited".into(),
+            String::from,
+        );
+        self.error(&error).hint(hint).caused_by(error)
     }
 
     fn weight(&self, name: &str) -> Result<Weight> {
@@ -303,6 +356,9 @@ impl ModelFile {
         Error::input(format!("{}: {what}", self.path().display()))
     }
 }
+
+/// What a prompt is written with.
+const PRINTED: &str = "\t\n !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
 
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     let architecture = gguf.text("general.architecture")?;
@@ -400,15 +456,17 @@ fn read_vocabulary(gguf: &Gguf) -> Result<Vocabulary> {
         return Err(gguf.error(format!("the tokenizer is of the kind '{kind}'")).hint("supported are byte-level BPE tokenizers ('gpt2')"));
     }
     let pre = gguf.text("tokenizer.ggml.pre")?;
-    let pre = Pre::from_name(pre).ok_or_else(|| {
-        let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
-        gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
+    let (pre, ignore_merges) = Pre::from_name(pre).ok_or_else(|| {
+        let known: Vec<_> = Pre::names().collect();
+        gguf.error(format!("the pre-tokenizer '{pre}' is not supported"))
+            .hint(format!("supported are {}; a Hugging Face folder of the model describes its own", known.join(", ")))
     })?;
     Ok(Vocabulary {
         tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
         kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
         merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
         pre,
+        ignore_merges,
         bos: token_id(gguf, "bos")?,
         eos: token_id(gguf, "eos")?,
     })

@@ -36,7 +36,10 @@ pub fn stand_in(path: &Path) -> Option<Error> {
     }
     let lower = text.get(..text.len().min(256)).unwrap_or(text).to_lowercase();
     if ["<!doctype html", "<html", "<head", "<?xml"].iter().any(|tag| lower.starts_with(tag)) {
-        return is("a web page, not a model's file", "the download brought a page (to log in, or about the file); download the file itself");
+        return is(
+            "a web page, not a model's file",
+            "the download brought a page (to log in, or about the file); download the file itself",
+        );
     }
     let is_text = !text.is_empty() && text.chars().all(|c| !c.is_control() || c.is_whitespace());
     let line = text.lines().next().unwrap_or_default();
@@ -49,7 +52,10 @@ pub fn stand_in(path: &Path) -> Option<Error> {
     let is_json = line.starts_with('{') && !line.contains("\"error\"") || line.starts_with('[');
     if size < START && is_text && !is_json {
         let line: String = line.chars().take(80).collect();
-        return is(&format!("a short text, not a model's file: {line}"), "the download brought a message instead of the file; fetch it again");
+        return is(
+            &format!("a short text, not a model's file: {line}"),
+            "the download brought a message instead of the file; fetch it again",
+        );
     }
     None
 }

@@ -73,7 +73,9 @@ impl Lora {
         let at = weights(folder)?;
         let data = std::fs::read(&at).at("read", &at)?;
         let file = SafeTensors::deserialize(&data).map_err(|e| {
-            stand_in(&at).unwrap_or_else(|| Error::input(format!("{} is not a whole safetensors file", at.display())).hint("copy it again").caused_by(e))
+            stand_in(&at).unwrap_or_else(|| {
+                Error::input(format!("{} is not a whole safetensors file", at.display())).hint("copy it again").caused_by(e)
+            })
         })?;
         let keys: Vec<&str> = file.names().into_iter().collect();
         let made_for = json["base_model_name_or_path"].as_str().filter(|base| !base.is_empty());
@@ -152,7 +154,9 @@ fn no_adapter(folder: &Path) -> Error {
     let mut steps: Vec<(u64, PathBuf)> = inside.filter_map(|path| Some((checkpoint(&path)?, path))).collect();
     steps.sort();
     match steps.last() {
-        Some((_, last)) => error.hint(format!("it holds {} checkpoints of a training; give one, the last is {}", steps.len(), last.display())),
+        Some((_, last)) => {
+            error.hint(format!("it holds {} checkpoints of a training; give one, the last is {}", steps.len(), last.display()))
+        }
         None if folder.join("adapters.safetensors").is_file() => {
             error.hint("this is an adapter of mlx-lm, which keeps its matrices transposed; convert it to PEFT's format first")
         }
@@ -201,5 +205,6 @@ fn named_otherwise(name: &str, keys: &[&str], model: &DecoderConfig) -> Option<S
 fn deeper(keys: &[&str], model: &DecoderConfig) -> Option<String> {
     let layer = |key: &&str| key.rsplit_once("layers.")?.1.split('.').next()?.parse::<usize>().ok();
     let layers = keys.iter().filter_map(layer).max()? + 1;
-    (layers != model.layers).then(|| format!("the adapter goes to layer {layers}, this model has {}: it was made for another", model.layers))
+    (layers != model.layers)
+        .then(|| format!("the adapter goes to layer {layers}, this model has {}: it was made for another", model.layers))
 }

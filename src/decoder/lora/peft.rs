@@ -124,10 +124,12 @@ impl Choice {
         Ok(match self {
             // PEFT leaves the output layer out.
             Self::All => name != "lm_head",
-            Self::Ends(ends) => ends.iter().any(|end| name.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))),
-            Self::Pattern(regex) => regex
-                .is_match(name)
-                .map_err(|e| Error::input("target_modules is a regular expression that takes too long").caused_by(e))?,
+            Self::Ends(ends) => {
+                ends.iter().any(|end| name.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
+            }
+            Self::Pattern(regex) => {
+                regex.is_match(name).map_err(|e| Error::input("target_modules is a regular expression that takes too long").caused_by(e))?
+            }
         })
     }
 }
@@ -150,7 +152,8 @@ fn targets(target: &Value, exclude: &Value, layers: usize) -> Result<Vec<String>
     let of_layer = |layer: usize| -> Result<Vec<String>> {
         let mut chosen = Vec::new();
         for projection in PROJECTIONS {
-            let module = if projection.ends_with("gate_proj") || matches!(projection, "up_proj" | "down_proj") { "mlp" } else { "self_attn" };
+            let module =
+                if projection.ends_with("gate_proj") || matches!(projection, "up_proj" | "down_proj") { "mlp" } else { "self_attn" };
             if taken(&format!("model.layers.{layer}.{module}.{projection}"))? {
                 chosen.push(projection.to_owned());
             }
@@ -160,11 +163,15 @@ fn targets(target: &Value, exclude: &Value, layers: usize) -> Result<Vec<String>
     let first = of_layer(0)?;
     for layer in 1..layers {
         if of_layer(layer)? != first {
-            return Err(Error::input(format!("target_modules takes other modules of layer {layer} than of layer 0, which is not supported")));
+            return Err(Error::input(format!(
+                "target_modules takes other modules of layer {layer} than of layer 0, which is not supported"
+            )));
         }
     }
     if first.is_empty() {
-        return Err(Error::input("target_modules takes no module of this model").hint(format!("its modules are {}", PROJECTIONS.join(", "))));
+        return Err(
+            Error::input("target_modules takes no module of this model").hint(format!("its modules are {}", PROJECTIONS.join(", ")))
+        );
     }
     Ok(first)
 }

@@ -375,10 +375,28 @@ mod tests {
         for bytes in [jpeg(ExtendedColorType::Rgb8, 3, None), png(png::ColorType::Rgba, png::BitDepth::Eight, |_| ())] {
             assert!(matches!(Picture::read(&bytes, 100), Err(Flaw::Large(_, 100))));
             for cut in 4..bytes.len() {
+                // The last bytes of a PNG file say nothing of its pixels.
                 if let Ok(picture) = Picture::read(&bytes[..cut], MOST) {
-                    assert_eq!(picture.pixels.len(), picture.width * picture.height);
+                    assert!(bytes[0] == 0x89 && picture == Picture::read(&bytes, MOST).unwrap(), "cut to {cut} of {}", bytes.len());
                 }
             }
         }
+    }
+
+    /// What is missing would be grey: so too where a mark of the end was put behind the cut, or data was lost in the middle.
+    #[test]
+    fn a_jpeg_without_all_its_data_is_refused() {
+        let bytes = jpeg(ExtendedColorType::Rgb8, 3, Some(exif(6, true)));
+        let whole = Picture::read(&bytes, MOST).unwrap();
+        let data = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
+        for cut in data..bytes.len() - 2 {
+            assert!(matches!(Picture::read(&bytes[..cut], MOST), Err(Flaw::CutOff)), "cut to {cut}");
+            // The last bits may be padding.
+            if cut < bytes.len() - 4 {
+                assert!(Picture::read(&[&bytes[..cut], &[0xff, 0xd9]].concat(), MOST).is_err(), "ended at {cut}");
+            }
+        }
+        // What lies behind the end is no matter.
+        assert_eq!(Picture::read(&[&bytes[..], b"more"].concat(), MOST).unwrap(), whole);
     }
 }
