@@ -147,7 +147,7 @@ fn model(config: &RunConfig, quick: bool) -> Found {
     let path = catalogue::find(&name);
     let checked = match &path {
         Ok(_) if !quick => catalogue::verify(&name).map(drop),
-        Ok(path) => ModelFile::open(path).map(drop),
+        Ok(path) => ModelFile::open(path).and_then(|model| model.check()).map(drop),
         Err(_) => Ok(()),
     };
     let (trouble, hint) = told(path.as_ref().err().or(checked.as_ref().err()));

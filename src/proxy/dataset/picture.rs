@@ -35,6 +35,8 @@ pub enum Flaw {
     Png(#[from] png::DecodingError),
     #[error("broken: {0}")]
     Jpeg(#[from] zune_jpeg::errors::DecodeErrors),
+    #[error("broken: it is cut off")]
+    CutOff,
     #[error("broken: it has no pixels")]
     Empty,
     #[error("{0} bytes of pixels, at most {1}")]
@@ -153,11 +155,34 @@ fn read_png(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
     Ok(picture.upright(held))
 }
 
+/// Whether the markers go on to the one that ends the image. In between, 0xff stands before a 0 or a restart marker where it is data.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    let mut at = 2;
+    while let Some(found) = bytes[at..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff)) {
+        at += found + 2;
+        if bytes[at - 1] == END {
+            return true;
+        }
+        let length = bytes.get(at..at + 2).map_or(usize::MAX, |pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
+        at = at.saturating_add(length);
+        if at > bytes.len() {
+            return false;
+        }
+    }
+    false
+}
+
 fn read_jpeg(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
+    if !jpeg_ends(bytes) {
+        return Err(Flaw::CutOff);
+    }
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers()?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    // From here on strictly: otherwise what is missing becomes grey. Before, strictness would refuse harmless bytes between the headers.
+    let options = options.set_strict_mode(true);
     decoder.set_options(options.jpeg_set_out_colorspace(if grey { ColorSpace::Luma } else { ColorSpace::RGB }));
     let size = decoder.output_buffer_size().unwrap_or(usize::MAX);
     check_size(size, most)?;
@@ -350,10 +375,28 @@ mod tests {
         for bytes in [jpeg(ExtendedColorType::Rgb8, 3, None), png(png::ColorType::Rgba, png::BitDepth::Eight, |_| ())] {
             assert!(matches!(Picture::read(&bytes, 100), Err(Flaw::Large(_, 100))));
             for cut in 4..bytes.len() {
+                // The last bytes of a PNG file say nothing of its pixels.
                 if let Ok(picture) = Picture::read(&bytes[..cut], MOST) {
-                    assert_eq!(picture.pixels.len(), picture.width * picture.height);
+                    assert!(bytes[0] == 0x89 && picture == Picture::read(&bytes, MOST).unwrap(), "cut to {cut} of {}", bytes.len());
                 }
             }
         }
+    }
+
+    /// What is missing would be grey: so too where a mark of the end was put behind the cut, or data was lost in the middle.
+    #[test]
+    fn a_jpeg_without_all_its_data_is_refused() {
+        let bytes = jpeg(ExtendedColorType::Rgb8, 3, Some(exif(6, true)));
+        let whole = Picture::read(&bytes, MOST).unwrap();
+        let data = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
+        for cut in data..bytes.len() - 2 {
+            assert!(matches!(Picture::read(&bytes[..cut], MOST), Err(Flaw::CutOff)), "cut to {cut}");
+            // The last bits may be padding.
+            if cut < bytes.len() - 4 {
+                assert!(Picture::read(&[&bytes[..cut], &[0xff, 0xd9]].concat(), MOST).is_err(), "ended at {cut}");
+            }
+        }
+        // What lies behind the end is no matter.
+        assert_eq!(Picture::read(&[&bytes[..], b"more"].concat(), MOST).unwrap(), whole);
     }
 }
