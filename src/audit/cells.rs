@@ -79,7 +79,7 @@ impl CellLearner {
             for sample in drawn {
                 let text = self.text(parent, &sample.tokens);
                 let (log_p, log_q) = (Some(sample.log_p), Some(sample.log_q));
-                samples.push(Sample { parent, text, tokens: sample.tokens, log_p, log_q, quality: None });
+                samples.push(Sample { parent, text, tokens: sample.tokens, log_p, log_q, quality: None, log_p_after: None });
             }
         }
         Ok(Done::Finished(samples))

@@ -15,7 +15,7 @@ use crate::decoder::model::prefix::Prefix;
 use crate::oracle::cell::{CELLS, Cell, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::nasbench201::Table;
 use crate::policy::table_ce::TableCe;
-use crate::theory::finite::{entropy, expected, kl, realised, tail};
+use crate::theory::finite::{entropy, expected, kl, realised, smooth, tail};
 
 /// `log p` of every sequence of `edges` operations after `prompt`, in lexicographic order; `words` are the operations' tokens.
 /// `decoder` has any adapter merged in.
@@ -158,6 +158,9 @@ pub struct Measures {
     pub expected: f64,
     /// C = P(S >= gamma*); what is no cell does not reach it.
     pub elite: f64,
+    /// E\[S\] and C of the objective in force: S as the audit's queries measure it.
+    pub objective: f64,
+    pub reached: f64,
     /// Of the cells, in nats; uniform is 9.66.
     pub entropy: f64,
     /// KL(p || product of its marginals): what the edges know of each other.
@@ -167,12 +170,15 @@ pub struct Measures {
 }
 
 impl Measures {
-    pub fn of(p: &Distribution, table: &Table, gamma_star: f64) -> Self {
+    /// `objective` is the quality in force of each cell.
+    pub fn of(p: &Distribution, table: &Table, objective: &[f64], gamma_star: f64) -> Self {
         let cells = p.inside();
         Self {
             outside: p.outside(),
             expected: expected(&cells, table.means()),
             elite: tail(p.cells(), table.means(), gamma_star),
+            objective: expected(&cells, objective),
+            reached: tail(p.cells(), objective, gamma_star),
             entropy: entropy(&cells),
             dependence: kl(&cells, Distribution::of_table(&p.marginals()).cells()),
             best: p.cells()[table.best().index()],
@@ -186,6 +192,8 @@ pub struct Update {
     /// KL(e || p) before and after, e being the elites' distribution.
     pub to_elites_before: Option<f64>,
     pub to_elites_after: Option<f64>,
+    /// KL(e || what the update should give): with a smoothing alpha, (1 - alpha) p + alpha e; 0 without.
+    pub target: f64,
     /// 1 - after / before.
     pub share: Option<f64>,
     /// The alpha whose mixture (1 - alpha) p + alpha e is nearest to the new p, and KL(new p || mixture).
@@ -196,12 +204,14 @@ pub struct Update {
 }
 
 impl Update {
-    pub fn of(elites: &Distribution, old: &Distribution, new: &Distribution, table: &Distribution) -> Self {
+    /// `alpha` is the smoothing that was asked for, 1 for none.
+    pub fn of(elites: &Distribution, old: &Distribution, new: &Distribution, table: &Distribution, alpha: f64) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
         let realised = realised(&elites.0, &old.0, &new.0);
         Self {
             to_elites_before: finite(realised.before),
             to_elites_after: finite(realised.after),
+            target: if alpha < 1.0 { kl(&elites.0, &smooth(&elites.0, &old.0, alpha)) } else { 0.0 },
             share: finite(realised.share),
             alpha: realised.alpha,
             distance: finite(realised.distance),

@@ -45,7 +45,7 @@ pub struct Audit {
 impl Audit {
     /// Starts an audit in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: AuditConfig, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
-        let table = Table::load(&config.dataset, &home::data())?;
+        let table = Arc::new(Table::load(&config.dataset, &home::data())?);
         let policy = CellPolicy::open(config, table)?;
         let inputs = inputs_of(&policy);
         let folder = Folder::create(path, Kind::Audit, &policy.config.to_toml())?;
@@ -65,7 +65,7 @@ impl Audit {
         let folder = Folder::open(path)?;
         let store = Store::open(&folder.store())?;
         let inputs = record::inputs(&store)?;
-        let table = Table::load(&config.dataset, &home::data())?;
+        let table = Arc::new(Table::load(&config.dataset, &home::data())?);
         same("the table", &inputs.table_sha256, table.sha256())?;
         let mut policy = CellPolicy::open(config, table)?;
         if let Some(cells) = &policy.learner {
@@ -118,54 +118,12 @@ impl Audit {
         Ok(Done::Finished(()))
     }
 
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// One cycle: propose, query, select, update, record. Where it is stopped nothing of the cycle is recorded.
+    /// One cycle and its record. Where it is stopped nothing of the cycle is recorded.
     fn cycle(&mut self, cycle: u64) -> Result<Done<()>> {
-        let config = &self.policy.config;
-        let phase = Phase::begin(cycle, "propose", 0);
-        let parents = search::parents(&self.cycles, config, cycle);
-        let Done::Finished(samples) = self.policy.propose(&self.cycles, &parents, cycle, &self.stop)? else { return Ok(Done::Stopped) };
-        let chosen = search::elites(&self.cycles, &samples, config, cycle);
-        let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
-        let examples = self.policy.examples(&elites)?;
-        let mut phases = vec![phase.finish()];
-
-        let phase = Phase::begin(cycle, "measure", 0);
-        let before = if self.policy.is_due(cycle) { self.policy.distribution(&parents)? } else { None };
-        let measured = phase.finish();
-        if self.stopped() {
+        let Done::Finished((closed, phases)) = advance(&mut self.policy, &self.cycles, cycle, &self.stop)? else {
             return Ok(Done::Stopped);
-        }
-
-        let phase = Phase::begin(cycle, "tune", 0);
-        let Done::Finished(tuning) = self.policy.update(&chosen, &examples, cycle, &self.stop)? else { return Ok(Done::Stopped) };
-        phases.push(phase.finish());
-        if self.stopped() {
-            return Ok(Done::Stopped);
-        }
-
-        let phase = Phase::begin(cycle, "measure", 0);
-        let exact = before.map(|before| self.policy.measure(&parents, &before, &chosen)).transpose()?;
-        phases.push(together(&measured, &phase.finish()));
-        if self.stopped() {
-            return Ok(Done::Stopped);
-        }
-
-        self.checkpoint(cycle)?;
-        let closed = Cycle {
-            cycle,
-            gamma: elites.last().map(|worst| worst.quality),
-            search: search::progress(&self.cycles, cycle, &samples, &self.policy.table),
-            samples,
-            elites,
-            examples,
-            tuning,
-            exact,
-            adapter_hash: self.policy.adapter_hash()?,
         };
+        self.checkpoint(cycle)?;
         self.store.transaction(|s| {
             phases.iter().try_for_each(|phase| s.put_phase(phase))?;
             record::put_cycle(s, &closed)
@@ -189,6 +147,63 @@ impl Audit {
         }
         Ok(())
     }
+}
+
+/// One cycle: propose, query, select, update, measure; `earlier` are the cycles before it.
+fn advance(policy: &mut CellPolicy, earlier: &[Cycle], cycle: u64, stop: &AtomicBool) -> Result<Done<(Cycle, Vec<PhaseRow>)>> {
+    let stopped = || stop.load(Ordering::Relaxed);
+    let phase = Phase::begin(cycle, "propose", 0);
+    let parents = search::parents(earlier, &policy.config, cycle);
+    let Done::Finished(mut samples) = policy.propose(earlier, &parents, cycle, stop)? else { return Ok(Done::Stopped) };
+    let chosen = search::elites(earlier, &samples, &policy.config, cycle);
+    let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
+    let examples = policy.examples(&elites)?;
+    let gamma = policy.gamma(&elites);
+    let mut phases = vec![phase.finish()];
+
+    let phase = Phase::begin(cycle, "measure", 0);
+    let before = if policy.is_due(cycle) { policy.distribution(&parents)? } else { None };
+    let measured = phase.finish();
+    if stopped() {
+        return Ok(Done::Stopped);
+    }
+
+    let phase = Phase::begin(cycle, "tune", 0);
+    let Done::Finished(tuning) = policy.update(&chosen, &examples, cycle, stop)? else { return Ok(Done::Stopped) };
+    phases.push(phase.finish());
+    if stopped() {
+        return Ok(Done::Stopped);
+    }
+
+    let phase = Phase::begin(cycle, "measure", 0);
+    let exact = before.map(|before| policy.measure(&parents, &before, &chosen)).transpose()?;
+    if exact.is_some() || policy.learner.is_none() {
+        policy.score(&parents, &mut samples)?;
+    }
+    phases.push(together(&measured, &phase.finish()));
+    if stopped() {
+        return Ok(Done::Stopped);
+    }
+    let search = search::progress(earlier, cycle, &samples, &policy.table);
+    let adapter_hash = policy.adapter_hash()?;
+    Ok(Done::Finished((Cycle { cycle, samples, gamma, elites, examples, tuning, exact, search, adapter_hash }, phases)))
+}
+
+/// An audit that is recorded nowhere: what it would have recorded.
+///
+/// # Errors
+/// When the settings ask for an LLM that cannot be read.
+pub fn simulate(config: AuditConfig, table: Arc<Table>) -> Result<(Inputs, Vec<Cycle>)> {
+    let mut policy = CellPolicy::open(config, table)?;
+    let (inputs, never) = (inputs_of(&policy), AtomicBool::new(false));
+    let mut cycles = Vec::new();
+    while !is_finished(&policy.config, &cycles) {
+        let Done::Finished((cycle, _)) = advance(&mut policy, &cycles, cycles.len() as u64 + 1, &never)? else {
+            return Err(Error::machine("stopped, though nobody asked for it"));
+        };
+        cycles.push(cycle);
+    }
+    Ok((inputs, cycles))
 }
 
 /// One phase in two parts.

@@ -3,14 +3,17 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+
+use rand::Rng;
 
 use super::cells::CellLearner;
 use super::codec::{Parents, Proposal};
 use super::exact::{Distribution, Measures, Update};
 use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
 use super::search::{self, Chosen};
-use super::settings::{AuditConfig, CellFormat};
+use super::settings::{AuditConfig, AuditEliteSource, CellFormat, Measured};
 use crate::base::done::Done;
 use crate::base::error::{Error, Result};
 use crate::base::seed;
@@ -19,19 +22,24 @@ use crate::method::elite::hash_of;
 use crate::method::propose::prompt_hash;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
-use crate::policy::table_ce::TableCe;
+use crate::policy::table_ce::{TableCe, draw};
 use crate::record::{TunedOn, Tuning, TuningStep};
+use crate::theory::finite;
 use crate::theory::statistics::quantile;
 
 pub struct CellPolicy {
     pub config: AuditConfig,
-    pub table: Table,
+    pub table: Arc<Table>,
+    /// The quality of each cell as this audit measures it.
+    objective: Vec<f64>,
     /// The fixed accuracy whose probability of being reached is C.
     pub gamma_star: f64,
     /// None where no LLM proposes.
     pub learner: Option<CellLearner>,
     /// The table policy, or beside an LLM what it would be with the same elites.
     table_policy: TableCe<EDGES>,
+    /// The distribution of a policy that has no other form.
+    cells: Option<Distribution>,
     /// The exact distribution as it is with these parents, where it was computed.
     now: Option<(Parents, Distribution)>,
 }
@@ -41,10 +49,16 @@ impl CellPolicy {
     ///
     /// # Errors
     /// When the model or the adapter cannot be read.
-    pub fn open(config: AuditConfig, table: Table) -> Result<Self> {
+    pub fn open(config: AuditConfig, table: Arc<Table>) -> Result<Self> {
         let learner = config.policy.has_llm().then(|| CellLearner::open(&config)).transpose()?;
         let gamma_star = config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99));
-        Ok(Self { config, table, gamma_star, learner, table_policy: TableCe::uniform(WORDS.len()), now: None })
+        let objective = match config.quality {
+            Measured::OneSeed => Cell::all().map(|cell| table.query(cell, config.seed)).collect(),
+            Measured::Mean => table.means().to_vec(),
+        };
+        let table_policy = TableCe::uniform(WORDS.len());
+        let cells = config.policy.is_exact().then(|| Distribution::of_table(&table_policy));
+        Ok(Self { config, table, objective, gamma_star, learner, table_policy, cells, now: None })
     }
 
     /// SHA-256 of the adapter; [`NO_ADAPTER`] where no LLM proposes.
@@ -67,10 +81,51 @@ impl CellPolicy {
 
     /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
     pub fn catch_up(&mut self, cycles: &[Cycle]) {
-        for cycle in cycles {
-            let trained: Vec<_> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell.operations()).collect();
-            self.table_policy.update(&trained, self.config.table_smoothing);
+        let tuned: &[Cycle] = if self.config.policy.is_tuned() { cycles } else { &[] };
+        for cycle in tuned {
+            let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
+            self.update_tables(&trained);
         }
+    }
+
+    /// The population elites of a distribution, and their threshold; None where the settings ask for samples or nothing is elite.
+    fn population(&self, p: &Distribution) -> Option<(Distribution, f64)> {
+        let elite = &self.config.elite;
+        if elite.source != AuditEliteSource::Population {
+            return None;
+        }
+        let cells = p.inside();
+        let gamma = elite.threshold.unwrap_or_else(|| finite::threshold(&cells, &self.objective, elite.rho));
+        Some((Distribution::complete(finite::above(&cells, &self.objective, gamma)?), gamma))
+    }
+
+    /// The policies in closed form by these elites, or by the population's.
+    fn update_tables(&mut self, trained: &[Cell]) {
+        let alpha = self.config.table_smoothing;
+        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(&self.table_policy));
+        let population = self.population(&now).map(|(elites, _)| elites);
+        match &population {
+            Some(elites) => self.table_policy.toward(&elites.marginals(), alpha),
+            None => self.table_policy.update(&trained.iter().map(|cell| cell.operations()).collect::<Vec<_>>(), alpha),
+        }
+        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(trained));
+        let moved = match self.config.policy {
+            Policy::MixtureCe => population.or_else(sampled).map(|e| Distribution::complete(finite::smooth(e.cells(), now.cells(), alpha))),
+            Policy::TiltCe => Some(Distribution::complete(finite::tilt(now.cells(), &self.objective, self.config.tilt_kl))),
+            Policy::Llm | Policy::Frozen | Policy::TableCe | Policy::Random | Policy::Evolution => None,
+        };
+        if let Some(moved) = moved {
+            self.cells = Some(moved);
+        }
+    }
+
+    /// The quality of the worst elite, or the threshold of the population as the policy is.
+    pub fn gamma(&self, elites: &[Elite]) -> Option<f64> {
+        if self.config.elite.source != AuditEliteSource::Population {
+            return elites.last().map(|worst| worst.quality);
+        }
+        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(&self.table_policy));
+        self.population(&now).map(|(_, gamma)| gamma)
     }
 
     /// The samples of a cycle with their qualities; `earlier` are the cycles before it.
@@ -101,7 +156,7 @@ impl CellPolicy {
     /// None of a cell that is refused because it was seen before.
     fn quality(&self, cell: Cell, seen: &mut HashSet<Cell>) -> Option<f64> {
         let is_new = seen.insert(cell);
-        (is_new || !self.config.novelty.enabled).then(|| self.table.query(cell, self.config.seed))
+        (is_new || !self.config.novelty.enabled).then(|| self.objective[cell.index()])
     }
 
     /// Samples of the policies that are no LLM.
@@ -120,14 +175,19 @@ impl CellPolicy {
                     (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
-                _ => match parent {
+                Policy::MixtureCe | Policy::TiltCe => {
+                    let p = self.cells.as_ref().map_or(&[] as &[f64], Distribution::cells);
+                    let cell = Cell::at(draw(p, rng(i).random()));
+                    (cell, Some(p[cell.index()].ln()))
+                }
+                Policy::Llm | Policy::Frozen | Policy::Random => match parent {
                     Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
                     None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
                 },
             };
             let quality = self.quality(cell, &mut seen);
             history.extend(quality.map(|quality| (cell, quality)));
-            Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality }
+            Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality, log_p_after: None }
         };
         (0..self.config.candidates as u64).map(sample).collect()
     }
@@ -151,10 +211,11 @@ impl CellPolicy {
             chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
         };
         let (trained, held_out) = (of(false), of(true));
-        if trained.is_empty() || !self.config.policy.is_tuned() {
+        let population = self.config.elite.source == AuditEliteSource::Population;
+        if (trained.is_empty() && !population) || !self.config.policy.is_tuned() {
             return Ok(Done::Finished(None));
         }
-        self.table_policy.update(&trained.iter().map(|p| p.cell.operations()).collect::<Vec<_>>(), self.config.table_smoothing);
+        self.update_tables(&trained.iter().map(|p| p.cell).collect::<Vec<_>>());
         let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
         self.now = None;
         let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
@@ -196,13 +257,29 @@ impl CellPolicy {
             return Ok(Some(now));
         }
         Ok(match self.config.policy {
+            Policy::MixtureCe | Policy::TiltCe => self.cells.clone(),
             Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
             Policy::Random => Some(match self.config.format {
                 CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
                 CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),
-            _ => None,
+            Policy::Llm | Policy::Frozen | Policy::Evolution => None,
         })
+    }
+
+    /// `log p` of the cells of samples under the policy as it is; none where deltas are written or it has no closed form.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn score(&mut self, parents: &Parents, samples: &mut [Sample]) -> Result<()> {
+        if self.config.format == CellFormat::Delta {
+            return Ok(());
+        }
+        let Some(now) = self.distribution(parents)? else { return Ok(()) };
+        for sample in samples {
+            sample.log_p_after = sample.cell().map(|cell| now.cells()[cell.index()].ln()).filter(|log_p| log_p.is_finite());
+        }
+        Ok(())
     }
 
     /// Whether the exact numbers of a cycle are asked for.
@@ -217,9 +294,15 @@ impl CellPolicy {
     pub fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
         let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
         let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
-        let update = (self.config.policy.is_tuned() && !trained.is_empty())
-            .then(|| Update::of(&Distribution::empirical(&trained), before, &after, &Distribution::of_table(&self.table_policy)));
-        let of = |p: &Distribution| Measures::of(p, &self.table, self.gamma_star);
+        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(&trained));
+        let elites = self.population(before).map(|(elites, _)| elites).or_else(sampled).filter(|_| self.config.policy.is_tuned());
+        let alpha = match self.config.policy {
+            Policy::TableCe | Policy::MixtureCe => self.config.table_smoothing,
+            Policy::Llm | Policy::Frozen | Policy::TiltCe | Policy::Random | Policy::Evolution => 1.0,
+        };
+        let table = Distribution::of_table(&self.table_policy);
+        let update = elites.map(|elites| Update::of(&elites, before, &after, &table, alpha));
+        let of = |p: &Distribution| Measures::of(p, &self.table, &self.objective, self.gamma_star);
         Ok(Exact { before: of(before), after: of(&after), update })
     }
 }

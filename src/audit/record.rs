@@ -36,8 +36,11 @@ pub struct Sample {
     pub log_p: Option<f64>,
     /// Under what it was drawn from: the model under its mask.
     pub log_q: Option<f64>,
-    /// From 0 to 1, of one training seed; None for what is no cell, or is refused because it was queried before.
+    /// From 0 to 1, as the audit measures it; None for what is no cell, or is refused because it was queried before.
     pub quality: Option<f64>,
+    /// Under the policy after the update of its cycle, where all cells have a probability of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_p_after: Option<f64>,
 }
 
 impl Sample {
@@ -202,11 +205,11 @@ pub fn put_start(store: &Store, adapter_hash: String) -> Result<()> {
 /// Those of the store.
 pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
     let of = cycle.cycle;
-    for (index, Sample { parent, text, tokens, log_p, log_q, quality }) in cycle.samples.iter().enumerate() {
+    for (index, Sample { parent, text, tokens, log_p, log_q, quality, log_p_after }) in cycle.samples.iter().enumerate() {
         let parent = parent.map(|cell| cell.to_string());
         store.put(
-            "INSERT INTO sample VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![of, index, parent, text, words32(tokens), log_p, log_q, quality],
+            "INSERT INTO sample VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![of, index, parent, text, words32(tokens), log_p, log_q, quality, log_p_after],
         )?;
     }
     for (elite, example_hash) in cycle.elites.iter().zip(&cycle.examples) {
@@ -218,8 +221,8 @@ pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
         put_measures(store, of, "after", &exact.after)?;
         if let Some(u) = &exact.update {
             store.put(
-                "INSERT INTO exact_update VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![of, u.to_elites_before, u.to_elites_after, u.share, u.alpha, u.distance, u.to_table],
+                "INSERT INTO exact_update VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![of, u.to_elites_before, u.to_elites_after, u.share, u.alpha, u.distance, u.to_table, u.target],
             )?;
         }
     }
@@ -231,8 +234,8 @@ pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
 
 fn put_measures(store: &Store, cycle: u64, moment: &str, m: &Measures) -> Result<()> {
     store.put(
-        "INSERT INTO exact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![cycle, moment, m.outside, m.expected, m.elite, m.entropy, m.dependence, m.best],
+        "INSERT INTO exact VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![cycle, moment, m.outside, m.expected, m.elite, m.entropy, m.dependence, m.best, m.objective, m.reached],
     )
 }
 
@@ -297,13 +300,22 @@ fn proposal_of(samples: &BTreeMap<u64, Vec<Sample>>, network: &NetworkId) -> Opt
 fn sample(r: &Row<'_>) -> Result<(u64, u64, Sample)> {
     let parent = r.get::<_, Option<String>>(2)?.map(|cell| cell.parse()).transpose()?;
     let tokens = from_words32(&r.get::<_, Vec<u8>>(4)?);
-    let sample = Sample { parent, text: r.get(3)?, tokens, log_p: r.get(5)?, log_q: r.get(6)?, quality: r.get(7)? };
+    let (log_p, log_q, quality, log_p_after) = (r.get(5)?, r.get(6)?, r.get(7)?, r.get(8)?);
+    let sample = Sample { parent, text: r.get(3)?, tokens, log_p, log_q, quality, log_p_after };
     Ok((r.get(0)?, r.get(1)?, sample))
 }
 
 fn measures(r: &Row<'_>) -> Result<((u64, String), Measures)> {
-    let measures =
-        Measures { outside: r.get(2)?, expected: r.get(3)?, elite: r.get(4)?, entropy: r.get(5)?, dependence: r.get(6)?, best: r.get(7)? };
+    let measures = Measures {
+        outside: r.get(2)?,
+        expected: r.get(3)?,
+        elite: r.get(4)?,
+        entropy: r.get(5)?,
+        dependence: r.get(6)?,
+        best: r.get(7)?,
+        objective: r.get(8)?,
+        reached: r.get(9)?,
+    };
     Ok(((r.get(0)?, r.get(1)?), measures))
 }
 
@@ -315,6 +327,7 @@ fn update(r: &Row<'_>) -> Result<(u64, Update)> {
         alpha: r.get(4)?,
         distance: r.get(5)?,
         to_table: r.get(6)?,
+        target: r.get(7)?,
     };
     Ok((r.get(0)?, update))
 }

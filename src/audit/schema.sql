@@ -7,7 +7,8 @@ CREATE TABLE IF NOT EXISTS sample (           -- one thing the policy proposed
     tokens BLOB NOT NULL,             -- little-endian u32; empty where no LLM proposed
     log_p REAL,                       -- under the model as it is; NULL where the policy has no probabilities
     log_q REAL,                       -- under what it was drawn from: the model under its mask
-    quality REAL,                     -- accuracy of one training seed, from 0 to 1; NULL for what is no cell or was refused
+    quality REAL,                     -- as the audit measures it, from 0 to 1; NULL for what is no cell or was refused
+    log_p_after REAL,                 -- under the policy after the update of its cycle; NULL where that is not enumerated
     PRIMARY KEY (cycle, idx)
 ) STRICT;
 
@@ -20,6 +21,8 @@ CREATE TABLE IF NOT EXISTS exact (            -- exact numbers of a policy's dis
     entropy REAL NOT NULL,
     dependence REAL NOT NULL,
     best REAL NOT NULL,
+    objective REAL NOT NULL,          -- E[S] and C of the quality in force
+    reached REAL NOT NULL,
     PRIMARY KEY (cycle, moment)
 ) STRICT;
 
@@ -30,7 +33,8 @@ CREATE TABLE IF NOT EXISTS exact_update (     -- how much of the cross-entropy u
     share REAL,
     alpha REAL NOT NULL,
     distance REAL,
-    to_table REAL
+    to_table REAL,
+    target REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS search (           -- where the search stands after a cycle

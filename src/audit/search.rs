@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
+use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::codec::{Parents, Proposal};
 use super::record::{Cycle, Elite, Sample, Search};
-use super::settings::{AuditConfig, AuditEliteSource, CellFormat};
+use super::settings::{AuditConfig, AuditEliteSource, CellFormat, Choice};
 use crate::base::seed;
 use crate::method::elite::{Cut, Scored, select};
 use crate::method::parents;
@@ -81,7 +82,19 @@ pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle
             let of_now = known.into_iter().map(|k| Chosen { log_q: k.log_q.filter(|_| !old.contains(&k.elite.proposal())), ..k });
             (of_now.map(scored).collect(), Cut::Best(wanted))
         }
-        AuditEliteSource::Cycle => (valid(named(cycle, samples)).map(scored).collect(), Cut::Quantile(wanted)),
+        AuditEliteSource::Cycle => {
+            let quantile = Cut::Quantile { rho: config.elite.rho, samples: config.candidates as u64 };
+            (valid(named(cycle, samples)).map(scored).collect(), config.elite.threshold.map_or(quantile, Cut::Threshold))
+        }
+        AuditEliteSource::Population => return Vec::new(),
+    };
+    let (scored, cut) = match config.elite.choice {
+        Choice::Best => (scored, cut),
+        Choice::Random => {
+            let n = select(scored.clone(), cut, 0.0, config.seed, cycle).elites.len();
+            let mut rng = seed::rng(config.seed, "random-elites", &[cycle]);
+            (scored.choose_multiple(&mut rng, n).cloned().collect(), Cut::Best(n))
+        }
     };
     let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
     let chosen = selection.elites.into_iter().map(|elite| {
@@ -133,6 +146,7 @@ mod tests {
             log_p: None,
             log_q: Some(-1.0),
             quality: Some(quality),
+            log_p_after: None,
         }
     }
 

@@ -42,8 +42,12 @@ pub struct AuditConfig {
     pub audit_every: u64,
     /// The accuracy (from 0 to 1) whose probability of being reached is C; by default the 99% quantile of all cells.
     pub gamma_star: Option<f64>,
-    /// The alpha of the table policy, as `tune.smoothing` is that of the adapter's weights.
+    /// What a query measures: the accuracy of one training, as a run would, or the mean over the table's trainings, which has no noise.
+    pub quality: Measured,
+    /// The alpha of the table policy and of `mixture-ce`, as `tune.smoothing` is that of the adapter's weights.
     pub table_smoothing: f64,
+    /// How far `tilt-ce` moves in a cycle: KL(p' || p), in nats.
+    pub tilt_kl: f64,
     pub parents: AuditParentsConfig,
     pub novelty: AuditNoveltyConfig,
     pub elite: AuditEliteConfig,
@@ -69,7 +73,9 @@ impl Default for AuditConfig {
             stop_at_best: false,
             audit_every: 1,
             gamma_star: None,
+            quality: Measured::OneSeed,
             table_smoothing: 0.5,
+            tilt_kl: 0.2,
             parents: AuditParentsConfig::default(),
             novelty: AuditNoveltyConfig::default(),
             elite: AuditEliteConfig::default(),
@@ -79,6 +85,13 @@ impl Default for AuditConfig {
             tune: TuneConfig { lr: 2e-4, epochs: 3, warmup_steps: 0, moments: Moments::Keep, ..TuneConfig::default() },
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measured {
+    OneSeed,
+    Mean,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -134,20 +147,32 @@ pub struct AuditEliteConfig {
     /// Elite fraction of the N samples.
     pub rho: f64,
     pub source: AuditEliteSource,
+    /// Which of them: the best, or as many at random, which is the control that selects nothing.
+    pub choice: Choice,
+    /// A fixed threshold in place of `rho`, from 0 to 1: what the theorem of geometric convergence supposes.
+    pub threshold: Option<f64>,
     /// Share of the elites kept out of tuning to see whether the update generalises.
     pub held_out: f64,
 }
 
 impl Default for AuditEliteConfig {
     fn default() -> Self {
-        Self { rho: 0.2, source: AuditEliteSource::Cycle, held_out: 0.0 }
+        Self { rho: 0.2, source: AuditEliteSource::Cycle, choice: Choice::Best, threshold: None, held_out: 0.0 }
     }
 }
 
 impl Check for AuditEliteConfig {
     fn check(&self) -> Result<()> {
-        check_shares(self.rho, self.held_out)
+        check_shares(self.rho, self.held_out)?;
+        self.threshold.map_or(Ok(()), |threshold| real("elite.threshold", threshold, 0.0..=1.0))
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    Best,
+    Random,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,6 +182,9 @@ pub enum AuditEliteSource {
     Cycle,
     /// The best distinct cells of all cycles so far, as many. (A run's `cumulative` keeps the elites of every cycle, ever more.)
     Archive,
+    /// All cells above the threshold, with the probabilities that the policy gives them: what the theorems speak of. Of policies in closed
+    /// form.
+    Population,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -282,12 +310,30 @@ impl Check for AuditConfig {
         }
         self.gamma_star.map_or(Ok(()), |gamma| real("gamma_star", gamma, 0.0..=1.0))?;
         real("table_smoothing", self.table_smoothing, above(0.0, 1.0))?;
+        real("tilt_kl", self.tilt_kl, above(0.0, 10.0))?;
         let tables: [&dyn Check; 4] = [&self.parents, &self.elite, &self.warmup, &self.tune];
         tables.into_iter().try_for_each(Check::check)?;
         self.lora.as_ref().map_or(Ok(()), Check::check)?;
         if self.format == CellFormat::Delta && !matches!(self.policy, Policy::Llm | Policy::Frozen | Policy::Random) {
             return Err(Error::input(format!("setting format = delta: policy {} writes no deltas", self.policy.name()))
                 .hint("the policies llm, frozen and random do"));
+        }
+        let AuditEliteConfig { source, choice, threshold, held_out, .. } = self.elite;
+        let wrong = |what: &str, hint: &str| Err(Error::input(what).hint(hint));
+        if source == AuditEliteSource::Population {
+            if self.policy.has_llm() {
+                let hint = "mixture-ce, tilt-ce and table-ce can be, and controls that are not updated";
+                return wrong("setting elite.source = population: an LLM is not updated on a distribution", hint);
+            }
+            if choice == Choice::Random || held_out > 0.0 {
+                return wrong("setting elite.source = population: nothing is drawn of it", "elite.choice = best and elite.held_out = 0 go with it");
+            }
+        }
+        if self.policy == Policy::TiltCe && source != AuditEliteSource::Population {
+            return wrong("setting policy = tilt-ce: it weights all cells and has no elites", "elite.source = population says so");
+        }
+        if threshold.is_some() && source == AuditEliteSource::Archive {
+            return wrong("setting elite.threshold: the archive keeps as many as rho says", "elite.source = cycle or population has a threshold");
         }
         Ok(())
     }
@@ -313,6 +359,16 @@ mod tests {
         assert!(resolve(&["elite.rho=0"]).is_err());
         let error = resolve(&["policy=evolution", "format=delta"]).unwrap_err();
         assert!(error.to_string().contains("evolution writes no deltas"), "{error}");
+        assert!(resolve(&["policy=mixture-ce", "elite.source=population", "quality=mean", "elite.threshold=0.9"]).is_ok());
+        for refused in [
+            vec!["elite.source=population"],
+            vec!["policy=tilt-ce"],
+            vec!["policy=table-ce", "elite.source=archive", "elite.threshold=0.9"],
+            vec!["policy=table-ce", "elite.source=population", "elite.choice=random"],
+            vec!["policy=table-ce", "elite.source=population", "elite.held_out=0.2"],
+        ] {
+            assert!(resolve(&refused).unwrap_err().hint_text().is_some(), "{refused:?}");
+        }
     }
 
     #[test]
@@ -328,7 +384,6 @@ mod tests {
         for of_runs in [
             "tune.gate=rollback",
             "tune.data=random-subset",
-            "elite.threshold=0.5",
             "parents.pool=3",
             "novelty.threshold=0.9",
             "llm.max_context=64",

@@ -5,6 +5,7 @@
 //! it is stored, that is no claim against the audit, and what hangs on it is named as not recomputed.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::exact::{Measures, Update};
@@ -107,7 +108,7 @@ pub fn verify(audit: &Path) -> Result<Vec<Check>> {
     let start =
         record::start(&store)?.ok_or_else(|| Error::input(format!("the audit in {} has not begun its first cycle", audit.display())))?;
     let cycles = record::cycles(&store)?;
-    let policy = CellPolicy::open(config.clone(), Table::load(&config.dataset, &home::data())?)?;
+    let policy = CellPolicy::open(config.clone(), Arc::new(Table::load(&config.dataset, &home::data())?))?;
     let mut checks = given(&policy, &inputs);
     checks.push(complete(&store, &policy, &cycles)?);
     let mut replay = Replay {
@@ -244,7 +245,7 @@ impl<'a> Replay<'a> {
         let chosen = search::elites(earlier, &stored.samples, &self.policy.config, cycle);
         let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
         let examples = self.policy.examples(&elites)?;
-        let gamma = elites.last().map(|worst| worst.quality);
+        let gamma = self.policy.gamma(&elites);
         let selected = elites == stored.elites && examples == stored.examples && gamma == stored.gamma;
         note(&mut self.wrong.elites, !selected, || format!("cycle {cycle} selects other elites"));
         let search = search::progress(earlier, cycle, &stored.samples, &self.policy.table);
@@ -259,6 +260,14 @@ impl<'a> Replay<'a> {
             if self.trusted {
                 let exact = self.policy.measure(&parents, &before, &chosen)?;
                 let close = stored.exact.as_ref().is_some_and(|stored| same_exact(&exact, stored, has_llm));
+                let mut scored = stored.samples.clone();
+                self.policy.score(&parents, &mut scored)?;
+                let tolerance = if has_llm { OF_LLMS } else { OF_TABLES };
+                let after = |(a, b): (&Sample, &Sample)| match (a.log_p_after, b.log_p_after) {
+                    (Some(a), Some(b)) => near(a, b, tolerance),
+                    (a, b) => a == b,
+                };
+                let close = close && scored.iter().zip(&stored.samples).all(after);
                 note(&mut self.wrong.exact, !close, || format!("cycle {cycle}: other exact numbers"));
                 self.measured += 1;
             }
@@ -384,8 +393,8 @@ fn near(a: f64, b: f64, (relative, absolute): (f64, f64)) -> bool {
 
 fn same_exact(again: &Exact, stored: &Exact, has_llm: bool) -> bool {
     let tolerance = if has_llm { OF_LLMS } else { OF_TABLES };
-    let measures = |m: &Measures| [m.outside, m.expected, m.elite, m.entropy, m.dependence, m.best].map(Some);
-    let update = |u: &Update| [u.to_elites_before, u.to_elites_after, u.share, Some(u.alpha), u.distance, u.to_table];
+    let measures = |m: &Measures| [m.outside, m.expected, m.elite, m.entropy, m.dependence, m.best, m.objective, m.reached].map(Some);
+    let update = |u: &Update| [u.to_elites_before, u.to_elites_after, u.share, Some(u.alpha), u.distance, u.to_table, Some(u.target)];
     let close = |a: &[Option<f64>], b: &[Option<f64>]| {
         a.iter().zip(b).all(|(a, b)| match (a, b) {
             (Some(a), Some(b)) => near(*a, *b, tolerance),

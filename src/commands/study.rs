@@ -1,7 +1,11 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use eliteloop::base::error::{Error, Result};
-use eliteloop::base::printer;
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::files::{read_text, write_whole};
+use eliteloop::base::{home, printer};
+use eliteloop::oracle::Table;
+use eliteloop::study::calibration::{self, Calibration};
 use eliteloop::study::file::Study;
 use eliteloop::study::{self, Open, tables};
 use eliteloop::theory::values as table;
@@ -24,6 +28,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    let text = read_text(&args.file, "read the study")?;
+    if calibration::is_calibration(&text) {
+        return calibrate(args, &text);
+    }
     let mut file = Study::read(&args.file)?;
     file.workers = args.workers.unwrap_or(file.workers).max(1);
     let stop = stop_on_ctrl_c()?;
@@ -55,4 +63,26 @@ pub fn run(args: &Args) -> Result<()> {
                 .hint("the same command tries them again"))
         }
     }
+}
+
+/// Counts verdicts on controls; ends with an error where a bar is not met.
+fn calibrate(args: &Args, text: &str) -> Result<()> {
+    let calibration = Calibration::parse(text, &args.file.display().to_string())?;
+    let data = Arc::new(Table::load(&calibration.dataset, &home::data())?);
+    std::fs::create_dir_all(&args.out).at("make the folder", &args.out)?;
+    let rows = calibration.run(&data, |done| printer::note(done))?;
+    let counted = calibration::table(&calibration, &rows);
+    write_whole(&args.out.join("calibration.md"), table::markdown(&counted).trim_start().as_bytes())?;
+    table::write(std::slice::from_ref(&counted), &args.out)?;
+    if args.json {
+        printer::data(serde_json::to_string_pretty(&table::json(&counted))?);
+    } else {
+        printer::data(table::section(&counted));
+    }
+    let missed: Vec<String> =
+        rows.iter().filter(|row| !row.is_met()).map(|r| format!("{} {} x {}, claim {}", r.control, r.shape.0, r.shape.1, r.claim)).collect();
+    if missed.is_empty() {
+        return Ok(());
+    }
+    Err(Error::machine(format!("{} bars are not met: {}", missed.len(), missed.join("; "))).hint("the verdicts are not to be trusted there"))
 }

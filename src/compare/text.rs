@@ -141,7 +141,7 @@ pub fn text(c: &Comparison) -> String {
         out += &section(&table);
     }
     for panel in &c.panels {
-        let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.verdict, panel.sentence);
+        let _ = write!(out, "\n\nClaim {}: {}: {}\n{}", panel.claim, panel.title, panel.finding, panel.sentence);
     }
     out
 }

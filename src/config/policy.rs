@@ -12,6 +12,10 @@ pub enum Policy {
     Frozen,
     /// The cross-entropy method with an independent table for each edge of a cell; of audits alone, whose space has a table.
     TableCe,
+    /// The cross-entropy method without any family: (1 - alpha) p + alpha e on all cells, exactly; of audits alone.
+    MixtureCe,
+    /// p e^{beta S} on all cells, exactly, what weights exp(beta S) for elites would give; of audits alone.
+    TiltCe,
     /// Random mutations of the parents, in a run by the generator of the warm-up corpus; no LLM.
     Random,
     /// The same mutations under regularised evolution (Real et al. 2019): see [`crate::policy::evolution`]. In an audit the population
@@ -25,6 +29,8 @@ impl Policy {
             Self::Llm => "llm",
             Self::Frozen => "frozen",
             Self::TableCe => "table-ce",
+            Self::MixtureCe => "mixture-ce",
+            Self::TiltCe => "tilt-ce",
             Self::Random => "random",
             Self::Evolution => "evolution",
         }
@@ -37,7 +43,12 @@ impl Policy {
 
     /// Whether the elites change it.
     pub const fn is_tuned(self) -> bool {
-        matches!(self, Self::Llm | Self::TableCe)
+        matches!(self, Self::Llm | Self::TableCe | Self::MixtureCe | Self::TiltCe)
+    }
+
+    /// Whether its distribution over all cells is kept itself.
+    pub const fn is_exact(self) -> bool {
+        matches!(self, Self::MixtureCe | Self::TiltCe)
     }
 }
 

@@ -20,8 +20,9 @@ pub struct Scored<T> {
 /// Which of those that have a quality are elite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Cut {
-    /// Gamma is the quality of the n-th best; ties at gamma are all elite, so there may be more.
-    Quantile(usize),
+    /// Gamma is the quality of the n-th best, see [`Cut::wanted`]; ties at gamma are all elite, so there may be more. Where no more
+    /// than n have a quality, that would select nothing: then it is the same share of those that have one.
+    Quantile { rho: f64, samples: u64 },
     /// Gamma is given.
     Threshold(f64),
     /// The n best and no more; of equal ones the earlier.
@@ -36,7 +37,7 @@ impl Cut {
 
     /// As a run has it.
     fn of(config: &EliteConfig, samples: u64) -> Self {
-        config.threshold.map_or_else(|| Self::Quantile(Self::wanted(config.rho, samples)), Self::Threshold)
+        config.threshold.map_or(Self::Quantile { rho: config.rho, samples }, Self::Threshold)
     }
 }
 
@@ -66,7 +67,12 @@ pub fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64,
         ranked.truncate(n);
     }
     let gamma = match cut {
-        Cut::Quantile(n) => ranked.get(n - 1).or(ranked.last()).map(|s| s.quality),
+        Cut::Quantile { rho, samples } => {
+            let wanted = Cut::wanted(rho, samples);
+            let of_measured = Cut::wanted(rho, ranked.len() as u64);
+            let n = if ranked.len() > wanted { wanted } else { of_measured };
+            ranked.get(n - 1).or(ranked.last()).map(|s| s.quality)
+        }
         Cut::Threshold(gamma) => Some(gamma),
         Cut::Best(_) => ranked.last().map(|s| s.quality),
     };
@@ -139,7 +145,7 @@ mod tests {
     }
 
     fn quantile(qualities: &[f64], rho: f64, samples: u64) -> Selection<usize> {
-        select(scored(qualities), Cut::Quantile(Cut::wanted(rho, samples)), 0.2, 0, 0)
+        select(scored(qualities), Cut::Quantile { rho, samples }, 0.2, 0, 0)
     }
 
     #[test]
@@ -152,9 +158,13 @@ mod tests {
     }
 
     #[test]
-    fn ties_at_gamma_are_all_elite_and_too_few_valid_are_all_elite() {
+    fn ties_at_gamma_are_all_elite_and_of_too_few_a_share_is() {
         assert_eq!(quantile(&[0.5, 0.5, 0.5, 0.1], 0.25, 4).elites.len(), 3);
-        assert_eq!(quantile(&[0.5, 0.1], 0.25, 100).elites.len(), 2);
+        // All six were elite once where thirteen were wanted of fifty: half of all networks, or more, for a rho of a quarter.
+        let few = quantile(&[0.6, 0.1, 0.5, 0.2, 0.3, 0.4], 0.25, 50);
+        assert_eq!((few.gamma, few.elites.len()), (Some(0.5), 2));
+        assert_eq!(quantile(&[0.5, 0.1], 0.25, 100).elites.len(), 1);
+        assert_eq!(quantile(&[0.5, 0.4, 0.3, 0.2], 1.0, 4).elites.len(), 4, "all are elite where all are asked for");
         assert_eq!(quantile(&[], 0.25, 10), Selection { gamma: None, elites: vec![] });
     }
 

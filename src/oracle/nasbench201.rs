@@ -99,11 +99,16 @@ impl Table {
         if missing > 0 {
             return Err(Error::input(format!("{missing} of {CELLS} cells are missing")));
         }
-        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        Ok(Self::of(entries.into_iter().flatten().collect(), sha256(bytes)))
+    }
+
+    /// Of known entries, by [`Cell::index`]; `sha256` names where they are from.
+    pub fn of(entries: Vec<Entry>, sha256: String) -> Self {
+        assert_eq!(entries.len(), CELLS);
         let means: Vec<f64> = entries.iter().map(|e| e.accuracy.iter().sum::<f64>() / e.accuracy.len() as f64).collect();
         // Of equal ones the first.
         let best = (1..CELLS).fold(0, |best, i| if means[i] > means[best] { i } else { best });
-        Ok(Self { entries, means, best: Cell::at(best), sha256: sha256(bytes) })
+        Self { entries, means, best: Cell::at(best), sha256 }
     }
 
     pub fn entry(&self, cell: Cell) -> &Entry {

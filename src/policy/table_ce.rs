@@ -44,6 +44,13 @@ impl<const N: usize> TableCe<N> {
         }
     }
 
+    /// The CE update towards elites of which only the marginals are known.
+    pub fn toward(&mut self, elites: &Self, alpha: f64) {
+        for (place, elites) in self.0.iter_mut().zip(&elites.0) {
+            *place = smooth(elites, place, alpha);
+        }
+    }
+
     pub fn probability(&self, choices: [usize; N]) -> f64 {
         self.0.iter().zip(choices).map(|(place, choice)| place[choice]).product()
     }
@@ -54,7 +61,7 @@ impl<const N: usize> TableCe<N> {
 }
 
 /// The first option at which the running sum exceeds `u`, of those that have a probability.
-fn draw(place: &[f64], u: f64) -> usize {
+pub fn draw(place: &[f64], u: f64) -> usize {
     let mut sum = 0.0;
     let mut last = 0;
     for (option, &p) in place.iter().enumerate().filter(|(_, p)| **p > 0.0) {

@@ -1,6 +1,6 @@
 //! From the store of an audit to what its report shows, with its panels of claims 1, 2, 3 and 5; and its cycles as a table of text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use crate::audit::codec::Proposal;
 use crate::audit::exact::Update;
 use crate::audit::record::{self, Cycle, Elite, Exact, Inputs, Sample};
 use crate::audit::search;
-use crate::audit::settings::AuditConfig;
+use crate::audit::settings::{AuditConfig, AuditEliteSource, Choice};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
+use crate::config::Policy;
 use crate::decoder::settings::tune::Objective;
 use crate::gates::Stage;
+use crate::oracle::Cell as Cells;
 use crate::record::Funnel;
 use crate::record::{Store, folder};
 use crate::theory::ce_update::{self, Tuning};
-use crate::theory::convergence::{self, Count};
-use crate::theory::improvement::{self, CycleQualities};
-use crate::theory::statistics::{line, mean, quantile};
+use crate::theory::convergence;
+use crate::theory::growth::Count;
+use crate::theory::improvement::{self, CycleSamples, Role};
+use crate::theory::statistics::{mean, quantile};
 use crate::theory::values::{Cell, Show};
-use crate::theory::{Claim, Mark, Panel, Plot, Point, Series, Verdict};
-
-/// Probabilities this near to 1 are 1 but for rounding.
-const ROUNDING: f64 = 1e-9;
+use crate::theory::{Assumption, Claim, Finding, Mark, Panel, Plot, Point, Series};
 
 /// One line a cycle. `E[S]`, C, entropy and KLs are exact where they are there.
 pub fn table(cycles: &[Cycle]) -> String {
@@ -65,7 +65,7 @@ pub fn table(cycles: &[Cycle]) -> String {
 
 /// The figures of an update and their names; None is infinite.
 fn figures(update: &Update) -> [(&'static str, Option<f64>); 6] {
-    let Update { to_elites_before, to_elites_after, share, alpha, distance, to_table } = *update;
+    let Update { to_elites_before, to_elites_after, share, alpha, distance, to_table, target: _ } = *update;
     [
         ("KL(e||p) before", to_elites_before),
         ("KL(e||p) after", to_elites_after),
@@ -191,36 +191,70 @@ fn series(cycles: &[Cycle], get: impl Fn(&Exact) -> Option<f64>) -> Vec<Point> {
 /// The claims that an audit's records speak to.
 pub fn panels(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Vec<Panel> {
     let mut panels = Vec::new();
-    if config.policy.has_llm() {
+    if config.policy.has_llm() || cycles.iter().any(|c| c.exact.as_ref().is_some_and(|e| e.update.is_some())) {
         panels.push(update_panel(config, cycles));
     }
     panels.push(improvement_panel(config, cycles));
-    panels.push(convergence_panel(inputs, cycles));
+    panels.push(convergence_panel(config, inputs, cycles));
     if cycles.iter().any(|c| c.exact.is_some()) {
         panels.push(entropy_panel(config, cycles));
     }
     panels
 }
 
+/// Whether nothing is known that restricts what the policy can be.
+fn family(config: &AuditConfig) -> bool {
+    config.policy != Policy::TableCe
+}
+
+/// Whether every update took fewer than all that it could have taken.
+fn selection(config: &AuditConfig, cycles: &[Cycle]) -> bool {
+    let all = |c: &Cycle| c.samples.iter().filter(|s| s.quality.is_some()).count();
+    config.elite.source != AuditEliteSource::Cycle || cycles.iter().all(|c| c.elites.is_empty() || c.elites.len() < all(c))
+}
+
+/// What is written in place of the elites where they are a distribution.
+const POPULATION: &str = "population";
+
+/// The update of a cycle as claim 1 sees it; `earlier` are the cycles before it.
+fn tuning_of(config: &AuditConfig, earlier: &[Cycle], cycle: &Cycle) -> Option<Tuning> {
+    let trained: Vec<&Elite> = cycle.elites.iter().filter(|e| !e.held_out).collect();
+    // Those that the selection would have taken, whatever the control took.
+    let mut best = config.clone();
+    best.elite.choice = Choice::Best;
+    let elites = search::elites(earlier, &cycle.samples, &best, cycle.cycle);
+    let names = |proposals: Vec<Proposal>| -> Vec<String> {
+        if config.elite.source == AuditEliteSource::Population { vec![POPULATION.into()] } else { proposals.iter().map(Proposal::to_string).collect() }
+    };
+    let common = Tuning {
+        cycle: cycle.cycle,
+        summed: config.tune.objective == Objective::Sum,
+        trained: names(trained.iter().map(|e| e.proposal()).collect()),
+        elites: names(elites.into_iter().map(|c| c.elite.proposal()).collect()),
+        ..Tuning::default()
+    };
+    let Some(tuning) = &cycle.tuning else {
+        // In closed form: the divergences are the losses but for the entropy of the elites.
+        let update = cycle.exact.as_ref()?.update?;
+        let (before, after) = (update.to_elites_before?, update.to_elites_after?);
+        return Some(Tuning { summed: true, loss_before: before, loss_after: after, target: update.target, ..common });
+    };
+    let log_q = |proposal: Proposal| cycle.samples.iter().find(|s| s.proposal() == Some(proposal)).and_then(|s| s.log_q);
+    // An elite of an earlier cycle has no log q of this one.
+    let logged: Option<f64> = trained.iter().map(|e| log_q(e.proposal())).sum();
+    Some(Tuning {
+        logged: logged.filter(|_| tuning.logged.is_some()).map(|sum| -sum / trained.len() as f64),
+        loss_before: tuning.before,
+        loss_after: tuning.after,
+        target: ce_update::target(&trained.iter().map(|e| (e.parent.map(Cells::index), e.cell.index())).collect::<Vec<_>>()),
+        held_out: tuning.held_out_before.zip(tuning.held_out_after),
+        ..common
+    })
+}
+
 fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
-    let tunings = cycles.iter().enumerate().filter_map(|(i, cycle)| {
-        let tuning = cycle.tuning.as_ref()?;
-        let trained: Vec<&Elite> = cycle.elites.iter().filter(|e| !e.held_out).collect();
-        let log_q = |proposal: Proposal| cycle.samples.iter().find(|s| s.proposal() == Some(proposal)).and_then(|s| s.log_q);
-        let elites = search::elites(&cycles[..i], &cycle.samples, config, cycle.cycle);
-        Some(Tuning {
-            cycle: cycle.cycle,
-            summed: config.tune.objective == Objective::Sum,
-            // An elite of an earlier cycle has no log q of this one.
-            logged: if tuning.logged.is_some() { trained.iter().filter_map(|e| log_q(e.proposal())).collect() } else { Vec::new() },
-            loss_before: tuning.before,
-            loss_after: tuning.after,
-            held_out: tuning.held_out_before.zip(tuning.held_out_after),
-            trained: trained.iter().map(|e| e.proposal().to_string()).collect(),
-            elites: elites.into_iter().map(|c| c.elite.proposal().to_string()).collect(),
-        })
-    });
-    let mut panel = ce_update::judge(&tunings.collect::<Vec<_>>()).panel();
+    let tunings = cycles.iter().enumerate().filter_map(|(i, cycle)| tuning_of(config, &cycles[..i], cycle));
+    let mut panel = ce_update::judge(&tunings.collect::<Vec<_>>(), family(config)).panel();
     let updates: Vec<_> = cycles.iter().filter_map(|c| Some((c.cycle, c.exact.as_ref()?.update?))).collect();
     let Some((_, last)) = updates.last() else { return panel };
     let shares: Vec<f64> = updates.iter().filter_map(|(_, u)| u.share).collect();
@@ -234,7 +268,7 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         median(&alphas),
         median(&distances)
     );
-    if let Some(to_table) = last.to_table {
+    if let (Some(to_table), true) = (last.to_table, config.policy.has_llm()) {
         let _ = write!(panel.sentence, " At the end the LLM is {to_table:.2} nats from the table policy that had the same elites.");
     }
     for (cycle, u) in &updates {
@@ -261,67 +295,83 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     panel
 }
 
+/// The samples of a cycle as claim 2 sees them.
+fn samples_of(config: &AuditConfig, cycle: &Cycle) -> CycleSamples {
+    let role = |sample: &Sample| {
+        let elite = cycle.elites.iter().find(|e| sample.quality.is_some() && sample.proposal() == Some(e.proposal()));
+        elite.map_or(Role::Other, |e| if e.held_out { Role::HeldOut } else { Role::Trained })
+    };
+    let sample = |s: &Sample| improvement::Sample {
+        parent: s.parent.map(|cell| cell.to_string()).unwrap_or_default(),
+        quality: s.quality,
+        log_q: s.log_q,
+        log_p_after: s.log_p_after,
+        role: role(s),
+    };
+    let exact = cycle.exact.as_ref().filter(|e| e.update.is_some());
+    CycleSamples {
+        cycle: cycle.cycle,
+        samples: cycle.samples.iter().map(sample).collect(),
+        updated: config.policy.is_tuned() && (!cycle.elites.is_empty() || config.elite.source == AuditEliteSource::Population),
+        exact: exact.map(|e| e.after.objective - e.before.objective),
+    }
+}
+
 fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
-    let qualities: Vec<CycleQualities> =
-        cycles.iter().map(|c| CycleQualities { cycle: c.cycle, qualities: c.samples.iter().filter_map(|s| s.quality).collect() }).collect();
-    let mut panel = improvement::judge(config.policy.is_tuned(), &qualities).panel();
-    let updates: Vec<(u64, f64)> = cycles
-        .iter()
-        .filter_map(|c| c.exact.as_ref().filter(|e| e.update.is_some()).map(|e| (c.cycle, e.after.expected - e.before.expected)))
-        .collect();
-    if updates.is_empty() {
-        return panel;
-    }
-    let falls: Vec<&(u64, f64)> = updates.iter().filter(|(_, change)| *change < 0.0).collect();
-    let largest = falls.iter().map(|(_, change)| -change).fold(0.0, f64::max);
-    let _ = write!(
-        panel.sentence,
-        " Exactly, E[S] fell in {} of {} updates{}.",
-        falls.len(),
-        updates.len(),
-        if falls.is_empty() { String::new() } else { format!(", at most by {largest:.5}") }
-    );
-    // An exact fall needs no test.
-    if !falls.is_empty() && panel.verdict == Verdict::Holds {
-        panel.verdict = Verdict::Fails;
-    }
-    panel.numbers.extend(
-        updates.iter().map(|&(cycle, change)| {
-            (format!("exact change of E[S] by the update of cycle {cycle}"), Cell::number(change, Show::Signed(6)))
-        }),
-    );
-    let exact = Series { name: "exact E[S]".into(), mark: Mark::Line, points: series(cycles, |e| Some(e.before.expected)) };
-    if let Some(plot) = &mut panel.plot {
-        plot.series.push(exact);
+    let conditions = improvement::Conditions {
+        tuned: config.policy.is_tuned(),
+        fixed_objective: !config.novelty.enabled,
+        selection: selection(config, cycles),
+        family: family(config),
+        ..improvement::Conditions::MET
+    };
+    let samples: Vec<CycleSamples> = cycles.iter().map(|c| samples_of(config, c)).collect();
+    let mut panel = improvement::judge(conditions, &samples).panel();
+    let exact = series(cycles, |e| Some(e.before.objective));
+    if let (Some(plot), false) = (&mut panel.plot, exact.is_empty()) {
+        plot.series.push(Series { name: "exact E[S]".into(), mark: Mark::Line, points: exact });
     }
     panel
 }
 
-fn convergence_panel(inputs: &Inputs, cycles: &[Cycle]) -> Panel {
-    let counts: Vec<Count> = cycles
-        .iter()
-        .map(|c| Count {
-            cycle: c.cycle,
-            asked: c.samples.len() as u64,
-            reached: c.samples.iter().filter(|s| s.quality.is_some_and(|q| q >= inputs.gamma_star)).count() as u64,
-        })
-        .collect();
-    let mut panel = convergence::judge(&counts).panel();
-    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star, Show::Percent(4))));
-    let exact = series(cycles, |e| Some(e.before.elite));
-    let (Some(first), Some(last)) = (exact.first(), exact.last()) else { return panel };
-    let _ = write!(panel.sentence, " Exactly (S being the mean over training seeds), C went from {:.4} to {:.4}", first.y, last.y);
-    let (x, y): (Vec<f64>, Vec<f64>) = exact.iter().filter(|p| p.y < 1.0 - ROUNDING).map(|p| (p.x, (1.0 - p.y).ln())).unzip();
-    let fit = match line(&x, &y) {
-        Some(fit) => format!("; log(1-C) against the cycle is a line of slope {:.3} with R2 {:.2}.", fit.slope.value, fit.r_squared),
-        None => ".".into(),
+fn convergence_panel(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Panel {
+    let conditions = convergence::Conditions {
+        tuned: config.policy.is_tuned(),
+        fixed_objective: !config.novelty.enabled,
+        selection: selection(config, cycles),
+        family: family(config),
+        fixed_threshold: config.elite.threshold == Some(inputs.gamma_star),
+        ..convergence::Conditions::MET
     };
-    panel.sentence.push_str(&fit);
-    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), Cell::number(p.y, Show::Fixed(6)))));
-    if let Some(plot) = &mut panel.plot {
-        plot.series.push(Series { name: "exact C".into(), mark: Mark::Line, points: exact });
+    let known = cycles.iter().all(|c| c.exact.is_some());
+    let count = |c: &Cycle| {
+        let reached = c.samples.iter().filter(|s| s.quality.is_some_and(|q| q >= inputs.gamma_star)).count();
+        let sampled = Count::new(c.cycle, c.samples.len() as u64, reached as u64);
+        match &c.exact {
+            // What as many samples would be expected to show.
+            Some(exact) if known => Count { reached: sampled.asked * exact.before.reached, ..sampled },
+            _ => Count { groups: groups(c, inputs.gamma_star), ..sampled },
+        }
+    };
+    let mut panel = convergence::judge(conditions, &cycles.iter().map(count).collect::<Vec<_>>()).panel();
+    panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star, Show::Percent(4))));
+    if known && !cycles.is_empty() {
+        let _ = write!(panel.sentence, " C is exact, weighted as {} samples a cycle would be.", config.candidates);
     }
+    let exact = series(cycles, |e| Some(e.before.reached));
+    panel.numbers.extend(exact.iter().map(|p| (format!("exact C, cycle {}", p.x), Cell::number(p.y, Show::Fixed(6)))));
     panel
+}
+
+/// (asked, reached) by parent.
+fn groups(cycle: &Cycle, gamma_star: f64) -> Vec<(f64, f64)> {
+    let mut groups: BTreeMap<Option<usize>, (f64, f64)> = BTreeMap::new();
+    for sample in &cycle.samples {
+        let own = groups.entry(sample.parent.map(Cells::index)).or_default();
+        own.0 += 1.0;
+        own.1 += f64::from(u8::from(sample.quality.is_some_and(|q| q >= gamma_star)));
+    }
+    groups.into_values().collect()
 }
 
 fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
@@ -345,7 +395,7 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
     Panel {
         claim: Claim::Diversity,
         title: Claim::Diversity.title().into(),
-        verdict: Verdict::AssumptionNotMet,
+        finding: Finding::broken(Assumption::TwoArms, None),
         sentence: format!(
             "{filter}; what one audit shows is the collapse itself: the exact entropy went from {first:.2} to {last:.2} nats (as of {last_cells:.0} equal cells)."
         ),

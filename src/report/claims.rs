@@ -3,33 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::Result;
-use crate::config::{Policy, RunConfig};
+use crate::config::{Policy, RunConfig, TuneData};
 use crate::decoder::settings::tune::Objective;
 use crate::delta::settings::Format;
 use crate::gates::Stage;
-use crate::record::{Candidate, GateRecord, NetworkId, Store};
+use crate::record::{Candidate, CycleRow, GateRecord, NetworkId, Store};
 use crate::theory::diversity::{Accepted, Comparison, CycleCounts};
-use crate::theory::improvement::CycleQualities;
+use crate::theory::growth::Count;
+use crate::theory::improvement::{CycleSamples, Role, Sample};
+use crate::theory::reliability::Repeated;
 use crate::theory::statistics::mean;
 use crate::theory::values::{Cell, Show};
 use crate::theory::{Panel, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use crate::tracer::novelty::Filter;
 
+/// With fewer trainings of a start network its quality is luck.
+const KNOWN: usize = 5;
+/// Relative difference of log p and log q that is rounding.
+const ROUNDING: f64 = 1e-4;
+
 /// What the records of a run, or of runs that differ in their seed only, say to the claims.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    pub tuned: bool,
     pub tunings: Vec<ce_update::Tuning>,
     /// (cycle, what the gate found and did)
     pub gates: Vec<(u64, GateRecord)>,
-    pub qualities: Vec<CycleQualities>,
-    pub counts: Vec<convergence::Count>,
+    pub samples: Vec<CycleSamples>,
+    pub counts: Vec<Count>,
+    /// What the claims on quality suppose, and whether it is met.
+    pub conditions: convergence::Conditions,
     pub format: Format,
+    /// The adapter it began with, as the settings name it.
+    pub adapter: String,
     pub tokens: token_errors::Arm,
     pub diversity: diversity::Arm,
     pub comparisons: Vec<Comparison>,
-    /// Qualities of each network that was trained with several seeds, seed by seed.
-    pub repeated: Vec<Vec<f64>>,
+    /// Each network that was trained with several seeds.
+    pub repeated: Vec<Repeated>,
+    /// The share of the trained that was elite, over the cycles that had elites; None without.
+    pub rho_in_effect: Option<f64>,
     threshold: f64,
     hashes: usize,
     elite_share: f64,
@@ -39,20 +51,47 @@ pub struct Evidence {
 impl Evidence {
     /// `candidates` are those of the closed cycles.
     pub fn of(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Self> {
-        let quality = store.qualities()?;
+        let known = known(store, candidates)?;
         let (diversity, comparisons) = novelty(store, config, candidates)?;
-        let gates = store.cycles()?.into_iter().filter_map(|row| Some((row.cycle, row.tuning?.gate?)));
+        let closed = store.cycles()?;
+        let gates = closed.iter().filter_map(|row| Some((row.cycle, row.tuning.as_ref()?.gate.clone()?)));
+        let elites = store.elites()?;
+        let shares: Vec<(f64, f64)> = cycles(candidates)
+            .map(|(cycle, own)| {
+                let elite = |c: &Candidate| elites.iter().any(|e| e.cycle == cycle && e.network == c.id());
+                let trained = own.iter().filter(|c| c.stage() == Some(Stage::Trained)).count() as f64;
+                (own.iter().filter(|c| elite(c)).count() as f64, trained)
+            })
+            .filter(|(elite, _)| *elite > 0.0)
+            .collect();
+        let total = shares.iter().fold((0.0, 0.0), |(a, b), (elite, trained)| (a + elite, b + trained));
+        let (gamma, trainings) = threshold(store, config)?;
+        let own = |c: &Candidate| match (c.log_p, c.log_q) {
+            (Some(p), Some(q)) => (p - q).abs() <= ROUNDING * p.abs().max(1.0),
+            _ => true,
+        };
+        let conditions = convergence::Conditions {
+            tuned: config.policy == Policy::Llm && config.tune.data == TuneData::Elites,
+            fixed_objective: !config.novelty.enabled,
+            own_samples: candidates.iter().all(own),
+            selection: shares.iter().all(|(elite, trained)| elite < trained),
+            family: true,
+            fixed_threshold: config.elite.threshold.is_some(),
+            known_threshold: trainings >= KNOWN,
+        };
         Ok(Self {
-            tuned: config.policy == Policy::Llm,
             tunings: tunings(store, config, candidates)?,
             gates: gates.collect(),
-            qualities: qualities(&quality, candidates),
-            counts: counts(&quality, candidates),
+            samples: samples(config, &known, candidates, &closed),
+            counts: counts(gamma, &known, candidates),
+            conditions,
             format: config.delta.format,
-            tokens: tokens(store, config.delta.format, candidates)?,
+            adapter: config.llm.adapter.clone(),
+            tokens: tokens(store, config, candidates)?,
             diversity,
             comparisons,
-            repeated: repeated(store)?,
+            repeated: repeated(store, config, candidates)?,
+            rho_in_effect: (total.1 > 0.0).then(|| total.0 / total.1),
             threshold: config.novelty.threshold,
             hashes: config.novelty.hashes,
             elite_share: config.elite.rho,
@@ -60,35 +99,40 @@ impl Evidence {
         })
     }
 
-    /// The evidence of several runs as one. None of no runs.
-    ///
-    /// A run's level of quality is its own (its start networks were trained with its seeds), so qualities are taken about their
-    /// run's mean and put about the mean of all.
+    /// The evidence of several runs as one. None of no runs. Parents are told apart by the seed of their run.
     pub fn pool(runs: &[Self]) -> Option<Self> {
         let (first, others) = runs.split_first()?;
-        let all: Vec<f64> = runs.iter().flat_map(|r| &r.qualities).flat_map(|c| c.qualities.iter().copied()).collect();
-        let center = mean(&all);
         let mut pool = first.clone();
-        pool.recenter(center);
+        pool.center();
         for (run, other) in (1..).zip(others) {
             let mut other = other.clone();
-            other.recenter(center);
+            other.center();
             pool.runs += other.runs;
             pool.tunings.extend(other.tunings);
             pool.gates.extend(other.gates);
-            for theirs in other.qualities {
-                match pool.qualities.iter_mut().find(|c| c.cycle == theirs.cycle) {
-                    Some(own) => own.qualities.extend(theirs.qualities),
-                    None => pool.qualities.push(theirs),
+            for theirs in other.samples {
+                match pool.samples.iter_mut().find(|c| c.cycle == theirs.cycle) {
+                    Some(own) => {
+                        own.samples.extend(theirs.samples);
+                        own.updated |= theirs.updated;
+                    }
+                    None => pool.samples.push(theirs),
                 }
             }
             for theirs in other.counts {
                 match pool.counts.iter_mut().find(|c| c.cycle == theirs.cycle) {
-                    Some(own) => (own.asked, own.reached) = (own.asked + theirs.asked, own.reached + theirs.reached),
+                    Some(own) => {
+                        (own.asked, own.reached) = (own.asked + theirs.asked, own.reached + theirs.reached);
+                        own.groups.extend(theirs.groups);
+                    }
                     None => pool.counts.push(theirs),
                 }
             }
-            pool.tokens = pool.tokens.with(other.tokens);
+            let (a, b) = (&mut pool.conditions, other.conditions);
+            a.own_samples &= b.own_samples;
+            a.selection &= b.selection;
+            a.known_threshold &= b.known_threshold;
+            pool.tokens.completions.extend(other.tokens.completions);
             pool.diversity = pool.diversity.with(other.diversity, run);
             pool.comparisons.extend(other.comparisons);
             pool.repeated.extend(other.repeated);
@@ -96,23 +140,34 @@ impl Evidence {
         Some(pool)
     }
 
-    fn recenter(&mut self, center: f64) {
-        let all: Vec<f64> = self.qualities.iter().flat_map(|c| c.qualities.iter().copied()).collect();
-        let shift = if all.is_empty() { 0.0 } else { center - mean(&all) };
-        self.qualities.iter_mut().flat_map(|c| &mut c.qualities).for_each(|quality| *quality += shift);
-        let own = self.repeated.iter().flatten().copied().collect::<Vec<f64>>();
+    /// A run's level of quality is its own (its data split is), so repeated trainings are taken about their run's mean.
+    fn center(&mut self) {
+        let own: Vec<f64> = self.repeated.iter().flat_map(|network| network.scores.iter().copied()).collect();
         let shift = if own.is_empty() { 0.0 } else { mean(&own) };
-        self.repeated.iter_mut().flatten().for_each(|score| *score -= shift);
+        self.repeated.iter_mut().flat_map(|network| &mut network.scores).for_each(|score| *score -= shift);
     }
 
     /// The six panels. `off` is the arm without the novelty filter, `other` one of the other kind of format, where there are such.
     pub fn panels(&self, off: Option<&Self>, other: Option<&Self>) -> Vec<Panel> {
-        let mut improved = improvement::judge(self.tuned, &self.qualities).panel();
+        let convergence::Conditions { tuned, fixed_objective, own_samples, selection, family, .. } = self.conditions;
+        let conditions = improvement::Conditions { tuned, fixed_objective, own_samples, selection, family };
+        let mut improved = improvement::judge(conditions, &self.samples).panel();
         improved.numbers.extend(self.gates.iter().flat_map(|(cycle, gate)| gate_numbers(*cycle, gate)));
+        let mut updated = ce_update::judge(&self.tunings, true).panel();
+        if let Some(rho) = self.rho_in_effect {
+            updated.numbers.push(("rho in effect: elites of what was trained".into(), Cell::number(rho, Show::Percent(0))));
+            if rho > 1.5 * self.elite_share {
+                updated.sentence += &format!(
+                    " Of what was trained {:.0}% were elites, where rho of all that was asked for is {}.",
+                    100.0 * rho,
+                    self.elite_share
+                );
+            }
+        }
         vec![
-            ce_update::judge(&self.tunings).panel(),
+            updated,
             improved,
-            convergence::judge(&self.counts).panel(),
+            convergence::judge(self.conditions, &self.counts).panel(),
             self.formats(other).panel(),
             self.filter(off).panel(),
             reliability::judge(&self.repeated, &reliability::Pairs::default(), self.elite_share).panel(),
@@ -123,13 +178,19 @@ impl Evidence {
     pub fn formats(&self, other: Option<&Self>) -> token_errors::Outcome {
         let all = [Some(self), other];
         let arm = |full: bool| all.into_iter().flatten().find(|e| (e.format == Format::Full) == full).map(|e| &e.tokens);
-        token_errors::judge(arm(false).filter(|a| a.tried > 0), arm(true).filter(|a| a.tried > 0))
+        let same_warm_up = other.is_none_or(|other| other.adapter == self.adapter);
+        token_errors::judge(arm(false).filter(|a| a.tried() > 0), arm(true).filter(|a| a.tried() > 0), same_warm_up)
     }
 
     /// Claim 5.
     pub fn filter(&self, off: Option<&Self>) -> diversity::Outcome {
         diversity::judge(&self.diversity, off.map(|e| &e.diversity), self.threshold, &self.comparisons, self.hashes)
     }
+}
+
+/// A network's name among those of other runs.
+fn parent_name(config: &RunConfig, parent: &NetworkId) -> String {
+    format!("{}:{parent}", config.seed)
 }
 
 fn gate_numbers(cycle: u64, gate: &GateRecord) -> [(String, Cell); 4] {
@@ -146,21 +207,26 @@ fn gate_numbers(cycle: u64, gate: &GateRecord) -> [(String, Cell); 4] {
 
 fn tunings(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Vec<ce_update::Tuning>> {
     let elites = store.elites()?;
+    let of: BTreeMap<NetworkId, &Candidate> = candidates.iter().map(|c| (c.id(), c)).collect();
     let mut tunings = Vec::new();
     for row in store.cycles()? {
         let Some(tuning) = &row.tuning else { continue };
         let own: Vec<_> = elites.iter().filter(|e| e.cycle == row.cycle).collect();
         let trained: Vec<_> = tuning.manifest(&elites, row.cycle).into_iter().filter(|t| !t.held_out).collect();
-        let log_p = |id: &NetworkId| candidates.iter().find(|c| c.id() == *id && c.cycle == row.cycle).and_then(|c| c.log_p);
+        // An example of an earlier cycle was logged under another policy.
+        let log_p = |id: &NetworkId| of.get(id).filter(|c| c.cycle == row.cycle).and_then(|c| c.log_p);
+        let logged: Option<f64> = trained.iter().map(|e| log_p(&e.network)).sum();
+        let pairs: Vec<_> = trained.iter().map(|e| (of.get(&e.network).map(|c| &c.parent), &e.example_hash)).collect();
         tunings.push(ce_update::Tuning {
             cycle: row.cycle,
             summed: config.tune.tuning.objective == Objective::Sum,
-            logged: trained.iter().filter_map(|e| log_p(&e.network)).collect(),
+            logged: logged.map(|sum| -sum / trained.len() as f64),
             loss_before: tuning.before,
             loss_after: tuning.after,
+            target: ce_update::target(&pairs),
             held_out: tuning.held_out_before.zip(tuning.held_out_after),
-            trained: trained.into_iter().map(|t| t.example_hash).collect(),
             elites: own.iter().map(|e| e.example_hash.clone()).collect(),
+            trained: trained.into_iter().map(|t| t.example_hash).collect(),
         });
     }
     Ok(tunings)
@@ -171,38 +237,86 @@ fn cycles(candidates: &[Candidate]) -> impl Iterator<Item = (u64, &[Candidate])>
     candidates.chunk_by(|a, b| a.cycle == b.cycle).map(|own| (own[0].cycle, own))
 }
 
-fn qualities(quality: &BTreeMap<NetworkId, f64>, candidates: &[Candidate]) -> Vec<CycleQualities> {
-    let of = |own: &[Candidate]| own.iter().filter_map(|c| quality.get(&c.id()).copied()).collect();
-    cycles(candidates).map(|(cycle, own)| CycleQualities { cycle, qualities: of(own) }).collect()
-}
-
-/// gamma* is the quality of the best start network: known before the first sample is drawn.
-fn counts(quality: &BTreeMap<NetworkId, f64>, candidates: &[Candidate]) -> Vec<convergence::Count> {
-    let starts = quality.iter().filter(|(id, _)| matches!(id, NetworkId::Start(_)));
-    let gamma = starts.map(|(_, q)| *q).fold(f64::NEG_INFINITY, f64::max);
-    let reached = |own: &[Candidate]| own.iter().filter(|c| quality.get(&c.id()).is_some_and(|q| *q >= gamma)).count();
-    cycles(candidates).map(|(cycle, own)| convergence::Count { cycle, asked: own.len() as u64, reached: reached(own) as u64 }).collect()
-}
-
-fn tokens(store: &Store, format: Format, candidates: &[Candidate]) -> Result<token_errors::Arm> {
-    let stage: BTreeMap<(u64, u64), Option<Stage>> = candidates.iter().map(|c| ((c.cycle, c.index), c.stage())).collect();
-    let mut arm = token_errors::Arm::default();
-    let (mut prompts, mut tokens) = (0, 0);
-    for row in store.labels()? {
-        let Some(&stage) = stage.get(&(row.cycle, row.index)) else { continue };
-        arm.tried += 1;
-        prompts += row.prompt_tokens;
-        tokens += row.valid.len();
-        let applied = stage >= Some(Stage::Applied);
-        arm.applied += u64::from(applied);
-        arm.valid += u64::from(stage >= Some(Stage::Traced));
-        if applied || format == Format::Full {
-            arm.labels.push(row.valid);
-        }
+/// The quality that each candidate is known by: its own, or where it repeats a network that was trained, that one's.
+fn known(store: &Store, candidates: &[Candidate]) -> Result<BTreeMap<NetworkId, f64>> {
+    let mut quality = store.qualities()?;
+    let hashes: BTreeMap<NetworkId, String> = store.networks()?.into_iter().map(|n| (n.id, n.graph_hash)).collect();
+    let of_graph: BTreeMap<&String, f64> = hashes.iter().filter_map(|(id, hash)| Some((hash, *quality.get(id)?))).collect();
+    let repeats: Vec<(NetworkId, f64)> = candidates
+        .iter()
+        .filter(|c| c.stage() != Some(Stage::Trained))
+        .filter_map(|c| Some((c.id(), *of_graph.get(hashes.get(&c.id())?)?)))
+        .collect();
+    for (id, of_first) in repeats {
+        quality.entry(id).or_insert(of_first);
     }
-    let tried = arm.tried.max(1) as f64;
-    (arm.prompt_tokens, arm.tokens) = (prompts as f64 / tried, tokens as f64 / tried);
-    Ok(arm)
+    Ok(quality)
+}
+
+/// What each cycle sampled, for claim 2.
+fn samples(config: &RunConfig, known: &BTreeMap<NetworkId, f64>, candidates: &[Candidate], closed: &[CycleRow]) -> Vec<CycleSamples> {
+    let of = |cycle: u64, own: &[Candidate]| {
+        let tuning = closed.iter().find(|row| row.cycle == cycle).and_then(|row| row.tuning.as_ref());
+        let role = |id: &NetworkId| match tuning.and_then(|t| t.manifest.iter().find(|e| e.network == *id)) {
+            Some(example) if example.held_out => Role::HeldOut,
+            Some(_) => Role::Trained,
+            None => Role::Other,
+        };
+        let sample = |c: &Candidate| Sample {
+            parent: parent_name(config, &c.parent),
+            quality: known.get(&c.id()).copied(),
+            log_q: c.log_q,
+            log_p_after: None,
+            role: role(&c.id()),
+        };
+        CycleSamples { cycle, samples: own.iter().map(sample).collect(), updated: tuning.is_some(), exact: None }
+    };
+    cycles(candidates).map(|(cycle, own)| of(cycle, own)).collect()
+}
+
+/// gamma*, and how many trainings it rests on: the threshold that the settings fix, which is known as it is, or else the mean quality of
+/// the best start network over all its trainings.
+fn threshold(store: &Store, config: &RunConfig) -> Result<(f64, usize)> {
+    if let Some(threshold) = config.elite.threshold {
+        return Ok((threshold, usize::MAX));
+    }
+    let trainings = store.trainings()?;
+    let of_start = |own: &[crate::record::Training]| {
+        let scores: Vec<f64> = own.iter().filter_map(|t| t.accuracy).collect();
+        (matches!(own[0].network, NetworkId::Start(_)) && !scores.is_empty()).then(|| (mean(&scores), scores.len()))
+    };
+    let starts = trainings.chunk_by(|a, b| a.network == b.network).filter_map(of_start);
+    Ok(starts.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((f64::INFINITY, 0)))
+}
+
+fn counts(gamma: f64, known: &BTreeMap<NetworkId, f64>, candidates: &[Candidate]) -> Vec<Count> {
+    let reached = |c: &Candidate| known.get(&c.id()).is_some_and(|q| *q >= gamma);
+    let of = |(cycle, own): (u64, &[Candidate])| {
+        let mut groups: BTreeMap<&NetworkId, (f64, f64)> = BTreeMap::new();
+        for c in own {
+            let group = groups.entry(&c.parent).or_default();
+            (group.0, group.1) = (group.0 + 1.0, group.1 + f64::from(u8::from(reached(c))));
+        }
+        let reached = own.iter().filter(|c| reached(c)).count();
+        Count { groups: groups.into_values().collect(), ..Count::new(cycle, own.len() as u64, reached as u64) }
+    };
+    cycles(candidates).map(of).collect()
+}
+
+fn tokens(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<token_errors::Arm> {
+    let of: BTreeMap<(u64, u64), &Candidate> = candidates.iter().map(|c| ((c.cycle, c.index), c)).collect();
+    let completion = |row: crate::record::LabelRow| {
+        let candidate = of.get(&(row.cycle, row.index))?;
+        let stage = candidate.stage();
+        Some(token_errors::Completion {
+            parent: parent_name(config, &candidate.parent),
+            labels: row.valid,
+            applied: config.delta.format == Format::Full || stage >= Some(Stage::Applied),
+            valid: stage >= Some(Stage::Traced),
+            prompt_tokens: row.prompt_tokens as u64,
+        })
+    };
+    Ok(token_errors::Arm { completions: store.labels()?.into_iter().filter_map(completion).collect() })
 }
 
 fn novelty(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<(diversity::Arm, Vec<Comparison>)> {
@@ -234,12 +348,17 @@ fn novelty(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Resul
     // Neighbours in the order of training are a sample of pairs that does not depend on how alike they are.
     let comparisons =
         fingerprints.windows(2).map(|pair| Comparison { estimate: pair[0].estimate(&pair[1]), exact: pair[0].jaccard(&pair[1]) }).collect();
-    Ok((diversity::Arm { cycles: cycle_counts.collect(), accepted }, comparisons))
+    Ok((diversity::Arm { runs: vec![cycle_counts.collect()], accepted }, comparisons))
 }
 
-fn repeated(store: &Store) -> Result<Vec<Vec<f64>>> {
+fn repeated(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Vec<Repeated>> {
+    let parents: BTreeMap<NetworkId, &NetworkId> = candidates.iter().map(|c| (c.id(), &c.parent)).collect();
     let trainings = store.trainings()?;
     let groups = trainings.chunk_by(|a, b| a.network == b.network);
-    let scores = groups.map(|own| own.iter().filter_map(|t| t.accuracy).collect::<Vec<f64>>());
-    Ok(scores.filter(|s| s.len() > 1).collect())
+    let networks = groups.map(|own| Repeated {
+        // A start network is nobody's child.
+        parent: parents.get(&own[0].network).map_or_else(|| format!("{}:", config.seed), |parent| parent_name(config, parent)),
+        scores: own.iter().filter_map(|t| t.accuracy).collect(),
+    });
+    Ok(networks.filter(|network| network.scores.len() > 1).collect())
 }

@@ -25,18 +25,20 @@ pub fn grid(panels: &[Panel]) -> String {
 }
 
 fn one(panel: &Panel) -> String {
-    let (class, sign) = match panel.verdict {
+    let (class, sign) = match panel.finding.verdict {
         Verdict::Holds => ("holds", "\u{2713}"),
         Verdict::Fails => ("fails", "\u{2717}"),
-        Verdict::AssumptionNotMet => ("unmet", "?"),
+        Verdict::Undecided => ("unmet", "?"),
+        Verdict::AssumptionNotMet => ("unmet", "\u{2013}"),
     };
     let mut html = format!(
-        "<section class=\"panel\" id=\"claim-{}\"><h3>Claim {}: {}</h3>\n<p><span class=\"verdict {class}\">{sign} {}</span> {}</p>\n",
+        "<section class=\"panel\" id=\"claim-{}\"><h3>Claim {}: {}</h3>\n<p><span class=\"verdict {class}\">{sign} {}</span> {}</p>\n{}",
         panel.claim,
         panel.claim,
         escape(&panel.title),
-        panel.verdict,
-        escape(&panel.sentence)
+        panel.finding.verdict,
+        escape(&panel.sentence),
+        effect(panel)
     );
     if let Some(plot) = &panel.plot {
         html.push_str(&draw(plot, &panel.title));
@@ -47,6 +49,22 @@ fn one(panel: &Panel) -> String {
     }
     let _ = writeln!(html, "</section>");
     html
+}
+
+/// What was estimated, what would have been seen, and the assumption that is broken.
+fn effect(panel: &Panel) -> String {
+    let mut lines = Vec::new();
+    if let Some(effect) = &panel.finding.effect {
+        let (estimate, detectable) = effect.cells();
+        lines.push((effect.name.clone(), estimate.to_string()));
+        if effect.detectable.is_some() {
+            lines.push(("least effect found in 4 of 5 cases".into(), detectable.to_string()));
+        }
+    }
+    if let Some(assumption) = panel.finding.broken {
+        lines.push(("not met".into(), assumption.text().into()));
+    }
+    if lines.is_empty() { String::new() } else { terms(&lines) + "\n" }
 }
 
 const COLORS: [&str; 4] = ["tuned", "unseen", "third", "fourth"];

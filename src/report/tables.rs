@@ -4,7 +4,7 @@ use super::data::{Candidate, Cycle, ReportData};
 use crate::record::Funnel;
 use crate::theory::early::Correlation;
 use crate::theory::values::{Cell, Column, Show, Table, estimate, seconds, value, values};
-use crate::theory::{Panel, Plot};
+use crate::theory::{Effect, Panel, Plot};
 
 /// Every table of a report; accuracies from 0 to 1.
 pub fn tables(data: &ReportData) -> Vec<Table> {
@@ -13,7 +13,11 @@ pub fn tables(data: &ReportData) -> Vec<Table> {
     let start = data.start.iter().map(|s| vec![s.name.as_str().into(), exact(s.quality)]);
     let behind = vec![value("claim"), value("name"), estimate("value")];
     let cycles = [vec![value("cycle")], values(Funnel::HEAD), values(CYCLE)].concat();
-    let claims = values(["claim", "title", "verdict", "sentence"]);
+    let claims = [
+        values(["claim", "title", "verdict", "broken assumption", "effect"]),
+        vec![estimate("estimate"), value("detectable"), value("sentence")],
+    ]
+    .concat();
     vec![
         table("cycles", "Cycles", cycles, data.cycles.iter().map(cycle).collect()),
         table("reasons", "Why candidates ended", values(["cycle", "gate", "reason", "count"]), reasons(data)),
@@ -108,7 +112,20 @@ fn early(c: &Correlation) -> Vec<Cell> {
 }
 
 fn claim(p: &Panel) -> Vec<Cell> {
-    vec![p.claim.into(), p.title.as_str().into(), p.verdict.to_string().into(), p.sentence.as_str().into()]
+    let broken = p.finding.broken.map_or(Cell::Unknown, |assumption| assumption.text().into());
+    let effect = p.finding.effect.as_ref();
+    let (estimate, detectable) = effect.map_or((Cell::Unknown, Cell::Unknown), Effect::cells);
+    let name = effect.map_or(Cell::Unknown, |effect| effect.name.as_str().into());
+    vec![
+        p.claim.into(),
+        p.title.as_str().into(),
+        p.finding.verdict.name().into(),
+        broken,
+        name,
+        estimate,
+        detectable,
+        p.sentence.as_str().into(),
+    ]
 }
 
 fn numbers(p: &Panel) -> Vec<Vec<Cell>> {

@@ -252,7 +252,7 @@ impl Study {
 }
 
 /// `a.b=value` for each value, as `--set` takes it.
-fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
+pub(super) fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
     for (key, value) in table {
         let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
         match value {

@@ -1,5 +1,6 @@
 //! A study: models, arms and seeds out of one file, each run in a folder of its own, and one report of all.
 
+pub mod calibration;
 mod charts;
 pub mod estimate;
 pub mod experiment;

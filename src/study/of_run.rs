@@ -14,7 +14,7 @@ use crate::decoder::files::catalogue;
 use crate::policy::learner::adapter_folder;
 use crate::proxy::dataset;
 use crate::record::{Kind, folder};
-use crate::theory::convergence::Count;
+use crate::theory::growth::Count;
 use crate::theory::reliability;
 
 pub const WORDS: Words = Words {
@@ -68,8 +68,8 @@ impl Experiment for RunConfig {
         let facts = RunFacts::read(folder)?;
         let entry = facts.entry();
         let evidence = &facts.evidence;
-        let (valid, unique) = evidence.diversity.cycles.iter().fold((0, 0), |(v, u), c| (v + c.valid, u + c.unique));
-        let reached = |c: Option<&Count>| c.map(|c| c.reached as f64 / c.asked.max(1) as f64);
+        let (valid, unique) = evidence.diversity.runs.iter().flatten().fold((0, 0), |(v, u), c| (v + c.valid, u + c.unique));
+        let reached = |c: Option<&Count>| c.map(Count::share);
         let measures = Measures {
             first_c: reached(evidence.counts.first()),
             last_c: reached(evidence.counts.last()),

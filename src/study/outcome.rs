@@ -7,7 +7,7 @@ use crate::compare::runs::RunFacts;
 use crate::compare::searches::Search;
 use crate::record::Funnel;
 use crate::theory::statistics::mean;
-use crate::theory::{Claim, Panel, Verdict};
+use crate::theory::{Claim, Finding, Panel};
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
@@ -41,13 +41,13 @@ pub struct Outcome {
 #[derive(Clone, Debug, Serialize)]
 pub struct Claimed {
     pub claim: Claim,
-    pub verdict: Verdict,
+    pub finding: Finding,
     pub sentence: String,
 }
 
 impl From<Panel> for Claimed {
     fn from(panel: Panel) -> Self {
-        Self { claim: panel.claim, verdict: panel.verdict, sentence: panel.sentence }
+        Self { claim: panel.claim, finding: panel.finding, sentence: panel.sentence }
     }
 }
 

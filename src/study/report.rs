@@ -73,7 +73,15 @@ pub struct Verdicts {
     pub claim: Claim,
     pub holds: usize,
     pub fails: usize,
+    pub undecided: usize,
     pub not_met: usize,
+}
+
+impl Verdicts {
+    /// In the order of [`Verdict::ALL`].
+    pub const fn counts(&self) -> [usize; 4] {
+        [self.holds, self.fails, self.undecided, self.not_met]
+    }
 }
 
 impl Cell {
@@ -95,9 +103,9 @@ impl Cell {
     /// Its levels are those of a report: they take the budget of all cells.
     pub fn new(model: &str, arm: &str, is_method: bool, runs: Vec<Outcome>, missing: Vec<Missing>) -> Self {
         let counted = Claim::ALL.into_iter().filter_map(|claim| {
-            let of = |verdict| runs.iter().flat_map(|r| &r.claims).filter(|c| c.claim == claim && c.verdict == verdict).count();
-            let verdicts = Verdicts { claim, holds: of(Verdict::Holds), fails: of(Verdict::Fails), not_met: of(Verdict::AssumptionNotMet) };
-            (verdicts.holds + verdicts.fails + verdicts.not_met > 0).then_some(verdicts)
+            let of = |verdict| runs.iter().flat_map(|r| &r.claims).filter(|c| c.claim == claim && c.finding.verdict == verdict).count();
+            let [holds, fails, undecided, not_met] = Verdict::ALL.map(of);
+            (holds + fails + undecided + not_met > 0).then_some(Verdicts { claim, holds, fails, undecided, not_met })
         });
         Self {
             model: model.into(),

@@ -140,18 +140,18 @@ fn funnel(report: &Report) -> Table {
 fn verdicts(report: &Report) -> Table {
     let rows = Claim::ALL.into_iter().flat_map(|claim| {
         let of = report.methods().filter_map(move |cell| Some((cell, cell.verdicts.iter().find(|v| v.claim == claim)?)));
-        let own = of.map(|(cell, v)| (cell.name(), [v.holds, v.fails, v.not_met]));
-        let is = |panel: &Panel| [Verdict::Holds, Verdict::Fails, Verdict::AssumptionNotMet].map(|v| usize::from(panel.verdict == v));
+        let own = of.map(|(cell, v)| (cell.name(), v.counts()));
+        let is = |panel: &Panel| Verdict::ALL.map(|v| usize::from(panel.finding.verdict == v));
         let pairs = report.pairs.iter().filter(|(_, panel)| panel.claim == claim);
         let both = pairs.map(|(model, panel)| (format!("{model}, its two arms together"), is(panel)));
-        let row = |(who, counts): (String, [usize; 3])| {
-            let [holds, fails, unmet] = counts.map(Cell::from);
-            vec![claim.into(), who.into(), holds, fails, unmet, published::of_claim(claim).into()]
+        let row = |(who, counts): (String, [usize; 4])| {
+            let [holds, fails, undecided, unmet] = counts.map(Cell::from);
+            vec![claim.into(), who.into(), holds, fails, undecided, unmet, published::of_claim(claim).into()]
         };
         own.chain(both).map(row).collect::<Vec<_>>()
     });
     let note = "How many seeds say what, beside what was published (arXiv 2605.30103).";
-    table("verdicts", "The six claims", note, values(["claim", "arm", "holds", "fails", "assumption not met", "published"]), rows)
+    table("verdicts", "The six claims", note, values(["claim", "arm", "holds", "fails", "undecided", "assumption not met", "published"]), rows)
 }
 
 /// A number behind a claim: of which claim, what it is, of one run, how people see it, and the mean of it that is one.
@@ -240,7 +240,7 @@ fn measures_by_run(report: &Report) -> Table {
 
 fn pairs(report: &Report) -> Table {
     let rows = report.pairs.iter().map(|(model, panel)| {
-        let texts = [model.as_str(), panel.title.as_str(), &panel.verdict.to_string(), panel.sentence.as_str()].map(Cell::from);
+        let texts = [model.as_str(), panel.title.as_str(), &panel.finding.to_string(), panel.sentence.as_str()].map(Cell::from);
         [vec![panel.claim.into()], texts.to_vec()].concat()
     });
     table("pairs", "Claims that take two arms", "", values(["claim", "model", "title", "verdict", "sentence"]), rows)

@@ -1,64 +1,83 @@
 //! Claim 3: the probability of an elite converges to 1 geometrically.
 //!
-//! With gamma* fixed before cycle 0 ends, `C_t` = P(S >= gamma*) over the N samples of a cycle, invalid ones included. The
-//! exact update gives 1 - `C_t` = (1-alpha)^t (1 - `C_0`), a straight line of log(1 - `C_t`) on t. It is fitted by maximum
-//! likelihood (binomial counts, log link), which weights each cycle by what its N samples can tell and takes cycles with
-//! `C_t` = 0 or 1 as they are.
+//! With gamma* fixed before the first sample, `C_t` = P(S >= gamma*) over the N samples of a cycle, invalid ones included. The exact
+//! update with population elites above a fixed threshold gives 1 - `C_t` = (1-alpha)^t (1 - `C_0`). That law is held against others
+//! ([`super::growth`]) by likelihood. It **holds** where it is the best by an evidence of twenty to one against each, fits, rises, and has
+//! at least halved 1 - C, which is what converging to 1 begins with; it **fails** where C falls significantly, another law is better by
+//! as much, or the counts refuse it at 1%. Samples of one parent are alike, so counts are worth less by their overdispersion.
 
-use statrs::distribution::ContinuousCDF;
+use statrs::distribution::{ChiSquared, ContinuousCDF};
 
-use super::statistics::{Z95, standard_normal, wilson, wilson_at};
-use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::growth::{self, Count, Fitted, Law, overdispersion};
+use super::statistics::{LEVEL95, Uncertain, wilson_of};
+use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
 
-/// With fewer cycles a line fits anything.
+/// With fewer cycles a law of two parameters fits anything.
 const FEWEST: usize = 4;
+/// A difference of AIC: 2 ln 20. Under another law the counts favour this one by twenty to one in at most one case of twenty.
+const EVIDENCE: f64 = 5.991;
+/// Level of the test of fit.
+const REFUSED: f64 = 0.01;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
-    pub cycle: u64,
-    /// N, invalid samples included.
-    pub asked: u64,
-    /// Samples with S >= gamma*.
-    pub reached: u64,
+/// Whether the records meet what the claim supposes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conditions {
+    pub tuned: bool,
+    pub fixed_objective: bool,
+    pub own_samples: bool,
+    pub selection: bool,
+    pub family: bool,
+    /// Of the elites, in every cycle the same.
+    pub fixed_threshold: bool,
+    /// gamma* is no maximum of single trainings.
+    pub known_threshold: bool,
+}
+
+impl Conditions {
+    pub const MET: Self = Self {
+        tuned: true,
+        fixed_objective: true,
+        own_samples: true,
+        selection: true,
+        family: true,
+        fixed_threshold: true,
+        known_threshold: true,
+    };
 }
 
 /// log(1 - C) = `intercept` + `slope` t
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
     pub intercept: f64,
-    pub slope: Estimate,
-    /// Of the observed log(1 - C) against the line, over the cycles where it is finite, weighted by their information.
-    pub r_squared: f64,
+    pub slope: Uncertain,
 }
 
 impl Fit {
     /// 1 - exp(slope): the share of the rest that each cycle wins, which is alpha for the exact update.
     pub fn rate(&self) -> Estimate {
         let rate = |slope: f64| 1.0 - slope.exp();
-        Estimate { value: rate(self.slope.value), low: rate(self.slope.high), high: rate(self.slope.low) }
-    }
-
-    pub fn probability(&self, cycle: u64) -> f64 {
-        1.0 - (self.intercept + self.slope.value * cycle as f64).exp().min(1.0)
+        let slope = self.slope.interval();
+        Estimate { value: rate(slope.value), low: rate(slope.high), high: rate(slope.low) }
     }
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    pub verdict: Verdict,
+    pub finding: Finding,
     pub sentence: String,
-    /// (cycle, `C_t` with Wilson's interval)
+    /// (cycle, `C_t` with Wilson's interval, widened by the overdispersion)
     pub probabilities: Vec<(u64, Estimate)>,
     pub fit: Option<Fit>,
-    /// The first cycle whose interval (level corrected for the number of cycles) does not hold the fitted value.
-    pub breaks: Option<u64>,
-    /// Cycles after the first that are significantly below 1 - (1 - `rho_0`)^t.
-    pub below_bound: Vec<u64>,
+    /// The laws with what AIC they have above the best.
+    pub laws: Vec<(Fitted, f64)>,
+    pub overdispersion: f64,
+    /// C of the first cycle.
     pub rho_0: f64,
 }
 
-/// Maximum likelihood by Fisher scoring; None where the counts do not determine a line.
+/// Maximum likelihood of the geometric law by Fisher scoring, which weights each cycle by what its N samples can tell and takes cycles
+/// with `C_t` = 0 or 1 as they are; None where the counts do not determine it.
 pub fn fit(counts: &[Count]) -> Option<Fit> {
     let most = counts.iter().map(|c| c.cycle).max()? as f64;
     let log_rest = |a: f64, b: f64, t: f64| (a + b * t).min(-1e-9);
@@ -66,16 +85,16 @@ pub fn fit(counts: &[Count]) -> Option<Fit> {
     let likelihood = |a: f64, b: f64| -> f64 {
         let of = |c: &Count| {
             let log = log_rest(a, b, c.cycle as f64);
-            (c.asked - c.reached) as f64 * log + if c.reached > 0 { c.reached as f64 * (-log.exp_m1()).ln() } else { 0.0 }
+            (c.asked - c.reached) * log + if c.reached > 0.0 { c.reached * (-log.exp_m1()).ln() } else { 0.0 }
         };
         counts.iter().map(of).sum()
     };
-    let asked: u64 = counts.iter().map(|c| c.asked).sum();
-    let reached: u64 = counts.iter().map(|c| c.reached).sum();
-    if counts.len() < 3 || reached == 0 || reached == asked {
+    let asked: f64 = counts.iter().map(|c| c.asked).sum();
+    let reached: f64 = counts.iter().map(|c| c.reached).sum();
+    if counts.len() < 3 || reached <= 0.0 || reached >= asked {
         return None;
     }
-    let (mut a, mut b) = ((1.0 - reached as f64 / asked as f64).ln(), 0.0);
+    let (mut a, mut b) = ((1.0 - reached / asked).ln(), 0.0);
     let mut information = [0.0; 3];
     for _ in 0..200 {
         let mut score = [0.0; 2];
@@ -83,9 +102,8 @@ pub fn fit(counts: &[Count]) -> Option<Fit> {
         for c in counts {
             let t = c.cycle as f64;
             let rest = log_rest(a, b, t).exp();
-            let n = c.asked as f64;
-            let residual = ((c.asked - c.reached) as f64 - n * rest) / (1.0 - rest);
-            let weight = n * rest / (1.0 - rest);
+            let residual = ((c.asked - c.reached) - c.asked * rest) / (1.0 - rest);
+            let weight = c.asked * rest / (1.0 - rest);
             score[0] += residual;
             score[1] += residual * t;
             information[0] += weight;
@@ -114,89 +132,119 @@ pub fn fit(counts: &[Count]) -> Option<Fit> {
     }
     let [i, j, k] = information;
     let error = (i / (i * k - j * j)).sqrt();
-    let slope = Estimate { value: b, low: b - Z95 * error, high: b + Z95 * error };
-    (a.is_finite() && error.is_finite()).then(|| Fit { intercept: a, slope, r_squared: r_squared(counts, a, b) })
+    let slope = Uncertain { value: b, error, freedom: f64::INFINITY };
+    (a.is_finite() && error.is_finite()).then_some(Fit { intercept: a, slope })
 }
 
-fn r_squared(counts: &[Count], a: f64, b: f64) -> f64 {
-    let seen: Vec<(f64, f64, f64)> = counts
-        .iter()
-        .filter(|c| c.reached > 0 && c.reached < c.asked)
-        .map(|c| {
-            let rest = 1.0 - c.reached as f64 / c.asked as f64;
-            (c.cycle as f64, rest.ln(), c.asked as f64 * rest / (1.0 - rest))
-        })
-        .collect();
-    let weight: f64 = seen.iter().map(|&(_, _, w)| w).sum();
-    let center = seen.iter().map(|&(_, y, w)| w * y).sum::<f64>() / weight;
-    let total: f64 = seen.iter().map(|&(_, y, w)| w * (y - center).powi(2)).sum();
-    let left: f64 = seen.iter().map(|&(t, y, w)| w * (y - a - b * t).powi(2)).sum();
-    1.0 - left / total
-}
-
-/// The paper's bound. It is also the chance of at least one elite in t draws at rate `rho_0`: weak evidence.
+/// The paper's bound. It is also the chance of at least one elite in t independent draws at rate `rho_0`.
 pub fn bound(rho_0: f64, cycle: u64) -> f64 {
     1.0 - (1.0 - rho_0).powf(cycle as f64)
 }
 
-pub fn judge(counts: &[Count]) -> Outcome {
-    let counts: Vec<Count> = counts.iter().copied().filter(|c| c.asked > 0).collect();
-    let probabilities: Vec<(u64, Estimate)> = counts.iter().map(|c| (c.cycle, wilson(c.reached, c.asked))).collect();
-    let fit = fit(&counts);
-    let z = standard_normal().inverse_cdf(1.0 - 0.025 / counts.len().max(1) as f64);
-    let breaks = fit.and_then(|fit| {
-        let broken = |c: &&Count| !wilson_at(c.reached, c.asked, z).contains(fit.probability(c.cycle));
-        counts.iter().find(broken).map(|c| c.cycle)
-    });
+pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
+    let counts: Vec<Count> = counts.iter().filter(|c| c.asked > 0.0).cloned().collect();
+    let overdispersion = overdispersion(&counts);
+    // What the samples are worth where those of a parent are alike.
+    let worth: Vec<Count> =
+        counts.iter().map(|c| Count { asked: c.asked / overdispersion, reached: c.reached / overdispersion, ..c.clone() }).collect();
+    let probabilities: Vec<(u64, Estimate)> = worth.iter().map(|c| (c.cycle, wilson_of(c.reached, c.asked))).collect();
+    let fit = fit(&worth);
+    let mut laws: Vec<(Fitted, f64)> =
+        Law::ALL.into_iter().filter_map(|law| growth::fit(law, &worth)).map(|fitted| (fitted, -2.0 * fitted.log_likelihood)).collect();
+    let least = laws.iter().map(|(_, aic)| *aic).fold(f64::INFINITY, f64::min);
+    laws.iter_mut().for_each(|(_, aic)| *aic -= least);
     let rho_0 = probabilities.first().map_or(0.0, |(_, first)| first.value);
-    let start = counts.first().map_or(0, |c| c.cycle);
-    let below = |c: &&Count| wilson_at(c.reached, c.asked, z).high < bound(rho_0, c.cycle - start);
-    let below_bound: Vec<u64> = counts.iter().skip(1).filter(below).map(|c| c.cycle).collect();
 
-    let caveat = format!(
-        "Paper's bound 1-(1-{rho_0:.3})^t is {}; that bound is also the chance of one elite in t draws, so meeting it is weak evidence.",
-        if below_bound.is_empty() {
-            "met in every cycle".to_owned()
-        } else {
-            format!("missed significantly in {} cycles", below_bound.len())
-        }
-    );
-    let (verdict, sentence) = match fit {
-        _ if counts.len() < FEWEST => (
-            Verdict::AssumptionNotMet,
-            format!("{} cycles are too few to tell a line from anything else ({FEWEST} at least).", counts.len()),
-        ),
-        None => {
-            let why = "Every sample or no sample reached gamma*, so no rate can be fitted.";
-            (Verdict::AssumptionNotMet, why.to_owned())
-        }
-        Some(fit) => {
-            let rate = fit.rate();
-            let rate = format!("{:.3} [{:.3}, {:.3}] a cycle, R2 {:.2}", rate.value, rate.low, rate.high, fit.r_squared);
-            match breaks {
-                _ if fit.slope.high >= 0.0 => {
-                    (Verdict::Fails, format!("The elite probability does not rise significantly (rate {rate}). {caveat}"))
-                }
-                Some(cycle) => (
-                    Verdict::Fails,
-                    format!(
-                        "The elite probability rises (rate {rate}), but not geometrically: the fit breaks first in cycle {cycle}. {caveat}"
-                    ),
-                ),
-                None => {
-                    (Verdict::Holds, format!("The rest 1-C shrinks geometrically at {rate}, within the interval of every cycle. {caveat}"))
-                }
-            }
-        }
+    let effect = fit.map(|fit| Effect {
+        name: "share of 1-C won a cycle".into(),
+        estimate: fit.rate(),
+        detectable: fit.slope.detectable().map(|slope| 1.0 - (-slope).exp()),
+        show: Show::Fixed(3),
+    });
+    let geometric = laws.iter().find(|(fitted, _)| fitted.law == Law::Geometric).map(|(fitted, above)| (*fitted, *above));
+    // How much better than the best of the others it is; negative where it is worse.
+    let lead = geometric.map_or(0.0, |(_, above)| {
+        let others = laws.iter().filter(|(fitted, _)| fitted.law != Law::Geometric).map(|(_, aic)| *aic);
+        others.fold(f64::INFINITY, f64::min) - above
+    });
+    let refused = geometric.is_some_and(|(fitted, _)| {
+        let freedom = worth.len() as f64 - 2.0;
+        freedom >= 1.0 && ChiSquared::new(freedom).is_ok_and(|chi| fitted.deviance(&worth) > chi.inverse_cdf(1.0 - REFUSED))
+    });
+    let (rises, falls) = fit.map_or((false, false), |fit| {
+        let slope = fit.slope.interval_at(LEVEL95);
+        (slope.high < 0.0, slope.low > 0.0)
+    });
+    let span = counts.last().map_or(0.0, |c| c.cycle as f64) - counts.first().map_or(0.0, |c| c.cycle as f64);
+    let halved = fit.is_some_and(|fit| (fit.slope.value * span).exp() <= 0.5);
+    let verdict = if falls || refused || lead <= -EVIDENCE {
+        Verdict::Fails
+    } else if rises && halved && lead >= EVIDENCE {
+        Verdict::Holds
+    } else {
+        Verdict::Undecided
     };
-    Outcome { verdict, sentence, probabilities, fit, breaks, below_bound, rho_0 }
+    let finding = Finding::of(verdict, effect)
+        .unless(&[
+            (conditions.tuned, Assumption::Updated),
+            (conditions.fixed_objective, Assumption::FixedObjective),
+            (conditions.own_samples, Assumption::OwnSamples),
+            (conditions.selection, Assumption::Selection),
+            (conditions.known_threshold, Assumption::KnownThreshold),
+            (conditions.fixed_threshold, Assumption::FixedThreshold),
+            (counts.len() >= FEWEST, Assumption::Cycles),
+            (fit.is_some(), Assumption::SomeReach),
+        ])
+        .excused(conditions.family, Assumption::Family);
+    let mut sentence = course(&counts);
+    if let Some(fit) = fit {
+        let rate = fit.rate();
+        sentence += &format!(" A cycle wins {:.3} [{:.3}, {:.3}] of the rest 1-C", rate.value, rate.low, rate.high);
+        let why = match (falls, refused, rises, halved) {
+            (true, ..) => "C falls",
+            (_, true, ..) => "the counts refuse the geometric law",
+            (_, _, false, _) => "which is no significant rise",
+            (_, _, _, false) => "and 1-C has not halved, so that nothing converged yet",
+            _ => "",
+        };
+        sentence += &if why.is_empty() { ".".to_owned() } else { format!("; {why}.") };
+        sentence += &of_laws(&laws, lead);
+    } else {
+        sentence += " Every sample or no sample reached gamma*, so there is no rate.";
+    }
+    if rho_0 > 0.0 {
+        let start = counts.first().map_or(0, |c| c.cycle);
+        let below = |(cycle, c): &&(u64, Estimate)| c.high < bound(rho_0, cycle - start);
+        let below = probabilities.iter().skip(1).filter(below).count();
+        sentence += &format!(
+            " The paper's bound 1-(1-{rho_0:.3})^t is {}; independent draws, tuned or not, meet it as well.",
+            if below == 0 { "met".to_owned() } else { format!("missed in {below} cycles") }
+        );
+    }
+    Outcome { finding, sentence, probabilities, fit, laws, overdispersion, rho_0 }
+}
+
+fn course(counts: &[Count]) -> String {
+    match (counts.first(), counts.last()) {
+        (Some(first), Some(last)) if counts.len() > 1 => {
+            format!("C went from {:.3} in cycle {} to {:.3} in cycle {}.", first.share(), first.cycle, last.share(), last.cycle)
+        }
+        _ => format!("{} cycle is no course.", counts.len()),
+    }
+}
+
+fn of_laws(laws: &[(Fitted, f64)], lead: f64) -> String {
+    let Some((best, _)) = laws.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return String::new() };
+    let others = laws.iter().filter(|(fitted, _)| fitted.law != best.law);
+    let others: Vec<String> = others.map(|(fitted, above)| format!("{} +{above:.1}", fitted.law.name())).collect();
+    let weight = if lead.abs() < EVIDENCE { ", which decides nothing" } else { "" };
+    format!(" Best law of growth: {} (AIC of the others: {}){weight}.", best.law.name(), others.join(", "))
 }
 
 impl Outcome {
     pub fn panel(&self) -> Panel {
         let measured: Vec<Point> =
             self.probabilities.iter().map(|&(cycle, c)| Point { x: cycle as f64, y: c.value, interval: Some((c.low, c.high)) }).collect();
-        let start = self.probabilities.first().map_or(0, |&(cycle, _)| cycle);
         let along = |value: &dyn Fn(u64) -> f64| -> Vec<Point> {
             self.probabilities.iter().map(|&(cycle, _)| Point { x: cycle as f64, y: value(cycle), interval: None }).collect()
         };
@@ -204,17 +252,21 @@ impl Outcome {
             self.probabilities.iter().map(|&(cycle, c)| (format!("C, cycle {cycle}"), c.into())).collect();
         let mut series = vec![Series { name: "C with Wilson's 95% interval".into(), mark: Mark::Points, points: measured }];
         if let Some(fit) = self.fit {
-            numbers.push(("rate a cycle".into(), fit.rate().into()));
-            numbers.push(("slope of log(1-C)".into(), fit.slope.into()));
-            numbers.push(("R2".into(), Cell::number(fit.r_squared, Show::Fixed(3))));
-            series.push(Series { name: "geometric fit".into(), mark: Mark::Line, points: along(&|cycle| fit.probability(cycle)) });
+            numbers.push(("share of 1-C won a cycle".into(), fit.rate().into()));
+            numbers.push(("slope of log(1-C)".into(), fit.slope.interval().into()));
         }
-        numbers.push(("first cycle where the fit breaks".into(), self.breaks.map_or("none".into(), Cell::from)));
-        series.push(Series { name: "paper's bound".into(), mark: Mark::Line, points: along(&|cycle| bound(self.rho_0, cycle - start)) });
+        numbers.push(("overdispersion by parent".into(), Cell::number(self.overdispersion, Show::Fixed(2))));
+        for (fitted, above) in &self.laws {
+            numbers.push((format!("AIC above the best: {}", fitted.law.name()), Cell::number(*above, Show::Fixed(2))));
+            if fitted.law != Law::Linear {
+                let points = along(&|cycle| fitted.probability(cycle));
+                series.push(Series { name: fitted.law.name().into(), mark: Mark::Line, points });
+            }
+        }
         Panel {
             claim: Claim::Convergence,
             title: Claim::Convergence.title().into(),
-            verdict: self.verdict,
+            finding: self.finding.clone(),
             sentence: self.sentence.clone(),
             numbers,
             plot: (!self.probabilities.is_empty()).then(|| Plot {

@@ -1,13 +1,19 @@
 //! Claim 5: the `MinHash`-Jaccard filter prevents mode collapse.
 //!
-//! Two arms at the same budget, filter on and off. What the policy writes is judged, not what the filter lets pass: of the
-//! candidates asked, how many are valid networks that the run had not seen before. An arm has collapsed in the first
-//! cycle in which fewer than half of its valid networks are new. With e edits isolated in n operations and shingles of w,
-//! J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard error sqrt(J(1-J)/k).
+//! Arms at the same budget, filter on and off. What the policy writes is judged, not what the filter lets pass, and collapse is a trend:
+//! the slope over the cycles of the sampled entropy of p, E\[-log p\] over the policy's own samples (of the share of its valid networks
+//! that are new, where there are no likelihoods). Runs are the unit: each has a slope, and the slopes of the arms are compared. The claim
+//! holds where the arm without the filter collapses and the one with it does so less, by more than half; a single bad cycle is none.
+//!
+//! With e edits isolated in n operations and shingles of w, J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard
+//! error sqrt(J(1-J)/k).
 
-use super::statistics::{bootstrap, difference_of, mean, wilson};
-use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::statistics::{Uncertain, bootstrap, difference_of, line, mean, student, wilson, LEVEL95};
+use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
+
+/// A loss of entropy, in nats a cycle, and of new networks, as a share a cycle, that would be no collapse within a run of 22 cycles.
+const STEADY: [f64; 2] = [0.1, 0.01];
 
 /// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
 ///
@@ -39,7 +45,8 @@ pub struct CycleCounts {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arm {
-    pub cycles: Vec<CycleCounts>,
+    /// The cycles of each run.
+    pub runs: Vec<Vec<CycleCounts>>,
     /// Every network that was trained, in order.
     pub accepted: Vec<Accepted>,
 }
@@ -58,18 +65,7 @@ impl Arm {
     /// This arm with another run of it; `run` tells the networks of the runs apart.
     #[must_use]
     pub fn with(mut self, other: Self, run: usize) -> Self {
-        for theirs in other.cycles {
-            match self.cycles.iter_mut().find(|c| c.cycle == theirs.cycle) {
-                Some(own) => {
-                    let (a, b) = (own.asked as f64, theirs.asked as f64);
-                    own.mean_nll = own.mean_nll.zip(theirs.mean_nll).map(|(x, y)| (a * x + b * y) / (a + b));
-                    own.asked += theirs.asked;
-                    own.valid += theirs.valid;
-                    own.unique += theirs.unique;
-                }
-                None => self.cycles.push(theirs),
-            }
-        }
+        self.runs.extend(other.runs);
         let before = self.accepted.len();
         self.accepted.extend(other.accepted.into_iter().map(|a| Accepted { run, parent: a.parent.map(|p| p + before), ..a }));
         self
@@ -117,9 +113,68 @@ pub fn leaks(networks: &[Accepted], threshold: f64) -> usize {
     pairs(networks).filter(|&(a, b)| !related(a, b) && jaccard(&networks[a].shingles, &networks[b].shingles) >= threshold).count()
 }
 
-/// The first cycle in which fewer than half of the valid networks are new.
-pub fn collapse(cycles: &[CycleCounts]) -> Option<u64> {
-    cycles.iter().find(|c| c.valid > 0 && 2 * c.unique < c.valid).map(|c| c.cycle)
+/// What a collapse is read off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    Entropy,
+    NewShare,
+}
+
+impl Endpoint {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Entropy => "sampled entropy of p, nats a cycle",
+            Self::NewShare => "share of valid networks that are new, a cycle",
+        }
+    }
+
+    fn of(self, cycle: &CycleCounts) -> Option<f64> {
+        match self {
+            Self::Entropy => cycle.mean_nll,
+            Self::NewShare => (cycle.valid > 0).then(|| cycle.unique as f64 / cycle.valid as f64),
+        }
+    }
+
+    /// The slope of a run; None for fewer than three cycles.
+    fn slope(self, run: &[CycleCounts]) -> Option<Uncertain> {
+        let (x, y): (Vec<f64>, Vec<f64>) = run.iter().filter_map(|c| Some((c.cycle as f64, self.of(c)?))).unzip();
+        let slope = line(&x, &y)?.slope;
+        let freedom = x.len() as f64 - 2.0;
+        Some(Uncertain { value: slope.value, error: (slope.high - slope.value) / student(freedom, LEVEL95), freedom })
+    }
+}
+
+impl Arm {
+    fn slopes(&self, of: Endpoint) -> Option<Vec<Uncertain>> {
+        self.runs.iter().map(|run| of.slope(run)).collect()
+    }
+
+    /// Its mean slope: over the runs, or within the one that there is.
+    fn trend(&self, of: Endpoint) -> Option<Uncertain> {
+        let slopes = self.slopes(of)?;
+        match slopes.as_slice() {
+            [only] => Some(*only),
+            several => Uncertain::mean(&several.iter().map(|s| s.value).collect::<Vec<_>>()),
+        }
+    }
+
+    /// All runs together, cycle by cycle.
+    pub fn cycles(&self) -> Vec<CycleCounts> {
+        let mut all: Vec<CycleCounts> = Vec::new();
+        for theirs in self.runs.iter().flatten() {
+            match all.iter_mut().find(|c| c.cycle == theirs.cycle) {
+                Some(own) => {
+                    let (a, b) = (own.asked as f64, theirs.asked as f64);
+                    own.mean_nll = own.mean_nll.zip(theirs.mean_nll).map(|(x, y)| (a * x + b * y) / (a + b));
+                    own.asked += theirs.asked;
+                    own.valid += theirs.valid;
+                    own.unique += theirs.unique;
+                }
+                None => all.push(*theirs),
+            }
+        }
+        all
+    }
 }
 
 /// Difference of two shares with Newcombe's interval (from the two Wilson intervals).
@@ -129,21 +184,49 @@ pub fn share_difference(successes: u64, trials: u64, other_successes: u64, other
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    pub verdict: Verdict,
+    pub finding: Finding,
     pub sentence: String,
     /// Pairs of accepted networks at or above the threshold: what the filter should have stopped.
     pub leaks: usize,
     /// Unique-valid rate with the filter minus without.
     pub gain: Option<Estimate>,
-    pub collapsed_on: Option<u64>,
-    pub collapsed_off: Option<u64>,
+    /// Slope with the filter, without it, and their difference, where there are both.
+    pub trends: Option<(Endpoint, [Uncertain; 3])>,
     pub error: Option<MinHashError>,
     numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
 fn totals(arm: &Arm) -> (u64, u64, u64) {
-    arm.cycles.iter().fold((0, 0, 0), |(asked, valid, unique), c| (asked + c.asked, valid + c.valid, unique + c.unique))
+    arm.runs.iter().flatten().fold((0, 0, 0), |(asked, valid, unique), c| (asked + c.asked, valid + c.valid, unique + c.unique))
+}
+
+fn trends(on: &Arm, off: &Arm) -> Option<(Endpoint, [Uncertain; 3])> {
+    [Endpoint::Entropy, Endpoint::NewShare].into_iter().find_map(|of| {
+        let (with, without) = (on.trend(of)?, off.trend(of)?);
+        Some((of, [with, without, with.minus(without)]))
+    })
+}
+
+/// The verdict on slopes with the filter, without it, and their difference.
+fn of_trends(of: Endpoint, [with, without, difference]: [Uncertain; 3]) -> Finding {
+    let effect = Effect {
+        name: format!("slope with the filter minus slope without: {}", of.name()),
+        estimate: difference.interval(),
+        detectable: difference.detectable(),
+        show: Show::Signed(3),
+    };
+    let off = without.interval();
+    let steady = STEADY[usize::from(of == Endpoint::NewShare)];
+    let bounded = Finding::bounded(effect, 0.0, 0.0);
+    let verdict = match bounded.verdict {
+        Verdict::Holds if off.high >= 0.0 || with.value < without.value / 2.0 => Verdict::Undecided,
+        verdict => verdict,
+    };
+    let collapses = off.high < 0.0 || off.low < -steady;
+    let finding = Finding { verdict, ..bounded };
+    // That the filter makes it worse needs no collapse of the other arm.
+    if finding.verdict == Verdict::Fails { finding } else { finding.unless(&[(collapses, Assumption::Collapse)]) }
 }
 
 /// `on` and `off` are the arms with and without the filter, `threshold` and `hashes` its settings.
@@ -151,48 +234,55 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
     let leaks = leaks(&on.accepted, threshold);
     let error = minhash_error(comparisons, hashes);
     let (asked, valid, unique) = totals(on);
-    let collapsed_on = collapse(&on.cycles);
-    let collapsed_off = off.and_then(|off| collapse(&off.cycles));
     let gain = off.map(|off| {
         let (other_asked, _, other_unique) = totals(off);
         share_difference(unique, asked, other_unique, other_asked)
     });
-    let dated = |cycle: Option<u64>| cycle.map_or("never".to_owned(), |cycle| format!("in cycle {cycle}"));
+    let trends = off.and_then(|off| trends(on, off));
     let share = |part: u64, whole: u64| 100.0 * part as f64 / whole.max(1) as f64;
-    let (verdict, sentence) = if asked == 0 || valid == 0 {
-        (Verdict::AssumptionNotMet, "There was no valid network to compare.".to_owned())
+    let (finding, sentence) = if asked == 0 || valid == 0 {
+        (Finding::broken(Assumption::ValidNetworks, None), "There was no valid network to compare.".to_owned())
     } else if leaks > 0 {
-        (Verdict::Fails, format!("The filter let {leaks} pairs of accepted networks through at or above J = {threshold}."))
+        let sentence = format!("The filter let {leaks} pairs of accepted networks through at or above J = {threshold}.");
+        (Finding::of(Verdict::Fails, None), sentence)
     } else if let (Some(off), Some(gain)) = (off, gain) {
         let (other_asked, _, other_unique) = totals(off);
-        let rates = format!(
-            "{:.0}% of the candidates are new valid networks with the filter, {:.0}% without (difference {:+.3} [{:+.3}, {:+.3}]); collapse {} with it, {} without",
+        let mut told = format!(
+            "{:.0}% of the candidates are new valid networks with the filter, {:.0}% without (difference {:+.3} [{:+.3}, {:+.3}])",
             share(unique, asked),
             share(other_unique, other_asked),
             gain.value,
             gain.low,
-            gain.high,
-            dated(collapsed_on),
-            dated(collapsed_off)
+            gain.high
         );
-        if asked != other_asked {
-            (Verdict::AssumptionNotMet, format!("The arms have different budgets ({asked} and {other_asked} candidates): {rates}."))
-        } else if collapsed_on.is_some() {
-            (Verdict::Fails, format!("The run collapsed although the filter was on: {rates}."))
-        } else if collapsed_off.is_some() || gain.low > 0.0 {
-            (Verdict::Holds, format!("The filter kept the run diverse: {rates}."))
-        } else {
-            (Verdict::AssumptionNotMet, format!("Without the filter nothing collapsed, so there was nothing to prevent: {rates}."))
+        let mut finding = Finding::broken(Assumption::Cycles, None);
+        if let Some((of, slopes)) = trends {
+            let [with, without, difference] = slopes.map(Uncertain::interval);
+            told += &format!(
+                "; {} changes by {:+.3} [{:+.3}, {:+.3}] with the filter and by {:+.3} [{:+.3}, {:+.3}] without, a difference of {:+.3} \
+                 [{:+.3}, {:+.3}]",
+                of.name(),
+                with.value,
+                with.low,
+                with.high,
+                without.value,
+                without.low,
+                without.high,
+                difference.value,
+                difference.low,
+                difference.high
+            );
+            finding = of_trends(of, slopes);
         }
+        let several = on.runs.len() > 1 && off.runs.len() > 1;
+        let finding = finding.unless(&[(asked == other_asked, Assumption::EqualBudgets), (several, Assumption::SeveralSeeds)]);
+        (finding, format!("{told}."))
     } else {
         let valid_share = share(unique, valid);
-        (
-            Verdict::AssumptionNotMet,
-            format!(
-                "The claim needs an arm without the filter. With it {unique} of {valid} valid networks ({valid_share:.0}%) were new; collapse {}; no copy was accepted.",
-                dated(collapsed_on)
-            ),
-        )
+        let sentence = format!(
+            "The claim needs an arm without the filter. With it {unique} of {valid} valid networks ({valid_share:.0}%) were new; no copy was accepted."
+        );
+        (Finding::broken(Assumption::TwoArms, None), sentence)
     };
 
     let mut numbers = Vec::new();
@@ -206,11 +296,10 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
         if pairwise.is_finite() {
             numbers.push((format!("{name}: mean pairwise J of the trained"), Cell::number(pairwise, Show::Fixed(4))));
         }
-        numbers.push((format!("{name}: collapse"), dated(collapse(&arm.cycles)).into()));
-        let nll: Vec<f64> = arm.cycles.iter().filter_map(|c| c.mean_nll).collect();
-        if let [first, .., last] = nll.as_slice() {
-            numbers.push((format!("{name}: mean NLL of a completion, first cycle"), Cell::number(*first, Show::Fixed(2))));
-            numbers.push((format!("{name}: mean NLL of a completion, last cycle"), Cell::number(*last, Show::Fixed(2))));
+        for of in [Endpoint::Entropy, Endpoint::NewShare] {
+            if let Some(trend) = arm.trend(of) {
+                numbers.push((format!("{name}: slope of the {}", of.name()), trend.interval().into()));
+            }
         }
         let point = |c: &CycleCounts| {
             let share = wilson(c.unique, c.valid);
@@ -219,7 +308,7 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
         series.push(Series {
             name: name.into(),
             mark: Mark::Points,
-            points: arm.cycles.iter().filter(|c| c.valid > 0).map(point).collect(),
+            points: arm.cycles().iter().filter(|c| c.valid > 0).map(point).collect(),
         });
     }
     if let Some(error) = error {
@@ -227,10 +316,8 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
         numbers.push(("MinHash: r.m.s. error, observed".into(), Cell::number(error.observed, Show::Fixed(4))));
         numbers.push(("MinHash: r.m.s. error, predicted".into(), Cell::number(error.predicted, Show::Fixed(4))));
     }
-    let half = series.iter().flat_map(|s| &s.points).map(|p| Point { y: 0.5, interval: None, ..*p }).collect();
-    series.push(Series { name: "collapse below this".into(), mark: Mark::Line, points: half });
     let plot = (asked > 0).then(|| Plot { x_label: "cycle".into(), y_label: "new of valid networks".into(), series });
-    Outcome { verdict, sentence, leaks, gain, collapsed_on, collapsed_off, error, numbers, plot }
+    Outcome { finding, sentence, leaks, gain, trends, error, numbers, plot }
 }
 
 impl Outcome {
@@ -238,7 +325,7 @@ impl Outcome {
         Panel {
             claim: Claim::Diversity,
             title: Claim::Diversity.title().into(),
-            verdict: self.verdict,
+            finding: self.finding.clone(),
             sentence: self.sentence.clone(),
             numbers: self.numbers.clone(),
             plot: self.plot.clone(),

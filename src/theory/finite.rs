@@ -21,12 +21,51 @@ pub fn smooth(new: &[f64], old: &[f64], alpha: f64) -> Vec<f64> {
 
 /// The population CE update; `p` itself where nothing reaches `gamma`.
 pub fn update(p: &[f64], quality: &[f64], gamma: f64, alpha: f64) -> Vec<f64> {
+    above(p, quality, gamma).map_or_else(|| p.to_vec(), |elite| smooth(&elite, p, alpha))
+}
+
+/// `p` given that S >= gamma: the population elites. None where nothing reaches gamma.
+pub fn above(p: &[f64], quality: &[f64], gamma: f64) -> Option<Vec<f64>> {
     let mass = tail(p, quality, gamma);
-    if mass == 0.0 {
-        return p.to_vec();
+    (mass > 0.0).then(|| p.iter().zip(quality).map(|(p, &s)| if s >= gamma { p / mass } else { 0.0 }).collect())
+}
+
+/// The (1-rho) quantile of the quality under `p`: the highest quality that is reached with at least the probability `rho`.
+pub fn threshold(p: &[f64], quality: &[f64], rho: f64) -> f64 {
+    let mut order: Vec<usize> = (0..p.len()).filter(|&i| p[i] > 0.0).collect();
+    order.sort_by(|&a, &b| quality[b].total_cmp(&quality[a]));
+    let mut mass = 0.0;
+    let reached = order.iter().find(|&&i| {
+        mass += p[i];
+        // Sums of many probabilities are rounded.
+        mass >= rho - 1e-12
+    });
+    reached.or(order.last()).map_or(f64::NEG_INFINITY, |&i| quality[i])
+}
+
+/// `p` tilted towards quality, p' ~ p exp(beta S), beta such that KL(p' || p) is `nats`, or as much of it as there can be.
+pub fn tilt(p: &[f64], quality: &[f64], nats: f64) -> Vec<f64> {
+    let reach = |i: usize| p[i] > 0.0;
+    let best = (0..p.len()).filter(|&i| reach(i)).map(|i| quality[i]).fold(f64::NEG_INFINITY, f64::max);
+    let with = |beta: f64| {
+        let weights: Vec<f64> = p.iter().zip(quality).map(|(p, s)| if *p > 0.0 { p * (beta * (s - best)).exp() } else { 0.0 }).collect();
+        let total: f64 = weights.iter().sum();
+        weights.into_iter().map(|w| w / total).collect::<Vec<f64>>()
+    };
+    let far = |beta: f64| kl(&with(beta), p);
+    let (mut low, mut high) = (0.0, 1.0);
+    while far(high) < nats && high < 1e9 {
+        (low, high) = (high, 2.0 * high);
     }
-    let elite: Vec<f64> = p.iter().zip(quality).map(|(p, &s)| if s >= gamma { p / mass } else { 0.0 }).collect();
-    smooth(&elite, p, alpha)
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if far(middle) < nats {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    with(f64::midpoint(low, high))
 }
 
 /// E\[S\]
@@ -65,7 +104,17 @@ pub struct Realised {
 /// Compares the new distribution with the mixtures of the old one and the elites.
 pub fn realised(elites: &[f64], old: &[f64], new: &[f64]) -> Realised {
     let (before, after) = (kl(elites, old), kl(elites, new));
-    let distance = |alpha: f64| kl(new, &smooth(elites, old, alpha));
+    // The sum over what is no elite needs one pass: there the mixture is (1 - alpha) p.
+    let support: Vec<usize> = (0..elites.len()).filter(|&i| elites[i] > 0.0).collect();
+    let mut is_elite = vec![false; elites.len()];
+    support.iter().for_each(|&i| is_elite[i] = true);
+    let rest = |values: &[f64]| (0..values.len()).filter(|&i| !is_elite[i]).map(|i| values[i]).collect::<Vec<f64>>();
+    let (others, mass) = (kl(&rest(new), &rest(old)), rest(new).iter().sum::<f64>());
+    let distance = |alpha: f64| {
+        let of = |&i: &usize| if new[i] > 0.0 { new[i] * (new[i] / ((1.0 - alpha) * old[i] + alpha * elites[i])).ln() } else { 0.0 };
+        let outside = if mass > 0.0 { others - mass * (-alpha).ln_1p() } else { 0.0 };
+        support.iter().map(of).sum::<f64>() + outside
+    };
     // Convex in alpha: golden section.
     let golden = (5f64.sqrt() - 1.0) / 2.0;
     let (mut low, mut high) = (0.0, 1.0);

@@ -1,7 +1,7 @@
 //! The six claims of the cross-entropy view of LLM-driven search: pure functions on records.
 //!
 //! Each claim has a file with the numbers it needs (plain structs), what it computes from them with confidence
-//! intervals, and a [`Verdict`]. Nothing here opens a store, runs a model or smooths a curve.
+//! intervals, and a [`Finding`]. Nothing here opens a store, runs a model or smooths a curve.
 
 pub mod ce_update;
 pub mod convergence;
@@ -9,17 +9,20 @@ pub mod diversity;
 pub mod early;
 pub mod finite;
 pub mod gate;
+pub mod growth;
 pub mod improvement;
 pub mod reliability;
 pub mod statistics;
 pub mod token_errors;
 pub mod values;
+pub mod verdict;
 
 use serde::{Deserialize, Serialize};
 
 use crate::theory::values::Cell;
 
 pub use statistics::Estimate;
+pub use verdict::{Assumption, Effect, Finding, Verdict};
 
 /// The six claims, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,32 +82,12 @@ impl From<Claim> for Cell {
     }
 }
 
-/// What the records say about a claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    Holds,
-    Fails,
-    /// The records do not meet what the claim supposes, or are too few, so they speak neither for nor against it.
-    AssumptionNotMet,
-}
-
-impl std::fmt::Display for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Holds => "holds",
-            Self::Fails => "fails",
-            Self::AssumptionNotMet => "assumption not met",
-        })
-    }
-}
-
 /// A claim's outcome, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
     pub claim: Claim,
     pub title: String,
-    pub verdict: Verdict,
+    pub finding: Finding,
     /// One sentence with the numbers behind the verdict.
     pub sentence: String,
     /// (name, value)

@@ -5,12 +5,13 @@
 //! rank correlations, the chance that a pair is ordered rightly, what more seeds bring, how many of the chosen top
 //! belong there. Seed noise does not see the bias of short training; pairs of proxy and full training do.
 
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 use statrs::distribution::{Continuous, ContinuousCDF, FisherSnedecor};
 
 use super::statistics::{bootstrap, kendall, mean, spearman, standard_normal};
-use super::{Claim, Estimate, Mark, Panel, Plot, Point, Series, Verdict};
+use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
 
 /// Correlation of a score with the truth.
@@ -92,27 +93,67 @@ pub struct Components {
     pub snr: Estimate,
 }
 
-/// None for fewer than two networks, or where no network has two seeds.
-pub fn components(scores: &[Vec<f64>]) -> Option<Components> {
-    let groups: Vec<&Vec<f64>> = scores.iter().filter(|group| !group.is_empty()).collect();
-    let networks = groups.len();
-    let total: usize = groups.iter().map(|group| group.len()).sum();
-    if networks < 2 || total <= networks {
+/// A network that was trained with several seeds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Repeated {
+    pub parent: String,
+    pub scores: Vec<f64>,
+}
+
+impl Repeated {
+    fn mean(&self) -> f64 {
+        mean(&self.scores)
+    }
+}
+
+/// Components of all networks about their common mean. None for fewer than two networks, or where no network has two seeds.
+pub fn components(networks: &[Repeated]) -> Option<Components> {
+    components_by(networks, |_| "")
+}
+
+/// Components of networks about the mean of their siblings: what the proxy tells apart among deltas of one parent.
+pub fn within_parent(networks: &[Repeated]) -> Option<Components> {
+    components_by(networks, |network| &network.parent)
+}
+
+/// Components of the better half, by the mean score. Their spread is a little too small for having been chosen by the score itself.
+pub fn top_half(networks: &[Repeated]) -> Option<Components> {
+    let mut ranked: Vec<&Repeated> = networks.iter().filter(|n| !n.scores.is_empty()).collect();
+    ranked.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
+    ranked.truncate(ranked.len().div_ceil(2));
+    components(&ranked.into_iter().cloned().collect::<Vec<_>>())
+}
+
+fn components_by(networks: &[Repeated], group: impl Fn(&Repeated) -> &str) -> Option<Components> {
+    let mut groups: BTreeMap<&str, Vec<&Repeated>> = BTreeMap::new();
+    for network in networks.iter().filter(|network| !network.scores.is_empty()) {
+        groups.entry(group(network)).or_default().push(network);
+    }
+    // A single child has no sibling to be compared with.
+    groups.retain(|_, own| own.len() > 1);
+    let count = |network: &Repeated| network.scores.len() as f64;
+    let (mut between, mut within, mut weighted) = (0.0, 0.0, 0.0);
+    let (mut all, mut d1, mut d2) = (0, 0.0, 0.0);
+    for own in groups.values() {
+        let total: f64 = own.iter().map(|network| count(network)).sum();
+        let center = own.iter().flat_map(|network| &network.scores).sum::<f64>() / total;
+        between += own.iter().map(|network| count(network) * (network.mean() - center).powi(2)).sum::<f64>();
+        within += own.iter().flat_map(|n| n.scores.iter().map(|score| (score - n.mean()).powi(2))).sum::<f64>();
+        weighted += total - own.iter().map(|network| count(network).powi(2)).sum::<f64>() / total;
+        d1 += own.len() as f64 - 1.0;
+        d2 += total - own.len() as f64;
+        all += own.len();
+    }
+    if d1 < 1.0 || d2 < 1.0 {
         return None;
     }
-    let all = groups.iter().flat_map(|group| group.iter()).sum::<f64>() / total as f64;
-    let between: f64 = groups.iter().map(|group| group.len() as f64 * (mean(group) - all).powi(2)).sum();
-    let within: f64 = groups.iter().map(|group| group.iter().map(|score| (score - mean(group)).powi(2)).sum::<f64>()).sum();
-    let (d1, d2) = ((networks - 1) as f64, (total - networks) as f64);
-    let (between, noise) = (between / d1, within / d2);
-    let squares: f64 = groups.iter().map(|group| (group.len() as f64).powi(2)).sum();
-    let seeds = (total as f64 - squares / total as f64) / d1;
+    let (between, noise, seeds) = (between / d1, within / d2, weighted / d1);
     let truth = (between - noise) / seeds;
     let f = between / noise;
     let quantile = FisherSnedecor::new(d1, d2).ok()?;
     let snr = |ratio: f64| ((ratio - 1.0) / seeds).max(0.0);
     let snr = Estimate { value: snr(f), low: snr(f / quantile.inverse_cdf(0.975)), high: snr(f / quantile.inverse_cdf(0.025)) };
-    snr.value.is_finite().then_some(Components { networks, seeds, noise, truth: truth.max(0.0), clipped: truth < 0.0, snr })
+    snr.value.is_finite().then_some(Components { networks: all, seeds, noise, truth: truth.max(0.0), clipped: truth < 0.0, snr })
 }
 
 /// Scores of networks under the proxy and under full training.
@@ -135,27 +176,34 @@ pub fn observed_rank_correlation(pairs: &Pairs) -> Option<Estimate> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    pub verdict: Verdict,
+    pub finding: Finding,
     pub sentence: String,
     pub components: Option<Components>,
+    pub top_half: Option<Components>,
+    pub within_parent: Option<Components>,
     pub observed: Option<Estimate>,
     numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
-/// `elite_share` is rho of the run: the share whose precision is reported.
-pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
-    let components = components(scores);
+/// SNR from which a proxy is called reliable, and below which it is called unreliable.
+pub const RELIABLE: f64 = 9.0;
+pub const UNRELIABLE: f64 = 1.0;
+
+/// `elite_share` is rho of the run: the share whose precision is reported. The verdict is by the bounds of the least SNR: among all, in
+/// the top half (broken networks are easy to tell, and elites are not chosen among them), and among siblings.
+pub fn judge(networks: &[Repeated], pairs: &Pairs, elite_share: f64) -> Outcome {
+    let components = components(networks);
+    let (top_half, within_parent) = (top_half(networks), within_parent(networks));
     let observed = observed_rank_correlation(pairs);
     let mut numbers = Vec::new();
     let mut add = |what: &str, value: Cell| numbers.push((what.to_owned(), value));
     let digits = |value: f64| Cell::number(value, Show::Fixed(3));
-    let (verdict, mut sentence) = match components {
-        None => {
-            let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
-            (Verdict::AssumptionNotMet, why.to_owned())
-        }
-        Some(c) => {
+    let among = [("all networks", components), ("the top half", top_half), ("siblings", within_parent)];
+    let known = || among.iter().filter_map(|(name, c)| Some((*name, (*c)?)));
+    let weakest = known().min_by(|a, b| a.1.snr.low.total_cmp(&b.1.snr.low));
+    let (finding, mut sentence) = match (components, weakest) {
+        (Some(c), Some((name, weakest))) => {
             let rho = correlation(c.snr.value);
             let seeds = seeds_for(rho * rho, 0.9).ceil();
             add("networks", c.networks.into());
@@ -163,7 +211,9 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
             add("standard deviation of the noise", Cell::number(c.noise.sqrt(), Show::Fixed(4)));
             let clipped = if c.clipped { " (negative estimate, set to 0)" } else { "" };
             add(&format!("standard deviation of the networks{clipped}"), Cell::number(c.truth.sqrt(), Show::Fixed(4)));
-            add("SNR", c.snr.into());
+            for (name, c) in known() {
+                add(&format!("SNR among {name}"), c.snr.into());
+            }
             add("correlation with the truth", digits(rho));
             add("rank correlation of two scores, predicted", digits(rank_correlation(rho * rho)));
             add("rank correlation with the truth, predicted", digits(rank_correlation(rho)));
@@ -173,21 +223,29 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
             if seeds.is_finite() {
                 add("seeds for a reliability of 0.9", Cell::number(seeds, Show::Fixed(0)));
             }
-            let text = format!(
-                "SNR is {:.2} [{:.2}, {:.2}]: a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites belong there",
-                c.snr.value,
-                c.snr.low,
-                c.snr.high,
+            let effect =
+                Effect { name: format!("SNR among {name}"), estimate: weakest.snr, detectable: None, show: Show::Fixed(2) };
+            let finding = Finding::bounded(effect, RELIABLE, UNRELIABLE);
+            let is = match finding.verdict {
+                Verdict::Holds => "The proxy is reliable",
+                Verdict::Fails => "The proxy is unreliable: noise is larger than the differences between networks",
+                _ if weakest.snr.low >= UNRELIABLE => "The proxy is at least weak",
+                _ => "The repeats do not tell whether the proxy is reliable",
+            };
+            let snrs: Vec<String> =
+                known().map(|(name, c)| format!("{:.2} [{:.2}, {:.2}] among {name}", c.snr.value, c.snr.low, c.snr.high)).collect();
+            let sentence = format!(
+                "{is}: SNR is {}. By the first, a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites \
+                 belong there.",
+                snrs.join(", "),
                 pair_right(rho),
                 100.0 * precision(rho, elite_share)
             );
-            if c.snr.value >= 9.0 {
-                (Verdict::Holds, format!("The proxy is reliable. {text}."))
-            } else if c.snr.value >= 1.0 {
-                (Verdict::AssumptionNotMet, format!("The proxy is weak (SNR from 1 to 9; 9 would be reliable). {text}."))
-            } else {
-                (Verdict::Fails, format!("The proxy is unreliable: noise is larger than the differences between networks. {text}."))
-            }
+            (finding, sentence)
+        }
+        _ => {
+            let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
+            (Finding::broken(Assumption::Repeats, None), why.to_owned())
         }
     };
     if let Some(observed) = observed {
@@ -201,7 +259,7 @@ pub fn judge(scores: &[Vec<f64>], pairs: &Pairs, elite_share: f64) -> Outcome {
         y_label: "after full training".into(),
         series: vec![Series { name: "network".into(), mark: Mark::Points, points }],
     });
-    Outcome { verdict, sentence, components, observed, numbers, plot }
+    Outcome { finding, sentence, components, top_half, within_parent, observed, numbers, plot }
 }
 
 fn observed_text(observed: Estimate, restricted: Option<f64>) -> String {
@@ -218,7 +276,7 @@ impl Outcome {
         Panel {
             claim: Claim::Reliability,
             title: Claim::Reliability.title().into(),
-            verdict: self.verdict,
+            finding: self.finding.clone(),
             sentence: self.sentence.clone(),
             numbers: self.numbers.clone(),
             plot: self.plot.clone(),

@@ -13,6 +13,9 @@ pub const Z95: f64 = 1.959_963_984_540_054;
 /// The place of the upper end of a 95% interval.
 pub const LEVEL95: f64 = 0.975;
 
+/// The probability with which an effect shall be found that is called detectable.
+pub const POWER: f64 = 0.8;
+
 /// Bootstrap resamples behind every interval and test.
 pub const RESAMPLES: usize = 2000;
 
@@ -169,6 +172,71 @@ pub fn few_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate
     Some(Estimate { value, low: value - half, high: value + half })
 }
 
+/// Student's quantile; the normal's where there are infinitely many degrees of freedom.
+pub fn student(freedom: f64, level: f64) -> f64 {
+    match StudentsT::new(0.0, 1.0, freedom) {
+        Ok(student) if freedom < 1e6 => student.inverse_cdf(level),
+        _ => standard_normal().inverse_cdf(level),
+    }
+}
+
+/// An estimate by its standard error and the degrees of freedom behind the error. What is exact has the error 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Uncertain {
+    pub value: f64,
+    pub error: f64,
+    pub freedom: f64,
+}
+
+impl Uncertain {
+    pub const fn exact(value: f64) -> Self {
+        Self { value, error: 0.0, freedom: f64::INFINITY }
+    }
+
+    /// The mean of independent values, one a cluster; None of fewer than two.
+    pub fn mean(values: &[f64]) -> Option<Self> {
+        let n = values.len();
+        (n > 1).then(|| Self { value: mean(values), error: (variance(values) / n as f64).sqrt(), freedom: (n - 1) as f64 })
+    }
+
+    /// Of the difference of two independent estimates (Welch).
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        let (a, b) = (self.error.powi(2), other.error.powi(2));
+        let freedom = if a + b > 0.0 { (a + b).powi(2) / (a * a / self.freedom + b * b / other.freedom) } else { f64::INFINITY };
+        Self { value: self.value - other.value, error: (a + b).sqrt(), freedom }
+    }
+
+    /// The interval that leaves out `1 - level` at either end.
+    pub fn interval_at(self, level: f64) -> Estimate {
+        let half = if self.error == 0.0 { 0.0 } else { self.error * student(self.freedom, level) };
+        Estimate { value: self.value, low: self.value - half, high: self.value + half }
+    }
+
+    pub fn interval(self) -> Estimate {
+        self.interval_at(LEVEL95)
+    }
+
+    /// The least true difference from zero that a two-sided test at 5% finds with a probability of 80%; None of what is exact.
+    pub fn detectable(self) -> Option<f64> {
+        (self.error > 0.0).then(|| self.error * (student(self.freedom, LEVEL95) + student(self.freedom, POWER)))
+    }
+}
+
+/// A statistic of independent clusters by the jackknife: the statistic of all and of all but each one. None for fewer than two clusters
+/// or where one of them is not finite.
+pub fn jackknife(clusters: usize, statistic: impl Fn(Option<usize>) -> f64) -> Option<Uncertain> {
+    let value = statistic(None);
+    let left_out: Vec<f64> = (0..clusters).map(|out| statistic(Some(out))).collect();
+    if clusters < 2 || !value.is_finite() || left_out.iter().any(|v| !v.is_finite()) {
+        return None;
+    }
+    let n = clusters as f64;
+    let center = mean(&left_out);
+    let squares: f64 = left_out.iter().map(|v| (v - center).powi(2)).sum();
+    Some(Uncertain { value, error: ((n - 1.0) / n * squares).sqrt(), freedom: n - 1.0 })
+}
+
 /// Interval of `a - b` for independent estimates, from their own intervals (the square-and-add method).
 pub fn difference_of(a: Estimate, b: Estimate) -> Estimate {
     let value = a.value - b.value;
@@ -177,39 +245,17 @@ pub fn difference_of(a: Estimate, b: Estimate) -> Estimate {
     Estimate { value, low, high }
 }
 
-/// One-sided bootstrap p-value of "the mean did not fall from `before` to `after`", by the centred difference.
-pub fn decrease_p_value(before: &[f64], after: &[f64], seed: u64) -> f64 {
-    let difference = mean(after) - mean(before);
-    let mut rng = seed::rng(seed, "decrease", &[before.len() as u64, after.len() as u64]);
-    let mut draw = |values: &[f64]| (0..values.len()).map(|_| values[rng.random_range(0..values.len())]).sum::<f64>() / values.len() as f64;
-    let as_low = (0..RESAMPLES).filter(|_| draw(after) - draw(before) - difference <= difference + 1e-12).count();
-    (1 + as_low) as f64 / (1 + RESAMPLES) as f64
-}
-
-/// Holm's step-down adjustment; the order of the p-values is kept.
-pub fn holm(p_values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..p_values.len()).collect();
-    order.sort_by(|&a, &b| p_values[a].total_cmp(&p_values[b]));
-    let mut adjusted = vec![1.0; p_values.len()];
-    let mut most = 0.0_f64;
-    for (rank, &place) in order.iter().enumerate() {
-        most = most.max(((p_values.len() - rank) as f64 * p_values[place]).min(1.0));
-        adjusted[place] = most;
-    }
-    adjusted
-}
-
 /// Wilson's score interval of a share; the whole of [0, 1] where nothing was tried.
 pub fn wilson(successes: u64, trials: u64) -> Estimate {
-    wilson_at(successes, trials, Z95)
+    wilson_of(successes as f64, trials as f64)
 }
 
-/// [`wilson`] at another level, by the two-sided point `z` of the standard normal.
-pub fn wilson_at(successes: u64, trials: u64, z: f64) -> Estimate {
-    if trials == 0 {
+/// [`wilson`] of counts that stand for others and need not be whole.
+pub fn wilson_of(successes: f64, trials: f64) -> Estimate {
+    if trials == 0.0 {
         return Estimate { value: f64::NAN, low: 0.0, high: 1.0 };
     }
-    let (n, share) = (trials as f64, successes as f64 / trials as f64);
+    let (n, share, z) = (trials, successes / trials, Z95);
     let z2 = z * z;
     let center = (share + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = z / (1.0 + z2 / n) * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
@@ -307,11 +353,24 @@ mod tests {
     }
 
     #[test]
-    fn holm_steps_down_and_keeps_order() {
-        let adjusted = holm(&[0.01, 0.04, 0.03, 0.005]);
-        for (got, want) in adjusted.iter().zip([0.03, 0.06, 0.06, 0.02]) {
-            assert!((got - want).abs() < 1e-12, "{adjusted:?}");
-        }
+    fn the_detectable_difference_is_the_textbooks_and_is_found_that_often() {
+        // n = 10, s = 1: the power of a two-sided t test at a difference of 1.0 is .80 (t(9): 2.262 + 0.883 = 3.145 standard errors).
+        let d = Uncertain { value: 0.0, error: 1.0 / 10f64.sqrt(), freedom: 9.0 }.detectable().unwrap();
+        assert!((d - 3.145 / 10f64.sqrt()).abs() < 1e-3, "{d}");
+        let normal = Uncertain { value: 0.0, error: 1.0, freedom: f64::INFINITY };
+        assert!((normal.detectable().unwrap() - 2.801_6).abs() < 1e-3);
+        assert_eq!((Uncertain::exact(2.0).detectable(), Uncertain::exact(2.0).interval().low), (None, 2.0));
+    }
+
+    #[test]
+    fn the_jackknife_of_a_mean_is_its_standard_error() {
+        let values = [1.0, 2.0, 4.0, 9.0];
+        let mean_but = |out: Option<usize>| mean(&(0..4).filter(|i| Some(*i) != out).map(|i| values[i]).collect::<Vec<_>>());
+        let (jack, plain) = (jackknife(4, mean_but).unwrap(), Uncertain::mean(&values).unwrap());
+        assert!((jack.error - plain.error).abs() < 1e-12 && jack.value == plain.value && jack.freedom == 3.0);
+        assert!(jackknife(1, |_| 1.0).is_none() && jackknife(3, |out| out.map_or(1.0, |_| f64::NAN)).is_none());
+        let welch = plain.minus(Uncertain { error: 0.0, ..plain });
+        assert!((welch.freedom - 3.0).abs() < 1e-12 && welch.value == 0.0);
     }
 
     #[test]
