@@ -3,6 +3,7 @@
 //! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
 //! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
 
+pub mod built;
 pub mod canonical;
 pub mod check;
 pub mod cost;
@@ -10,6 +11,7 @@ pub mod failure;
 pub mod graph;
 pub mod infer;
 pub mod merge;
+mod names;
 pub mod novelty;
 mod record;
 pub mod sandbox;
@@ -18,7 +20,8 @@ mod steps;
 pub mod summary;
 pub mod trace;
 
+pub use built::{Built, Traced};
 pub use check::{Limits, Refusal};
 pub use failure::TraceFailure;
 pub use infer::infer;
-pub use trace::{TraceOptions, trace};
+pub use trace::{TraceOptions, trace, trace_built};
