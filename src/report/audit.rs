@@ -224,7 +224,11 @@ fn tuning_of(config: &AuditConfig, earlier: &[Cycle], cycle: &Cycle) -> Option<T
     best.elite.choice = Choice::Best;
     let elites = search::elites(earlier, &cycle.samples, &best, cycle.cycle);
     let names = |proposals: Vec<Proposal>| -> Vec<String> {
-        if config.elite.source == AuditEliteSource::Population { vec![POPULATION.into()] } else { proposals.iter().map(Proposal::to_string).collect() }
+        if config.elite.source == AuditEliteSource::Population {
+            vec![POPULATION.into()]
+        } else {
+            proposals.iter().map(Proposal::to_string).collect()
+        }
     };
     let common = Tuning {
         cycle: cycle.cycle,

@@ -146,7 +146,10 @@ impl Calibration {
             for &shape in &read.shapes {
                 let config = read.config(&control, shape, 0).map_err(|e| Error::input(format!("{origin}: control {name}: {e}")))?;
                 if config.policy.has_llm() {
-                    return wrong(format!("control {name}: a control has its distribution in closed form, and policy {} has not", config.policy.name()));
+                    return wrong(format!(
+                        "control {name}: a control has its distribution in closed form, and policy {} has not",
+                        config.policy.name()
+                    ));
                 }
             }
         }

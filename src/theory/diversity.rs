@@ -8,7 +8,7 @@
 //! With e edits isolated in n operations and shingles of w, J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard
 //! error sqrt(J(1-J)/k).
 
-use super::statistics::{Uncertain, bootstrap, difference_of, line, mean, student, wilson, LEVEL95};
+use super::statistics::{LEVEL95, Uncertain, bootstrap, difference_of, line, mean, student, wilson};
 use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
 

@@ -247,8 +247,7 @@ pub fn judge(conditions: Conditions, cycles: &[CycleSamples]) -> Outcome {
     let (least, most) = (falls(|b| b.high), falls(|b| b.low));
     let slid = pooled.is_some_and(|p| p.interval_at(level).high < 0.0);
     let fell = changes.iter().filter(|c| c.change.value < 0.0).count();
-    let significant: Vec<String> =
-        changes.iter().zip(&bounds).filter(|(_, b)| b.high < 0.0).map(|(c, _)| c.cycle.to_string()).collect();
+    let significant: Vec<String> = changes.iter().zip(&bounds).filter(|(_, b)| b.high < 0.0).map(|(c, _)| c.cycle.to_string()).collect();
     let is_exact = !changes.is_empty() && changes.iter().all(|c| c.by == By::Exact);
     let effect = pooled.map(|pooled| Effect {
         name: if is_exact { "exact change of E[S] an update".into() } else { "change of E[S] an update, on the same parents".into() },

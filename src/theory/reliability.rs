@@ -223,8 +223,7 @@ pub fn judge(networks: &[Repeated], pairs: &Pairs, elite_share: f64) -> Outcome 
             if seeds.is_finite() {
                 add("seeds for a reliability of 0.9", Cell::number(seeds, Show::Fixed(0)));
             }
-            let effect =
-                Effect { name: format!("SNR among {name}"), estimate: weakest.snr, detectable: None, show: Show::Fixed(2) };
+            let effect = Effect { name: format!("SNR among {name}"), estimate: weakest.snr, detectable: None, show: Show::Fixed(2) };
             let finding = Finding::bounded(effect, RELIABLE, UNRELIABLE);
             let is = match finding.verdict {
                 Verdict::Holds => "The proxy is reliable",

@@ -4,6 +4,7 @@
 //! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
 //! [`normal_form`] rewrites a source so that its trace stays the same.
 
+pub mod built;
 mod calls;
 pub mod canonical;
 pub mod check;
@@ -12,6 +13,7 @@ pub mod failure;
 pub mod graph;
 pub mod infer;
 pub mod merge;
+mod names;
 pub mod normal_form;
 pub mod novelty;
 mod record;
@@ -21,7 +23,8 @@ mod steps;
 pub mod summary;
 pub mod trace;
 
+pub use built::{Built, Traced};
 pub use check::{Limits, Refusal};
 pub use failure::TraceFailure;
 pub use infer::infer;
-pub use trace::{TraceOptions, trace};
+pub use trace::{TraceOptions, trace, trace_built};
