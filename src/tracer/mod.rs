@@ -1,7 +1,7 @@
 //! From a `PyTorch` source to a graph that Rust owns.
 //!
 //! [`trace::trace`] starts a [`sandbox`] process that runs the source once against a stand-in for `torch`; [`record`] notes the
-//! operations, [`merge`] turns two passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
+//! operations, [`merge`] and [`modes`] turn its passes into one [`graph::Graph`], [`infer`] and [`check`] verify it, [`cost`] counts.
 //! [`normal_form`] rewrites a source so that its trace stays the same.
 
 pub mod built;
@@ -9,13 +9,17 @@ mod calls;
 pub mod canonical;
 pub mod check;
 pub mod cost;
+mod extents;
 pub mod failure;
 pub mod graph;
 pub mod infer;
 pub mod merge;
+mod modes;
 mod names;
 pub mod normal_form;
 pub mod novelty;
+mod numbers;
+mod picking;
 mod record;
 pub mod sandbox;
 pub mod settings;
