@@ -141,7 +141,7 @@ impl Audit {
         }
 
         let phase = Phase::begin(cycle, "tune", 0);
-        let Done::Finished(tuning) = self.policy.update(&chosen, &examples, cycle, &self.stop)? else { return Ok(Done::Stopped) };
+        let Done::Finished(tuning) = self.policy.update(&samples, &chosen, &examples, cycle, &self.stop)? else { return Ok(Done::Stopped) };
         phases.push(phase.finish());
         if self.stopped() {
             return Ok(Done::Stopped);

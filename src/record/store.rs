@@ -11,7 +11,7 @@ use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
 
 /// Raised whenever the schema or the meaning of a column changes.
-pub const FORMAT: &str = "3";
+pub const FORMAT: &str = "4";
 
 const SCHEMA: &str = include_str!("schema.sql");
 
