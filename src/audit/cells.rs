@@ -23,6 +23,7 @@ use crate::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
 use crate::oracle::cell::{Cell, EDGES};
 use crate::policy::Learner;
 use crate::policy::learner::adapter_folder;
+use crate::record::NetworkId;
 
 pub struct CellLearner {
     pub learner: Learner,
@@ -109,6 +110,14 @@ impl CellLearner {
         }
         let model = &self.learner.model;
         Ok(log_p(&model.decoder, Some(self.learner.lora()), &examples, model.pass)?.into_iter().zip(log_q).collect())
+    }
+
+    /// What was sampled as examples by their names, and the log q of each.
+    pub fn scored(&self, samples: &[(NetworkId, &Sample)]) -> (Vec<Example>, Vec<f64>) {
+        let drawn = samples.iter().filter(|(_, s)| !s.tokens.is_empty()).filter_map(|(id, s)| Some((id, s, s.log_q?)));
+        let example =
+            |id: &NetworkId, s: &Sample| Example { id: id.to_string(), prompt: self.codec.prompt(s.parent), completion: s.tokens.clone() };
+        drawn.map(|(id, s, log_q)| (example(id, s), log_q)).unzip()
     }
 
     /// Tokens as the learner's decoder numbers them.

@@ -169,7 +169,7 @@ fn advance(policy: &mut CellPolicy, earlier: &[Cycle], cycle: u64, stop: &Atomic
     }
 
     let phase = Phase::begin(cycle, "tune", 0);
-    let Done::Finished(tuning) = policy.update(&chosen, &examples, cycle, stop)? else { return Ok(Done::Stopped) };
+    let Done::Finished(tuning) = policy.update(&samples, &chosen, &examples, cycle, stop)? else { return Ok(Done::Stopped) };
     phases.push(phase.finish());
     if stopped() {
         return Ok(Done::Stopped);

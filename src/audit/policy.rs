@@ -22,8 +22,9 @@ use crate::method::elite::hash_of;
 use crate::method::propose::prompt_hash;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
+use crate::policy::lesson::Lesson;
 use crate::policy::table_ce::{TableCe, draw};
-use crate::record::{TunedOn, Tuning, TuningStep};
+use crate::record::{NetworkId, TunedOn, Tuning, TuningStep};
 use crate::theory::finite;
 use crate::theory::statistics::quantile;
 
@@ -51,6 +52,9 @@ impl CellPolicy {
     /// When the model or the adapter cannot be read.
     pub fn open(config: AuditConfig, table: Arc<Table>) -> Result<Self> {
         let learner = config.policy.has_llm().then(|| CellLearner::open(&config)).transpose()?;
+        if let (true, Some(cells)) = (config.policy.is_tuned(), &learner) {
+            cells.learner.check_update(&config.tune, config.candidates)?;
+        }
         let gamma_star = config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99));
         let objective = match config.quality {
             Measured::OneSeed => Cell::all().map(|cell| table.query(cell, config.seed)).collect(),
@@ -202,11 +206,19 @@ impl CellPolicy {
         Ok(examples.iter().map(|e| hash_of(&prompt_hash(&e.prompt), &e.completion)).collect())
     }
 
-    /// Tunes the policy on the elites that are not held out; gives what that did to an LLM.
+    /// Tunes the policy on the elites that are not held out; gives what that did to an LLM, which is scored on all `samples` of the cycle
+    /// before and after.
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn update(&mut self, chosen: &[Chosen], examples: &[String], cycle: u64, stop: &AtomicBool) -> Result<Done<Option<Tuning>>> {
+    pub fn update(
+        &mut self,
+        samples: &[Sample],
+        chosen: &[Chosen],
+        examples: &[String],
+        cycle: u64,
+        stop: &AtomicBool,
+    ) -> Result<Done<Option<Tuning>>> {
         let of = |held_out: bool| -> Vec<Proposal> {
             chosen.iter().filter(|c| c.elite.held_out == held_out).map(|c| c.elite.proposal()).collect()
         };
@@ -222,7 +234,10 @@ impl CellPolicy {
         let logged = logged.map(|sum| -sum / trained.len() as f64);
         let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
         let seed = seed::derive(self.config.seed, "tune", &[cycle]);
-        let update = cells.learner.update(&trained, &held_out, &self.config.tune, seed, stop, &mut |_, _| ())?;
+        let named: Vec<(NetworkId, &Sample)> = search::named(cycle, samples).collect();
+        let (sampled, log_q) = cells.scored(&named);
+        let lesson = Lesson { trained: &trained, weights: &[], held_out: &held_out, sampled: &sampled, log_q: &log_q };
+        let update = cells.learner.update(&lesson, &self.config.tune, seed, stop, &mut |_, _| ())?;
         let Done::Finished(update) = update else { return Ok(Done::Stopped) };
         let manifest = chosen.iter().zip(examples).map(|(c, example)| TunedOn {
             network: c.elite.sample.clone(),
@@ -231,8 +246,8 @@ impl CellPolicy {
         });
         Ok(Done::Finished(Some(Tuning {
             logged,
-            before: update.loss_before,
-            after: update.loss_after,
+            before: update.measured.loss_before,
+            after: update.measured.loss_after,
             held_out_before: update.held_out_before,
             held_out_after: update.held_out_after,
             steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
@@ -240,6 +255,7 @@ impl CellPolicy {
             tokens: update.tokens as usize,
             manifest: manifest.collect(),
             gate: None,
+            change: update.measured.change(&lesson, |network| named.iter().find(|(name, _)| name == network)?.1.quality)?,
         })))
     }
 

@@ -253,7 +253,7 @@ impl<'a> Replay<'a> {
 
         let due = self.policy.is_due(cycle);
         let before = if due && self.trusted { self.policy.distribution(&parents)? } else { None };
-        let tuning = finished(self.policy.update(&chosen, &examples, cycle, &GO_ON)?)?;
+        let tuning = finished(self.policy.update(&stored.samples, &chosen, &examples, cycle, &GO_ON)?)?;
         self.compare_update(stored, tuning.as_ref())?;
         if let Some(before) = before {
             // The numbers after an update that came out otherwise are those of another adapter.

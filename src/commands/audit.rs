@@ -14,6 +14,7 @@ use eliteloop::base::files::write_whole;
 use eliteloop::base::printer;
 use eliteloop::compare::searches;
 use eliteloop::config::Policy;
+use eliteloop::method::summary::of_change;
 use eliteloop::record::{Store, folder};
 use eliteloop::report::{self, audit as shown};
 use eliteloop::theory::values as table;
@@ -193,9 +194,11 @@ fn finish(mut audit: Audit, path: &Path) -> Result<(Done<()>, Vec<Cycle>)> {
             n => format!("mean {:.4}", quality.iter().sum::<f64>() / n as f64),
         };
         let exact = cycle.exact.as_ref().map_or(String::new(), |e| format!(", E[S] {:.4} -> {:.4}", e.before.expected, e.after.expected));
+        let change = cycle.tuning.as_ref().and_then(|tuning| tuning.change.as_ref());
         printer::note(format_args!(
-            "cycle {}: {mean}{exact}, {} distinct, incumbent {:.4}{}",
+            "cycle {}: {mean}{exact}{}, {} distinct, incumbent {:.4}{}",
             cycle.cycle,
+            change.map_or(String::new(), |change| format!("; {};", of_change(change))),
             cycle.search.distinct,
             cycle.search.incumbent,
             cycle.search.best_found_at.map_or(String::new(), |n| format!(", best cell at {n}"))

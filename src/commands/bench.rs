@@ -207,7 +207,16 @@ fn time_tune(decoder: &Decoder, examples: &[Example], pass: usize, repeats: usiz
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 0)?;
     let mut optimiser = AdamW::of(&lora);
     let config = TuneConfig { epochs: repeats + 1, ..TuneConfig::default() };
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: pass, seed: 0, abort: &AtomicBool::new(false) };
+    let plan = Plan {
+        config: &config,
+        batch: None,
+        schedule: Schedule::Constant,
+        budget: pass,
+        seed: 0,
+        abort: &AtomicBool::new(false),
+        weights: &[],
+        reference: None,
+    };
     let (mut last, mut seconds) = (None, Vec::new());
     let log = tune(decoder, &mut lora, &mut optimiser, examples, &plan, |_, _, _| {
         if let Some(last) = last.replace(Instant::now()) {

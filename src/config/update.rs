@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::settings::tune::{Moments, Objective, TuneConfig};
+use crate::decoder::settings::tune::{Moments, Objective, Optimizer, TuneConfig, Until};
 
 /// A run's `[tune]`: what the update is made of and whether it is adopted, beside how the LLM is tuned. All are keys of one table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,14 +28,19 @@ struct Keys {
     data: TuneData,
     gate: Gate,
     objective: Objective,
+    optimizer: Optimizer,
     lr: f64,
     epochs: usize,
+    backtrack: bool,
     stop_below: f64,
     warmup_steps: usize,
     weight_decay: f64,
     clip: f64,
+    damping: f64,
+    fisher_mib: u64,
     smoothing: f64,
     moments: Moments,
+    until: Until,
 }
 
 impl Default for Keys {
@@ -47,15 +52,79 @@ impl Default for Keys {
 impl From<UpdateConfig> for Keys {
     fn from(config: UpdateConfig) -> Self {
         let UpdateConfig { data, gate, tuning } = config;
-        let TuneConfig { objective, lr, epochs, stop_below, warmup_steps, weight_decay, clip, smoothing, moments } = tuning;
-        Self { data, gate, objective, lr, epochs, stop_below, warmup_steps, weight_decay, clip, smoothing, moments }
+        let TuneConfig {
+            objective,
+            optimizer,
+            lr,
+            epochs,
+            backtrack,
+            stop_below,
+            warmup_steps,
+            weight_decay,
+            clip,
+            damping,
+            fisher_mib,
+            smoothing,
+            moments,
+            until,
+        } = tuning;
+        Self {
+            data,
+            gate,
+            objective,
+            optimizer,
+            lr,
+            epochs,
+            backtrack,
+            stop_below,
+            warmup_steps,
+            weight_decay,
+            clip,
+            damping,
+            fisher_mib,
+            smoothing,
+            moments,
+            until,
+        }
     }
 }
 
 impl From<Keys> for UpdateConfig {
     fn from(keys: Keys) -> Self {
-        let Keys { data, gate, objective, lr, epochs, stop_below, warmup_steps, weight_decay, clip, smoothing, moments } = keys;
-        let tuning = TuneConfig { objective, lr, epochs, stop_below, warmup_steps, weight_decay, clip, smoothing, moments };
+        let Keys {
+            data,
+            gate,
+            objective,
+            optimizer,
+            lr,
+            epochs,
+            backtrack,
+            stop_below,
+            warmup_steps,
+            weight_decay,
+            clip,
+            damping,
+            fisher_mib,
+            smoothing,
+            moments,
+            until,
+        } = keys;
+        let tuning = TuneConfig {
+            objective,
+            optimizer,
+            lr,
+            epochs,
+            backtrack,
+            stop_below,
+            warmup_steps,
+            weight_decay,
+            clip,
+            damping,
+            fisher_mib,
+            smoothing,
+            moments,
+            until,
+        };
         Self { data, gate, tuning }
     }
 }

@@ -132,7 +132,11 @@ fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {
     if !config.policy.has_llm() {
         return Ok(None);
     }
-    Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed).map(Some)
+    let learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
+    if config.policy.is_tuned() {
+        learner.check_update(&config.tune.tuning, config.candidates as usize)?;
+    }
+    Ok(Some(learner))
 }
 
 fn same(store: &Store, key: &str, found: &str, what: &str) -> Result<()> {

@@ -17,6 +17,7 @@ use crate::method::propose::prompt_hash;
 use crate::method::run::Run;
 use crate::method::tuning_set::{self, Chosen};
 use crate::policy::Learner;
+use crate::policy::lesson::Lesson;
 use crate::record::{CycleRow, GateAction, GateRecord, Store, TunedOn, Tuning, TuningStep};
 use crate::theory::gate::{self, Finding, Forecast};
 
@@ -32,14 +33,18 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
         return Ok(Done::Finished(None));
     }
     let logged = logged_loss(&run.store, &trained, cycle)?;
-    let trained = examples(run, &trained)?;
-    let held_out = examples(run, &held_out)?;
-    let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
-    let phase = Phase::begin(cycle, "tune", run.config.tune.tuning.epochs as u64);
     let learner = run.learner.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+    let trained = examples(&run.store, learner, &run.config, &trained)?;
+    let held_out = examples(&run.store, learner, &run.config, &held_out)?;
+    let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
+    let quality = run.store.qualities_of(cycle)?;
+    let tune = &run.config.tune.tuning;
+    let phase = Phase::begin(cycle, "tune", tune.until.most(tune.epochs) as u64);
+    let (sampled, log_q): (Vec<_>, Vec<_>) = sampled(&run.store, learner, &run.config, cycle)?.into_iter().unzip();
 
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let Done::Finished(update) = learner.update(&trained, &held_out, &run.config.tune.tuning, seed, &run.stop, &mut |number, step| {
+    let lesson = Lesson { trained: &trained, weights: &[], held_out: &held_out, sampled: &sampled, log_q: &log_q };
+    let Done::Finished(update) = learner.update(&lesson, tune, seed, &run.stop, &mut |number, step| {
         phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
     })?
@@ -48,8 +53,8 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
     };
     let mut tuning = Tuning {
         logged,
-        before: update.loss_before,
-        after: update.loss_after,
+        before: update.measured.loss_before,
+        after: update.measured.loss_after,
         held_out_before: update.held_out_before,
         held_out_after: update.held_out_after,
         steps: update.steps.iter().map(|s| TuningStep { loss: s.loss, gradient_norm: s.gradient_norm, lr: s.lr }).collect(),
@@ -57,6 +62,7 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
         tokens: update.tokens as usize,
         manifest,
         gate: None,
+        change: update.measured.change(&lesson, |network| quality.get(network).copied())?,
     };
     if run.config.tune.gate != Gate::Off {
         let forecast = forecast(&run.store, learner, &run.config, cycle)?;
@@ -77,15 +83,25 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
 pub fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Forecast> {
     let quality = store.qualities_of(cycle)?;
     let (mut qualities, mut log_q, mut samples) = (Vec::new(), Vec::new(), Vec::new());
-    for candidate in store.candidates_of(cycle)? {
-        let (Some(&quality), Some(q)) = (quality.get(&candidate.id()), candidate.log_q) else { continue };
+    for (sample, q) in sampled(store, learner, config, cycle)? {
+        let Some(&quality) = quality.get(&sample.id.parse()?) else { continue };
         qualities.push(quality);
         log_q.push(q);
-        let parent = store.network(&candidate.parent)?;
-        let prompt = learner.prompt(config.delta.format, &parent.source)?;
-        samples.push(Example { prompt, id: candidate.id().to_string(), completion: candidate.tokens });
+        samples.push(sample);
     }
     Ok(gate::forecast(&qualities, &learner.log_p(&samples)?, &log_q, seed::derive(config.seed, "gate", &[cycle])))
+}
+
+/// All that the LLM wrote in a cycle, and the log q it was drawn with.
+pub fn sampled(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Vec<(Example, f64)>> {
+    let mut samples = Vec::new();
+    for candidate in store.candidates_of(cycle)? {
+        let Some(log_q) = candidate.log_q.filter(|_| !candidate.tokens.is_empty()) else { continue };
+        let parent = store.network(&candidate.parent)?;
+        let prompt = learner.prompt(config.delta.format, &parent.source)?;
+        samples.push((Example { prompt, id: candidate.id().to_string(), completion: candidate.tokens }, log_q));
+    }
+    Ok(samples)
 }
 
 /// What the gate does about a finding.
@@ -110,12 +126,12 @@ fn logged_loss(store: &Store, chosen: &[Chosen], cycle: u64) -> Result<Option<f6
     Ok(Some(sum / chosen.len() as f64))
 }
 
-fn examples(run: &Run, chosen: &[Chosen]) -> Result<Vec<Example>> {
-    let learner = run.learner.as_ref().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
+/// What goes into the decoder of these candidates.
+pub fn examples(store: &Store, learner: &Learner, config: &RunConfig, chosen: &[Chosen]) -> Result<Vec<Example>> {
     let example = |one: &Chosen| {
-        let candidate = run.store.candidate(&one.network)?;
-        let parent = run.store.network(&candidate.parent)?;
-        let prompt = learner.prompt(run.config.delta.format, &parent.source)?;
+        let candidate = store.candidate(&one.network)?;
+        let parent = store.network(&candidate.parent)?;
+        let prompt = learner.prompt(config.delta.format, &parent.source)?;
         Ok(Example { prompt, completion: candidate.tokens, id: one.network.to_string() })
     };
     chosen.iter().map(example).collect()

@@ -10,6 +10,8 @@ use serde::Serialize;
 use crate::base::error::Result;
 use crate::config::RunConfig;
 use crate::config::TuneData;
+use crate::decoder::lora::divergence::Reference;
+use crate::decoder::lora::objective::Target;
 use crate::decoder::model::pack::Example;
 use crate::decoder::settings::llm::CardDtype;
 use crate::gates::Stage;
@@ -17,9 +19,10 @@ use crate::method::elite::{self, example_hash};
 use crate::method::run::draw_split;
 use crate::method::{labels, limits, propose, screen, train, tuning_set, update};
 use crate::policy::Learner;
+use crate::policy::lesson::{Lesson, Measured};
 use crate::proxy::dataset::Format;
 use crate::proxy::halving::Halving;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, Tuning, folder};
 use crate::tracer::novelty::Filter;
 
 /// What recomputing a claim gave.
@@ -243,10 +246,23 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
     let (stored_labels, mut labelled) = (store.labels()?, None);
     let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
-    for row in cycles {
+    // The policy before the update of a cycle, on what the cycle sampled.
+    let (mut reference, mut changed, mut changes): (Option<Reference>, _, _) = (None, 0, None);
+    for (at, row) in cycles.iter().enumerate() {
         if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.tuning.moments, &row.adapter_hash) {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
+        }
+        if let (Some(reference), Some(tuning)) = (reference.take(), &row.tuning) {
+            changed += 1;
+            let wrong = change(store, &learner, config, row.cycle, tuning, &reference)?;
+            changes = changes.or(wrong.map(|what| format!("cycle {}: {what} comes out otherwise", row.cycle)));
+        }
+        if let Some(next) = cycles.get(at + 1)
+            && next.tuning.as_ref().is_some_and(|tuning| tuning.change.is_some() && !is_rolled_back(tuning))
+        {
+            let (samples, log_q): (Vec<_>, Vec<_>) = update::sampled(store, &learner, config, next.cycle)?.into_iter().unzip();
+            reference = Some(learner.reference(&samples, log_q)?);
         }
         if let Some(gate) = row.tuning.as_ref().and_then(|t| t.gate.as_ref()) {
             gated += 1;
@@ -287,8 +303,10 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
         .filter(|_| worst.0 > tolerance(config) || worst.0.is_nan())
         .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
     let gate = (gated > 0).then(|| Check::new("gate", gates, format!("{gated} decisions made again")));
+    let change = (changed > 0).then(|| Check::new("changes", changes, format!("{changed} updates measured again")));
     Ok(gate
         .into_iter()
+        .chain(change)
         .chain([
             Check::new("model", other, "SHA-256 as in the store".into()),
             Check::new("adapters", adapters, format!("{} checkpoints", cycles.len())),
@@ -301,4 +319,58 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
             ),
         ])
         .collect())
+}
+
+fn is_rolled_back(tuning: &Tuning) -> bool {
+    tuning.gate.as_ref().is_some_and(|gate| gate.action == GateAction::RolledBack)
+}
+
+/// Measures what an update changed again, with the adapter after it and the policy before it as `reference`; gives what is otherwise.
+fn change(
+    store: &Store,
+    learner: &Learner,
+    config: &RunConfig,
+    cycle: u64,
+    tuning: &Tuning,
+    reference: &Reference,
+) -> Result<Option<&'static str>> {
+    let Some(stored) = &tuning.change else { return Ok(None) };
+    let chosen = tuning_set::of_cycle(store, config, cycle, &elite::of_cycle(store, config, cycle)?)?;
+    let trained: Vec<_> = chosen.into_iter().filter(|c| !c.held_out).collect();
+    let trained = update::examples(store, learner, config, &trained)?;
+    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &[] };
+    let lesson = Lesson { trained: &trained, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
+    let measured = Measured {
+        loss_before: tuning.before,
+        loss_after: target.loss(&learner.log_p(&trained)?),
+        floor: target.floor(),
+        ending: stored.ending,
+        refused: stored.refused,
+        moved: Some((reference.log_p().to_vec(), learner.moved(reference)?)),
+    };
+    let quality = store.qualities_of(cycle)?;
+    let Some(again) = measured.change(&lesson, |network| quality.get(network).copied())? else { return Ok(Some("everything")) };
+    let limit = tolerance(config);
+    let near = |a: f64, b: f64, relative: f64| (a - b).abs() <= relative * b.abs().max(1e-3);
+    let same = |a: Option<f64>, b: Option<f64>| match (a, b) {
+        // Weights are exponentials of differences of log-probabilities.
+        (Some(a), Some(b)) => near(a, b, 20.0 * limit),
+        (a, b) => a == b,
+    };
+    let samples = again.samples.len() == stored.samples.len()
+        && again
+            .samples
+            .iter()
+            .zip(&stored.samples)
+            .all(|(a, b)| a.network == b.network && near(a.before, b.before, limit) && near(a.after, b.after, limit));
+    let checks = [
+        ("the loss after it", near(measured.loss_after, tuning.after, limit)),
+        ("the floor of the loss", near(again.floor, stored.floor, limit)),
+        ("a sample's log-probability", samples),
+        ("the share realised", same(again.share, stored.share)),
+        ("its divergence", same(again.kl, stored.kl)),
+        ("the memorised part", same(again.memorised, stored.memorised)),
+        ("the generalised part", same(again.generalised, stored.generalised)),
+    ];
+    Ok(checks.into_iter().find(|(_, right)| !right).map(|(what, _)| what))
 }

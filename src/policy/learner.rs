@@ -21,7 +21,10 @@ use crate::decoder::files::shape::DecoderConfig;
 use crate::decoder::files::tokenizer::Tokenizer;
 use crate::decoder::lora::adamw::AdamW;
 use crate::decoder::lora::adapter::Precision;
+use crate::decoder::lora::divergence::{Moved, Reference};
 use crate::decoder::lora::matrices::Lora;
+use crate::decoder::lora::natural;
+use crate::decoder::lora::objective::Target;
 use crate::decoder::lora::score::log_p;
 use crate::decoder::lora::step::{Batch, Gradient, Rule};
 use crate::decoder::lora::tune::{self, Plan, Schedule, Step};
@@ -32,8 +35,9 @@ use crate::decoder::sample::generate::{self, Progress, Request, Sample};
 use crate::decoder::sample::sampling::Sampling;
 use crate::decoder::settings::llm::LlmConfig;
 use crate::decoder::settings::lora::LoraConfig;
-use crate::decoder::settings::tune::{Moments, TuneConfig};
+use crate::decoder::settings::tune::{Moments, Optimizer, TuneConfig};
 use crate::delta::settings::{Format, Masking};
+use crate::policy::lesson::{Lesson, Measured, Snapshot, Update};
 use crate::policy::mask::{DeltaMask, DeltaTrie, delta_mask};
 use crate::policy::prompt;
 
@@ -74,27 +78,6 @@ pub struct Learner {
     optimizer: AdamW,
     /// The vocabulary for masks, made when first asked for.
     trie: OnceLock<Arc<DeltaTrie>>,
-}
-
-/// What an update changes.
-pub struct Snapshot {
-    lora: Vec<Vec<f32>>,
-    optimizer: AdamW,
-}
-
-/// What an update did. Losses are in nats; those of held-out examples are the mean of the summed negative log-likelihood, and None
-/// where there are no such examples.
-pub struct Update {
-    /// To take it back: see [`Learner::restore`].
-    pub before: Snapshot,
-    /// The objective over the examples, without dropout; after smoothing.
-    pub loss_before: f64,
-    pub loss_after: f64,
-    pub held_out_before: Option<f64>,
-    pub held_out_after: Option<f64>,
-    pub steps: Vec<Step>,
-    /// That went through the decoder in all steps.
-    pub tokens: u64,
 }
 
 impl Model {
@@ -286,27 +269,37 @@ impl Learner {
         Ok(Some(-self.log_p(examples)?.iter().sum::<f64>() / examples.len() as f64))
     }
 
-    /// The CE update: `config.epochs` steps on all of `trained`, then smoothing; `held_out` only shows whether it generalises.
-    /// `on_step` sees each step and its number, from 1. Where `stop` is set meanwhile, the learner is as it was.
+    /// The update: steps on all trained examples until the settings end it, then smoothing. `on_step` sees each step and its number,
+    /// from 1. Where `stop` is set meanwhile, the learner is as it was.
     ///
     /// # Errors
-    /// Where an example is longer than a pass, or the update diverges.
+    /// Where an example is longer than a pass, or the update diverges; see [`Learner::check_update`].
     pub fn update(
         &mut self,
-        trained: &[Example],
-        held_out: &[Example],
+        lesson: &Lesson,
         config: &TuneConfig,
         seed: u64,
         stop: &AtomicBool,
         on_step: &mut dyn FnMut(usize, &Step),
     ) -> Result<Done<Update>> {
+        self.check_update(config, lesson.sampled.len())?;
         let before = self.snapshot()?;
-        let held_out_before = self.mean_nll(held_out)?;
+        let held_out_before = self.mean_nll(lesson.held_out)?;
+        let reference = if lesson.sampled.is_empty() { None } else { Some(self.reference(lesson.sampled, lesson.log_q.to_vec())?) };
         if config.moments == Moments::Fresh {
             self.forget_moments();
         }
-        let examples = self.renumbered(trained)?;
-        let plan = Plan { config, batch: None, schedule: Schedule::Constant, budget: self.model.pass, seed, abort: stop };
+        let examples = self.renumbered(lesson.trained)?;
+        let plan = Plan {
+            config,
+            batch: None,
+            schedule: Schedule::Constant,
+            budget: self.model.pass,
+            seed,
+            abort: stop,
+            weights: lesson.weights,
+            reference: reference.as_ref(),
+        };
         let decoder = self.restricted.as_ref().map_or(&self.model.decoder, |restricted| &restricted.decoder);
         let log = tune::tune(decoder, &mut self.lora, &mut self.optimizer, &examples, &plan, |index, _, step| on_step(index + 1, step))?;
         if log.aborted {
@@ -316,11 +309,48 @@ impl Learner {
         let mut loss_after = log.loss_after;
         if config.smoothing < 1.0 {
             self.lora.smooth(config.smoothing, &before.lora)?;
-            loss_after = tune::loss(config.objective, trained, &self.log_p(trained)?);
+            let target = Target { objective: config.objective, examples: lesson.trained, weights: lesson.weights };
+            loss_after = target.loss(&self.log_p(lesson.trained)?);
         }
-        let held_out_after = self.mean_nll(held_out)?;
-        let (loss_before, steps, tokens) = (log.loss_before, log.steps, log.tokens);
-        Ok(Done::Finished(Update { before, loss_before, loss_after, held_out_before, held_out_after, steps, tokens }))
+        let held_out_after = self.mean_nll(lesson.held_out)?;
+        let moved = reference.map(|reference| Ok::<_, Error>((reference.log_p().to_vec(), self.moved(&reference)?))).transpose()?;
+        let tune::TuneLog { loss_before, floor, steps, ending, refused, tokens, .. } = log;
+        let measured = Measured { loss_before, loss_after, floor, ending, refused, moved };
+        Ok(Done::Finished(Update { before, held_out_before, held_out_after, steps, tokens, measured }))
+    }
+
+    /// Whether an update with so many samples fits what the settings allow.
+    ///
+    /// # Errors
+    /// Says what the gradients of the samples would take.
+    pub fn check_update(&self, config: &TuneConfig, samples: usize) -> Result<()> {
+        let needed = natural::bytes(samples, self.lora.parameters()).div_ceil(1 << 20);
+        if config.optimizer != Optimizer::Natural || needed <= config.fisher_mib {
+            return Ok(());
+        }
+        let parameters = self.lora.parameters();
+        Err(Error::input(format!(
+            "tune.optimizer = natural keeps a gradient of {parameters} parameters of each of {samples} samples: {needed} MiB, and \
+             tune.fisher_mib is {}",
+            config.fisher_mib
+        ))
+        .hint("take an adapter of a lower rank, ask for fewer candidates, or raise tune.fisher_mib"))
+    }
+
+    /// The policy as it is on these samples, to see later how far it has moved.
+    ///
+    /// # Errors
+    /// See [`Reference::new`].
+    pub fn reference(&self, samples: &[Example], log_q: Vec<f64>) -> Result<Reference> {
+        Reference::new(self.decoder(), &self.lora, self.renumbered(samples)?, log_q, self.model.pass)
+    }
+
+    /// The policy beside what it was.
+    ///
+    /// # Errors
+    /// Those of the decoder.
+    pub fn moved(&self, reference: &Reference) -> Result<Moved> {
+        reference.against(self.decoder(), &self.lora)
     }
 
     /// One optimiser step outside of an update, on all batches together; gives what it found before it.

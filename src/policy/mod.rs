@@ -5,6 +5,7 @@
 
 pub mod evolution;
 pub mod learner;
+pub mod lesson;
 pub mod mask;
 pub mod prompt;
 pub mod random;

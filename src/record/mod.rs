@@ -18,7 +18,8 @@ pub use crate::base::progress::PhaseRow;
 pub use crate::gates::Stage;
 pub use funnel::Funnel;
 pub use rows::{
-    Candidate, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Screened, Training, TunedOn, Tuning, TuningStep,
+    Candidate, Change, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Rescored, Screened, Training, TunedOn, Tuning,
+    TuningStep,
 };
 pub use store::Store;
 

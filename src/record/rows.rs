@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NetworkId;
 use crate::base::error::Result;
+use crate::decoder::lora::tune::Ending;
 use crate::gates::Stage;
 use crate::proxy::Epoch;
 use crate::theory::gate::Forecast;
@@ -167,6 +168,38 @@ pub struct Tuning {
     /// What the gate found and did.
     #[serde(default)]
     pub gate: Option<GateRecord>,
+    /// How far it went; None where nothing that was sampled could be scored.
+    #[serde(default)]
+    pub change: Option<Change>,
+}
+
+/// How far an update went, and what it changed of all that the cycle sampled: [`crate::theory::change`] has the formulas.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    pub ending: Ending,
+    /// Steps that were taken back.
+    pub refused: usize,
+    /// What no policy's loss on the tuned examples gets below, in the unit of the losses.
+    pub floor: f64,
+    /// Of the cross-entropy update; None where nothing was left to realise.
+    pub share: Option<f64>,
+    /// KL(p' || p) in nats, and the samples that the estimate is worth; None where it is infinite.
+    pub kl: Option<f64>,
+    pub effective_samples: f64,
+    /// The change of the mean quality by Price's equation, from the samples that were tuned on and from all others; None of fewer than
+    /// two that have a quality.
+    pub memorised: Option<f64>,
+    pub generalised: Option<f64>,
+    /// Every sample of the cycle.
+    pub samples: Vec<Rescored>,
+}
+
+/// `log p` of a sample before and after an update, under the words that the policy may say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rescored {
+    pub network: NetworkId,
+    pub before: f64,
+    pub after: f64,
 }
 
 impl Tuning {

@@ -98,3 +98,11 @@ SELECT network, seed_index, repeat, accuracy,
     json_extract(estimates, '$.synflow') AS synflow,
     json_extract(estimates, '$.nwot') AS nwot
 FROM training;
+
+-- log p of every sample before and after the update of its cycle, out of the JSON of `cycle`.
+CREATE VIEW IF NOT EXISTS rescored AS
+SELECT cycle,
+    json_extract(sample.value, '$.network') AS network,
+    json_extract(sample.value, '$.before') AS log_p_before,
+    json_extract(sample.value, '$.after') AS log_p_after
+FROM cycle, json_each(cycle.tuning, '$.change.samples') AS sample;

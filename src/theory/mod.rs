@@ -4,6 +4,7 @@
 //! intervals, and a [`Finding`]. Nothing here opens a store, runs a model or smooths a curve.
 
 pub mod ce_update;
+pub mod change;
 pub mod convergence;
 pub mod diversity;
 pub mod early;

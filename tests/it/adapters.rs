@@ -76,7 +76,16 @@ fn examples() -> Vec<Example> {
 fn steps(decoder: &Decoder, lora: &mut Lora, count: usize) -> Vec<f64> {
     let config = TuneConfig { lr: 1e-2, epochs: count, warmup_steps: 0, clip: 0.0, ..TuneConfig::default() };
     let abort = AtomicBool::new(false);
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 128, seed: 1, abort: &abort };
+    let plan = Plan {
+        config: &config,
+        batch: None,
+        schedule: Schedule::Constant,
+        budget: 128,
+        seed: 1,
+        abort: &abort,
+        weights: &[],
+        reference: None,
+    };
     let mut optimiser = AdamW::new(lora.snapshot().unwrap().iter().map(Vec::len));
     let log = tune(decoder, lora, &mut optimiser, &examples(), &plan, |_, _, _| ()).unwrap();
     log.steps.iter().map(|step| step.loss).collect()

@@ -163,7 +163,16 @@ fn tuned(decoder: &Decoder) -> (Vec<Vec<f32>>, TuneLog) {
     let mut lora = Lora::new(decoder.config(), &LoraConfig::default(), 2).unwrap();
     let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
     let config = TuneConfig { epochs: 2, warmup_steps: 0, ..TuneConfig::default() };
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 5, abort: &AtomicBool::new(false) };
+    let plan = Plan {
+        config: &config,
+        batch: None,
+        schedule: Schedule::Constant,
+        budget: 512,
+        seed: 5,
+        abort: &AtomicBool::new(false),
+        weights: &[],
+        reference: None,
+    };
     let examples =
         [example(&tokens(30, 7), &tokens(9, 5)), example(&tokens(30, 7), &tokens(7, 11)), example(&tokens(12, 3), &tokens(5, 2))];
     let log = tune(decoder, &mut lora, &mut optimiser, &examples, &plan, |_, _, _| ()).unwrap();

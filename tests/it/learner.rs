@@ -16,9 +16,10 @@ use eliteloop::decoder::sample::generate::Request;
 use eliteloop::decoder::sample::sampling::Sampling;
 use eliteloop::decoder::settings::llm::LlmConfig;
 use eliteloop::decoder::settings::lora::LoraConfig;
-use eliteloop::decoder::settings::tune::{Moments, TuneConfig};
+use eliteloop::decoder::settings::tune::{Moments, Optimizer, TuneConfig, Until};
 use eliteloop::policy::Learner;
-use eliteloop::policy::learner::Update;
+use eliteloop::policy::lesson::{Lesson, Update};
+use eliteloop::record::NetworkId;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -68,6 +69,10 @@ fn cells() -> Vec<Example> {
     [[40, 7, 7], [158, 99, 40], [40, 7, 7], [203, 203, 203]].map(|words| example(&[11, 12, 13, 11], &words)).to_vec()
 }
 
+fn lesson(trained: &[Example]) -> Lesson<'_> {
+    Lesson { trained, ..Lesson::default() }
+}
+
 fn finished(done: Done<Update>) -> Update {
     match done {
         Done::Finished(update) => update,
@@ -109,11 +114,15 @@ fn deltas_of_a_run_and_cells_of_an_audit_go_through_the_same_update() {
         for cycle in [1, 2] {
             let mean = |lora: &Lora| -log_p(decoder, Some(lora), &numbered, 2048).unwrap().iter().sum::<f64>() / numbered.len() as f64;
             let before = mean(&right);
-            let update = finished(learner.update(&examples, &examples[..3], &tuning(), cycle, &GO_ON, &mut |_, _| ()).unwrap());
+            let update = finished(
+                learner
+                    .update(&Lesson { held_out: &examples[..3], ..lesson(&examples) }, &tuning(), cycle, &GO_ON, &mut |_, _| ())
+                    .unwrap(),
+            );
             by_hand(decoder, &mut right, &mut optimizer, &numbered, cycle);
             assert_eq!(learner.adapter_hash().unwrap(), right.hash().unwrap());
-            assert_eq!((update.loss_before, update.loss_after), (before, mean(&right)));
-            assert!(update.loss_after < before && update.steps.len() == 3);
+            assert_eq!((update.measured.loss_before, update.measured.loss_after), (before, mean(&right)));
+            assert!(update.measured.loss_after < before && update.steps.len() == 3);
             assert_eq!(update.held_out_after, learner.mean_nll(&examples[..3]).unwrap());
             assert_ne!(update.held_out_after, update.held_out_before);
         }
@@ -147,13 +156,14 @@ fn a_restricted_learner_speaks_the_tokens_of_the_whole_model() {
 #[test]
 fn a_stop_leaves_the_learner_as_it_was() {
     let (mut stopped, mut other) = (learner(), learner());
-    let update = |learner: &mut Learner, cycle, stop: &AtomicBool| learner.update(&deltas(), &[], &tuning(), cycle, stop, &mut |_, _| ());
+    let update =
+        |learner: &mut Learner, cycle, stop: &AtomicBool| learner.update(&lesson(&deltas()), &tuning(), cycle, stop, &mut |_, _| ());
     for learner in [&mut stopped, &mut other] {
         finished(update(learner, 1, &GO_ON).unwrap());
     }
     let stop = AtomicBool::new(false);
     let after_a_step = stopped
-        .update(&deltas(), &[], &tuning(), 2, &stop, &mut |number, _| {
+        .update(&lesson(&deltas()), &tuning(), 2, &stop, &mut |number, _| {
             assert_eq!(number, 1);
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         })
@@ -172,7 +182,7 @@ fn what_diverges_is_an_error_that_says_what_to_lower() {
     // After one step nothing follows whose gradient would tell.
     for (lr, epochs) in [(1e30, 1), (1e30, 3), (1e300, 1)] {
         let config = TuneConfig { lr, epochs, warmup_steps: 0, ..tuning() };
-        let error = learner().update(&deltas(), &[], &config, 1, &GO_ON, &mut |_, _| ()).err().unwrap();
+        let error = learner().update(&lesson(&deltas()), &config, 1, &GO_ON, &mut |_, _| ()).err().unwrap();
         assert!(error.to_string().contains("tuning diverged at step"), "{error}");
         assert_eq!(error.hint_text(), Some("lower tune.lr"));
     }
@@ -192,7 +202,7 @@ fn checkpoints_are_whole_and_bring_the_moments_back() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("cycle-0001");
     let mut first = learner();
-    finished(first.update(&deltas(), &[], &tuning(), 1, &GO_ON, &mut |_, _| ()).unwrap());
+    finished(first.update(&lesson(&deltas()), &tuning(), 1, &GO_ON, &mut |_, _| ()).unwrap());
     // What a kill leaves: half of this checkpoint, and one of the same name that is not in the store.
     for left in [base.path().join(".cycle-0001"), folder.clone()] {
         std::fs::create_dir(&left).unwrap();
@@ -210,10 +220,54 @@ fn checkpoints_are_whole_and_bring_the_moments_back() {
     assert!(error.to_string().contains("is not the one that was stored") && error.hint_text().is_some(), "{error}");
     second.load_checkpoint(&folder, Moments::Keep, &hash).unwrap();
     for learner in [&mut first, &mut second] {
-        finished(learner.update(&deltas(), &[], &tuning(), 2, &GO_ON, &mut |_, _| ()).unwrap());
+        finished(learner.update(&lesson(&deltas()), &tuning(), 2, &GO_ON, &mut |_, _| ()).unwrap());
     }
     assert_eq!(first.adapter_hash().unwrap(), second.adapter_hash().unwrap());
 
     first.save_checkpoint(&folder, Moments::Fresh).unwrap();
     assert_eq!(names(&folder).len(), 2, "moments that begin anew are not kept");
+}
+
+#[test]
+fn an_update_says_how_far_it_went_over_all_that_was_sampled() {
+    for (mut learner, examples) in [(learner(), deltas()), (restricted(), cells())] {
+        let named = |(i, e): (usize, &Example)| Example { id: format!("3/{i}"), ..e.clone() };
+        let sampled: Vec<Example> = examples.iter().enumerate().map(named).collect();
+        let before = learner.log_p(&sampled).unwrap();
+        let lesson = Lesson { trained: &examples[..2], sampled: &sampled, log_q: &before, ..Lesson::default() };
+        let update = finished(learner.update(&lesson, &tuning(), 1, &GO_ON, &mut |_, _| ()).unwrap());
+        let quality = |network: &NetworkId| match network {
+            NetworkId::Candidate { cycle: 3, index } if *index < 3 => Some(0.1 * (*index as f64 + 1.0)),
+            _ => None,
+        };
+        let change = update.measured.change(&lesson, quality).unwrap().unwrap();
+        let after = learner.log_p(&sampled).unwrap();
+        assert_eq!(change.samples.len(), 4);
+        for (i, sample) in change.samples.iter().enumerate() {
+            assert_eq!(sample.network.to_string(), format!("3/{i}"));
+            assert!((sample.before - before[i]).abs() < 1e-4 && (sample.after - after[i]).abs() < 1e-4, "{sample:?}");
+        }
+        // Price's split of the three that have a quality, by hand; of the words the third says what the first does.
+        let w: Vec<f64> = (0..3).map(|i| (after[i] - before[i]).exp()).collect();
+        let parts: Vec<f64> = (0..3).map(|i| (w[i] / w.iter().sum::<f64>() - 1.0 / 3.0) * (0.1 * (i as f64 + 1.0) - 0.2)).collect();
+        let rest = if learner.is_restricted() { 0.0 } else { parts[2] };
+        assert!((change.generalised.unwrap() - rest).abs() < 1e-5, "{change:?}, {parts:?}");
+        assert!((change.memorised.unwrap() + change.generalised.unwrap() - parts.iter().sum::<f64>()).abs() < 1e-5);
+        let floor = if learner.is_restricted() { 2f64.ln() } else { 0.0 };
+        let (old, new) = (update.measured.loss_before, update.measured.loss_after);
+        assert!((change.floor - floor).abs() < 1e-9 && (change.share.unwrap() - (old - new) / (old - floor)).abs() < 1e-9);
+        assert!(change.kl.unwrap() > 0.0 && change.effective_samples > 1.0 && change.effective_samples <= 4.0);
+    }
+}
+
+#[test]
+fn a_natural_gradient_that_does_not_fit_is_refused_in_words() {
+    let natural = TuneConfig { optimizer: Optimizer::Natural, fisher_mib: 1, ..tuning() };
+    learner().check_update(&natural, 1).unwrap();
+    let error = learner().check_update(&natural, 100_000).unwrap_err();
+    assert!(error.to_string().contains("100000 samples") && error.hint_text().unwrap().contains("tune.fisher_mib"), "{error}");
+    learner().check_update(&TuneConfig { optimizer: Optimizer::Sgd, ..natural }, 100_000).unwrap();
+    let until = Until { kl: Some(0.1), ..Until::default() };
+    let alone = learner().update(&lesson(&deltas()), &TuneConfig { until, ..tuning() }, 1, &GO_ON, &mut |_, _| ());
+    assert!(alone.err().unwrap().to_string().contains("what the cycle sampled"));
 }

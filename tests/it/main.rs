@@ -26,6 +26,7 @@ mod lora;
 mod machine;
 mod mask;
 mod model_files;
+mod mstep;
 mod narrow;
 mod normal_form;
 mod novelty;

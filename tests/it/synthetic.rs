@@ -134,6 +134,7 @@ fn fill(
             tokens: 1000,
             manifest,
             gate: None,
+            change: None,
         });
         s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash: format!("hash {cycle}"), tuning })?;
         for (name, seconds) in [("propose", 20.0), ("screen", 1.0), ("train", 40.0), ("tune", 10.0)] {

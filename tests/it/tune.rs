@@ -32,7 +32,7 @@ fn examples() -> Vec<Example> {
 }
 
 fn plan(config: &TuneConfig) -> Plan<'_> {
-    Plan { config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 5, abort: &GO_ON }
+    Plan { config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 5, abort: &GO_ON, weights: &[], reference: None }
 }
 
 fn tuned(decoder: &Decoder, plan: &Plan, dropout: f64) -> (Lora, TuneLog) {

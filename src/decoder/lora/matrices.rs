@@ -115,6 +115,13 @@ impl Lora {
         &self.layers
     }
 
+    /// The same variables, to be read without dropout.
+    #[must_use]
+    pub fn without_dropout(&self) -> Self {
+        let config = LoraConfig { dropout: 0.0, ..self.config.clone() };
+        Self { config, layout: self.layout.clone(), layers: self.layers.clone() }
+    }
+
     /// Number of trained elements.
     pub fn parameters(&self) -> usize {
         self.layers.len() * self.layout.len

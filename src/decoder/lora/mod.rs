@@ -2,9 +2,13 @@
 
 pub mod adamw;
 pub mod adapter;
+pub mod divergence;
 pub mod matrices;
 pub mod merge;
+pub mod natural;
+pub mod objective;
 pub mod peft;
 pub mod score;
 pub mod step;
 pub mod tune;
+pub mod walk;

@@ -1,4 +1,5 @@
-//! One optimiser step of an adapter: `g = sum_i w_i grad nll_i` over the passes of its examples, clipped, then [`AdamW`].
+//! One optimiser step of an adapter: `g = sum_i w_i grad nll_i` over the passes of its examples, clipped, then [`AdamW`] or a step
+//! along a direction.
 
 use candle_core::Tensor;
 
@@ -36,11 +37,13 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradient {
     /// By layer, clipped.
-    values: Vec<Vec<f32>>,
+    pub values: Vec<Vec<f32>>,
     /// Before clipping.
     pub norm: f64,
     /// Of each batch, the sum of the negative log-likelihoods of its examples, in nats, unweighted.
     pub nll: Vec<f64>,
+    /// `sum_i w_i nll_i` over all batches: what this is the gradient of.
+    pub loss: f64,
     /// Tokens that went through the model.
     pub tokens: usize,
 }
@@ -52,11 +55,12 @@ impl Rule {
     /// Where the loss or the gradient is no finite number.
     pub fn gradient(&self, decoder: &Decoder, lora: &Lora, batches: &[Batch], budget: usize, number: usize) -> Result<Gradient> {
         let mut values: Vec<Vec<f32>> = lora.layers().iter().map(|layer| vec![0.0; layer.elem_count()]).collect();
-        let (mut nll, mut tokens) = (Vec::with_capacity(batches.len()), 0);
+        let (mut nll, mut loss, mut tokens) = (Vec::with_capacity(batches.len()), 0.0, 0);
         for batch in batches {
             let mut sum = 0.0;
             for (part, pack) in pack(batch.examples, batch.chosen, budget).iter().enumerate() {
-                sum += add_gradient(decoder, lora, pack, batch.weight, (batch.dropout_seed)(part as u64), &mut values)?;
+                let (own, weighted) = accumulate(decoder, lora, pack, batch.weight, (batch.dropout_seed)(part as u64), &mut values)?;
+                (sum, loss) = (sum + own, loss + weighted);
                 tokens += pack.rows.len();
             }
             nll.push(sum);
@@ -66,7 +70,7 @@ impl Rule {
             let sum: f64 = nll.iter().sum();
             return Err(self.diverged(number, &format!("negative log-likelihood {sum}, gradient norm {norm}")));
         }
-        Ok(Gradient { values, norm, nll, tokens })
+        Ok(Gradient { values, norm, nll, loss, tokens })
     }
 
     /// Changes the adapter by a gradient.
@@ -76,10 +80,27 @@ impl Rule {
     pub fn descend(&self, lora: &mut Lora, optimizer: &mut AdamW, gradient: &Gradient, lr: f64, number: usize) -> Result<()> {
         let mut parameters = lora.snapshot()?;
         optimizer.step(&mut parameters, &gradient.values, lr, self.weight_decay);
+        self.adopt(lora, &parameters, number)
+    }
+
+    /// Goes along a direction d: `p <- p (1 - lr wd) - lr d`, which is gradient descent where d is the gradient.
+    ///
+    /// # Errors
+    /// See [`Rule::descend`].
+    pub fn descend_along(&self, lora: &mut Lora, direction: &[Vec<f32>], lr: f64, number: usize) -> Result<()> {
+        let mut parameters = lora.snapshot()?;
+        let keep = 1.0 - lr * self.weight_decay;
+        for (p, d) in parameters.iter_mut().flatten().zip(direction.iter().flatten()) {
+            *p = (f64::from(*p) * keep - lr * f64::from(*d)) as f32;
+        }
+        self.adopt(lora, &parameters, number)
+    }
+
+    fn adopt(&self, lora: &mut Lora, parameters: &[Vec<f32>], number: usize) -> Result<()> {
         if parameters.iter().flatten().any(|value| !value.is_finite()) {
             return Err(self.diverged(number, "a parameter is no finite number"));
         }
-        lora.restore(&parameters)
+        lora.restore(parameters)
     }
 
     /// The error of a step, by what was found.
@@ -98,23 +119,39 @@ pub fn add_gradient(
     dropout_seed: u64,
     into: &mut [Vec<f32>],
 ) -> Result<f64> {
+    Ok(accumulate(decoder, lora, pack, weight, dropout_seed, into)?.0)
+}
+
+/// [`add_gradient`] with the weighted sum beside the plain one.
+fn accumulate(
+    decoder: &Decoder,
+    lora: &Lora,
+    pack: &Pack,
+    weight: impl Fn(usize) -> f64,
+    dropout_seed: u64,
+    into: &mut [Vec<f32>],
+) -> Result<(f64, f64)> {
+    let weights: Vec<f64> = pack.of.iter().map(|example| weight(*example)).collect();
+    let narrow: Vec<f32> = weights.iter().map(|weight| *weight as f32).collect();
+    let sums = |nll: &[f32]| {
+        let nll = nll.iter().map(|v| f64::from(*v));
+        (nll.clone().sum(), nll.zip(&weights).map(|(nll, weight)| weight * nll).sum())
+    };
     if decoder.uses_stock_ops() && decoder.recompute {
-        let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
-        let gradients = decoder.stock_gradients(pack, lora, &weights, dropout_seed)?;
+        let gradients = decoder.stock_gradients(pack, lora, &narrow, dropout_seed)?;
         for (layer, into) in gradients.layers.iter().zip(into) {
             vector::axpy(into, 1.0, &floats(layer)?);
         }
-        return Ok(gradients.nll.iter().map(|v| f64::from(*v)).sum());
+        return Ok(sums(&gradients.nll));
     }
     let hidden = decoder.hidden(&pack.rows, Some(lora), Mode::Train { dropout_seed })?;
     let nll = decoder.nll(&hidden, &pack.at, &pack.targets)?;
-    let sum: f64 = nll.to_vec1::<f32>()?.iter().map(|v| f64::from(*v)).sum();
-    let weights: Vec<f32> = pack.of.iter().map(|example| weight(*example) as f32).collect();
-    let weights = Tensor::new(weights, nll.device())?;
-    let gradients = (nll * weights)?.sum_all()?.backward()?;
+    let sums = sums(&nll.to_vec1::<f32>()?);
+    let narrow = Tensor::new(narrow, nll.device())?;
+    let gradients = (nll * narrow)?.sum_all()?.backward()?;
     for (layer, into) in lora.layers().iter().zip(into) {
         let Some(gradient) = gradients.get(layer) else { return Err(Error::machine("a layer of the adapter got no gradient")) };
         vector::axpy(into, 1.0, &floats(gradient)?);
     }
-    Ok(sum)
+    Ok(sums)
 }

@@ -1,20 +1,25 @@
 //! Tuning of an adapter on examples: the cross-entropy method's update when the examples are the elites of a cycle,
-//! `theta' = argmin (1/|E|) sum_i -log p(d_i|a_i)`, the mean over examples of the SUM over tokens.
+//! `theta' = argmin (1/|E|) sum_i -log p(d_i|a_i)`, the mean over examples of the SUM over tokens. How far it goes is a setting
+//! ([`crate::decoder::settings::tune::Until`]): the argmin itself is the limit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
 
 use super::adamw::AdamW;
+use super::divergence::Reference;
 use super::matrices::Lora;
+use super::objective::Target;
 use super::score::log_p;
 use super::step::{Batch, Rule};
+use super::walk::{Taken, Walk};
 use crate::base::error::{Error, Result};
 use crate::base::seed;
 use crate::decoder::model::decoder::Decoder;
 use crate::decoder::model::pack::{Example, by_prompt, check};
-use crate::decoder::settings::tune::{Objective, TuneConfig};
+use crate::decoder::settings::tune::{Optimizer, TuneConfig};
 
 /// How the learning rate goes on after it has risen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +40,10 @@ pub struct Plan<'a> {
     pub seed: u64,
     /// Looked at between steps.
     pub abort: &'a AtomicBool,
+    /// Of each example: see [`Target`].
+    pub weights: &'a [f64],
+    /// What the cycle sampled, and the policy before: what a trust region and the natural gradient are about.
+    pub reference: Option<&'a Reference>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,30 +55,51 @@ pub struct Step {
     pub lr: f64,
 }
 
+/// What ended an update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// The number of steps.
+    #[default]
+    Steps,
+    /// The loss was below `tune.stop_below`.
+    Loss,
+    /// The share asked for was realised.
+    Share,
+    /// The edge of the trust region.
+    Kl,
+    /// No size of a step lowered the loss.
+    NoDescent,
+}
+
+impl Ending {
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::Steps => "all steps done",
+            Self::Loss => "loss low enough",
+            Self::Share => "share reached",
+            Self::Kl => "edge of the trust region",
+            Self::NoDescent => "no step lowers the loss",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct TuneLog {
     /// Over all examples, without dropout.
     pub loss_before: f64,
     pub loss_after: f64,
+    /// What no policy gets below.
+    pub floor: f64,
     pub steps: Vec<Step>,
+    pub ending: Ending,
+    /// Steps that were taken back.
+    pub refused: usize,
     /// Of all forward and backward passes, and the time of the steps.
     pub tokens: u64,
     pub seconds: f64,
     /// Whether `abort` was raised before the last step; the adapter is as it was then.
     pub aborted: bool,
-}
-
-/// The loss from each example's `log p`.
-pub fn loss(objective: Objective, examples: &[Example], log_p: &[f64]) -> f64 {
-    -log_p.iter().sum::<f64>() / weight(objective, examples.iter())
-}
-
-/// What the summed NLL is divided by.
-fn weight<'a>(objective: Objective, examples: impl Iterator<Item = &'a Example>) -> f64 {
-    match objective {
-        Objective::Sum => examples.count() as f64,
-        Objective::TokenMean => examples.map(|e| e.completion.len()).sum::<usize>() as f64,
-    }
 }
 
 /// Tunes the adapter in place; `optimizer` goes on from its state. `on_step` sees each step (0-based) and how many there will be.
@@ -89,45 +119,70 @@ pub fn tune(
         return Err(Error::machine("nothing to tune on"));
     }
     check(examples, plan.budget.min(decoder.config().context))?;
-    let loss_before = loss(config.objective, examples, &log_p(decoder, Some(lora), examples, plan.budget)?);
+    if !plan.weights.is_empty() && plan.weights.len() != examples.len() {
+        return Err(Error::machine("each example needs its weight"));
+    }
+    let target = Target { objective: config.objective, examples, weights: plan.weights };
+    let loss_before = target.loss(&log_p(decoder, Some(lora), examples, plan.budget)?);
     let start = Instant::now();
     let batch = plan.batch.unwrap_or(examples.len()).clamp(1, examples.len());
-    let total = config.epochs * examples.len().div_ceil(batch);
+    let of_epoch = examples.len().div_ceil(batch);
+    let most = config.until.most(config.epochs * of_epoch);
     let mut groups = by_prompt(examples, 0..examples.len());
-    let rule = Rule { clip: config.clip, weight_decay: config.weight_decay, of: "tuning", remedy: "tune.lr" };
-    let mut log =
-        TuneLog { loss_before, loss_after: loss_before, steps: Vec::with_capacity(total), tokens: 0, seconds: 0.0, aborted: false };
-    'epochs: for epoch in 0..config.epochs {
-        if batch < examples.len() {
-            groups.shuffle(&mut seed::rng(plan.seed, "tune order", &[epoch as u64]));
-        }
-        let order = groups.concat();
-        for chosen in order.chunks(batch) {
-            if plan.abort.load(Ordering::Relaxed) {
-                log.aborted = true;
-                break 'epochs;
+    let clip = if config.optimizer == Optimizer::Natural { 0.0 } else { config.clip };
+    let rule = Rule { clip, weight_decay: config.weight_decay, of: "tuning", remedy: "tune.lr" };
+    let mut walk = Walk::new(decoder, lora, config, target, plan.reference, loss_before, plan.budget)?;
+    let (mut steps, mut tokens, mut aborted) = (Vec::new(), 0, false);
+    let ending = 'update: {
+        for epoch in 0..most.div_ceil(of_epoch) {
+            if batch < examples.len() {
+                groups.shuffle(&mut seed::rng(plan.seed, "tune order", &[epoch as u64]));
             }
-            let index = log.steps.len();
-            let divisor = weight(config.objective, chosen.iter().map(|i| &examples[*i]));
-            let dropout_seed = |part| seed::derive(plan.seed, "dropout", &[index as u64, part]);
-            let batch = Batch { examples, chosen, weight: &|_| 1.0 / divisor, dropout_seed: &dropout_seed };
-            let gradient = rule.gradient(decoder, lora, &[batch], plan.budget, index)?;
-            log.tokens += gradient.tokens as u64;
-            let step = Step { loss: gradient.nll[0] / divisor, gradient_norm: gradient.norm, lr: learning_rate(plan, index, total) };
-            if step.loss < config.stop_below {
-                break 'epochs;
+            let order = groups.concat();
+            for chosen in order.chunks(batch) {
+                let index = steps.len();
+                if index == most {
+                    break 'update Ending::Steps;
+                }
+                if plan.abort.load(Ordering::Relaxed) {
+                    aborted = true;
+                    break 'update Ending::Steps;
+                }
+                let divisor = target.divisor(chosen.iter().copied());
+                let weight = |i| target.weight(i) / divisor;
+                let dropout_seed = |part| seed::derive(plan.seed, "dropout", &[index as u64, part]);
+                let batch = Batch { examples, chosen, weight: &weight, dropout_seed: &dropout_seed };
+                let gradient = rule.gradient(decoder, lora, &[batch], plan.budget, index)?;
+                tokens += gradient.tokens as u64;
+                if gradient.loss < config.stop_below {
+                    break 'update Ending::Loss;
+                }
+                let lr = learning_rate(plan, index, most);
+                let (taken, lr) = walk.step(lora, optimizer, &rule, &gradient, lr, index)?;
+                match taken {
+                    Taken::Step => {}
+                    Taken::NoDescent => break 'update Ending::NoDescent,
+                    Taken::Outside => break 'update Ending::Kl,
+                }
+                let step = Step { loss: gradient.loss, gradient_norm: gradient.norm, lr };
+                on_step(index, most, &step);
+                steps.push(step);
+                if walk.has_share() {
+                    break 'update Ending::Share;
+                }
+                if walk.is_at_edge() {
+                    break 'update Ending::Kl;
+                }
             }
-            rule.descend(lora, optimizer, &gradient, step.lr, index)?;
-            on_step(index, total, &step);
-            log.steps.push(step);
         }
+        Ending::Steps
+    };
+    let seconds = start.elapsed().as_secs_f64();
+    let loss_after = target.loss(&log_p(decoder, Some(lora), examples, plan.budget)?);
+    if !loss_after.is_finite() {
+        return Err(rule.diverged(steps.len(), &format!("the loss after it is {loss_after}")));
     }
-    log.seconds = start.elapsed().as_secs_f64();
-    log.loss_after = loss(config.objective, examples, &log_p(decoder, Some(lora), examples, plan.budget)?);
-    if !log.loss_after.is_finite() {
-        return Err(rule.diverged(log.steps.len(), &format!("the loss after it is {}", log.loss_after)));
-    }
-    Ok(log)
+    Ok(TuneLog { loss_before, loss_after, floor: walk.floor(), steps, ending, refused: walk.refused, tokens, seconds, aborted })
 }
 
 fn learning_rate(plan: &Plan, step: usize, total: usize) -> f64 {

@@ -3,41 +3,94 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
-use crate::base::range::{Check, MANY, above, real, whole};
+use crate::base::range::{Check, MANY, MOST_MIB, above, real, whole};
 
 /// How an LLM is tuned on examples: all of an audit's `[tune]`, and of a run's the part that is about the LLM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TuneConfig {
     pub objective: Objective,
+    pub optimizer: Optimizer,
+    /// Of `adamw` about how far a step moves each weight. Of `natural` to first order the alpha of the mixture (1 - alpha) p + alpha e.
     pub lr: f64,
     /// Passes over the elites.
     pub epochs: usize,
+    /// A step that does not lower the loss of the elites, or that leaves the trust region of `until.kl`, is taken back, the optimiser's
+    /// state with it, and tried at half the size: the condition of a generalised EM step.
+    pub backtrack: bool,
     /// Tuning ends early once a step's loss is below this, so that the policy stays able to explore; 0 is never.
     pub stop_below: f64,
     /// Optimiser steps over which the learning rate rises.
     pub warmup_steps: usize,
     pub weight_decay: f64,
-    /// Largest gradient norm; 0 is no clipping.
+    /// Largest gradient norm; 0 is no clipping. The natural gradient, whose metric bounds it, is not clipped.
     pub clip: f64,
+    /// Of the natural gradient: what is added to the Fisher matrix's diagonal, in means of its eigenvalues that are not zero.
+    pub damping: f64,
+    /// Of the natural gradient: the memory that the gradients of all samples may take.
+    pub fisher_mib: u64,
     /// CE smoothing alpha: new = alpha * tuned + (1 - alpha) * old, on the adapter's weights.
     pub smoothing: f64,
     /// Whether the moments of AdamW go on from cycle to cycle.
     pub moments: Moments,
+    /// When the update ends: see [`Until`].
+    pub until: Until,
+}
+
+/// When an update ends: at the first of these that is reached. Of neither a share nor a KL it is `tune.epochs`, as the literal CE update
+/// with a fixed number of steps has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Until {
+    /// The largest number of steps; where it is not given `tune.epochs`, or [`MOST_STEPS`] beside a share or a KL.
+    pub steps: Option<usize>,
+    /// The share realised: `(NLL_before - NLL_now) / (NLL_before - H(e))` of the elites, H(e) being what no policy gets below. 1 is the
+    /// whole cross-entropy update.
+    pub share: Option<f64>,
+    /// A trust region: `KL(p_now || p_t)` in nats, estimated over what the cycle sampled (`decoder/lora/divergence.rs` has the formula).
+    pub kl: Option<f64>,
+}
+
+/// Beside a share or a KL: what is not reached in so many steps is not reached by this rate.
+pub const MOST_STEPS: usize = 200;
+
+impl Until {
+    /// Whether the losses or the divergence after each step are asked for.
+    pub fn is_measured(&self) -> bool {
+        self.share.is_some() || self.kl.is_some()
+    }
+
+    /// The largest number of steps, `epochs` being `tune.epochs` times the steps of one.
+    pub fn most(&self, epochs: usize) -> usize {
+        self.steps.unwrap_or(if self.is_measured() { MOST_STEPS } else { epochs })
+    }
+}
+
+impl Check for Until {
+    fn check(&self) -> Result<()> {
+        self.steps.map_or(Ok(()), |steps| whole("tune.until.steps", steps, 1..=MANY))?;
+        self.share.map_or(Ok(()), |share| real("tune.until.share", share, above(0.0, 1.0)))?;
+        self.kl.map_or(Ok(()), |kl| real("tune.until.kl", kl, above(0.0, 1e6)))
+    }
 }
 
 impl Default for TuneConfig {
     fn default() -> Self {
         Self {
             objective: Objective::Sum,
+            optimizer: Optimizer::AdamW,
             lr: 1e-4,
             epochs: 4,
+            backtrack: false,
             stop_below: 0.0,
             warmup_steps: 2,
             weight_decay: 0.0,
             clip: 1.0,
+            damping: 0.1,
+            fisher_mib: 2048,
             smoothing: 1.0,
             moments: Moments::Fresh,
+            until: Until::default(),
         }
     }
 }
@@ -51,7 +104,10 @@ impl Check for TuneConfig {
         whole("tune.warmup_steps", self.warmup_steps, 0..=MANY)?;
         real("tune.weight_decay", self.weight_decay, 0.0..=1000.0)?;
         real("tune.clip", self.clip, 0.0..=1e9)?;
-        real("tune.smoothing", self.smoothing, above(0.0, 1.0))
+        real("tune.damping", self.damping, above(0.0, 1e6))?;
+        whole("tune.fisher_mib", self.fisher_mib, 1..=MOST_MIB)?;
+        real("tune.smoothing", self.smoothing, above(0.0, 1.0))?;
+        self.until.check()
     }
 }
 
@@ -62,6 +118,17 @@ pub enum Objective {
     Sum,
     /// Mean over tokens: weights each elite by 1/length, so not the CE update.
     TokenMean,
+}
+
+/// What a gradient is turned into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    AdamW,
+    /// Plain gradient descent, without momentum.
+    Sgd,
+    /// The natural gradient (Amari 1998) under the Fisher matrix of what the cycle sampled: see `decoder/lora/natural.rs`.
+    Natural,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
