@@ -2,11 +2,10 @@ use std::path::PathBuf;
 
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
+use eliteloop::base::stop;
 use eliteloop::study::file::Study;
 use eliteloop::study::{self, Open, tables};
 use eliteloop::theory::values as table;
-
-use super::run::stop_on_ctrl_c;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -26,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let mut file = Study::read(&args.file)?;
     file.workers = args.workers.unwrap_or(file.workers).max(1);
-    let stop = stop_on_ctrl_c()?;
+    let stop = stop::on_signal()?;
     let mut open = Open::new(file, &args.out)?;
     let ending = open.run(&stop)?;
     let report = study::write_report(&args.out, &ending.failures)?;
@@ -38,9 +37,6 @@ pub fn run(args: &Args) -> Result<()> {
             printer::data(table::section(&table));
         }
     }
-    if ending.stopped {
-        printer::note("stopped, nothing is lost; the same command goes on");
-    }
     printer::note(format_args!(
         "{} of {} runs finished; the report is {}",
         report.finished,
@@ -48,6 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.out.join("study.html").display()
     ));
     match ending.failures.len() {
+        0 if ending.stopped => Err(Error::stopped("stopped, nothing is lost; the same command goes on")),
         0 => Ok(()),
         failed => {
             let all: Vec<String> = ending.failures.iter().map(|f| format!("{}: {} (see {})", f.job, f.message, f.log.display())).collect();

@@ -1,5 +1,9 @@
 //! The cross-entropy method, a step a file.
 
+pub mod again;
+pub mod check;
+pub mod checkpoints;
+pub mod complete;
 pub mod cycle;
 pub mod elite;
 pub mod evaluate;
@@ -9,6 +13,7 @@ pub mod parents;
 pub mod propose;
 pub mod run;
 pub mod screen;
+pub mod starts;
 pub mod summary;
 pub mod train;
 pub mod tuning_set;

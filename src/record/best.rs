@@ -1,6 +1,6 @@
 //! The best network of a run, as the file that a person takes away.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::error::{AtPath, Result};
 use crate::base::files::write_whole;
@@ -15,12 +15,23 @@ pub fn of(store: &Store) -> Result<Option<(NetworkId, f64)>> {
     }))
 }
 
+/// The file of a run's best network.
+pub fn path(run: &Path) -> PathBuf {
+    run.join("best").join("network.py")
+}
+
+/// What stands in it; None where no network was trained.
+pub fn text(store: &Store) -> Result<Option<String>> {
+    let Some((id, quality)) = of(store)? else { return Ok(None) };
+    let network = store.network(&id)?;
+    let head = format!("# {id}: validation accuracy {quality:.4} after the run's short training; {} parameters\n", network.parameters);
+    Ok(Some(head + &network.source))
+}
+
 /// Writes `best/network.py`.
 pub fn write(store: &Store, run: &Path) -> Result<()> {
-    let Some((id, quality)) = of(store)? else { return Ok(()) };
-    let network = store.network(&id)?;
+    let Some(text) = text(store)? else { return Ok(()) };
     let folder = run.join("best");
     std::fs::create_dir_all(&folder).at("make", &folder)?;
-    let head = format!("# {id}: validation accuracy {quality:.4} after the run's short training; {} parameters\n", network.parameters);
-    write_whole(&folder.join("network.py"), (head + &network.source).as_bytes())
+    write_whole(&path(run), text.as_bytes())
 }

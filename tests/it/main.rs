@@ -11,6 +11,8 @@ mod cuda;
 mod dataset;
 mod decoder;
 mod delta;
+#[cfg(target_os = "linux")]
+mod disk;
 mod doctor;
 mod evaluate;
 mod export;
@@ -38,6 +40,7 @@ mod sandbox;
 mod settings;
 mod study;
 mod study_report;
+mod tamper;
 mod theory;
 mod trace;
 mod tune;
