@@ -20,6 +20,14 @@ fn be_called_by_name() {
     }
 }
 
+/// A write beyond the limit on the size of files (`ulimit -f`) becomes an error, in place of a silent end.
+fn tell_of_long_files() {
+    // SAFETY: nothing runs at that signal.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 #[derive(Parser)]
 #[command(name = "eliteloop", version, about = "A local LLM improves neural networks, and itself, by the cross-entropy method")]
 struct Cli {
@@ -72,6 +80,7 @@ enum Verb {
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     be_called_by_name();
+    tell_of_long_files();
     let done = match Cli::parse().verb {
         Verb::Run(args) => commands::run::run(&args),
         Verb::Resume(args) => commands::resume::run(&args),
@@ -92,7 +101,7 @@ fn main() -> ExitCode {
         Verb::Sandbox(args) => commands::sandbox::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),
     };
-    match done {
+    match done.and_then(|()| printer::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer::error(&error);

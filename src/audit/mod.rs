@@ -16,21 +16,24 @@ pub mod verify;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use policy::CellPolicy;
 use record::{Cycle, Inputs};
 use settings::AuditConfig;
 
-use crate::base::device::Place;
 use crate::base::done::Done;
-use crate::base::error::{Error, Result};
+use crate::base::error::{AtPath, Error, Result};
 use crate::base::home;
 use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::base::progress::PhaseRow;
+use crate::base::range::Check;
+use crate::method::check::settings_it_began_with;
+use crate::method::run::{More, refuse_edited, refuse_fewer, tell_of_another_processor};
 use crate::oracle::Table;
-use crate::record::folder::Folder;
-use crate::record::{Kind, Store};
+use crate::record::folder::{Folder, write_settings};
+use crate::record::{Kind, Store, chain};
 
 /// An audit that is open: its policy, its store, and the cycles that are closed.
 pub struct Audit {
@@ -40,6 +43,8 @@ pub struct Audit {
     pub inputs: Inputs,
     pub cycles: Vec<Cycle>,
     stop: Arc<AtomicBool>,
+    /// No cycle begins after it.
+    pub until: Option<Instant>,
 }
 
 impl Audit {
@@ -48,22 +53,23 @@ impl Audit {
         let table = Arc::new(Table::load(&config.dataset, &home::data())?);
         let policy = CellPolicy::open(config, table)?;
         let inputs = inputs_of(&policy);
-        let folder = Folder::create(path, Kind::Audit, &policy.config.to_toml())?;
-        let store = record::create(&folder.store(), &inputs)?;
-        let audit = Self { policy, folder, store, inputs, cycles: Vec::new(), stop };
+        let (folder, store) = Folder::create(path, Kind::Audit, &policy.config.to_toml(), |s| record::begin(s, &inputs))?;
+        let audit = Self { policy, folder, store, inputs, cycles: Vec::new(), stop, until: None };
         audit.begin(say)
     }
 
-    /// Goes on with an audit that was stopped or killed, as it was after the last cycle; `device` in place of the one it began on.
-    pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
+    /// Goes on with an audit that was stopped or killed, as it was after the last cycle; what is asked for beside that goes over its
+    /// settings.
+    pub fn resume(path: &Path, more: &More, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
         let mut config = record::settings(path)?;
-        if let Some(place) = device {
+        let folder = Folder::open(path)?;
+        let store = Store::open(&folder.store())?;
+        ask_for_more(&folder, &store, &mut config, more)?;
+        if let Some(place) = more.device {
             let (settled, why) = place.settle();
             config.llm.device = settled;
             why.into_iter().for_each(printer::note);
         }
-        let folder = Folder::open(path)?;
-        let store = Store::open(&folder.store())?;
         let inputs = record::inputs(&store)?;
         let table = Arc::new(Table::load(&config.dataset, &home::data())?);
         same("the table", &inputs.table_sha256, table.sha256())?;
@@ -71,45 +77,61 @@ impl Audit {
         if let Some(cells) = &policy.learner {
             let began = inputs.model_sha256.as_deref().unwrap_or(record::NO_ADAPTER);
             same("the model file", began, &cells.learner.model.identity.sha256)?;
+            tell_of_another_processor(&store)?;
         }
         policy.gamma_star = inputs.gamma_star;
-        let Some(start) = record::start(&store)? else {
-            return Self { policy, folder, store, inputs, cycles: Vec::new(), stop }.begin(say);
-        };
+        let until = more.until;
+        load_last(&folder, &store, &mut policy)?;
+        if record::start(&store)?.is_none() {
+            return Self { policy, folder, store, inputs, cycles: Vec::new(), stop, until }.begin(say);
+        }
         let cycles = record::cycles(&store)?;
-        let (cycle, hash) = cycles.last().map_or((0, &start), |c| (c.cycle, &c.adapter_hash));
-        policy.load(&folder.checkpoint(cycle), hash)?;
         policy.catch_up(&cycles);
-        Ok(Self { policy, folder, store, inputs, cycles, stop })
+        Ok(Self { policy, folder, store, inputs, cycles, stop, until })
     }
 
-    /// Warms the LLM up and closes cycle 0: the policy as it is before the first sample.
-    fn begin(mut self, mut say: impl FnMut(String)) -> Result<Self> {
+    /// Warms the LLM up and closes cycle 0: the policy as it is before the first sample. Where that fails nothing is kept; where it is
+    /// stopped it can be begun again.
+    fn begin(mut self, say: impl FnMut(String)) -> Result<Self> {
         let phase = Phase::begin(0, "warm-up", 0);
-        let CellPolicy { config, learner, .. } = &mut self.policy;
-        if let Some(cells) = learner {
-            let warm = cells.warm_up(&config.warmup, config.format, config.seed, &self.stop, |step, loss| {
-                if step % 10 == 0 {
-                    say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
-                }
-            })?;
-            if warm == Done::Stopped {
-                return Err(Error::input("stopped in the warm-up, before there was anything to keep")
-                    .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
+        if let Err(error) = self.warm_up(say) {
+            if !error.is_stop() {
+                self.folder.abandon(self.store)?;
             }
+            return Err(error);
         }
         self.checkpoint(0)?;
         let hash = self.policy.adapter_hash()?;
         self.store.transaction(|s| {
             s.put_phase(&phase.finish())?;
-            record::put_start(s, hash)
+            record::put_start(s, hash)?;
+            chain::close(s, 0, &self.folder.checkpoint(0))
         })?;
         Ok(self)
+    }
+
+    fn warm_up(&mut self, mut say: impl FnMut(String)) -> Result<()> {
+        let CellPolicy { config, learner, .. } = &mut self.policy;
+        let Some(cells) = learner else { return Ok(()) };
+        let warm = cells.warm_up(&config.warmup, config.format, config.seed, &self.stop, |step, loss| {
+            if step % 10 == 0 {
+                say(format!("warm-up step {step} of {}: loss {loss:.2}", config.warmup.steps));
+            }
+        })?;
+        if warm == Done::Stopped {
+            return Err(Error::stopped("stopped in the warm-up, before there was anything to keep")
+                .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
+        }
+        Ok(())
     }
 
     /// Runs the cycles that are not closed yet.
     pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
         while !is_finished(&self.policy.config, &self.cycles) {
+            if self.until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(Done::Stopped);
+            }
+            self.folder.check_there()?;
             if self.cycle(self.cycles.len() as u64 + 1)? == Done::Stopped {
                 return Ok(Done::Stopped);
             }
@@ -123,10 +145,12 @@ impl Audit {
         let Done::Finished((closed, phases)) = advance(&mut self.policy, &self.cycles, cycle, &self.stop)? else {
             return Ok(Done::Stopped);
         };
+        self.folder.check_there()?;
         self.checkpoint(cycle)?;
         self.store.transaction(|s| {
             phases.iter().try_for_each(|phase| s.put_phase(phase))?;
-            record::put_cycle(s, &closed)
+            record::put_cycle(s, &closed)?;
+            chain::close(s, cycle, &self.folder.checkpoint(cycle))
         })?;
         self.cycles.push(closed);
         self.forget(cycle)?;
@@ -139,11 +163,13 @@ impl Audit {
         cells.learner.save_checkpoint(&self.folder.checkpoint(cycle), self.policy.config.tune.moments)
     }
 
-    /// Removes the adapter before the last one: from the one after the warm-up, which stays, the updates can be computed again.
-    fn forget(&self, cycle: u64) -> Result<()> {
-        let old = self.folder.checkpoint(cycle - 1);
-        if cycle > 1 && old.is_dir() {
-            std::fs::remove_dir_all(old)?;
+    /// Removes the adapters but the last two: from the one after the warm-up, which stays, the updates can be computed again.
+    fn forget(&self, last: u64) -> Result<()> {
+        for cycle in (0..last).filter(|cycle| !is_kept(*cycle, last)) {
+            let old = self.folder.checkpoint(cycle);
+            if old.is_dir() {
+                std::fs::remove_dir_all(&old).at("remove", &old)?;
+            }
         }
         Ok(())
     }
@@ -204,6 +230,45 @@ pub fn simulate(config: AuditConfig, table: Arc<Table>) -> Result<(Inputs, Vec<C
         cycles.push(cycle);
     }
     Ok((inputs, cycles))
+}
+
+/// Whether the adapter of a cycle is kept when `last` is closed.
+pub fn is_kept(cycle: u64, last: u64) -> bool {
+    cycle == 0 || cycle + 2 > last
+}
+
+/// Loads the adapter of the last closed cycle; where it is missing or damaged, that cycle is done again from the one before.
+fn load_last(folder: &Folder, store: &Store, policy: &mut CellPolicy) -> Result<()> {
+    let cycles = store.cycles()?;
+    let Some(last) = cycles.last() else { return Ok(()) };
+    let Err(error) = policy.load(&folder.checkpoint(last.cycle), &last.adapter_hash) else { return Ok(()) };
+    if let Some(before) = cycles.iter().rev().nth(1)
+        && policy.load(&folder.checkpoint(before.cycle), &before.adapter_hash).is_err()
+    {
+        return Err(error);
+    }
+    printer::note(format_args!("the checkpoint of cycle {} cannot be used ({error}); the cycle is done again", last.cycle));
+    record::forget(store, last.cycle)
+}
+
+/// Holds the settings against those that the audit began with, and writes down that more cycles are asked for.
+fn ask_for_more(folder: &Folder, store: &Store, config: &mut AuditConfig, more: &More) -> Result<()> {
+    let began = AuditConfig::from_toml(&settings_it_began_with(store)?, "the settings it began with")?;
+    refuse_edited(folder.path(), &without_cycles(&began), &without_cycles(config))?;
+    let closed = store.cycles()?.last().map_or(0, |c| c.cycle);
+    let asked = more.cycles.unwrap_or(config.cycles);
+    refuse_fewer(asked, closed)?;
+    if asked != config.cycles {
+        config.cycles = asked;
+        config.check()?;
+        write_settings(folder, Kind::Audit, &config.to_toml())?;
+    }
+    if asked > closed { store.unfinish() } else { Ok(()) }
+}
+
+/// The settings that an audit may not change once it has begun, as TOML.
+fn without_cycles(config: &AuditConfig) -> String {
+    AuditConfig { threads: 0, cycles: 0, ..config.clone() }.to_toml()
 }
 
 /// One phase in two parts.

@@ -138,24 +138,33 @@ pub struct Inputs {
     pub gamma_star: f64,
 }
 
-/// Makes the store of a new audit.
+/// Puts into a new store what an audit begins with.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn create(path: &Path, inputs: &Inputs) -> Result<Store> {
-    let store = Store::create(path, Kind::Audit)?;
+pub fn begin(store: &Store, inputs: &Inputs) -> Result<()> {
+    store.batch(SCHEMA)?;
+    store.set_meta("program", &inputs.program)?;
+    store.set_meta("dataset", &inputs.table_sha256)?;
+    if let (Some(name), Some(sha256)) = (&inputs.model, &inputs.model_sha256) {
+        store.set_meta("model_name", name)?;
+        store.set_meta("model", sha256)?;
+    }
+    store.set_meta("gamma_star", &inputs.gamma_star.to_string())?;
+    store.stamp("started")
+}
+
+/// Removes all that is stored of the last closed cycle.
+///
+/// # Errors
+/// Those of the store.
+pub fn forget(store: &Store, cycle: u64) -> Result<()> {
+    store.reopen(cycle)?;
     store.transaction(|s| {
-        s.batch(SCHEMA)?;
-        s.set_meta("program", &inputs.program)?;
-        s.set_meta("dataset", &inputs.table_sha256)?;
-        if let (Some(name), Some(sha256)) = (&inputs.model, &inputs.model_sha256) {
-            s.set_meta("model_name", name)?;
-            s.set_meta("model", sha256)?;
-        }
-        s.set_meta("gamma_star", &inputs.gamma_star.to_string())?;
-        s.stamp("started")
-    })?;
-    Ok(store)
+        ["sample", "exact", "exact_update", "search", "phase"]
+            .iter()
+            .try_for_each(|table| s.put(&format!("DELETE FROM {table} WHERE cycle = ?1"), [cycle]))
+    })
 }
 
 /// The settings stored with an audit.

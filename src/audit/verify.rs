@@ -13,11 +13,12 @@ use super::policy::CellPolicy;
 use super::record::{self, Cycle, Exact, Inputs, Sample};
 use super::search;
 use super::settings::AuditConfig;
+use super::{is_kept, without_cycles};
 use crate::base::done::Done;
 use crate::base::error::{Error, Result};
 use crate::base::home;
 use crate::decoder::settings::llm::Dtype;
-use crate::method::verify::{Check, NARROW_TOLERANCE, TOLERANCE, identity};
+use crate::method::verify::{Asked, Check, NARROW_TOLERANCE, Sealed, TOLERANCE, Train, identity, settings_it_began_with};
 use crate::oracle::{Cell, Table};
 use crate::record::{Store, Tuning, folder};
 
@@ -101,7 +102,10 @@ struct Replay<'a> {
 ///
 /// # Errors
 /// When the audit, its table or its model cannot be read, or its store lacks rows.
-pub fn verify(audit: &Path) -> Result<Vec<Check>> {
+pub fn verify(audit: &Path, asked: &Asked) -> Result<Vec<Check>> {
+    if asked.train != Train::Nothing {
+        return Err(Error::input("--train: an audit trains nothing").hint("its qualities are looked up again each time"));
+    }
     let config = record::settings(audit)?;
     let store = Store::read(&folder::store_path(audit))?;
     let inputs = record::inputs(&store)?;
@@ -109,7 +113,16 @@ pub fn verify(audit: &Path) -> Result<Vec<Check>> {
         record::start(&store)?.ok_or_else(|| Error::input(format!("the audit in {} has not begun its first cycle", audit.display())))?;
     let cycles = record::cycles(&store)?;
     let policy = CellPolicy::open(config.clone(), Arc::new(Table::load(&config.dataset, &home::data())?))?;
-    let mut checks = given(&policy, &inputs);
+    let last = cycles.last().map_or(0, |c| c.cycle);
+    let began = settings_it_began_with(&store)?;
+    let began = AuditConfig::from_toml(&began, "the settings it began with").map_or(began, |config| without_cycles(&config));
+    let must = |cycle: u64, _: &str| is_kept(cycle, last);
+    let sealed = Sealed { folder: audit, store: &store, last, settings: [without_cycles(&config), began], must: &must };
+    let mut checks = sealed.checks(asked)?;
+    if asked.quick {
+        return Ok(checks);
+    }
+    checks.extend(given(&policy, &inputs));
     checks.push(complete(&store, &policy, &cycles)?);
     let mut replay = Replay {
         policy,

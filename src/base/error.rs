@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::base::stop;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit code of the process when an error reaches `main`.
@@ -14,6 +16,8 @@ pub enum Blame {
     Input,
     /// The machine or the program failed: disk full, a broken invariant. Exit code 1.
     Machine,
+    /// Nobody is to blame: it was asked to end before it was done. Exit code 130, or 143 after SIGTERM.
+    Stopped,
 }
 
 /// An error message, an optional hint that says what to do, and the error below it.
@@ -34,6 +38,11 @@ impl Error {
     /// A failure that is not the user's doing (exit code 1).
     pub fn machine(message: impl Into<String>) -> Self {
         Self { message: message.into(), hint: None, blame: Blame::Machine, source: None }
+    }
+
+    /// Work that Ctrl-C or SIGTERM ended before it was done (exit code 130 or 143), so that what was to follow it does not.
+    pub fn stopped(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None, blame: Blame::Stopped, source: None }
     }
 
     /// Says what to do about it; printed on a line of its own as `hint: ..`.
@@ -59,7 +68,14 @@ impl Error {
         match self.blame {
             Blame::Input => 2,
             Blame::Machine => 1,
+            Blame::Stopped => stop::exit_code(),
         }
+    }
+
+    /// Whether it is no failure but an end that was asked for.
+    #[must_use]
+    pub fn is_stop(&self) -> bool {
+        self.blame == Blame::Stopped
     }
 }
 
@@ -115,10 +131,10 @@ impl<T> AtPath<T> for std::io::Result<T> {
     fn at(self, doing: &str, path: &std::path::Path) -> Result<T> {
         self.map_err(|e| {
             let error = Error { message: format!("cannot {doing} {}", path.display()), hint: None, blame: blame_of(&e), source: None };
-            let error = if e.kind() == std::io::ErrorKind::StorageFull {
-                error.hint("the disk is full: free some space, then run the same command again")
-            } else {
-                error
+            let error = match e.kind() {
+                std::io::ErrorKind::StorageFull => error.hint("the disk is full: free some space, then run the same command again"),
+                std::io::ErrorKind::FileTooLarge => error.hint("a limit on the size of files was met: see `ulimit -f`"),
+                _ => error,
             };
             error.caused_by(e)
         })
@@ -127,7 +143,12 @@ impl<T> AtPath<T> for std::io::Result<T> {
 
 fn blame_of(error: &std::io::Error) -> Blame {
     match error.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::AlreadyExists => Blame::Input,
+        std::io::ErrorKind::NotFound
+        | std::io::ErrorKind::PermissionDenied
+        | std::io::ErrorKind::AlreadyExists
+        | std::io::ErrorKind::ReadOnlyFilesystem
+        | std::io::ErrorKind::NotADirectory
+        | std::io::ErrorKind::IsADirectory => Blame::Input,
         _ => Blame::Machine,
     }
 }

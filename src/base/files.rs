@@ -1,4 +1,4 @@
-//! Files and folders that get to their place whole or not at all, and texts that are read whole or not at all.
+//! Files and folders that get to their place whole or not at all, and files that are read whole or not at all.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,31 +9,50 @@ use crate::base::error::{AtPath, Error, Result};
 /// Bytes of a text that is read whole: no settings and no network's source are nearly as long.
 const MOST_TEXT: u64 = 16 << 20;
 
+/// Opens a file that is read: an ordinary one, since a pipe or a device may never end, nor begin.
+///
+/// # Errors
+/// Where it is not there, may not be read, or is no ordinary file.
+pub fn open_file(path: &Path, doing: &str) -> Result<File> {
+    // Before it is opened: opening a pipe waits for who writes it.
+    let ordinary = std::fs::metadata(path).at(doing, path)?.is_file();
+    // Afterwards too: it may have been replaced in between.
+    let file = if ordinary { Some(File::open(path).at(doing, path)?) } else { None };
+    match file {
+        Some(file) if file.metadata().at(doing, path)?.is_file() => Ok(file),
+        _ => Err(Error::input(format!("cannot {doing} {}: it is not an ordinary file", path.display()))),
+    }
+}
+
+/// Reads a file of at most `most` bytes.
+///
+/// # Errors
+/// Those of [`open_file`], and where it is longer.
+pub fn read_file(path: &Path, doing: &str, most: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path, doing)?.take(most.saturating_add(1)).read_to_end(&mut bytes).at(doing, path)?;
+    if bytes.len() as u64 > most {
+        let limit = if most >= 1 << 20 { format!("{} MiB", most >> 20) } else { format!("{} KiB", most >> 10) };
+        return Err(Error::input(format!("cannot {doing} {}: it is longer than {limit}", path.display())));
+    }
+    Ok(bytes)
+}
+
 /// Reads a text that the user named.
 ///
 /// # Errors
-/// Where it is no ordinary file (a pipe or a device may never end), is longer than a text, or is not UTF-8, with the line.
+/// Those of [`open_file`], and where it is longer than a text, or is not UTF-8, with the line.
 pub fn read_text(path: &Path, doing: &str) -> Result<String> {
-    let shown = path.display();
-    // Before it is opened: opening a pipe waits for who writes it.
-    if !std::fs::metadata(path).at(doing, path)?.is_file() {
-        return Err(Error::input(format!("cannot {doing} {shown}: it is not an ordinary file")));
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST_TEXT + 1).read_to_end(&mut bytes)).at(doing, path)?;
-    if bytes.len() as u64 > MOST_TEXT {
-        return Err(Error::input(format!("cannot {doing} {shown}: it is longer than {} MiB", MOST_TEXT >> 20)));
-    }
-    String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(read_file(path, doing, MOST_TEXT)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..at].split(|&b| b == b'\n').count();
-        Error::input(format!("cannot {doing} {shown}: line {line} is not UTF-8")).hint("save the file as UTF-8")
+        Error::input(format!("cannot {doing} {}: line {line} is not UTF-8 (byte {at})", path.display())).hint("save the file as UTF-8")
     })
 }
 
-/// Writes a file beside its place and renames it: a reader sees the old one or the new one.
+/// Writes a file beside its place and renames it: a reader sees the old one or the new one, and so does who comes after a power cut.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = parent(path);
     let mut builder = tempfile::Builder::new();
     // A temporary file is private by default; this one becomes an ordinary file.
     #[cfg(unix)]
@@ -42,15 +61,31 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.write_all(bytes).at("write", path)?;
     file.as_file().sync_all().at("write", path)?;
     file.persist(path).map_err(|e| e.error).at("write", path)?;
-    Ok(())
+    sync_folder(folder)
 }
 
-/// Replaces `to` by the folder `from` (on the same disk). A kill in between leaves `to` absent, never half-written.
-pub fn replace_folder(from: &Path, to: &Path) -> Result<()> {
-    if to.exists() {
+/// Replaces `to` by `from`, a file or a folder (on the same disk). A kill in between leaves a folder `to` absent, never half-written.
+pub fn replace(from: &Path, to: &Path) -> Result<()> {
+    if to.is_dir() {
         std::fs::remove_dir_all(to).at("remove", to)?;
     }
-    std::fs::rename(from, to).at("rename to", to)
+    std::fs::rename(from, to).at("rename to", to)?;
+    sync_folder(parent(to))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the names in a folder survive a power cut.
+fn sync_folder(folder: &Path) -> Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some file systems have no such thing.
+        Err(error) if !matches!(error.kind(), std::io::ErrorKind::InvalidInput | std::io::ErrorKind::Unsupported) => {
+            Err(error).at("write in", folder)
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::base::error::{AtPath, Result};
+use crate::base::files::open_file;
 
 /// What is hashed part by part, as if the parts were one text.
 #[derive(Clone, Default)]
@@ -54,7 +55,7 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
 /// # Errors
 /// Where it cannot be read.
 pub fn sha256_file(path: &Path) -> Result<String> {
-    let mut file = std::fs::File::open(path).at("open", path)?;
+    let mut file = open_file(path, "read")?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).at("read", path)?;
     Ok(Hash(hash).hex())

@@ -52,7 +52,7 @@ impl Phase {
     }
 
     pub fn say(&self, message: impl Into<String>) {
-        self.bar.set_message(message.into());
+        self.bar.set_message(printer::Plain(message.into()).to_string());
     }
 
     pub fn finish(self) -> PhaseRow {

@@ -12,14 +12,16 @@ use eliteloop::base::done::Done;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::files::write_whole;
 use eliteloop::base::printer;
+use eliteloop::base::stop;
 use eliteloop::compare::searches;
 use eliteloop::config::Policy;
+use eliteloop::method::run::More;
 use eliteloop::method::summary::of_change;
-use eliteloop::record::{Store, folder};
+use eliteloop::record::{Store, chain, folder};
 use eliteloop::report::{self, audit as shown};
 use eliteloop::theory::values as table;
 
-use super::run::{set_threads, stop_on_ctrl_c};
+use super::run::{set_threads, stopped, tell_head};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -119,7 +121,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     }
     let out = args.out.as_deref().ok_or_else(|| Error::input("--out is not given"))?;
-    let stop = stop_on_ctrl_c()?;
+    let stop = stop::on_signal()?;
     let config = args.settings()?;
     set_threads(config.threads)?;
     if let Some(seeds) = args.seeds {
@@ -128,22 +130,25 @@ pub fn run(args: &Args) -> Result<()> {
     let audit = Audit::create(out, config, stop, printer::note)?;
     let (ending, cycles) = finish(audit, out)?;
     printer::data(if args.json { serde_json::to_string(&cycles)? } else { shown::table(&cycles) });
-    said(ending, out);
-    Ok(())
+    said(&ending, out)
 }
 
 /// Runs what is left of an audit and tells how it ended.
 pub fn go_on(audit: Audit, folder: &Path) -> Result<()> {
     let (ending, cycles) = finish(audit, folder)?;
     printer::data(shown::table(&cycles));
-    said(ending, folder);
-    Ok(())
+    said(&ending, folder)
 }
 
-fn said(ending: Done<()>, folder: &Path) {
+/// Tells how it ended; the last link of the chain is that of an audit that did.
+fn said(ending: &Done<Option<String>>, folder: &Path) -> Result<()> {
     match ending {
-        Done::Finished(()) => printer::note(format_args!("finished; the report is {}", folder.join("report.html").display())),
-        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+        Done::Stopped => Err(stopped(folder)),
+        Done::Finished(head) => {
+            printer::note(format_args!("finished; the report is {}", folder.join("report.html").display()));
+            tell_head(head.as_deref());
+            Ok(())
+        }
     }
 }
 
@@ -163,15 +168,14 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
                     .hint("give --out a new folder, or the settings that the folder was made with"));
             }
             let finished = Store::read(&folder::store_path(&path))?.meta("finished")?.is_some();
-            (!finished).then(|| Audit::resume(&path, None, Arc::clone(stop), |_| ())).transpose()?
+            (!finished).then(|| Audit::resume(&path, &More::default(), Arc::clone(stop), |_| ())).transpose()?
         } else {
             Some(Audit::create(&path, config, Arc::clone(stop), |_| ())?)
         };
         if let Some(audit) = audit
             && finish(audit, &path)?.0 == Done::Stopped
         {
-            printer::note("stopped, nothing is lost; the same command goes on");
-            return Ok(());
+            return Err(Error::stopped("stopped, nothing is lost; the same command goes on"));
         }
         folders.push(path);
     }
@@ -186,7 +190,7 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
 }
 
 /// Runs what is left of an audit and writes its report; gives its closed cycles.
-fn finish(mut audit: Audit, path: &Path) -> Result<(Done<()>, Vec<Cycle>)> {
+fn finish(mut audit: Audit, path: &Path) -> Result<(Done<Option<String>>, Vec<Cycle>)> {
     let ending = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let mean = match quality.len() {
@@ -205,12 +209,17 @@ fn finish(mut audit: Audit, path: &Path) -> Result<(Done<()>, Vec<Cycle>)> {
         ));
     })?;
     let Audit { store, cycles, folder, .. } = audit;
-    if ending == Done::Finished(()) {
-        if store.meta("finished")?.is_none() {
-            store.stamp("finished")?;
+    let ending = match ending {
+        Done::Stopped => Done::Stopped,
+        Done::Finished(()) => {
+            if store.meta("finished")?.is_none() {
+                store.stamp("finished")?;
+            }
+            let head = chain::head(&store)?;
+            store.seal()?;
+            Done::Finished(head)
         }
-        store.seal()?;
-    }
+    };
     write_whole(&path.join("report.html"), report::render(&shown::collect(path)?).as_bytes())?;
     drop(folder);
     Ok((ending, cycles))

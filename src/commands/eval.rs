@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> Result<()> {
     let seeds: Vec<u64> = (0..args.seeds).map(|k| config.seed.wrapping_add(k)).collect();
     let recipe = recipe(&config, &split);
     printer::note(format_args!("{name}: {} parameters; {recipe}", graph.parameters()));
-    let stop = super::run::stop_on_ctrl_c()?;
+    let stop = eliteloop::base::stop::on_signal()?;
     let report = |seed: u64, epoch: &Epoch| {
         let of = if args.seeds > 1 { format!("seed {seed}, ") } else { String::new() };
         printer::note(format_args!(

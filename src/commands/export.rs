@@ -24,7 +24,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let chosen: Option<NetworkId> = args.candidate.as_deref().map(str::parse).transpose()?;
     super::run::set_threads(folder::settings(&args.run)?.threads)?;
-    let stop = super::run::stop_on_ctrl_c()?;
+    let stop = eliteloop::base::stop::on_signal()?;
     let done = export::export(&args.run, chosen, &args.out, &stop)?;
     printer::note(format_args!(
         "{}: trained again, validation accuracy {:.4} as recorded; written to {}",

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use eliteloop::audit::{self, Audit};
-use eliteloop::base::device::Place;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
 use eliteloop::compare::{self, searches, text};
-use eliteloop::method::run::Run;
-use eliteloop::method::verify::{self, Check};
+use eliteloop::method::run::{More, Run};
+use eliteloop::method::verify::{self, Asked, Check};
 use eliteloop::record::{Kind, folder};
 use eliteloop::report::{self, ReportData};
 use eliteloop::theory::values::{self as table, Table};
@@ -19,10 +18,10 @@ use eliteloop::theory::values::{self as table, Table};
 pub struct Verbs {
     /// Threads of its settings.
     pub threads: fn(&Path) -> Result<usize>,
-    /// Goes on with it, on another device than it began on where one is given.
-    pub resume: fn(&Path, Option<Place>, Arc<AtomicBool>) -> Result<()>,
+    /// Goes on with it.
+    pub resume: fn(&Path, &More, Arc<AtomicBool>) -> Result<()>,
     pub report: fn(&Path) -> Result<ReportData>,
-    pub verify: fn(&Path) -> Result<Vec<Check>>,
+    pub verify: fn(&Path, &Asked) -> Result<Vec<Check>>,
     pub compare: fn(&[PathBuf]) -> Result<Compared>,
 }
 
@@ -36,7 +35,7 @@ pub struct Compared {
 
 const RUN: Verbs = Verbs {
     threads: |path| Ok(folder::settings(path)?.threads),
-    resume: |path, device, stop| super::run::go_on(Run::resume(path, device, stop)?, path),
+    resume: |path, more, stop| super::run::go_on(Run::resume(path, more, stop)?, path),
     report: report::collect::collect,
     verify: verify::verify,
     compare: |folders| {
@@ -48,7 +47,7 @@ const RUN: Verbs = Verbs {
 
 const AUDIT: Verbs = Verbs {
     threads: |path| Ok(audit::record::settings(path)?.threads),
-    resume: |path, device, stop| super::audit::go_on(Audit::resume(path, device, stop, printer::note)?, path),
+    resume: |path, more, stop| super::audit::go_on(Audit::resume(path, more, stop, printer::note)?, path),
     report: report::audit::collect,
     verify: audit::verify::verify,
     compare: |folders| {

@@ -1,12 +1,15 @@
 //! Goes on with a run or an audit.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use eliteloop::base::device::Place;
 use eliteloop::base::error::Result;
+use eliteloop::base::stop;
+use eliteloop::method::run::More;
 
 use super::recorded;
-use super::run::{set_threads, stop_on_ctrl_c};
+use super::run::{parse_hours, set_threads};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,10 +19,17 @@ pub struct Args {
     /// run would have written
     #[arg(long, value_name = "DEVICE")]
     device: Option<Place>,
+    /// So many cycles in all, in place of those it was begun with
+    #[arg(long, value_name = "N")]
+    cycles: Option<u64>,
+    /// Begin no cycle after so many hours
+    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    hours: Option<Duration>,
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let verbs = recorded::of(&args.run)?;
     set_threads((verbs.threads)(&args.run)?)?;
-    (verbs.resume)(&args.run, args.device, stop_on_ctrl_c()?)
+    let more = More { device: args.device, cycles: args.cycles, until: args.hours.map(|hours| Instant::now() + hours) };
+    (verbs.resume)(&args.run, &more, stop::on_signal()?)
 }

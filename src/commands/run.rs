@@ -1,15 +1,15 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use eliteloop::base::device::Place;
 use eliteloop::base::done::Done;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
+use eliteloop::base::stop;
 use eliteloop::config::RunConfig;
 use eliteloop::method::cycle;
 use eliteloop::method::run::Run;
-use eliteloop::record::best;
+use eliteloop::record::{best, chain};
 
 use super::settings::SettingsArgs;
 
@@ -23,31 +23,53 @@ pub struct Args {
     /// New folder for the run
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Begin no cycle after so many hours; `eliteloop resume` goes on
+    #[arg(long, value_name = "H", value_parser = parse_hours)]
+    hours: Option<Duration>,
+}
+
+/// Hours, from 0 up.
+pub fn parse_hours(text: &str) -> Result<Duration, String> {
+    // More than a century is no limit.
+    let hours = text.parse().ok().filter(|hours: &f64| (0.0..=1e6).contains(hours));
+    hours.map(|hours| Duration::from_secs_f64(3600.0 * hours)).ok_or_else(|| "a number of hours from 0 to 1000000, for example 7.5".into())
 }
 
 pub fn run(args: &Args) -> Result<()> {
     let mut config = args.settings.resolve(args.device)?;
     settle(&mut config);
     set_threads(config.threads)?;
-    let stop = stop_on_ctrl_c()?;
-    let run = Run::create(&args.out, config, stop)?;
+    let until = args.hours.map(|hours| Instant::now() + hours);
+    let run = Run { until, ..Run::create(&args.out, config, stop::on_signal()?)? };
     go_on(run, &args.out)
 }
 
 /// Runs what is left of a run and tells how it ended.
 pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
-    match cycle::run(&mut run)? {
-        Done::Finished(()) => {
-            best::write(&run.store, folder)?;
-            if run.store.meta("finished")?.is_none() {
-                run.store.stamp("finished")?;
-            }
-            run.store.seal()?;
-            printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
-        }
-        Done::Stopped => printer::note(format_args!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display())),
+    if cycle::run(&mut run)? == Done::Stopped {
+        return Err(stopped(folder));
     }
+    best::write(&run.store, folder)?;
+    if run.store.meta("finished")?.is_none() {
+        run.store.stamp("finished")?;
+    }
+    let head = chain::head(&run.store)?;
+    run.store.seal()?;
+    printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
+    tell_head(head.as_deref());
     Ok(())
+}
+
+/// A run or an audit that was asked to end.
+pub fn stopped(folder: &Path) -> Error {
+    Error::stopped(format!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display()))
+}
+
+/// What stands for all that was stored: who keeps it can tell whether anything was changed.
+pub fn tell_head(head: Option<&str>) {
+    if let Some(head) = head {
+        printer::note(format_args!("chain of hashes: {head} (eliteloop verify --head)"));
+    }
 }
 
 /// Replaces `auto` by a device that is there, and tells why if that is the processor.
@@ -63,14 +85,4 @@ pub fn set_threads(threads: usize) -> Result<()> {
         .num_threads(threads)
         .build_global()
         .map_err(|e| Error::machine("the threads could not be started").caused_by(e))
-}
-
-/// A flag that the first Ctrl-C (or SIGTERM) sets; the second one ends the process at once.
-pub fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
 }

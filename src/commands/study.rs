@@ -3,14 +3,12 @@ use std::sync::Arc;
 
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::files::{read_text, write_whole};
-use eliteloop::base::{home, printer};
+use eliteloop::base::{home, printer, stop};
 use eliteloop::oracle::Table;
 use eliteloop::study::calibration::{self, Calibration};
 use eliteloop::study::file::Study;
 use eliteloop::study::{self, Open, tables};
 use eliteloop::theory::values as table;
-
-use super::run::stop_on_ctrl_c;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -34,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut file = Study::read(&args.file)?;
     file.workers = args.workers.unwrap_or(file.workers).max(1);
-    let stop = stop_on_ctrl_c()?;
+    let stop = stop::on_signal()?;
     let mut open = Open::new(file, &args.out)?;
     let ending = open.run(&stop)?;
     let report = study::write_report(&args.out, &ending.failures)?;
@@ -46,9 +44,6 @@ pub fn run(args: &Args) -> Result<()> {
             printer::data(table::section(&table));
         }
     }
-    if ending.stopped {
-        printer::note("stopped, nothing is lost; the same command goes on");
-    }
     printer::note(format_args!(
         "{} of {} runs finished; the report is {}",
         report.finished,
@@ -56,6 +51,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.out.join("study.html").display()
     ));
     match ending.failures.len() {
+        0 if ending.stopped => Err(Error::stopped("stopped, nothing is lost; the same command goes on")),
         0 => Ok(()),
         failed => {
             let all: Vec<String> = ending.failures.iter().map(|f| format!("{}: {} (see {})", f.job, f.message, f.log.display())).collect();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
-use eliteloop::method::verify::Finding;
+use eliteloop::method::verify::{Asked, Finding, Train};
 
 use super::recorded;
 
@@ -12,15 +12,32 @@ use super::recorded;
 pub struct Args {
     /// Folder of the run or audit
     run: PathBuf,
+    /// Only hash again what is stored, and look whether all is there: seconds
+    #[arg(long, conflicts_with = "train")]
+    quick: bool,
+    /// Train so many of a run's networks again, drawn by its chain of hashes, or `all`, and compare to the bit
+    #[arg(long, value_name = "K|all", value_parser = parse_train)]
+    train: Option<Train>,
+    /// The last link of the chain of hashes (or its first 16 digits), as it was told when the run ended
+    #[arg(long, value_name = "HASH")]
+    head: Option<String>,
     /// The checks as JSON
     #[arg(long)]
     json: bool,
 }
 
+fn parse_train(text: &str) -> Result<Train, String> {
+    match text {
+        "all" => Ok(Train::All),
+        number => number.parse().map(Train::Some).map_err(|_| "a number of trainings, or all".into()),
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let verbs = recorded::of(&args.run)?;
     super::run::set_threads((verbs.threads)(&args.run)?)?;
-    let checks = (verbs.verify)(&args.run)?;
+    let asked = Asked { quick: args.quick, train: args.train.unwrap_or_default(), head: args.head.clone() };
+    let checks = (verbs.verify)(&args.run, &asked)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&checks)?);
     } else {

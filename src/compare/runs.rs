@@ -173,7 +173,5 @@ pub fn is_method(config: &RunConfig) -> bool {
 
 /// The settings that make an arm: all but the seed and what changes nothing but the time.
 pub fn identity(config: &RunConfig) -> RunConfig {
-    let mut same = RunConfig { seed: 0, threads: 0, ..config.clone() };
-    (same.proxy.workers, same.proxy.cpu_seconds, same.proxy.memory_mib) = (0, 0, 0);
-    same
+    RunConfig { seed: 0, ..config.essential() }
 }

@@ -74,6 +74,17 @@ pub(crate) fn is_key<S: Settings>(key: &str) -> bool {
     nested(&path, Value::Boolean(true)).try_into::<S>().err().is_none_or(|e| !e.message().starts_with("unknown field"))
 }
 
+/// The keys in which two settings differ, given as TOML.
+pub(crate) fn differences(one: &str, other: &str) -> Vec<String> {
+    let [one, other] = [one, other].map(|text| leaves(&text.parse().unwrap_or_default()));
+    let keys = |of: &[(String, Table)], beside: &[(String, Table)]| -> Vec<String> {
+        of.iter().filter(|leaf| !beside.contains(leaf)).map(|(key, _)| key.clone()).collect()
+    };
+    let mut all = keys(&one, &other);
+    all.extend(keys(&other, &one).into_iter().filter(|key| one.iter().all(|(own, _)| own != key)));
+    all
+}
+
 /// Every value of a table by its full key, alone in a table of its own.
 fn leaves(table: &Table) -> Vec<(String, Table)> {
     fn walk<'a>(path: &mut Vec<&'a str>, table: &'a Table, into: &mut Vec<(String, Table)>) {
@@ -159,6 +170,13 @@ mod tests {
         assert_eq!(nearest("heldout").as_deref(), Some("held_out"));
         assert_eq!(nearest("temperature"), None);
         assert_eq!(nearest_key("invalid type: string \"x\", expected f64"), None);
+    }
+
+    #[test]
+    fn the_keys_in_which_settings_differ_are_named_by_their_full_names() {
+        let (one, other) = ("a = 1\nb = 2\n[c]\nd = 3\ne = [1]\n", "a = 1\nb = 3\n[c]\nf = 1\ne = [2]\n");
+        assert_eq!(differences(one, other), ["b", "c.d", "c.e", "c.f"]);
+        assert!(differences(one, one).is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod elite;
 pub(crate) mod layers;
 mod parents;
 mod policy;
+mod record;
 mod retired;
 mod update;
 
@@ -17,10 +18,12 @@ use toml::Table;
 
 pub(crate) use self::elite::check_shares;
 pub use self::elite::{EliteConfig, EliteSource};
+pub(crate) use self::layers::differences;
 use self::layers::{Settings, given, merge, parse, read};
 pub use self::parents::ParentsConfig;
 pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
+pub use self::record::RecordConfig;
 pub use self::retired::retired_key;
 pub use self::update::{Gate, TuneData, UpdateConfig};
 use crate::base::error::{Error, Result};
@@ -56,6 +59,7 @@ pub struct RunConfig {
     /// Of a new adapter; None beside one that has all of it fixed, see `llm.adapter`.
     pub lora: Option<LoraConfig>,
     pub tune: UpdateConfig,
+    pub record: RecordConfig,
 }
 
 impl Default for RunConfig {
@@ -75,6 +79,7 @@ impl Default for RunConfig {
             elite: EliteConfig::default(),
             lora: None,
             tune: UpdateConfig::default(),
+            record: RecordConfig::default(),
         }
     }
 }
@@ -142,6 +147,14 @@ impl RunConfig {
         toml::to_string(self).expect("settings are plain TOML")
     }
 
+    /// These settings without those that change time and place only and no result: in two runs of one seed what is left makes the same rows.
+    #[must_use]
+    pub fn essential(&self) -> Self {
+        let mut same = Self { threads: 0, record: RecordConfig::default(), ..self.clone() };
+        (same.proxy.workers, same.proxy.cpu_seconds, same.proxy.memory_mib, same.proxy.card_memory_mib) = (0, 0, 0, 0);
+        same
+    }
+
     /// Where LLM and proxies compute; each `auto` becomes a device that is there. Gives what to tell where that is the processor.
     pub fn settle_devices(&mut self) -> Option<String> {
         let (llm, why) = self.llm.device.settle();
@@ -164,8 +177,8 @@ impl Check for RunConfig {
         whole("cycles", self.cycles, 1..=MANY as u64)?;
         whole("candidates", self.candidates, 1..=MANY as u64)?;
         whole("threads", self.threads, 1..=MOST_WORKERS)?;
-        let tables: [&dyn Check; 8] =
-            [&self.llm, &self.delta, &self.parents, &self.screen, &self.novelty, &self.proxy, &self.elite, &self.tune.tuning];
+        let tables: [&dyn Check; 9] =
+            [&self.llm, &self.delta, &self.parents, &self.screen, &self.novelty, &self.proxy, &self.elite, &self.tune.tuning, &self.record];
         tables.into_iter().try_for_each(Check::check)?;
         self.lora.as_ref().map_or(Ok(()), Check::check)?;
         if self.delta.max_tokens >= self.llm.max_context {

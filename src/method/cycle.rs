@@ -3,6 +3,8 @@
 //! Each step reads what it needs from the store and stores what it did, so a run that was killed anywhere goes on by
 //! walking the same steps: a step that is done finds nothing to do.
 
+use std::time::Instant;
+
 use crate::base::done::Done;
 use crate::base::error::Result;
 use crate::base::progress;
@@ -12,7 +14,6 @@ use crate::method::{elite, propose, screen, summary, train, update};
 /// Runs the cycles that are not closed yet.
 pub fn run(run: &mut Run) -> Result<Done<()>> {
     if run.next_cycle()? == 0 {
-        screen::admit_starts(run)?;
         train::train(run, 0)?;
         if run.stopped() {
             return Ok(Done::Stopped);
@@ -20,6 +21,10 @@ pub fn run(run: &mut Run) -> Result<Done<()>> {
         update::close_start(run)?;
     }
     for cycle in run.next_cycle()?..=run.config.cycles {
+        if run.until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(Done::Stopped);
+        }
+        run.folder.check_there()?;
         for step in [propose::propose, screen::screen, train::train] {
             step(run, cycle)?;
             if run.stopped() {

@@ -112,7 +112,7 @@ impl Evaluation<'_> {
         })?;
         let mut trained = Vec::new();
         for (id, (&seed, result)) in (0..).zip(self.seeds.iter().zip(results)) {
-            let result = result.ok_or_else(|| Error::machine("stopped before all seeds were trained"))?;
+            let result = result.ok_or_else(|| Error::stopped("stopped before all seeds were trained"))?;
             let outcome = result.map_err(|failure| failed(seed, &failure))?;
             let mut network = Network::new(self.graph, seed, &self.config.device.open()?, Kernels::Own)?;
             network.load(&weights(id))?;

@@ -1,5 +1,10 @@
 //! The cross-entropy method, a step a file.
 
+pub mod again;
+pub mod changes;
+pub mod check;
+pub mod checkpoints;
+pub mod complete;
 pub mod cycle;
 pub mod elite;
 pub mod evaluate;

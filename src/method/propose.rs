@@ -93,11 +93,15 @@ fn mutate(run: &Run, cycle: u64, parent_of: &[NetworkId]) -> Result<Vec<Candidat
     let mut candidates = Vec::new();
     for (index, parent) in (0..).zip(parent_of) {
         let source = run.store.network(parent)?.source;
-        let mut rng = seed::rng(run.config.seed, "mutate", &[cycle, index]);
-        let completion = random::write(&mut rng, run.config.delta.format, &source);
-        candidates.push(Candidate::new(cycle, index, parent.clone(), completion));
+        candidates.push(mutation(&run.config, cycle, index, parent.clone(), &source));
     }
     Ok(candidates)
+}
+
+/// What a control without an LLM writes of a parent.
+pub fn mutation(config: &RunConfig, cycle: u64, index: u64, parent: NetworkId, source: &str) -> Candidate {
+    let mut rng = seed::rng(config.seed, "mutate", &[cycle, index]);
+    Candidate::new(cycle, index, parent, random::write(&mut rng, config.delta.format, source))
 }
 
 /// SHA-256 over the token ids of a prompt.

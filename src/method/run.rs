@@ -3,20 +3,24 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::base::device::Place;
 use crate::base::error::{Error, Result};
 use crate::base::home;
 use crate::base::printer;
-use crate::config::RunConfig;
+use crate::base::processor;
+use crate::base::range::Check;
+use crate::config::{RunConfig, differences};
 use crate::gates::Stage;
-use crate::method::{limits, starts};
+use crate::method::check::settings_it_began_with;
+use crate::method::{checkpoints, limits, starts};
 use crate::policy::Learner;
 use crate::proxy::dataset::{self, Format, Part, Split};
 use crate::proxy::pool::Pool;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
-use crate::record::{Kind, NetworkId, NetworkRow, Store};
+use crate::record::{Kind, NetworkId, NetworkRow, Store, chain};
 use crate::tracer::novelty::Filter;
 
 pub struct Run {
@@ -29,6 +33,8 @@ pub struct Run {
     pub proxies: Proxies,
     /// Set by Ctrl-C: the step in progress ends, what is done is stored.
     pub stop: Arc<AtomicBool>,
+    /// No cycle begins after it, for whoever has the machine for some hours only.
+    pub until: Option<Instant>,
 }
 
 /// The worker processes and the images they train on.
@@ -57,16 +63,20 @@ pub fn draw_split(config: &RunConfig) -> Result<Split> {
 }
 
 impl Run {
-    /// Starts a run in a new folder. Everything that can be wrong with the settings is found before the folder is made.
+    /// Starts a run in a new folder. Everything that can be wrong with the settings, the start networks and their prompts is found before the
+    /// folder is made.
     pub fn create(path: &Path, config: RunConfig, stop: Arc<AtomicBool>) -> Result<Self> {
         config.proxy.device.open()?;
         let learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
-        let starts = starts::sources(&config, &proxies.format)?;
+        let sources = starts::sources(&config, &proxies.format)?;
         proxies.pool.check_memory(&limits::check_limits(&config, &proxies.format)?, &stop)?;
-        let folder = Folder::create(path, Kind::Run, &config.to_toml())?;
-        let store = Store::create(&folder.store(), Kind::Run)?;
-        store.transaction(|s| {
+        let mut filter = Filter::new(&config.novelty, config.seed);
+        let networks = starts::trace(&sources, &limits::gates(&config, &proxies.format), &mut filter)?;
+        if let Some(learner) = &learner {
+            sources.iter().try_for_each(|(_, source)| learner.prompt(config.delta.format, source).map(drop))?;
+        }
+        let (folder, store) = Folder::create(path, Kind::Run, &config.to_toml(), |s| {
             s.set_meta("program", env!("CARGO_PKG_VERSION"))?;
             s.set_meta("dataset", &proxies.split_hash)?;
             if let Some(learner) = &learner {
@@ -75,39 +85,42 @@ impl Run {
                 s.set_meta("chat_template", learner.model.identity.chat_template.as_deref().unwrap_or("none"))?;
             }
             s.stamp("started")?;
-            s.set_starts(&starts)
+            s.set_starts(&sources)?;
+            networks.iter().try_for_each(|network| s.put_network(network))
         })?;
-        let filter = Filter::new(&config.novelty, config.seed);
-        Ok(Self { config, folder, store, learner, filter, proxies, stop })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: None })
     }
 
-    /// Opens a run that was stopped or killed, as it was after the last thing stored; `device` in place of the one it began on.
-    pub fn resume(path: &Path, device: Option<Place>, stop: Arc<AtomicBool>) -> Result<Self> {
+    /// Opens a run that was stopped or killed, as it was after the last thing stored; what is asked for beside that goes over its settings.
+    ///
+    /// # Errors
+    /// Its settings, model or images are not those that it began with.
+    pub fn resume(path: &Path, more: &More, stop: Arc<AtomicBool>) -> Result<Self> {
         let mut config = folder::settings(path)?;
         folder::refuse_clock(path)?;
-        if let Some(place) = device {
+        let folder = Folder::open(path)?;
+        let store = Store::open(&folder.store())?;
+        ask_for_more(&folder, &store, &mut config, more)?;
+        if let Some(place) = more.device {
             (config.llm.device, config.proxy.device) = (place, place);
             if let Some(why) = config.settle_devices() {
                 printer::note(why);
             }
         }
         config.proxy.device.open()?;
-        let folder = Folder::open(path)?;
-        let store = Store::open(&folder.store())?;
         let mut learner = open_learner(&config)?;
         let proxies = Proxies::open(&config)?;
         same(&store, "dataset", &proxies.split_hash, "the data set")?;
         if let Some(learner) = &mut learner {
             same(&store, "model", &learner.model.identity.sha256, "the model file")?;
-            if let Some(last) = store.cycles()?.last() {
-                learner.load_checkpoint(&folder.checkpoint(last.cycle), config.tune.tuning.moments, &last.adapter_hash)?;
-            }
+            checkpoints::load_last(path, &store, &config, learner)?;
         }
+        tell_of_another_processor(&store)?;
         let mut filter = Filter::new(&config.novelty, config.seed);
         for network in accepted(&store)? {
             filter.admit(network.id.to_string(), filter.fingerprint(&network.graph)?);
         }
-        Ok(Self { config, folder, store, learner, filter, proxies, stop })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: more.until })
     }
 
     pub fn stopped(&self) -> bool {
@@ -118,6 +131,65 @@ impl Run {
     pub fn next_cycle(&self) -> Result<u64> {
         Ok(self.store.cycles()?.last().map_or(0, |c| c.cycle + 1))
     }
+}
+
+/// What is asked of a run or an audit that goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct More {
+    /// In place of the device it began on.
+    pub device: Option<Place>,
+    /// So many cycles in all.
+    pub cycles: Option<u64>,
+    /// No cycle begins after it.
+    pub until: Option<Instant>,
+}
+
+/// Holds the settings against those that the run began with, and writes down that more cycles are asked for.
+fn ask_for_more(folder: &Folder, store: &Store, config: &mut RunConfig, more: &More) -> Result<()> {
+    let began = RunConfig::from_toml(&settings_it_began_with(store)?, "the settings it began with")?;
+    let without = |config: &RunConfig| RunConfig { cycles: 0, ..config.essential() }.to_toml();
+    refuse_edited(folder.path(), &without(&began), &without(config))?;
+    let closed = store.cycles()?.last().map_or(0, |c| c.cycle);
+    let asked = more.cycles.unwrap_or(config.cycles);
+    refuse_fewer(asked, closed)?;
+    if asked != config.cycles {
+        config.cycles = asked;
+        config.check()?;
+        folder::write_settings(folder, Kind::Run, &config.to_toml())?;
+    }
+    if asked > closed { store.unfinish() } else { Ok(()) }
+}
+
+/// # Errors
+/// Settings that change results were edited since the record began; both are TOML.
+pub fn refuse_edited(folder: &Path, began: &str, now: &str) -> Result<()> {
+    let keys = differences(began, now);
+    if keys.is_empty() {
+        return Ok(());
+    }
+    Err(Error::input(format!("{}: run.toml has another {} than the run began with", folder.display(), keys.join(", "))).hint(
+        "put the old value back: what goes on with other settings would be another run. More cycles are asked for by `eliteloop resume --cycles N`, another device by --device",
+    ))
+}
+
+/// # Errors
+/// Fewer cycles are asked for than are closed.
+pub fn refuse_fewer(asked: u64, closed: u64) -> Result<()> {
+    if asked >= closed {
+        return Ok(());
+    }
+    Err(Error::input(format!("cycles = {asked}, and {closed} are closed")).hint("`eliteloop resume --cycles N` asks for more of them"))
+}
+
+/// Where the last cycle was closed on another kind of processor.
+pub fn tell_of_another_processor(store: &Store) -> Result<()> {
+    let here = processor::kind();
+    if let Some(there) = chain::processors(store)?.last().filter(|there| **there != here) {
+        printer::note(format_args!(
+            "so far this was computed on another kind of processor ({there}; here it is {here}): what follows may differ in the last bits from what would have come there"
+        ));
+    }
+    Ok(())
 }
 
 /// Networks that a new candidate is compared with: the start networks and all that passed the filter before.

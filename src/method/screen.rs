@@ -1,17 +1,14 @@
 //! The screen of a run: its candidates through the [gates](crate::gates), in order, and what came of it into the store.
 
-use crate::base::error::{Error, Result};
+use crate::base::error::Result;
 use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::gates::{Asked, Gates, Judged, Reason, Traced};
 use crate::method::limits::gates;
 use crate::method::run::Run;
-use crate::method::{labels, shortfall};
+use crate::method::{labels, shortfall, starts};
 use crate::record::{Candidate, NetworkId, NetworkRow, Screened, Store};
-use crate::tracer::TraceFailure;
-use crate::tracer::cost::{Cost, cost};
-use crate::tracer::graph::Graph;
-use crate::tracer::novelty::{Filter, Fingerprint};
+use crate::tracer::novelty::Filter;
 
 /// Screens the candidates of a cycle that are not screened yet, in their order: what one may not repeat depends on those before.
 pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
@@ -72,52 +69,7 @@ fn rows(id: NetworkId, judged: Judged) -> Result<(Screened, Option<NetworkRow>)>
     };
     let network = source.zip(judged.network).and_then(|(source, Traced { graph, cost, finding })| {
         // One that cannot be compared has no fingerprint, and nobody asks for it again.
-        Some(row(id, source, graph, &finding.fingerprint?, &cost))
+        Some(starts::row(id, source, graph, &finding.fingerprint?, &cost))
     });
     Ok((screened, network))
-}
-
-fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, cost: &Cost) -> NetworkRow {
-    NetworkRow {
-        id,
-        source,
-        graph,
-        graph_hash: fingerprint.hash.clone(),
-        signature: fingerprint.signature.clone(),
-        parameters: cost.parameters,
-        macs: cost.macs,
-        activation_bytes: cost.activation_bytes,
-    }
-}
-
-/// Traces the start networks and stores those that are not stored yet.
-pub fn admit_starts(run: &mut Run) -> Result<()> {
-    let known: Vec<NetworkId> = run.store.networks()?.into_iter().map(|n| n.id).collect();
-    run.filter = Filter::new(&run.config.novelty, run.config.seed);
-    for network in trace_starts(&run.store.starts()?, &gates(&run.config, &run.proxies.format), &mut run.filter)? {
-        if !known.contains(&network.id) {
-            run.store.put_network(&network)?;
-        }
-    }
-    Ok(())
-}
-
-/// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
-pub fn trace_starts(starts: &[(String, String)], gates: &Gates, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
-    let mut networks = Vec::new();
-    for (name, source) in starts {
-        let id = NetworkId::Start(name.clone());
-        let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
-        let graph = gates.trace(source)?.map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
-        let spent = cost(&graph);
-        if let Some(over) = gates.over_budget(&spent) {
-            return Err(
-                unusable(over.to_string()).hint("raise the limit in [screen], or proxy.max_training_macs, or start from a smaller network")
-            );
-        }
-        let fingerprint = filter.fingerprint(&graph)?;
-        networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));
-        filter.admit(id.to_string(), fingerprint);
-    }
-    Ok(networks)
 }

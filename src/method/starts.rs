@@ -5,11 +5,20 @@ use crate::base::files::read_text;
 use crate::base::printer;
 use crate::config::RunConfig;
 use crate::delta::starts;
+use crate::gates::Gates;
 use crate::method::limits;
 use crate::proxy::dataset::Format;
+use crate::record::{NetworkId, NetworkRow};
+use crate::tracer::TraceFailure;
+use crate::tracer::cost::{Cost, cost};
+use crate::tracer::graph::Graph;
 use crate::tracer::normal_form::normal;
+use crate::tracer::novelty::{Filter, Fingerprint};
 
-/// Name and source of each. One that cannot be traced stays as it is: [`crate::method::screen`] says what is wrong with it.
+/// Name and source of each. One that cannot be traced stays as it is: [`trace`] says what is wrong with it.
+///
+/// # Errors
+/// A file cannot be read, or two have one name; or the machine's.
 pub fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String, String)>> {
     if config.parents.start.is_empty() {
         return Ok(starts::starts().iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect());
@@ -42,4 +51,41 @@ pub fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String, Strin
         sources.push((name, source));
     }
     Ok(sources)
+}
+
+/// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
+///
+/// # Errors
+/// Names the network and what is wrong with it.
+pub fn trace(starts: &[(String, String)], gates: &Gates, filter: &mut Filter) -> Result<Vec<NetworkRow>> {
+    let mut networks = Vec::new();
+    for (name, source) in starts {
+        let id = NetworkId::Start(name.clone());
+        let unusable = |why: String| Error::input(format!("start network '{name}': {why}"));
+        let graph = gates.trace(source)?.map_err(|f: TraceFailure| unusable(f.to_string()).hint(f.hint()))?;
+        let spent = cost(&graph);
+        if let Some(over) = gates.over_budget(&spent) {
+            return Err(
+                unusable(over.to_string()).hint("raise the limit in [screen], or proxy.max_training_macs, or start from a smaller network")
+            );
+        }
+        let fingerprint = filter.fingerprint(&graph)?;
+        networks.push(row(id.clone(), source.clone(), graph, &fingerprint, &spent));
+        filter.admit(id.to_string(), fingerprint);
+    }
+    Ok(networks)
+}
+
+/// A traced network as the store has it.
+pub fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, cost: &Cost) -> NetworkRow {
+    NetworkRow {
+        id,
+        source,
+        graph,
+        graph_hash: fingerprint.hash.clone(),
+        signature: fingerprint.signature.clone(),
+        parameters: cost.parameters,
+        macs: cost.macs,
+        activation_bytes: cost.activation_bytes,
+    }
 }

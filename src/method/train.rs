@@ -93,8 +93,12 @@ fn refuse_no_room(run: &Run) -> Result<()> {
         ProxyConfig { device, card_memory_mib, .. } if device.is_card() => ("proxy.card_memory_mib", card_memory_mib),
         ProxyConfig { memory_mib, .. } => ("proxy.memory_mib", memory_mib),
     };
-    Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves"))
-        .hint(format!("begin a new run with another {key}, or with a smaller proxy.batch")))
+    // That they failed is the setting's doing: with another one they are trained again.
+    run.store.forget_trainings(&full)?;
+    let folder = run.folder.path().display();
+    Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves")).hint(format!(
+        "write another {key} into {folder}/run.toml and go on: eliteloop resume {folder}; or begin a new run with a smaller proxy.batch"
+    )))
 }
 
 /// Where trainings that halving may let go on leave their states; gone when the cycle is trained.
@@ -181,6 +185,11 @@ pub fn targets(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap
     Ok(rungs.targets(epochs, &known))
 }
 
+/// The first training of a closed cycle that is not stored as far as it was to go.
+pub fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Option<NetworkId>> {
+    Ok(places(store, config, cycle)?.into_iter().next().map(|place| place.network))
+}
+
 /// The trainings of a cycle that are to be done next: those that are not stored yet, or not as far as they are to go.
 fn places(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<Place>> {
     let (networks, targets, seeds) = (networks(store, cycle)?, targets(store, config, cycle)?, config.proxy.seeds);
@@ -222,7 +231,7 @@ pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
 }
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.
-fn settle(screened: &mut Screened, id: &NetworkId, trainings: &[Training], target: usize, epochs: usize) {
+pub fn settle(screened: &mut Screened, id: &NetworkId, trainings: &[Training], target: usize, epochs: usize) {
     let mut own = trainings.iter().filter(|t| t.network == *id && !t.repeat);
     match own.find_map(|t| t.failure.as_ref()) {
         None => {

@@ -12,13 +12,14 @@ use crate::base::{progress, seed};
 use crate::config::Gate;
 use crate::config::{Policy, RunConfig};
 use crate::decoder::model::pack::Example;
+use crate::method::checkpoints;
 use crate::method::elite::{CycleElites, hash_of};
 use crate::method::propose::prompt_hash;
 use crate::method::run::Run;
 use crate::method::tuning_set::{self, Chosen};
 use crate::policy::Learner;
 use crate::policy::lesson::Lesson;
-use crate::record::{CycleRow, GateAction, GateRecord, Store, TunedOn, Tuning, TuningStep};
+use crate::record::{CycleRow, GateAction, GateRecord, Store, TunedOn, Tuning, TuningStep, chain};
 use crate::theory::gate::{self, Finding, Forecast};
 
 /// Tunes on the tuning set but for what is held out; gives what that did, None where the policy is not tuned or there was nothing to
@@ -154,15 +155,19 @@ pub fn close_start(run: &mut Run) -> Result<()> {
 /// Closes a cycle: the checkpoint by rename, then everything else in one transaction. A kill before the transaction leaves the
 /// cycle open, and its update is computed again to the same bytes.
 pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tuning>) -> Result<()> {
+    run.folder.check_there()?;
+    let checkpoint = run.folder.checkpoint(cycle);
     let adapter_hash = match &run.learner {
         None => "none".to_owned(),
         Some(learner) => {
-            learner.save_checkpoint(&run.folder.checkpoint(cycle), run.config.tune.tuning.moments)?;
+            learner.save_checkpoint(&checkpoint, run.config.tune.tuning.moments)?;
             learner.adapter_hash()?
         }
     };
     run.store.transaction(|s| {
         elites.rows.iter().try_for_each(|e| s.put_elite(e))?;
-        s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash, tuning })
-    })
+        s.put_cycle(&CycleRow { cycle, gamma: elites.gamma, adapter_hash, tuning })?;
+        chain::close(s, cycle, &checkpoint)
+    })?;
+    checkpoints::thin(run.folder.path(), &run.config, cycle)
 }

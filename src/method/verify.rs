@@ -2,97 +2,106 @@
 //! deltas are applied again, the sources traced again, the filter, the selection and the likelihoods computed again.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
-use serde::Serialize;
-
-use crate::base::error::Result;
-use crate::config::RunConfig;
-use crate::config::TuneData;
+use crate::base::error::{Error, Result};
+use crate::config::{Policy, RunConfig, TuneData};
 use crate::decoder::lora::divergence::Reference;
-use crate::decoder::lora::objective::Target;
 use crate::decoder::model::pack::Example;
 use crate::decoder::settings::llm::CardDtype;
+use crate::decoder::settings::tune::{Moments, Objective};
 use crate::gates::Stage;
+use crate::method::again::trained_again;
+pub use crate::method::check::{Asked, Check, Finding, Sealed, Train, settings_it_began_with};
+use crate::method::complete::{best_network, complete};
 use crate::method::elite::{self, example_hash};
 use crate::method::run::draw_split;
-use crate::method::{labels, limits, propose, screen, train, tuning_set, update};
+use crate::method::{changes, checkpoints, labels, limits, propose, screen, starts, train, tuning_set, update};
 use crate::policy::Learner;
-use crate::policy::lesson::{Lesson, Measured};
 use crate::proxy::dataset::Format;
 use crate::proxy::halving::Halving;
 use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, Tuning, folder};
 use crate::tracer::novelty::Filter;
-
-/// What recomputing a claim gave.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Finding {
-    Ok,
-    Wrong,
-    /// Nothing speaks against it, but not all of it could be recomputed here.
-    NotRecomputed,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ok => "ok",
-            Self::Wrong => "WRONG",
-            Self::NotRecomputed => "not recomputed",
-        })
-    }
-}
-
-/// One claim of the run and what recomputing it gave.
-#[derive(Clone, Debug, Serialize)]
-pub struct Check {
-    pub name: &'static str,
-    pub finding: Finding,
-    /// How much was recomputed, the first thing that differs, or why it was not recomputed.
-    pub detail: String,
-}
-
-impl Check {
-    /// Of the first thing that is wrong, or else what is right.
-    pub fn new(name: &'static str, wrong: Option<String>, right: String) -> Self {
-        let finding = if wrong.is_some() { Finding::Wrong } else { Finding::Ok };
-        Self { name, finding, detail: wrong.unwrap_or(right) }
-    }
-
-    pub fn not_recomputed(name: &'static str, why: String) -> Self {
-        Self { name, finding: Finding::NotRecomputed, detail: why }
-    }
-}
 
 /// Largest relative difference between likelihoods by cached decoding and by teacher forcing (f32).
 pub(crate) const TOLERANCE: f64 = 1e-3;
 /// The same where products are rounded to bf16, so that decoding and scoring round differently.
 pub(crate) const NARROW_TOLERANCE: f64 = 2e-2;
 
-pub fn verify(run: &Path) -> Result<Vec<Check>> {
-    let config = folder::settings(run)?;
-    let store = Store::read(&folder::store_path(run))?;
-    let cycles = store.cycles()?;
-    let last = cycles.last().map_or(0, |c| c.cycle);
-    let candidates: Vec<Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
-    let elites = store.elites()?;
-    let split = draw_split(&config)?;
-    let mut checks = vec![
-        parents_drawn(&store, &config, &candidates, last)?,
-        data_split(&store, &split.hash())?,
-        screened(&store, &config, &split.format, &candidates)?,
-        training_seeds(&store, &config)?,
-        training_lengths(&store, &config, last)?,
-        selection(&store, &config, &cycles, &elites)?,
-        manifest(&store, &config, &candidates, &cycles, &elites)?,
-        identity(&cycles, tolerance(&config)),
-    ];
-    if config.policy.has_llm() {
-        checks.extend(likelihoods(run, &store, &config, &candidates, &cycles)?);
+/// The claims of a run, recomputed.
+///
+/// # Errors
+/// When the run, its data or its model cannot be read.
+pub fn verify(run: &Path, asked: &Asked) -> Result<Vec<Check>> {
+    let Claims { config, store, cycles, candidates, last } = &Claims::read(run)?;
+    let mut checks = quick(run, asked)?;
+    if asked.quick {
+        return Ok(checks);
     }
+    let split = draw_split(config)?;
+    let elites = store.elites()?;
+    checks.extend([
+        parents_drawn(store, config, candidates, *last)?,
+        data_split(store, &split.hash())?,
+        screened(store, config, &split.format, candidates)?,
+        training_seeds(store, config)?,
+        training_lengths(store, config, *last)?,
+        selection(store, config, cycles, &elites)?,
+        manifest(store, config, candidates, cycles, &elites)?,
+        identity(cycles, tolerance(config)),
+    ]);
+    if config.policy.has_llm() {
+        checks.extend(likelihoods(run, store, config, candidates, cycles)?);
+    } else {
+        checks.push(mutations(store, config, candidates)?);
+    }
+    checks.push(trained_again(store, config, &split, asked.train)?);
     Ok(checks)
+}
+
+/// What takes no computing: the chain of hashes, the settings, and whether all is there.
+///
+/// # Errors
+/// When the run cannot be read.
+fn quick(run: &Path, asked: &Asked) -> Result<Vec<Check>> {
+    let Claims { config, store, candidates, last, .. } = &Claims::read(run)?;
+    let mut checks = sealed(run, store, config, *last, asked)?;
+    checks.push(complete(store, config, candidates, *last)?);
+    checks.extend(best_network(store, run)?);
+    Ok(checks)
+}
+
+/// What a run says of itself, of its closed cycles.
+struct Claims {
+    config: RunConfig,
+    store: Store,
+    cycles: Vec<CycleRow>,
+    candidates: Vec<Candidate>,
+    last: u64,
+}
+
+impl Claims {
+    fn read(run: &Path) -> Result<Self> {
+        let config = folder::settings(run)?;
+        let store = Store::read(&folder::store_path(run))?;
+        let cycles = store.cycles()?;
+        let Some(last) = cycles.last().map(|c| c.cycle) else {
+            return Err(Error::input(format!("the run in {} has not closed its first cycle", run.display()))
+                .hint(format!("go on with it: eliteloop resume {}", run.display())));
+        };
+        let candidates = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+        Ok(Self { config, store, cycles, candidates, last })
+    }
+}
+
+/// Rows, settings and files against the chain of hashes.
+fn sealed(run: &Path, store: &Store, config: &RunConfig, last: u64, asked: &Asked) -> Result<Vec<Check>> {
+    let without = |config: &RunConfig| RunConfig { cycles: 0, ..config.essential() }.to_toml();
+    // What cannot be read as settings is another text than ours.
+    let began = settings_it_began_with(store)?;
+    let began = RunConfig::from_toml(&began, "the settings it began with").map_or(began, |config| without(&config));
+    let must = |cycle: u64, file: &str| checkpoints::is_kept(config, cycle, last, file);
+    Sealed { folder: run, store, last, settings: [without(config), began], must: &must }.checks(asked)
 }
 
 fn tolerance(config: &RunConfig) -> f64 {
@@ -121,20 +130,24 @@ fn data_split(store: &Store, found: &str) -> Result<Check> {
 /// Applies, traces, and filters every candidate again, in order.
 fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Candidate]) -> Result<Check> {
     let (gates, mut filter) = (limits::gates(config, images), Filter::new(&config.novelty, config.seed));
-    screen::trace_starts(&store.starts()?, &gates, &mut filter)?;
-    let mut wrong = None;
+    let starts = starts::trace(&store.starts()?, &gates, &mut filter)?;
+    let mut wrong = starts
+        .iter()
+        .find(|start| store.network(&start.id).ok().as_ref() != Some(start))
+        .map(|start| format!("{} traces differently", start.id));
     let mut cycle_of = 0;
+    let (trainings, epochs) = (store.trainings()?, config.proxy.epochs);
     for cycle in candidates.chunk_by(|a, b| a.cycle == b.cycle) {
+        let targets = train::targets(store, config, cycle[0].cycle)?;
         for (stored, (mut again, network)) in cycle.iter().zip(screen::decide(store, &gates, &mut filter, cycle)?) {
-            let same_network = network.is_none_or(|n| store.network(&n.id).is_ok_and(|s| s == n));
-            let same = stored.screened.as_ref().is_some_and(|stored| {
-                // Training moves on what passed; the screen ends at the gate before it.
-                if again.stage == Stage::Novel && stored.stage >= Stage::Novel {
-                    again.stage = stored.stage;
-                    (again.reason, again.detail) = (stored.reason.clone(), stored.detail.clone());
-                }
-                again == *stored
-            });
+            let found = store.network(&stored.id()).ok();
+            let same_network = network == found;
+            // The screen ends at the gate before training, which moves on what passed.
+            if again.stage == Stage::Novel && again.reason.is_none() {
+                let target = targets.get(&stored.id()).copied().unwrap_or(epochs);
+                train::settle(&mut again, &stored.id(), &trainings, target, epochs);
+            }
+            let same = stored.screened.as_ref() == Some(&again);
             if !same || !same_network {
                 wrong = wrong.or(Some(format!("candidate {} screens differently: {:?} {:?}", stored.id(), again.stage, again.reason)));
             }
@@ -246,20 +259,33 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
     let (stored_labels, mut labelled) = (store.labels()?, None);
     let (mut gated, mut gates) = (0, None);
     let mut worst = (0.0_f64, None);
+    let (mut skipped, mut scored, mut losses) = (Vec::new(), 0, Losses::default());
     // The policy before the update of a cycle, on what the cycle sampled.
-    let (mut reference, mut changed, mut changes): (Option<Reference>, _, _) = (None, 0, None);
+    let (mut reference, mut changed, mut unlike): (Option<Reference>, _, _) = (None, 0, None);
+    let last = cycles.len().saturating_sub(1) as u64;
     for (at, row) in cycles.iter().enumerate() {
-        if let Err(error) = learner.load_checkpoint(&folder::checkpoint(run, row.cycle), config.tune.tuning.moments, &row.adapter_hash) {
+        let checkpoint = folder::checkpoint(run, row.cycle);
+        let is_kept = config.record.keeps(row.cycle, last).0;
+        if !checkpoint.is_dir() && !is_kept && learner.adapter_hash()? != row.adapter_hash {
+            skipped.push(row.cycle);
+            reference = None;
+            continue;
+        }
+        // To score takes no moments.
+        if (checkpoint.is_dir() || is_kept)
+            && let Err(error) = learner.load_checkpoint(&checkpoint, Moments::Fresh, &row.adapter_hash)
+        {
             adapters = adapters.or(Some(format!("cycle {}: {error}", row.cycle)));
             break;
         }
+        losses.look(store, &learner, config, row)?;
         if let (Some(reference), Some(tuning)) = (reference.take(), &row.tuning) {
             changed += 1;
-            let wrong = change(store, &learner, config, row.cycle, tuning, &reference)?;
-            changes = changes.or(wrong.map(|what| format!("cycle {}: {what} comes out otherwise", row.cycle)));
+            let wrong = changes::otherwise(store, &learner, config, row.cycle, tuning, &reference, tolerance(config))?;
+            unlike = unlike.or(wrong.map(|what| format!("cycle {}: {what} comes out otherwise", row.cycle)));
         }
         if let Some(next) = cycles.get(at + 1)
-            && next.tuning.as_ref().is_some_and(|tuning| tuning.change.is_some() && !is_rolled_back(tuning))
+            && next.tuning.as_ref().is_some_and(|tuning| tuning.change.is_some() && !tuning.is_rolled_back())
         {
             let (samples, log_q): (Vec<_>, Vec<_>) = update::sampled(store, &learner, config, next.cycle)?.into_iter().unzip();
             reference = Some(learner.reference(&samples, log_q)?);
@@ -290,6 +316,10 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
                 labelled = labelled.or(Some(format!("candidate {}: its tokens are labelled otherwise", c.id())));
             }
             let prompt = learner.prompt(config.delta.format, &parent)?;
+            if propose::prompt_hash(&prompt) != c.prompt_hash {
+                texts = texts.or(Some(format!("candidate {}: it was asked with another prompt", c.id())));
+            }
+            scored += 1;
             let logged = c.log_p.unwrap_or(f64::NAN);
             let again = -learner.mean_nll(&[Example { prompt, completion: c.tokens.clone(), id: c.id().to_string() }])?.unwrap_or(f64::NAN);
             let difference = (again - logged).abs() / logged.abs().max(1.0);
@@ -303,74 +333,84 @@ fn likelihoods(run: &Path, store: &Store, config: &RunConfig, candidates: &[Cand
         .filter(|_| worst.0 > tolerance(config) || worst.0.is_nan())
         .map(|id| format!("candidate {id}: relative difference {:.1e}", worst.0));
     let gate = (gated > 0).then(|| Check::new("gate", gates, format!("{gated} decisions made again")));
-    let change = (changed > 0).then(|| Check::new("changes", changes, format!("{changed} updates measured again")));
+    let change = (changed > 0).then(|| Check::new("changes", unlike, format!("{changed} updates measured again")));
+    let partly = |name, wrong: Option<String>, right: String| match wrong {
+        None if !skipped.is_empty() => {
+            let cycles: Vec<String> = skipped.iter().map(u64::to_string).collect();
+            Check::not_recomputed(
+                name,
+                format!("{right}; not what hangs on the adapters of cycles {}, which are not kept", cycles.join(", ")),
+            )
+        }
+        wrong => Check::new(name, wrong, right),
+    };
+    let scored_again = format!("{scored} samples scored again, largest relative difference {:.1e}", worst.0);
     Ok(gate
         .into_iter()
         .chain(change)
         .chain([
             Check::new("model", other, "SHA-256 as in the store".into()),
-            Check::new("adapters", adapters, format!("{} checkpoints", cycles.len())),
-            Check::new("labels", labelled, format!("{} completions labelled again", stored_labels.len())),
-            Check::new("completions", texts, format!("{} token sequences", candidates.len())),
-            Check::new(
-                "log-probabilities",
-                off,
-                format!("{} samples scored again, largest relative difference {:.1e}", candidates.len(), worst.0),
+            partly("adapters", adapters, format!("{} checkpoints", cycles.len() - skipped.len())),
+            partly("labels", labelled, format!("{scored} completions labelled again")),
+            partly("completions", texts, format!("{scored} token sequences, and the prompts they answer")),
+            partly("log-probabilities", off, scored_again),
+            partly("losses after", losses.wrong, format!("{} losses after updates computed again", losses.count)),
+            Check::not_recomputed(
+                "draws and steps",
+                "log q, the draws themselves and the steps of updates hang in the chain; they are not done again".into(),
             ),
         ])
         .collect())
 }
 
-fn is_rolled_back(tuning: &Tuning) -> bool {
-    tuning.gate.as_ref().is_some_and(|gate| gate.action == GateAction::RolledBack)
+/// The losses after the updates, of what was tuned on and of what was held out.
+#[derive(Default)]
+struct Losses {
+    wrong: Option<String>,
+    count: usize,
 }
 
-/// Measures what an update changed again, with the adapter after it and the policy before it as `reference`; gives what is otherwise.
-fn change(
-    store: &Store,
-    learner: &Learner,
-    config: &RunConfig,
-    cycle: u64,
-    tuning: &Tuning,
-    reference: &Reference,
-) -> Result<Option<&'static str>> {
-    let Some(stored) = &tuning.change else { return Ok(None) };
-    let chosen = tuning_set::of_cycle(store, config, cycle, &elite::of_cycle(store, config, cycle)?)?;
-    let trained: Vec<_> = chosen.into_iter().filter(|c| !c.held_out).collect();
-    let trained = update::examples(store, learner, config, &trained)?;
-    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &[] };
-    let lesson = Lesson { trained: &trained, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
-    let measured = Measured {
-        loss_before: tuning.before,
-        loss_after: target.loss(&learner.log_p(&trained)?),
-        floor: target.floor(),
-        ending: stored.ending,
-        refused: stored.refused,
-        moved: Some((reference.log_p().to_vec(), learner.moved(reference)?)),
-    };
-    let quality = store.qualities_of(cycle)?;
-    let Some(again) = measured.change(&lesson, |network| quality.get(network).copied())? else { return Ok(Some("everything")) };
-    let limit = tolerance(config);
-    let near = |a: f64, b: f64, relative: f64| (a - b).abs() <= relative * b.abs().max(1e-3);
-    let same = |a: Option<f64>, b: Option<f64>| match (a, b) {
-        // Weights are exponentials of differences of log-probabilities.
-        (Some(a), Some(b)) => near(a, b, 20.0 * limit),
-        (a, b) => a == b,
-    };
-    let samples = again.samples.len() == stored.samples.len()
-        && again
-            .samples
-            .iter()
-            .zip(&stored.samples)
-            .all(|(a, b)| a.network == b.network && near(a.before, b.before, limit) && near(a.after, b.after, limit));
-    let checks = [
-        ("the loss after it", near(measured.loss_after, tuning.after, limit)),
-        ("the floor of the loss", near(again.floor, stored.floor, limit)),
-        ("a sample's log-probability", samples),
-        ("the share realised", same(again.share, stored.share)),
-        ("its divergence", same(again.kl, stored.kl)),
-        ("the memorised part", same(again.memorised, stored.memorised)),
-        ("the generalised part", same(again.generalised, stored.generalised)),
-    ];
-    Ok(checks.into_iter().find(|(_, right)| !right).map(|(what, _)| what))
+impl Losses {
+    /// Under the adapter after a cycle, which `learner` has.
+    fn look(&mut self, store: &Store, learner: &Learner, config: &RunConfig, row: &CycleRow) -> Result<()> {
+        let Some(tuning) = &row.tuning else { return Ok(()) };
+        let rolled_back = tuning.is_rolled_back();
+        // By tokens is another objective than the mean of sums; what was rolled back is gone.
+        if rolled_back || config.tune.tuning.objective != Objective::Sum {
+            return Ok(());
+        }
+        for (held_out, stored) in [(false, Some(tuning.after)), (true, tuning.held_out_after)] {
+            let mut examples = Vec::new();
+            for one in tuning.manifest.iter().filter(|one| one.held_out == held_out) {
+                let candidate = store.candidate(&one.network)?;
+                let prompt = learner.prompt(config.delta.format, &store.network(&candidate.parent)?.source)?;
+                examples.push(Example { prompt, completion: candidate.tokens, id: one.network.to_string() });
+            }
+            let again = learner.mean_nll(&examples)?;
+            self.count += usize::from(again.is_some());
+            let close = match (again, stored) {
+                (Some(again), Some(stored)) => (again - stored).abs() <= tolerance(config) * stored.abs().max(1.0),
+                (again, stored) => again.is_none() && stored.is_none(),
+            };
+            if !close && self.wrong.is_none() {
+                let shown = |loss: Option<f64>| loss.map_or_else(|| "none".to_owned(), |loss| loss.to_string());
+                self.wrong = Some(format!("cycle {}: the loss is {}, stored is {}", row.cycle, shown(again), shown(stored)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the policies without an LLM wrote, written again.
+fn mutations(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Check> {
+    debug_assert!(matches!(config.policy, Policy::Random | Policy::Evolution));
+    let mut wrong = None;
+    for candidate in candidates {
+        let source = store.network(&candidate.parent)?.source;
+        let again = propose::mutation(config, candidate.cycle, candidate.index, candidate.parent.clone(), &source);
+        if (Candidate { screened: None, ..candidate.clone() }) != again {
+            wrong = wrong.or(Some(format!("candidate {}: its seed writes something else", candidate.id())));
+        }
+    }
+    Ok(Check::new("completions", wrong, format!("{} written again", candidates.len())))
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use crate::base::device::{Card, available};
 use crate::base::done::Done;
 use crate::base::error::{Error, Result};
-use crate::base::files::replace_folder;
+use crate::base::files::replace;
 use crate::base::home;
 use crate::decoder::files::catalogue;
 use crate::decoder::files::chat::ChatTemplate;
@@ -411,7 +411,7 @@ impl Learner {
         if moments == Moments::Keep {
             self.optimizer.save(&half_made.join(OPTIMIZER))?;
         }
-        replace_folder(&half_made, folder)
+        replace(&half_made, folder)
     }
 
     /// Loads a checkpoint and checks that it is the one that was stored.
@@ -432,7 +432,8 @@ impl Learner {
     }
 }
 
-const OPTIMIZER: &str = "optimizer.safetensors";
+/// The moments of a checkpoint.
+pub const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// The adapter of a checkpoint, which has to be the one whose hash was stored with it.
 ///

@@ -8,6 +8,10 @@ use crate::base::error::Error;
 const FORMER_SETTINGS: &str = "audit.toml";
 
 pub fn missing(path: &Path) -> Error {
+    if path.is_dir() && path.join(".lock").exists() && !path.join("run.sqlite").exists() {
+        return Error::input(format!("nothing was begun in {}: a start there was ended before it had anything", path.display()))
+            .hint(format!("begin it again: eliteloop run --out {0} with its settings (or eliteloop audit --out {0})", path.display()));
+    }
     former(path).unwrap_or_else(|| {
         Error::input(format!("there is no run in {}", path.display()))
             .hint("give the folder that `eliteloop run --out DIR` or `eliteloop audit --out DIR` made")

@@ -1,6 +1,6 @@
 //! The best network of a run, as the file that a person takes away.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::error::{AtPath, Result};
 use crate::base::files::write_whole;
@@ -16,16 +16,27 @@ pub fn of(store: &Store) -> Result<Option<(NetworkId, f64)>> {
     }))
 }
 
-/// Writes `best/network.py`: in its ordinary form, as people write networks.
+/// The file of a run's best network.
+pub fn path(run: &Path) -> PathBuf {
+    run.join("best").join("network.py")
+}
+
+/// What stands in it, in the ordinary form, as people write networks; None where no network was trained.
 ///
 /// # Errors
-/// Where a sandbox cannot be started or the file not be written.
-pub fn write(store: &Store, run: &Path) -> Result<()> {
-    let Some((id, quality)) = of(store)? else { return Ok(()) };
+/// Where a sandbox cannot be started.
+pub fn text(store: &Store) -> Result<Option<String>> {
+    let Some((id, quality)) = of(store)? else { return Ok(None) };
     let network = store.network(&id)?;
-    let folder = run.join("best");
-    std::fs::create_dir_all(&folder).at("make", &folder)?;
     let head = format!("# {id}: validation accuracy {quality:.4} after the run's short training; {} parameters\n", network.parameters);
     let source = normal_form::ordinary(&network.source, &network.graph, &TraceOptions::of(&network.graph))?.source;
-    write_whole(&folder.join("network.py"), (head + &source).as_bytes())
+    Ok(Some(head + &source))
+}
+
+/// Writes `best/network.py`.
+pub fn write(store: &Store, run: &Path) -> Result<()> {
+    let Some(text) = text(store)? else { return Ok(()) };
+    let folder = run.join("best");
+    std::fs::create_dir_all(&folder).at("make", &folder)?;
+    write_whole(&path(run), text.as_bytes())
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod absent;
 pub mod best;
+pub mod chain;
+mod faults;
 pub mod folder;
 mod funnel;
 mod rows;

@@ -173,6 +173,14 @@ pub struct Tuning {
     pub change: Option<Change>,
 }
 
+impl Tuning {
+    /// Whether the gate took the update back.
+    #[must_use]
+    pub fn is_rolled_back(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.action == GateAction::RolledBack)
+    }
+}
+
 /// How far an update went, and what it changed of all that the cycle sampled: [`crate::theory::change`] has the formulas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {

@@ -72,6 +72,24 @@ CREATE TABLE IF NOT EXISTS phase (
     peak_mib REAL NOT NULL
 ) STRICT;
 
+-- Written with its cycle, from here to `chain`: see record/chain.rs.
+CREATE TABLE IF NOT EXISTS processor (
+    cycle INTEGER PRIMARY KEY,
+    kind TEXT NOT NULL                -- of the processor that closed the cycle
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS checkpoint (             -- files of cycle-NNNN/ as they were written; some are removed later, by [record] of run.toml
+    cycle INTEGER NOT NULL,
+    file TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    PRIMARY KEY (cycle, file)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS chain (
+    cycle INTEGER PRIMARY KEY,
+    hash TEXT NOT NULL                -- SHA-256 over the hash before it and all rows of the cycle but times and memory
+) STRICT;
+
 -- Stores of before this table lack it; a run that goes on gets it then.
 CREATE TABLE IF NOT EXISTS label (    -- of the candidates that an LLM proposed, once they are screened
     cycle INTEGER NOT NULL,

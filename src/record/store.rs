@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 
 use super::absent::missing;
+use super::faults::{reader_waits, writer_waits};
 use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, Screened, Training};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
@@ -18,14 +20,6 @@ const SCHEMA: &str = include_str!("schema.sql");
 pub struct Store {
     db: Connection,
     path: PathBuf,
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        let full = error.sqlite_error_code() == Some(ErrorCode::DiskFull);
-        let wrapped = Self::machine("the run's store could not be read or written").caused_by(error);
-        if full { wrapped.hint("the disk is full: free some space, then `eliteloop resume` goes on") } else { wrapped }
-    }
 }
 
 impl Store {
@@ -45,6 +39,7 @@ impl Store {
     /// Opens the store of what goes on.
     pub fn open(path: &Path) -> Result<Self> {
         let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
+        store.db.busy_handler(Some(writer_waits))?;
         store.check_format()?;
         store.prepare_writer()?;
         // Tables that came later.
@@ -55,7 +50,7 @@ impl Store {
     /// Opens the store to look at it. Never changes or blocks the run.
     pub fn read(path: &Path) -> Result<Self> {
         let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path: path.into() };
-        store.db.busy_timeout(std::time::Duration::from_secs(10))?;
+        store.db.busy_handler(Some(reader_waits))?;
         store.check_format()?;
         Ok(store)
     }
@@ -68,20 +63,24 @@ impl Store {
     }
 
     fn prepare_writer(&self) -> Result<()> {
+        self.db.busy_handler(Some(writer_waits))?;
         // A write-ahead log lets readers look at a run that goes on; FULL makes a commit survive a power cut.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
         self.db.pragma_update(None, "synchronous", "FULL")?;
         self.db.pragma_update(None, "foreign_keys", true)?;
-        self.db.busy_timeout(std::time::Duration::from_secs(10))?;
         Ok(())
     }
 
     fn check_format(&self) -> Result<()> {
-        let found = self.meta("format").map_err(|e| {
-            Error::input(format!("{} is not a run of eliteloop", self.path.display()))
-                .hint("the file is damaged or something else")
-                .caused_by(e)
-        })?;
+        let found = match self.db.query_row("SELECT value FROM meta WHERE key = 'format'", [], |r| r.get::<_, String>(0)).optional() {
+            // A database without our tables, or no database at all.
+            Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::Unknown | ErrorCode::NotADatabase)) => {
+                return Err(Error::input(format!("{} is not a run of eliteloop", self.path.display()))
+                    .hint("the file is something else, or its beginning is damaged")
+                    .caused_by(error));
+            }
+            found => found?,
+        };
         if found.as_deref() != Some(FORMAT) {
             let found = found.unwrap_or_else(|| "none".into());
             return Err(Error::input(format!("{} has store format {found}; this program reads {FORMAT}", self.path.display()))
@@ -93,6 +92,7 @@ impl Store {
     /// Folds the write-ahead log into the one file, for what is finished. Where somebody looks at it meanwhile the log stays beside it,
     /// with everything in it.
     pub fn seal(self) -> Result<()> {
+        self.db.busy_timeout(Duration::ZERO)?;
         if let Err(error) = self.db.pragma_update(None, "journal_mode", "DELETE") {
             let busy = [ErrorCode::DatabaseBusy, ErrorCode::DatabaseLocked];
             if !error.sqlite_error_code().is_some_and(|code| busy.contains(&code)) {
@@ -105,7 +105,8 @@ impl Store {
 
     /// Runs `work` in one transaction: all of it is stored, or none.
     pub fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let guard = self.db.unchecked_transaction()?;
+        // At once for writing: from reading to writing nobody waits for a lock.
+        let guard = Transaction::new_unchecked(&self.db, TransactionBehavior::Immediate)?;
         let value = work(self)?;
         guard.commit()?;
         Ok(value)
@@ -315,11 +316,40 @@ impl Store {
     }
 
     /// The closed cycles in order.
+    ///
+    /// # Errors
+    /// When they are not 0, 1, 2 and so on.
     pub fn cycles(&self) -> Result<Vec<CycleRow>> {
-        self.rows("SELECT * FROM cycle ORDER BY cycle", [], |r| {
+        let cycles = self.rows("SELECT * FROM cycle ORDER BY cycle", [], |r| {
             let tuning = r.get::<_, Option<String>>(3)?.map(|t| serde_json::from_str(&t)).transpose()?;
             Ok(CycleRow { cycle: r.get(0)?, gamma: r.get(1)?, adapter_hash: r.get(2)?, tuning })
+        })?;
+        match (0..).zip(&cycles).find(|(expected, row)| row.cycle != *expected) {
+            Some((expected, row)) => Err(Error::machine(format!("the store lacks cycle {expected}: its next one is {}", row.cycle))
+                .hint("the store was changed after it was written")),
+            None => Ok(cycles),
+        }
+    }
+
+    /// Takes the end of the last closed cycle back: what was proposed, screened and trained in it stays.
+    pub fn reopen(&self, cycle: u64) -> Result<()> {
+        self.transaction(|s| {
+            ["cycle", "elite", "chain", "checkpoint", "processor"]
+                .iter()
+                .try_for_each(|table| s.put(&format!("DELETE FROM {table} WHERE cycle = ?1"), [cycle]))?;
+            s.put("DELETE FROM phase WHERE cycle = ?1 AND name = 'tune'", [cycle])?;
+            s.put("DELETE FROM meta WHERE key = 'finished'", [])
         })
+    }
+
+    /// There is more to be done than when it was finished.
+    pub fn unfinish(&self) -> Result<()> {
+        self.put("DELETE FROM meta WHERE key = 'finished'", [])
+    }
+
+    /// Removes the trainings that ended in this failure, to be done again.
+    pub fn forget_trainings(&self, failure: &str) -> Result<()> {
+        self.put("DELETE FROM training WHERE failure = ?1", [failure])
     }
 
     pub fn put_phase(&self, p: &PhaseRow) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use super::collect::tuning;
+use super::collect::{sealed, tuning};
 use super::data::{self, ReportData};
 use crate::audit::codec::Proposal;
 use crate::audit::exact::Update;
@@ -101,7 +101,7 @@ pub fn collect(audit: &Path) -> Result<ReportData> {
         model: inputs.model.clone().unwrap_or_else(|| "none".into()),
         dataset: format!("NAS-Bench-201 ({})", config.dataset),
         settings: config.to_toml(),
-        provenance: provenance(&config, &inputs, &start),
+        provenance: [provenance(&config, &inputs, &start), sealed(&store)?].concat(),
         cycles: cycles.iter().map(|c| show_cycle(c, &phases)).collect(),
         candidates: cycles.iter().flat_map(show_candidates).collect(),
         best: best.map(|(cycle, index, sample)| data::Best {

@@ -11,7 +11,7 @@ use crate::config::RunConfig;
 use crate::gates::Gate;
 use crate::gates::Stage;
 use crate::proxy;
-use crate::record::{self, EliteRow, Funnel, NetworkId, Store, folder};
+use crate::record::{self, EliteRow, Funnel, NetworkId, Store, chain, folder};
 
 /// Reads a run that is finished, stopped or still going on; cycles that are not closed are left out.
 pub fn collect(run: &Path) -> Result<ReportData> {
@@ -46,17 +46,21 @@ pub fn collect(run: &Path) -> Result<ReportData> {
 
 fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>> {
     let mut rows = vec![("seed".to_owned(), config.seed.to_string()), ("threads".into(), config.threads.to_string())];
-    for (key, label) in [
-        ("model", "model file, SHA-256"),
-        ("chat_template", "chat template, SHA-256"),
-        ("dataset", "data split, SHA-256"),
-        ("machine", "machine"),
-    ] {
+    for (key, label) in [("model", "model file, SHA-256"), ("chat_template", "chat template, SHA-256"), ("dataset", "data split, SHA-256")]
+    {
         if let Some(value) = store.meta(key)? {
             rows.push((label.into(), value));
         }
     }
     rows.extend(store.cycles()?.into_iter().map(|c| (format!("adapter after cycle {}", c.cycle), c.adapter_hash)));
+    rows.extend(sealed(store)?);
+    Ok(rows)
+}
+
+/// On what it was computed, and the hash that stands for every row: `eliteloop verify --head` takes it.
+pub(super) fn sealed(store: &Store) -> Result<Vec<(String, String)>> {
+    let mut rows: Vec<_> = chain::processors(store)?.into_iter().map(|kind| ("processor".to_owned(), kind)).collect();
+    rows.extend(chain::head(store)?.map(|hash| ("last link of the chain of hashes".to_owned(), hash)));
     Ok(rows)
 }
 

@@ -86,11 +86,6 @@ pub fn run(jobs: &[Job], states: &mut [State], study: &Path, workers: usize, sto
 }
 
 fn start(job: &Job, begun: bool, program: &Path, study: &Path) -> Result<Child> {
-    let folder = job.folder(study);
-    if !begun && folder.exists() {
-        // Killed before it had anything: it begins anew.
-        std::fs::remove_dir_all(&folder).at("remove", &folder)?;
-    }
     let log = job.log(study);
     let parent = log.parent().unwrap_or(study);
     std::fs::create_dir_all(parent).at("make the folder", parent)?;

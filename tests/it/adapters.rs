@@ -22,7 +22,7 @@ use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::delta::starts::starts;
 use eliteloop::policy::Learner;
 use eliteloop::record::folder::{self, Folder};
-use eliteloop::record::{CycleRow, Kind, Store};
+use eliteloop::record::{CycleRow, Kind};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -355,8 +355,7 @@ fn run_folder(base: &Path, lora: &[&Lora]) -> PathBuf {
     let model = fixture("tiny-llama3");
     let mut config = RunConfig { seed: 9, ..RunConfig::default() };
     config.llm.model = model.display().to_string();
-    let place = Folder::create(&run, Kind::Run, &config.to_toml()).unwrap();
-    let store = Store::create(&place.store(), Kind::Run).unwrap();
+    let (_place, store) = Folder::create(&run, Kind::Run, &config.to_toml(), |_| Ok(())).unwrap();
     store.set_meta("model", &ModelFile::open(&model).unwrap().sha256().unwrap()).unwrap();
     for (cycle, lora) in (0..).zip(lora) {
         lora.save(&folder::checkpoint(&run, cycle), "tiny", Precision::F32).unwrap();

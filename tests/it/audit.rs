@@ -12,14 +12,13 @@ use eliteloop::audit::codec::{Parents, Proposal};
 use eliteloop::audit::exact::{Distribution, Measures, Update, enumerate};
 use eliteloop::audit::record::{Cycle, Sample};
 use eliteloop::audit::settings::{AuditConfig, CellFormat};
-use eliteloop::audit::verify::verify;
 use eliteloop::audit::{Audit, record};
 use eliteloop::base::{done::Done, home, seed};
 use eliteloop::compare::searches::{self, Search};
 use eliteloop::decoder::files::shape::Family;
 use eliteloop::decoder::lora::{adamw::AdamW, score::score};
 use eliteloop::decoder::model::decoder::Decoder;
-use eliteloop::method::verify::Finding;
+use eliteloop::method::{run::More, verify::Finding};
 use eliteloop::oracle::cell::{CELLS, Cell, EDGES, WORDS};
 use eliteloop::oracle::nasbench201::Table;
 use eliteloop::policy::table_ce::TableCe;
@@ -30,6 +29,7 @@ use rand::Rng;
 
 use crate::models::{tiny, tiny_config};
 use crate::program::{copy_folder, fail, program, rows, succeed};
+use crate::tamper::verified;
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 
@@ -280,8 +280,8 @@ fn killed_and_whole(overrides: &[&str]) -> Audit {
     succeed(program(&["resume"]).arg(&broken));
     assert!(contents(&whole) == contents(&broken));
     let kept: Vec<u64> = (0..=3).filter(|&cycle| folder::checkpoint(&broken, cycle).is_dir()).collect();
-    assert_eq!(kept, [0, 3], "the first adapter and the last");
-    let checks = verify(&broken).unwrap();
+    assert_eq!(kept, [0, 2, 3], "the first adapter and the last two");
+    let checks = verified(&broken).unwrap();
     assert!(checks.iter().all(|check| check.finding == Finding::Ok), "{checks:?}");
     audit
 }
@@ -329,7 +329,7 @@ fn a_stop_in_the_warm_up_keeps_nothing_and_the_audit_begins_again() {
     let stopped = Audit::create(&path, settings(&SMALL), Arc::new(AtomicBool::new(true)), |_| ()).err().unwrap();
     assert!(stopped.to_string().contains("warm-up") && stopped.hint_text().unwrap().contains("eliteloop resume"), "{stopped}");
     let whole = Audit::create(&folder.path().join("whole"), settings(&SMALL), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
-    let again = Audit::resume(&path, None, Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
+    let again = Audit::resume(&path, &More::default(), Arc::new(AtomicBool::new(false)), |_| ()).unwrap();
     assert_eq!(again.inputs, whole.inputs);
     assert_eq!(record::start(&again.store).unwrap().unwrap(), record::start(&whole.store).unwrap().unwrap());
 }
@@ -346,7 +346,7 @@ fn a_warm_up_that_diverges_is_an_error_and_leaves_no_adapter() {
         let error = Audit::create(&path, config, Arc::new(AtomicBool::new(false)), |_| ()).err().unwrap();
         assert!(error.to_string().contains("the warm-up diverged at step"), "{error}");
         assert_eq!(error.hint_text(), Some("lower warmup.lr"));
-        assert!(!path.join("cycle-0000").exists());
+        assert!(!path.exists(), "nothing is left");
     }
 }
 
@@ -471,7 +471,7 @@ fn what_cannot_go_on_says_why() {
 }
 
 fn findings(audit: &Path, wanted: Finding) -> Vec<&'static str> {
-    verify(audit).unwrap().into_iter().filter(|check| check.finding == wanted).map(|check| check.name).collect()
+    verified(audit).unwrap().into_iter().filter(|check| check.finding == wanted).map(|check| check.name).collect()
 }
 
 /// An audit that did nothing but what it says, by the verb.
@@ -548,7 +548,7 @@ fn verify_finds_what_was_changed_in_an_audit() {
     ];
     for (place, (name, sql)) in tampered.into_iter().enumerate() {
         let path = changed(base.path(), &place.to_string(), sql);
-        let found = verify(&path);
+        let found = verified(&path);
         let wrong = found.is_err() || findings(&path, Finding::Wrong).contains(&name);
         assert!(wrong, "{sql}: {found:?}");
     }
@@ -564,7 +564,7 @@ fn verify_finds_what_was_changed_in_an_audit() {
         ["DELETE FROM search WHERE cycle = 2", "DELETE FROM sample WHERE cycle = 2 AND idx = 3", "DELETE FROM exact WHERE moment = 'after'"]
     {
         let path = changed(base.path(), sql, sql);
-        assert!(verify(&path).is_err(), "{sql}");
+        assert!(verified(&path).is_err(), "{sql}");
     }
 }
 
@@ -595,6 +595,6 @@ fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
     for (place, (sql, names)) in tampered.into_iter().enumerate() {
         let path = changed(base.path(), &place.to_string(), sql);
         let wrong = findings(&path, Finding::Wrong);
-        assert!(names.iter().all(|name| wrong.contains(name)), "{names:?} among {wrong:?}: {:?}", verify(&path));
+        assert!(names.iter().all(|name| wrong.contains(name)), "{names:?} among {wrong:?}: {:?}", verified(&path));
     }
 }

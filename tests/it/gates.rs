@@ -8,7 +8,7 @@ use eliteloop::delta;
 use eliteloop::delta::settings::Format;
 use eliteloop::delta::starts::starts;
 use eliteloop::gates::{Gate, Gates, Judged, Reason, Stage};
-use eliteloop::method::{limits, screen};
+use eliteloop::method::{limits, screen, starts};
 use eliteloop::policy::schooling::practice::{Written, judge_family};
 use eliteloop::policy::schooling::trial::{self, Trial};
 use eliteloop::proxy::dataset;
@@ -40,7 +40,7 @@ fn by_a_run(written: &[Written]) -> Vec<Screened> {
     let (gates, mut filter) = (here(limits::gates(&config, &images)), Filter::new(&config.novelty, config.seed));
     let folder = tempfile::tempdir().unwrap();
     let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
-    for row in screen::trace_starts(&[("plain".into(), parent().into())], &gates, &mut filter).unwrap() {
+    for row in starts::trace(&[("plain".into(), parent().into())], &gates, &mut filter).unwrap() {
         store.put_network(&row).unwrap();
     }
     let candidate = |(index, w): (u64, &Written)| {

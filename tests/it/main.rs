@@ -11,6 +11,8 @@ mod cuda;
 mod dataset;
 mod decoder;
 mod delta;
+#[cfg(target_os = "linux")]
+mod disk;
 mod doctor;
 mod evaluate;
 mod export;
@@ -41,6 +43,7 @@ mod settings;
 mod sources;
 mod study;
 mod study_report;
+mod tamper;
 mod theory;
 mod trace;
 mod tune;

@@ -55,9 +55,7 @@ impl Networks {
 
 /// Makes the folder of a finished run. `quality` of (cycle, index), cycles from 1; None is a delta that gives no network.
 pub fn run(path: &Path, config: &RunConfig, networks: &Networks, quality: impl Fn(u64, u64) -> Option<f64>) {
-    let folder = Folder::create(path, Kind::Run, &config.to_toml()).unwrap();
-    let store = Store::create(&folder.store(), Kind::Run).unwrap();
-    store.transaction(|s| fill(s, config, networks, quality)).unwrap();
+    let (_folder, store) = Folder::create(path, Kind::Run, &config.to_toml(), |s| fill(s, config, networks, quality)).unwrap();
     store.seal().unwrap();
 }
 
