@@ -20,7 +20,7 @@ use crate::method::{changes, checkpoints, labels, limits, propose, screen, start
 use crate::policy::Learner;
 use crate::proxy::dataset::Format;
 use crate::proxy::halving::Halving;
-use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, Tuning, folder};
+use crate::record::{Candidate, CycleRow, EliteRow, GateAction, NetworkId, Store, folder};
 use crate::tracer::novelty::Filter;
 
 /// Largest relative difference between likelihoods by cached decoding and by teacher forcing (f32).

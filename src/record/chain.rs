@@ -110,7 +110,7 @@ fn hash_of(table: &str, row: &Row<'_>) -> Result<[u8; 32]> {
     };
     part(table.as_bytes());
     let statement: &Statement = row.as_ref();
-    for (at, column) in statement.column_names().iter().enumerate().filter(|(_, column)| !column.starts_with("seconds")) {
+    for (at, column) in statement.column_names().enumerate().filter(|(_, column)| !column.starts_with("seconds")) {
         let (kind, bytes): (&[u8], Cow<[u8]>) = match row.get_ref(at)? {
             ValueRef::Null => (b"null", Cow::default()),
             ValueRef::Integer(number) => (b"integer", number.to_le_bytes().to_vec().into()),

@@ -26,7 +26,7 @@ impl Store {
     /// Creates the store of a new run or audit.
     pub fn create(path: &Path, kind: Kind) -> Result<Self> {
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-        let store = Self { db, path: path.into() };
+        let mut store = Self { db, path: path.into() };
         store.prepare_writer()?;
         store.transaction(|s| {
             s.db.execute_batch(SCHEMA)?;
@@ -38,7 +38,7 @@ impl Store {
 
     /// Opens the store of what goes on.
     pub fn open(path: &Path) -> Result<Self> {
-        let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
+        let mut store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?, path: path.into() };
         store.db.busy_handler(Some(writer_waits))?;
         store.check_format()?;
         store.prepare_writer()?;
@@ -49,7 +49,7 @@ impl Store {
 
     /// Opens the store to look at it. Never changes or blocks the run.
     pub fn read(path: &Path) -> Result<Self> {
-        let store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path: path.into() };
+        let mut store = Self { db: Self::connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?, path: path.into() };
         store.db.busy_handler(Some(reader_waits))?;
         store.check_format()?;
         Ok(store)
@@ -62,7 +62,7 @@ impl Store {
         Ok(Connection::open_with_flags(path, flags)?)
     }
 
-    fn prepare_writer(&self) -> Result<()> {
+    fn prepare_writer(&mut self) -> Result<()> {
         self.db.busy_handler(Some(writer_waits))?;
         // A write-ahead log lets readers look at a run that goes on; FULL makes a commit survive a power cut.
         self.db.pragma_update(None, "journal_mode", "WAL")?;
