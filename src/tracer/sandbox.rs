@@ -77,12 +77,15 @@ const MODULES: &[(&str, &str)] = &[
 /// What a source may import beside, loaded when it does.
 const LIBRARY: &[(&str, &str)] = &[
     ("_twister", include_str!("library/_twister.py")),
+    ("argparse", include_str!("library/argparse.py")),
     ("contextlib", include_str!("library/contextlib.py")),
     ("dataclasses", include_str!("library/dataclasses.py")),
+    ("easydict", include_str!("library/easydict.py")),
     ("einops", include_str!("library/einops.py")),
     ("enum", include_str!("library/enum.py")),
     ("inspect", include_str!("library/inspect.py")),
     ("logging", include_str!("library/logging.py")),
+    ("ml_collections", include_str!("library/ml_collections.py")),
     ("numbers", include_str!("library/numbers.py")),
     ("numpy", include_str!("library/numpy.py")),
     ("numpy._elementwise", include_str!("library/numpy_elementwise.py")),
@@ -91,6 +94,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("operator", include_str!("library/operator.py")),
     ("os", include_str!("library/os.py")),
     ("packaging", include_str!("library/packaging.py")),
+    ("pathlib", include_str!("library/pathlib.py")),
     ("random", include_str!("library/random.py")),
     ("time", include_str!("library/time.py")),
     ("timm", include_str!("library/timm.py")),
@@ -100,6 +104,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("torchvision.models", include_str!("library/torchvision_models.py")),
     ("torchvision.models._dense", include_str!("library/torchvision_dense.py")),
     ("torchvision.models._mobile", include_str!("library/torchvision_mobile.py")),
+    ("tqdm", include_str!("library/tqdm.py")),
     ("types", include_str!("library/types.py")),
     ("typing_extensions", include_str!("library/typing_extensions.py")),
     ("warnings", include_str!("library/warnings.py")),
@@ -235,6 +240,8 @@ fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
         let itself = vm.new_module("network", globals.clone(), None);
         let modules = vm.sys_module.get_attr("modules", vm)?;
         modules.get_item("shims", vm)?.get_attr("candidate", vm)?.call((itself,), vm)?;
+        let guarded = names::guarded(&request.source).into_iter().map(|name| vm.ctx.new_str(name).into()).collect();
+        modules.get_item("_import", vm)?.set_attr("guarded", vm.ctx.new_tuple(guarded), vm)?;
         vm.run_code_obj(code, python::scope::Scope::with_builtins(None, globals.clone(), vm))?;
         let drive = modules.get_item("_drive", vm)?.get_attr("run", vm)?;
         let entry: PyObjectRef = request.entry.as_ref().map_or_else(|| vm.ctx.none(), |e| vm.ctx.new_str(e.as_str()).into());
