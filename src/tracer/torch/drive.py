@@ -128,8 +128,9 @@ def is_count(value):
     return value is None or isinstance(value, int) and not isinstance(value, bool)
 
 
-def arguments(globals, entry, function, skip, input, classes, said):
-    """What the constructor is given: what was said, the number of classes, and what has no default by its name."""
+def arguments(globals, entry, function, skip, input, classes, said, meant):
+    """What the constructor is given: what was said, the number of classes, and what has no default by its name. If it is `meant`, one
+    more argument can only be the number of classes."""
     code = getattr(function, "__code__", None)
     if code is None:
         return dict(said)
@@ -157,7 +158,7 @@ def arguments(globals, entry, function, skip, input, classes, said):
     strange = [name for name in said if name not in given and name not in names + only]
     if strange and not loose:
         raise TypeError(entry + "() has no argument " + repr(strange[0]) + "; it takes " + ", ".join(names + only))
-    if len(unknown) == 1 and not said and not any(value == classes for value in given.values()):
+    if meant and len(unknown) == 1 and not said and not any(value == classes for value in given.values()):
         given[unknown.pop()] = classes
     if unknown:
         raise Arguments(entry, " ".join(unknown), code.co_firstlineno)
@@ -175,13 +176,13 @@ def shown(value):
     return text if len(text) <= 200 else text[:200] + ".."
 
 
-def make(globals, found, input, classes, said):
+def make(globals, found, input, classes, said, meant):
     """The network, and what it was given; `found` is a network already, a class or a function."""
     name = getattr(found, "__name__", type(found).__name__)
     if isinstance(found, nn.Module):
         return found, name, {}
     is_class = isinstance(found, type)
-    given = arguments(globals, name, found.__init__ if is_class else found, 1 if is_class else 0, input, classes, said)
+    given = arguments(globals, name, found.__init__ if is_class else found, 1 if is_class else 0, input, classes, said, meant)
     try:
         return found(**given), name, given
     except TypeError as error:
@@ -198,7 +199,7 @@ def build(globals, entry, input, classes, said):
     for i, one in enumerate(found):
         is_last = i == len(found) - 1
         try:
-            net, name, given = make(globals, one, input, classes, said)
+            net, name, given = make(globals, one, input, classes, said, is_last)
         except Arguments:
             if is_last:
                 raise
