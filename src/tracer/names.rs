@@ -113,7 +113,7 @@ struct Scan<'s> {
 
 impl Scan<'_> {
     fn line(&self, at: usize) -> u32 {
-        1 + self.source.as_bytes()[..at.min(self.source.len())].iter().filter(|b| **b == b'\n').count() as u32
+        self.source.as_bytes()[..at.min(self.source.len())].split(|&b| b == b'\n').count() as u32
     }
 
     /// `a.b.c` where `a` is imported.

@@ -248,7 +248,7 @@ fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
         let input = vm.ctx.new_tuple(request.input.iter().map(|&n| vm.ctx.new_int(n).into()).collect());
         let arguments = vm.ctx.new_dict();
         for (name, value) in &request.arguments {
-            arguments.set_item(name, vm.ctx.new_str(value.as_str()).into(), vm)?;
+            arguments.set_item(name.as_str(), vm.ctx.new_str(value.as_str()).into(), vm)?;
         }
         drive.call((globals, entry, input, request.classes, arguments), vm)?;
         Ok(())
@@ -267,8 +267,8 @@ fn with_names(vm: &VirtualMachine, source: &str, failure: TraceFailure) -> Trace
     for used in names::uses(source) {
         let Ok(Some(found)) = unknown(&used.path) else { continue };
         if found == name {
-            if let Some(end) = used.class_end.filter(|end| line.is_some_and(|l| used.line <= l && l <= *end)) {
-                line = line.filter(|l| *l > end).or(Some(used.line));
+            if used.class_end.is_some_and(|end| line.is_some_and(|l| (used.line..=end).contains(&l))) {
+                line = Some(used.line);
             }
         } else if !also.iter().any(|(known, _)| *known == found) {
             also.push((found, used.line));

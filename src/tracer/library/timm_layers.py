@@ -297,6 +297,7 @@ def _configurations(configurations=None, *args, **kwargs):
 
 
 # The modules, each a namespace of these
+globals().update({name: value for name, value in timm.__dict__.items() if not name.startswith("_") and name not in ("math", "torch", "nn", "F", "init")})
 
 
 def __getattr__(name):

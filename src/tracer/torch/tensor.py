@@ -328,7 +328,7 @@ def full(shape, value, **kwargs):
 
 def _flat(items, values):
     """Appends the numbers of nested lists and returns their shape."""
-    if isinstance(items, Tensor) or hasattr(items, "__array__"):
+    if isinstance(items, Tensor):
         items = items.tolist()
     if _number(items):
         values.append(float(items))
