@@ -84,6 +84,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("einops", include_str!("library/einops.py")),
     ("enum", include_str!("library/enum.py")),
     ("inspect", include_str!("library/inspect.py")),
+    ("json", include_str!("library/json.py")),
     ("logging", include_str!("library/logging.py")),
     ("ml_collections", include_str!("library/ml_collections.py")),
     ("numbers", include_str!("library/numbers.py")),

@@ -11,7 +11,7 @@ CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n
 VARIABLE_KEYWORDS = 8
 # What a name may mean where the constructor cannot do without: a default is the source's word, and stays.
 LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "output_size", "out_size", "c", "nc", "k", "out_channels", "output_channels", "out_ch", "num_out")
-LOOSE_CHANNELS = ("channels", "channel", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "inplanes", "ch", "inp", "nc_in", "in_features")
+LOOSE_CHANNELS = ("channels", "channel", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "inplanes", "ch", "inp", "nc_in")
 SIZES = ("input_size", "in_size", "resolution", "input_resolution", "image_size", "img_size", "im_size", "imgsize", "img_dim", "image_resolution", "size")
 SHAPES = ("input_shape", "in_shape", "image_shape", "img_shape", "shape")
 # Functions of a file that make no network, whatever they mention.
@@ -46,7 +46,8 @@ def mentioned(item):
 
 
 def candidates(globals):
-    """What may be meant where nobody said it: functions that make the last network class no other class uses, then that class."""
+    """What may be meant where nobody said it: functions that make the last network class no other class uses, that class, and one of it
+    that the file makes itself."""
     classes = source_classes(globals)
     if not classes:
         return []
@@ -64,7 +65,7 @@ def candidates(globals):
     for name, function in functions:
         if name in known and name == function.__name__ and not name.lower().startswith(NO_FACTORY):
             makers.append(function)
-    return makers + [chosen]
+    return makers + [chosen] + [value for value in globals.values() if type(value) is chosen][-1:]
 
 
 def find(globals, entry):
