@@ -136,7 +136,10 @@ impl TraceFailure {
         let text = match self {
             Self::Syntax { .. } => "the file must be Python 3",
             Self::Unsupported { also, .. } => return with_others(also),
-            Self::Arguments { names, .. } => return format!("--arg {}=VALUE passes it, or give it a default in the source", names[0]),
+            Self::Arguments { names, .. } => {
+                let first = names.first().map_or("NAME", String::as_str);
+                return format!("--arg {first}=VALUE passes it, or give it a default in the source");
+            }
             Self::Python { kind, .. } if matches!(&kind[..], "RuntimeError" | "ValueError" | "ZeroDivisionError" | "AssertionError") => {
                 "PyTorch stops here too, unless the tracer errs; --input and --arg change what the network gets"
             }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rustpython_vm::compiler::ast::visitor::{Visitor, walk_expr, walk_stmt};
-use rustpython_vm::compiler::ast::{Expr, Stmt};
+use rustpython_vm::compiler::ast::{ExceptHandler, Expr, Stmt};
 use rustpython_vm::compiler::parser::parse_module;
 
 /// A dotted name and the line of its first use.
@@ -26,6 +26,52 @@ pub fn uses(source: &str) -> Vec<Use> {
     scan.visit_body(body);
     scan.found.sort_by_key(|one| one.line);
     scan.found
+}
+
+/// The modules that a source can do without: imported in a `try` that catches their absence.
+#[must_use]
+pub fn guarded(source: &str) -> Vec<String> {
+    let Ok(parsed) = parse_module(source) else { return Vec::new() };
+    let mut guarded = Guarded { depth: 0, found: Vec::new() };
+    guarded.visit_body(&parsed.syntax().body);
+    guarded.found
+}
+
+struct Guarded {
+    depth: usize,
+    found: Vec<String>,
+}
+
+impl<'a> Visitor<'a> for Guarded {
+    fn visit_stmt(&mut self, stmt: &'a Stmt) {
+        match stmt {
+            Stmt::Try(attempt) if attempt.handlers.iter().any(catches_absence) => {
+                self.depth += 1;
+                self.visit_body(&attempt.body);
+                self.depth -= 1;
+                attempt.handlers.iter().for_each(|handler| self.visit_except_handler(handler));
+                self.visit_body(&attempt.orelse);
+                self.visit_body(&attempt.finalbody);
+            }
+            Stmt::Import(import) if self.depth > 0 => self.found.extend(import.names.iter().map(|alias| alias.name.to_string())),
+            Stmt::ImportFrom(import) if self.depth > 0 => {
+                let module = import.module.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.found.push(".".repeat(import.level as usize) + &module);
+            }
+            _ => walk_stmt(self, stmt),
+        }
+    }
+}
+
+fn catches_absence(handler: &ExceptHandler) -> bool {
+    const CAUGHT: [&str; 4] = ["ImportError", "ModuleNotFoundError", "Exception", "BaseException"];
+    let named = |expr: &Expr| matches!(expr, Expr::Name(name) if CAUGHT.contains(&name.id.as_str()));
+    let ExceptHandler::ExceptHandler(handler) = handler;
+    match handler.type_.as_deref() {
+        None => true,
+        Some(Expr::Tuple(kinds)) => kinds.elts.iter().any(named),
+        Some(kind) => named(kind),
+    }
 }
 
 /// Local names, and what they stand for.
@@ -67,7 +113,7 @@ struct Scan<'s> {
 
 impl Scan<'_> {
     fn line(&self, at: usize) -> u32 {
-        1 + self.source.as_bytes()[..at.min(self.source.len())].iter().filter(|b| **b == b'\n').count() as u32
+        self.source.as_bytes()[..at.min(self.source.len())].split(|&b| b == b'\n').count() as u32
     }
 
     /// `a.b.c` where `a` is imported.
@@ -129,6 +175,12 @@ fn is_main(test: &Expr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modules_are_guarded_in_a_try_that_catches_their_absence() {
+        let source = "import a\ntry:\n    import b.c as d\n    from .e import f\nexcept ImportError:\n    import g\ntry:\n    import h\nexcept KeyError:\n    pass\n";
+        assert_eq!(guarded(source), ["b.c", ".e"]);
+    }
 
     #[test]
     fn names_are_those_of_what_was_imported_with_their_lines() {

@@ -81,12 +81,16 @@ const MODULES: &[(&str, &str)] = &[
 /// What a source may import beside, loaded when it does.
 const LIBRARY: &[(&str, &str)] = &[
     ("_twister", include_str!("library/_twister.py")),
+    ("argparse", include_str!("library/argparse.py")),
     ("contextlib", include_str!("library/contextlib.py")),
     ("dataclasses", include_str!("library/dataclasses.py")),
+    ("easydict", include_str!("library/easydict.py")),
     ("einops", include_str!("library/einops.py")),
     ("enum", include_str!("library/enum.py")),
     ("inspect", include_str!("library/inspect.py")),
+    ("json", include_str!("library/json.py")),
     ("logging", include_str!("library/logging.py")),
+    ("ml_collections", include_str!("library/ml_collections.py")),
     ("numbers", include_str!("library/numbers.py")),
     ("numpy", include_str!("library/numpy.py")),
     ("numpy._elementwise", include_str!("library/numpy_elementwise.py")),
@@ -95,6 +99,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("operator", include_str!("library/operator.py")),
     ("os", include_str!("library/os.py")),
     ("packaging", include_str!("library/packaging.py")),
+    ("pathlib", include_str!("library/pathlib.py")),
     ("random", include_str!("library/random.py")),
     ("time", include_str!("library/time.py")),
     ("timm", include_str!("library/timm.py")),
@@ -104,6 +109,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("torchvision.models", include_str!("library/torchvision_models.py")),
     ("torchvision.models._dense", include_str!("library/torchvision_dense.py")),
     ("torchvision.models._mobile", include_str!("library/torchvision_mobile.py")),
+    ("tqdm", include_str!("library/tqdm.py")),
     ("types", include_str!("library/types.py")),
     ("typing_extensions", include_str!("library/typing_extensions.py")),
     ("warnings", include_str!("library/warnings.py")),
@@ -239,13 +245,15 @@ fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
         let itself = vm.new_module("network", globals.clone(), None);
         let modules = vm.sys_module.get_attr("modules", vm)?;
         modules.get_item("shims", vm)?.get_attr("candidate", vm)?.call((itself,), vm)?;
+        let guarded = names::guarded(&request.source).into_iter().map(|name| vm.ctx.new_str(name).into()).collect();
+        modules.get_item("_import", vm)?.set_attr("guarded", vm.ctx.new_tuple(guarded), vm)?;
         vm.run_code_obj(code, python::scope::Scope::with_builtins(None, globals.clone(), vm))?;
         let drive = modules.get_item("_drive", vm)?.get_attr("run", vm)?;
         let entry: PyObjectRef = request.entry.as_ref().map_or_else(|| vm.ctx.none(), |e| vm.ctx.new_str(e.as_str()).into());
         let input = vm.ctx.new_tuple(request.input.iter().map(|&n| vm.ctx.new_int(n).into()).collect());
         let arguments = vm.ctx.new_dict();
         for (name, value) in &request.arguments {
-            arguments.set_item(name, vm.ctx.new_str(value.as_str()).into(), vm)?;
+            arguments.set_item(name.as_str(), vm.ctx.new_str(value.as_str()).into(), vm)?;
         }
         drive.call((globals, entry, input, request.classes, arguments), vm)?;
         Ok(())
@@ -264,8 +272,8 @@ fn with_names(vm: &VirtualMachine, source: &str, failure: TraceFailure) -> Trace
     for used in names::uses(source) {
         let Ok(Some(found)) = unknown(&used.path) else { continue };
         if found == name {
-            if let Some(end) = used.class_end.filter(|end| line.is_some_and(|l| used.line <= l && l <= *end)) {
-                line = line.filter(|l| *l > end).or(Some(used.line));
+            if used.class_end.is_some_and(|end| line.is_some_and(|l| (used.line..=end).contains(&l))) {
+                line = Some(used.line);
             }
         } else if !also.iter().any(|(known, _)| *known == found) {
             also.push((found, used.line));

@@ -306,3 +306,22 @@ pub fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f
     })?;
     tensor(dx, shape)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `torch.nn.functional.max_pool2d(torch.tensor([[[[1., 2.], [4., 3.]]]]), 3, 2, ceil_mode=True)` is 4; the mean is 2.5.
+    #[test]
+    fn the_only_window_may_hang_over_where_ceil() {
+        let axis = Axis::sliding(2, 3, 2, 0, 1, true).unwrap();
+        assert_eq!(axis.windows.iter().map(|w| (w.start, w.end)).collect::<Vec<_>>(), [(0, 2)]);
+        assert!(Axis::sliding(2, 3, 2, 0, 1, false).is_err());
+        assert!(Axis::sliding(2, 5, 2, 0, 1, true).is_err(), "by less than a stride");
+        let x = Tensor::new(&[[[[1.0_f32, 2.0], [4.0, 3.0]]]], &candle_core::Device::Cpu).unwrap();
+        let (y, places) = max_forward(&x, &axis, &axis).unwrap();
+        assert_eq!((y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), places), (vec![4.0], vec![2]));
+        let y = mean_forward(&x, &axis, &axis, &divisors(&axis, &axis, true, None)).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [2.5]);
+    }
+}

@@ -158,6 +158,7 @@ def signature(item, **kwargs):
         kind = Parameter.POSITIONAL_OR_KEYWORD
         return Signature([Parameter(name, kind, default=item._field_defaults.get(name, _Empty)) for name in item._fields])
     function, skip = _code(unwrap(item))
+    function = unwrap(function)
     code = getattr(function, "__code__", None)
     if code is None:
         raise ValueError("no signature found for " + repr(item))

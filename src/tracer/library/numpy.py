@@ -1,6 +1,7 @@
 # numpy as constructors use it: scalars and small arrays, with numpy's own kinds (float64, int64, bool) and its rounding to even.
 import math
 
+import torch
 from _import import Unsupported, missing
 from torch._tensor import Tensor
 
@@ -474,6 +475,26 @@ def geomspace(start, stop, num=50, endpoint=True, dtype=None):
         if endpoint and num > 1:
             made.values[-1] = float(stop)
     return made if dtype is None else made.astype(dtype)
+
+
+# Tensors of arrays
+
+
+def _lists(items):
+    if isinstance(items, (ndarray, generic)):
+        return items.tolist()
+    return [_lists(item) for item in items] if type(items) in (list, tuple) else items
+
+
+def _of_arrays(make):
+    return lambda items, *args, **kwargs: make(_lists(items), *args, **kwargs)
+
+
+for _name in ("tensor", "as_tensor", "asarray", "from_numpy"):
+    setattr(torch, _name, _of_arrays(torch.tensor if _name == "asarray" else getattr(torch, _name)))
+_begin = Tensor.__init__
+Tensor.__init__ = lambda self, *sizes: _begin(self, *[_lists(size) if isinstance(size, ndarray) else size for size in sizes])
+Tensor.numpy = lambda self, **kwargs: array(self)
 
 
 # The rest of the package, which adds its names here.

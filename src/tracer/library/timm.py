@@ -49,7 +49,7 @@ def drop_path(x, drop_prob=0.0, training=False, scale_by_keep=True):
 
 
 class DropPath(nn.Module):
-    def __init__(self, drop_prob=0.0, scale_by_keep=True):
+    def __init__(self, drop_prob=0.0, scale_by_keep=True, device=None, dtype=None):
         super().__init__()
         self.drop_prob, self.scale_by_keep = drop_prob, scale_by_keep
 
@@ -121,7 +121,7 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 class GroupNorm(nn.GroupNorm):
-    def __init__(self, num_channels, num_groups=32, eps=1e-5, affine=True):
+    def __init__(self, num_channels, num_groups=32, eps=1e-5, affine=True, device=None, dtype=None):
         super().__init__(num_groups, num_channels, eps=eps, affine=affine)
 
 
@@ -145,7 +145,7 @@ class BatchNormAct2d(nn.BatchNorm2d):
 
 
 class LayerScale(nn.Module):
-    def __init__(self, dim, init_values=1e-5, inplace=False):
+    def __init__(self, dim, init_values=1e-5, inplace=False, device=None, dtype=None):
         super().__init__()
         self.inplace = inplace
         self.gamma = nn.Parameter(torch.full((dim,), float(init_values)))
@@ -203,7 +203,7 @@ class ConvNormAct(nn.Module):
 
 class SEModule(nn.Module):
     def __init__(
-        self, channels, rd_ratio=1.0 / 16, rd_channels=None, rd_divisor=8, add_maxpool=False, bias=True, act_layer=nn.ReLU, norm_layer=None, gate_layer="sigmoid"
+        self, channels, rd_ratio=1.0 / 16, rd_channels=None, rd_divisor=8, add_maxpool=False, bias=True, act_layer=nn.ReLU, norm_layer=None, gate_layer="sigmoid", device=None, dtype=None,
     ):
         super().__init__()
         self.add_maxpool = add_maxpool
@@ -259,7 +259,7 @@ BlockSqueezeExcite.__name__ = "SqueezeExcite"
 class Mlp(nn.Module):
     halves = 1
 
-    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.GELU, norm_layer=None, bias=True, drop=0.0, use_conv=False):
+    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.GELU, norm_layer=None, bias=True, drop=0.0, use_conv=False, device=None, dtype=None):
         super().__init__()
         out_features, hidden_features = out_features or in_features, hidden_features or in_features
         bias, drop = to_2tuple(bias), to_2tuple(drop)
@@ -278,7 +278,7 @@ class Mlp(nn.Module):
 class GluMlp(Mlp):
     halves = 2
 
-    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.Sigmoid, norm_layer=None, bias=True, drop=0.0, use_conv=False, gate_last=True):
+    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.Sigmoid, norm_layer=None, bias=True, drop=0.0, use_conv=False, gate_last=True, device=None, dtype=None):
         super().__init__(in_features, hidden_features, out_features, act_layer, norm_layer, bias, drop, use_conv)
         self.chunk_dim, self.gate_last = 1 if use_conv else -1, gate_last
 
@@ -306,7 +306,7 @@ class SwiGLU(nn.Module):
 
 
 class ConvMlp(nn.Module):
-    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.ReLU, norm_layer=None, bias=True, drop=0.0):
+    def __init__(self, in_features, hidden_features=None, out_features=None, act_layer=nn.ReLU, norm_layer=None, bias=True, drop=0.0, device=None, dtype=None):
         super().__init__()
         out_features, hidden_features = out_features or in_features, hidden_features or in_features
         bias = to_2tuple(bias)
@@ -322,7 +322,7 @@ class ConvMlp(nn.Module):
 
 class PatchEmbed(nn.Module):
     def __init__(
-        self, img_size=224, patch_size=16, in_chans=3, embed_dim=768, norm_layer=None, flatten=True, output_fmt=None, bias=True, strict_img_size=True, dynamic_img_pad=False
+        self, img_size=224, patch_size=16, in_chans=3, embed_dim=768, norm_layer=None, flatten=True, output_fmt=None, bias=True, strict_img_size=True, dynamic_img_pad=False, device=None, dtype=None,
     ):
         super().__init__()
         if output_fmt not in (None, "NCHW", "NHWC", "NLC") or dynamic_img_pad:

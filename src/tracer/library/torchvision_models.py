@@ -67,6 +67,41 @@ module("torchvision.models._meta").update(_IMAGENET_CATEGORIES=_categories())
 module("torchvision.models.utils").update(load_state_dict_from_url=lambda *args, **kwargs: _untrained(True))
 
 
+class IntermediateLayerGetter(nn.ModuleDict):
+    """The children of a network up to the last one wanted, whose outputs come under new names."""
+
+    def __init__(self, model, return_layers):
+        children = dict(model.named_children())
+        if not set(return_layers) <= set(children):
+            raise ValueError("return_layers are not present in model")
+        waiting, layers = set(map(str, return_layers)), {}
+        for name, child in children.items():
+            layers[name] = child
+            waiting.discard(name)
+            if not waiting:
+                break
+        super().__init__(layers)
+        self.return_layers = {str(key): str(value) for key, value in return_layers.items()}
+
+    def forward(self, x):
+        found = {}
+        for name, child in self.items():
+            x = child(x)
+            if name in self.return_layers:
+                found[self.return_layers[name]] = x
+        return found
+
+
+def get_model(name, **config):
+    found = torchvision.models.__dict__.get(name)
+    if not callable(found):
+        raise Unsupported("torchvision.models." + name)
+    return found(**config)
+
+
+torchvision.models._utils.IntermediateLayerGetter = IntermediateLayerGetter
+
+
 def _published(file, *items):
     """The names of one of torchvision's files, there and in the package."""
     names = {item.__name__: item for item in items}

@@ -123,11 +123,46 @@ def unknown(path):
     return object.__getattribute__(item, "_name") if isinstance(item, Placeholder) else None
 
 
+# Files of torchvision and timm whose names nobody else has: a network's file that was one of theirs still says them so.
+_of_a_package = {
+    "torchvision": ("ops.misc", "ops.stochastic_depth", "transforms._presets", "models._api", "models._meta", "models._utils"),
+    "timm.models": ("_builder", "_efficientnet_blocks", "_features", "_features_fx", "_manipulate", "_registry", "vision_transformer"),
+}
+
+
+def _home(name, fromlist):
+    """The whole name of a file that a relative import means, where there is no doubt."""
+    if name == "utils" and fromlist and set(fromlist) <= {"_log_api_usage_once"}:
+        return "torchvision.utils"
+    for package, files in _of_a_package.items():
+        for file in files:
+            if name and (file == name or file == "models." + name):
+                return package + "." + file
+    return None
+
+
+# Modules that the source tries for and can do without; what Python itself has is always there.
+guarded = ()
+_of_python = set(
+    "abc argparse ast asyncio base64 bisect calendar cmath codecs collections colorsys concurrent configparser contextlib copy csv ctypes dataclasses datetime decimal "
+    "difflib enum errno fractions functools gc glob gzip hashlib heapq html http importlib inspect io itertools json logging math multiprocessing numbers operator os "
+    "pathlib pickle pkgutil platform pprint queue random re secrets shutil signal socket sqlite3 statistics string struct subprocess sys tempfile textwrap threading time "
+    "timeit traceback types typing unittest urllib uuid warnings weakref xml zipfile torch torchvision timm numpy einops".split()
+)
+
+
 def _import(name, globals=None, locals=None, fromlist=None, level=0):
-    if level:
-        return Placeholder("." * level + name)
     inside = globals is not None and globals.get("__name__") != "network"
+    if level:
+        home = _home(name, fromlist)
+        if home is not None:
+            return _find(home, inside)
+        if "." * level + name in guarded:
+            raise ImportError("attempted relative import with no known parent package")
+        return Placeholder("." * level + name)
     found = _find(name, inside)
+    if name in guarded and isinstance(found, Placeholder) and name.partition(".")[0] not in _of_python:
+        raise ModuleNotFoundError("No module named " + repr(name))
     # What the first part lacks, it says itself when it is asked for it.
     return found if fromlist else _find(name.partition(".")[0], inside)
 
@@ -149,7 +184,8 @@ def alias(name, target):
     _modules[name] = _modules[target]
     public.add(name)
     parent, _, child = name.rpartition(".")
-    if parent:
+    # A function of a file's own name stays that.
+    if parent and isinstance(getattr(_modules[parent], child), Placeholder):
         setattr(_modules[parent], child, _modules[target])
 
 

@@ -149,7 +149,6 @@ nn.modules.pooling._MaxPoolNd = _family("_MaxPoolNd", "MaxPool1d MaxPool2d MaxPo
 nn.modules.pooling._AvgPoolNd = _family("_AvgPoolNd", "AvgPool1d AvgPool2d AvgPool3d")
 nn.modules.pooling._AdaptiveAvgPoolNd = _family("_AdaptiveAvgPoolNd", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d")
 nn.modules.linear.NonDynamicallyQuantizableLinear = nn.Linear
-nn.modules.loss._Loss = nn.modules.loss._WeightedLoss = nn._Loss
 
 
 def _ntuple(n, name="parse"):

@@ -11,7 +11,7 @@ CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n
 VARIABLE_KEYWORDS = 8
 # What a name may mean where the constructor cannot do without: a default is the source's word, and stays.
 LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "output_size", "out_size", "c", "nc", "k", "out_channels", "output_channels", "out_ch", "num_out")
-LOOSE_CHANNELS = ("channels", "channel", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "inplanes", "ch", "inp", "nc_in", "in_features")
+LOOSE_CHANNELS = ("channels", "channel", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "inplanes", "ch", "inp", "nc_in")
 SIZES = ("input_size", "in_size", "resolution", "input_resolution", "image_size", "img_size", "im_size", "imgsize", "img_dim", "image_resolution", "size")
 SHAPES = ("input_shape", "in_shape", "image_shape", "img_shape", "shape")
 # Functions of a file that make no network, whatever they mention.
@@ -46,7 +46,8 @@ def mentioned(item):
 
 
 def candidates(globals):
-    """What may be meant where nobody said it: functions that make the last network class no other class uses, then that class."""
+    """What may be meant where nobody said it: functions that make the last network class no other class uses, that class, and one of it
+    that the file makes itself."""
     classes = source_classes(globals)
     if not classes:
         return []
@@ -64,7 +65,7 @@ def candidates(globals):
     for name, function in functions:
         if name in known and name == function.__name__ and not name.lower().startswith(NO_FACTORY):
             makers.append(function)
-    return makers + [chosen]
+    return makers + [chosen] + [value for value in globals.values() if type(value) is chosen][-1:]
 
 
 def find(globals, entry):
@@ -128,8 +129,9 @@ def is_count(value):
     return value is None or isinstance(value, int) and not isinstance(value, bool)
 
 
-def arguments(globals, entry, function, skip, input, classes, said):
-    """What the constructor is given: what was said, the number of classes, and what has no default by its name."""
+def arguments(globals, entry, function, skip, input, classes, said, meant):
+    """What the constructor is given: what was said, the number of classes, and what has no default by its name. If it is `meant`, one
+    more argument can only be the number of classes."""
     code = getattr(function, "__code__", None)
     if code is None:
         return dict(said)
@@ -157,7 +159,7 @@ def arguments(globals, entry, function, skip, input, classes, said):
     strange = [name for name in said if name not in given and name not in names + only]
     if strange and not loose:
         raise TypeError(entry + "() has no argument " + repr(strange[0]) + "; it takes " + ", ".join(names + only))
-    if len(unknown) == 1 and not said and not any(value == classes for value in given.values()):
+    if meant and len(unknown) == 1 and not said and not any(value == classes for value in given.values()):
         given[unknown.pop()] = classes
     if unknown:
         raise Arguments(entry, " ".join(unknown), code.co_firstlineno)
@@ -175,13 +177,13 @@ def shown(value):
     return text if len(text) <= 200 else text[:200] + ".."
 
 
-def make(globals, found, input, classes, said):
+def make(globals, found, input, classes, said, meant):
     """The network, and what it was given; `found` is a network already, a class or a function."""
     name = getattr(found, "__name__", type(found).__name__)
     if isinstance(found, nn.Module):
         return found, name, {}
     is_class = isinstance(found, type)
-    given = arguments(globals, name, found.__init__ if is_class else found, 1 if is_class else 0, input, classes, said)
+    given = arguments(globals, name, found.__init__ if is_class else found, 1 if is_class else 0, input, classes, said, meant)
     try:
         return found(**given), name, given
     except TypeError as error:
@@ -198,7 +200,7 @@ def build(globals, entry, input, classes, said):
     for i, one in enumerate(found):
         is_last = i == len(found) - 1
         try:
-            net, name, given = make(globals, one, input, classes, said)
+            net, name, given = make(globals, one, input, classes, said, is_last)
         except Arguments:
             if is_last:
                 raise

@@ -236,13 +236,20 @@ class set_grad_enabled(no_grad):
         self.function = None
 
 
-torch.__dict__.update(
-    autocast=autocast, compile=_decorator, _assert=_assert, Generator=_Generator, set_grad_enabled=set_grad_enabled, is_grad_enabled=lambda: True, is_inference_mode_enabled=_false,
-    set_default_dtype=_nothing, set_default_tensor_type=_nothing, set_float32_matmul_precision=_nothing, get_float32_matmul_precision=lambda: "highest", set_num_threads=_nothing, get_num_threads=lambda: 1,
-    set_printoptions=_nothing, use_deterministic_algorithms=_nothing, set_deterministic=_nothing, set_default_device=_nothing, seed=lambda: 0, initial_seed=lambda: 0,
-    is_autocast_enabled=_false, get_autocast_gpu_dtype=lambda: torch.float16, is_storage=_false, save=_refused("torch.save", "a source has no files here"), load=_refused("torch.load", NO_NETWORK),
-    pi=3.141592653589793, e=2.718281828459045, inf=float("inf"), nan=float("nan"),
+torch.device.__eq__ = lambda self, other: isinstance(other, torch.device) and self.type == other.type
+torch.device.__hash__ = lambda self: hash(self.type)
+torch.device.__str__ = lambda self: self.type
+_functions = dict(
+    autocast=autocast, compile=_decorator, _assert=_assert, Generator=_Generator, set_grad_enabled=set_grad_enabled, is_grad_enabled=lambda: True,
+    is_inference_mode_enabled=_false, set_default_dtype=_nothing, set_default_tensor_type=_nothing, set_float32_matmul_precision=_nothing,
+    get_float32_matmul_precision=lambda: "highest", set_num_threads=_nothing, get_num_threads=lambda: 1, set_printoptions=_nothing,
+    use_deterministic_algorithms=_nothing, set_deterministic=_nothing, set_default_device=_nothing, seed=lambda: 0, initial_seed=lambda: 0,
+    is_autocast_enabled=_false, get_autocast_gpu_dtype=lambda: torch.float16, is_storage=_false,
+    save=_refused("torch.save", "a source has no files here"), load=_refused("torch.load", NO_NETWORK), pi=3.141592653589793, e=2.718281828459045,
+    inf=float("inf"), nan=float("nan"),
 )
+for _name, _function in _functions.items():
+    torch.__dict__.setdefault(_name, _function)
 
 
 # Wrappers of a whole network

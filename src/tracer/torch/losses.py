@@ -8,7 +8,7 @@ from torch.nn.modules import Module
 class _Loss(Module):
     """A constructor's arguments are kept under their names; tensors among them are buffers where PyTorch registers them."""
 
-    names = ()
+    names = ("size_average", "reduce", "reduction")
     buffers = ()
 
     def __init__(self, *args, **kwargs):
@@ -36,7 +36,12 @@ class _Loss(Module):
         raise Unsupported("a loss in forward (torch.nn." + type(self).__name__ + "): a network gives logits, and the recipe has the loss; calling it")
 
 
-_average = ("size_average", "reduce", "reduction")
+class _WeightedLoss(_Loss):
+    names = ("weight",) + _Loss.names
+    buffers = ("weight",)
+
+
+_average = _Loss.names
 _losses = {
     "L1Loss": _average,
     "MSELoss": _average,
@@ -61,7 +66,8 @@ _losses = {
     "TripletMarginWithDistanceLoss": ("distance_function", "margin", "swap", "reduction"),
     "CTCLoss": ("blank", "reduction", "zero_infinity"),
 }
-nn.__dict__["_Loss"] = _Loss
+nn.__dict__.update(_Loss=_Loss, _WeightedLoss=_WeightedLoss)
 for _name, _names in _losses.items():
     _buffers = tuple(key for key in _names if key in ("weight", "pos_weight"))
-    nn.__dict__[_name] = type(_name, (_Loss,), {"names": _names, "buffers": _buffers, "__module__": "torch.nn"})
+    _base = _WeightedLoss if "weight" in _buffers else _Loss
+    nn.__dict__[_name] = type(_name, (_base,), {"names": _names, "buffers": _buffers, "__module__": "torch.nn"})

@@ -121,4 +121,5 @@ _seen.__getattr__ = _lacking
 
 def candidate(itself):
     """The source's own module, under its name and as the main one."""
+    itself.__file__ = "/network.py"
     _seen.modules.update({"network": itself, "__main__": itself})

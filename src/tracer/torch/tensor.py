@@ -371,7 +371,7 @@ def full(size, fill_value, *, dtype=None, requires_grad=False, **kwargs):
 
 def _flat(items, values):
     """Appends the numbers of nested lists and returns their shape."""
-    if isinstance(items, Tensor) or hasattr(items, "__array__"):
+    if isinstance(items, Tensor):
         items = items.tolist()
     if _number(items):
         values.append(items)
