@@ -217,16 +217,17 @@ def cases():
         op = {kind.lower(): {"hidden": 4, "bias": True, "reverse": False}}
         return operation(kind.lower(), op, [[2, 3, 5]], [[4 * gates, 5], [4 * gates, 4], [4 * gates], [4 * gates]], run)
 
-    def chosen(label, op, inputs, index, run):
-        """`operation` with an input of whole numbers, which has no gradient: its values are stored."""
-        case = operation(label, op, inputs, [], lambda *x: run(*x[:1], index, *x[1:]))
+    def chosen(label, op, inputs, index, run, at=1):
+        """`operation` with a condition or an index, which has no gradient: its values are stored."""
+        case = operation(label, op, inputs, [], lambda *x: run(*x[:at], index, *x[at:]))
         flat = index.float().flatten().tolist()
-        return {**case, "constant": {"at": 1, "values": flat, "shape": list(index.shape)}}
+        return {**case, "constant": {"at": at, "values": flat, "shape": list(index.shape)}}
 
-    for name in ("log1p", "expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "erf"):
+    for name in ("expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "erf"):
         f = getattr(torch, name)
-        yield operation(f"unary {name}", {"unary": name}, [[3, 9]], [], (lambda x: f(x)))
-    yield operation("where", "where", [[2, 3, 4], [2, 3, 4], [3, 1]], [], lambda c, a, b: torch.where(c != 0, a, b) + 0 * c)
+        yield operation(f"unary {name}", {"unary": name}, [[3, 9]], [], f)
+    holds = torch.tensor([[[1, 0, 1, 1]], [[0, 0, 1, 0]]])
+    yield chosen("where", "where", [[2, 3, 4], [3, 1]], holds, lambda c, a, b: torch.where(c != 0, a, b), at=0)
     table = torch.tensor([[0, 4, 2], [-1, 4, 0]])
     yield chosen("index", {"index": {"dim": 1}}, [[2, 5, 3]], table, lambda x, i: x[:, i])
     yield chosen("index rows", {"index": {"dim": 0}}, [[5, 3]], table, lambda x, i: x[i])

@@ -51,7 +51,7 @@ def linspace(start, end, steps, **kwargs):
 
 def eye(n, m=None, **kwargs):
     m = n if m is None else m
-    return tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)])
+    return tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)], dtype=kwargs.get("dtype"))
 
 
 def is_tensor(item):

@@ -179,10 +179,6 @@ def _joint(t, index):
 
 def take(t, index):
     """`t[index]` with tensors in the index."""
-    if all(isinstance(part, Tensor) and _kind(part) == 0 or part == slice(None) for part in index if not isinstance(part, Tensor) or _kind(part) == 0):
-        for part in index:
-            if isinstance(part, Tensor) and _kind(part) == 0 and not _is_known(part):
-                raise DataDependent("the number of elements depends on the values of a tensor")
     t, d, index = _joint(t, index)
     return _along(t, d, index)
 

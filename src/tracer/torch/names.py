@@ -116,6 +116,7 @@ def _publish():
     space.update(
         round=T.round_, all=T.all_, any=T.any_, arctan=T.atan, fix=T.trunc, absolute=T.abs_, negative=T.neg, dot=T.matmul, mv=T.matmul, ger=C.outer,
         hstack=_stacked(1), vstack=_stacked(0), row_stack=_stacked(0), broadcast_to=broadcast_to, broadcast_tensors=broadcast_tensors, lerp=lerp,
+        full_like=lambda input, fill_value, *, dtype=None, **kwargs: full(input._shape, fill_value, dtype=dtype or input.dtype),
         addmm=addmm, nan_to_num=nan_to_num, isinf=isinf, isfinite=isfinite, is_floating_point=is_floating_point, normal=normal,
         randint=randint, randperm=randperm, multinomial=multinomial, moveaxis=movedim,
         LongTensor=_of_type(torch.int64), BoolTensor=_of_type(torch.bool), IntTensor=_of_type(torch.int32), scalar_tensor=tensor,
