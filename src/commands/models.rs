@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Verb::Pull { repo } => {
             let path = hub::pull(repo)?;
-            ModelFile::open(&path)?;
+            ModelFile::open(&path)?.check()?.iter().for_each(printer::note);
             printer::data(path.display());
             Ok(())
         }

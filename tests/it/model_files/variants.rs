@@ -344,3 +344,37 @@ fn what_only_stands_for_a_file_is_named() {
     huge.set("x", array(9, &[vec![0; 12]]));
     assert!(!open_bytes(&huge.bytes()).unwrap_err().to_string().contains("short text"), "a damaged file is no text");
 }
+
+/// Pipelines of cuts that have no name, by the `tokenizers` package: scripts/goldens/pre_tokenizers.py.
+#[test]
+fn other_pipelines_of_cuts_give_the_ids_of_tokenizers() {
+    let golden = super::golden("pre_tokenizers.json");
+    assert!(golden.as_array().unwrap().len() > 5);
+    for pipeline in golden.as_array().unwrap() {
+        let folder = copied("tiny-llama3");
+        std::fs::write(folder.path().join("tokenizer.json"), pipeline["tokenizer"].to_string()).unwrap();
+        let tokenizer = ModelFile::open(folder.path()).unwrap().tokenizer().unwrap();
+        for case in pipeline["cases"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            assert_eq!(tokenizer.encode(text), ids(&case["ids"]), "{}: {text:?}", pipeline["name"]);
+        }
+    }
+    let folder = copied("tiny-llama3");
+    let described = golden[0]["tokenizer"].clone();
+    for (change, word) in [
+        (json!({"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}), "its pre_tokenizer"),
+        (json!({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": " "}, "behavior": "Removed", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]}), "its pre_tokenizer"),
+        (json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}), "its pre_tokenizer"),
+    ] {
+        let mut described = described.clone();
+        described["pre_tokenizer"] = change;
+        std::fs::write(folder.path().join("tokenizer.json"), described.to_string()).unwrap();
+        let error = ModelFile::open(folder.path()).unwrap().tokenizer().unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+    let mut stripping = described;
+    stripping["added_tokens"][1]["rstrip"] = true.into();
+    std::fs::write(folder.path().join("tokenizer.json"), stripping.to_string()).unwrap();
+    let error = ModelFile::open(folder.path()).unwrap().tokenizer().unwrap_err();
+    assert!(error.to_string().contains("<|im_start|>") && error.to_string().contains("takes the space beside it away"), "{error}");
+}
