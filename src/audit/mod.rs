@@ -5,6 +5,7 @@
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
 pub mod cells;
+pub mod climb;
 pub mod codec;
 pub mod exact;
 pub mod policy;
@@ -28,6 +29,7 @@ use crate::base::home;
 use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::base::progress::PhaseRow;
+use crate::decoder::settings::tune::StartFrom;
 use crate::oracle::Table;
 use crate::record::folder::Folder;
 use crate::record::{Kind, Store};
@@ -77,6 +79,10 @@ impl Audit {
             return Self { policy, folder, store, inputs, cycles: Vec::new(), stop }.begin(say);
         };
         let cycles = record::cycles(&store)?;
+        if policy.config.tune.from == StartFrom::Prior {
+            policy.load(&folder.checkpoint(0), &start)?;
+            policy.keep_prior()?;
+        }
         let (cycle, hash) = cycles.last().map_or((0, &start), |c| (c.cycle, &c.adapter_hash));
         policy.load(&folder.checkpoint(cycle), hash)?;
         policy.catch_up(&cycles);
@@ -98,6 +104,7 @@ impl Audit {
                     .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
             }
         }
+        self.policy.keep_prior()?;
         self.checkpoint(0)?;
         let hash = self.policy.adapter_hash()?;
         self.store.transaction(|s| {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::cells::CellLearner;
+use super::climb::Climber;
 use super::codec::{Parents, Proposal};
 use super::exact::{Distribution, Measures, Update};
 use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
@@ -17,6 +18,7 @@ use crate::base::seed;
 use crate::config::Policy;
 use crate::method::elite::hash_of;
 use crate::method::propose::prompt_hash;
+use crate::method::weights;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
 use crate::policy::lesson::Lesson;
@@ -69,6 +71,14 @@ impl CellPolicy {
         cells.learner.load_checkpoint(checkpoint, self.config.tune.moments, adapter_hash)
     }
 
+    /// Keeps the adapter as it is after the warm-up, where updates start from it.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn keep_prior(&mut self) -> Result<()> {
+        self.learner.as_mut().map_or(Ok(()), |cells| cells.learner.keep_prior(&self.config.tune))
+    }
+
     /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
     pub fn catch_up(&mut self, cycles: &[Cycle]) {
         for cycle in cycles {
@@ -115,6 +125,7 @@ impl CellPolicy {
         let mut seen: HashSet<Cell> = known().filter_map(Sample::cell).collect();
         // Evolution takes each child into its population at once.
         let mut history: Vec<(Cell, f64)> = known().filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let mut climber = if self.config.policy == Policy::LocalSearch { Climber::after(&history) } else { Climber::default() };
         let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
             let parent = of_sample.next().flatten();
@@ -124,13 +135,17 @@ impl CellPolicy {
                     (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
                 }
                 Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
-                _ => match parent {
+                Policy::LocalSearch => (climber.next(&mut rng(i)), None),
+                Policy::Llm | Policy::Frozen | Policy::BestOfN | Policy::Random | Policy::Uniform => match parent {
                     Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
                     None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
                 },
             };
             let quality = self.quality(cell, &mut seen);
-            history.extend(quality.map(|quality| (cell, quality)));
+            if let Some(quality) = quality {
+                history.push((cell, quality));
+                climber.observe(cell, quality);
+            }
             Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality }
         };
         (0..self.config.candidates as u64).map(sample).collect()
@@ -169,19 +184,25 @@ impl CellPolicy {
         self.table_policy.update(&trained.iter().map(|p| p.cell.operations()).collect::<Vec<_>>(), self.config.table_smoothing);
         let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
         self.now = None;
-        let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
-        let logged = logged.map(|sum| -sum / trained.len() as f64);
+        let quality: Vec<f64> = chosen.iter().map(|c| c.elite.quality).collect();
+        let all = weights::of(self.config.elite.weights, &quality, self.config.elite.rho, self.config.candidates);
+        let weight = |at: usize| all.get(at).copied().unwrap_or(1.0);
+        let tuned: Vec<usize> = (0..chosen.len()).filter(|at| !chosen[*at].elite.held_out).collect();
+        let weights: Vec<f64> = if all.is_empty() { Vec::new() } else { tuned.iter().map(|at| all[*at]).collect() };
+        let logged: Option<f64> = tuned.iter().map(|&at| Some(weight(at) * chosen[at].log_q?)).sum();
+        let logged = logged.map(|sum| -sum / tuned.iter().map(|at| weight(*at)).sum::<f64>());
         let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
         let seed = seed::derive(self.config.seed, "tune", &[cycle]);
         let named: Vec<(NetworkId, &Sample)> = search::named(cycle, samples).collect();
         let (sampled, log_q) = cells.scored(&named);
-        let lesson = Lesson { trained: &trained, weights: &[], held_out: &held_out, sampled: &sampled, log_q: &log_q };
+        let lesson = Lesson { trained: &trained, weights: &weights, held_out: &held_out, sampled: &sampled, log_q: &log_q };
         let update = cells.learner.update(&lesson, &self.config.tune, seed, stop, &mut |_, _| ())?;
         let Done::Finished(update) = update else { return Ok(Done::Stopped) };
-        let manifest = chosen.iter().zip(examples).map(|(c, example)| TunedOn {
+        let manifest = chosen.iter().zip(examples).enumerate().map(|(at, (c, example))| TunedOn {
             network: c.elite.sample.clone(),
             held_out: c.elite.held_out,
             example_hash: example.clone(),
+            weight: weight(at),
         });
         Ok(Done::Finished(Some(Tuning {
             logged,
@@ -213,7 +234,7 @@ impl CellPolicy {
         }
         Ok(match self.config.policy {
             Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
-            Policy::Random => Some(match self.config.format {
+            Policy::Random | Policy::Uniform => Some(match self.config.format {
                 CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
                 CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),

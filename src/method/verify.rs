@@ -208,11 +208,11 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         }
         let mut chosen: Vec<_> = tuning_set::of_cycle(store, config, row.cycle, &elite::of_cycle(store, config, row.cycle)?)?
             .into_iter()
-            .map(|c| (c.network, c.held_out))
+            .map(|c| (c.network, c.held_out, c.weight))
             .collect();
-        let mut stored: Vec<_> = manifest.into_iter().map(|t| (t.network, t.held_out)).collect();
-        chosen.sort();
-        stored.sort();
+        let mut stored: Vec<_> = manifest.into_iter().map(|t| (t.network, t.held_out, t.weight)).collect();
+        chosen.sort_by(|a, b| a.0.cmp(&b.0));
+        stored.sort_by(|a, b| a.0.cmp(&b.0));
         if chosen != stored {
             wrong = wrong.or(Some(format!("cycle {}: the settings choose other examples than it was tuned on", row.cycle)));
         }
@@ -221,6 +221,8 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         TuneData::Elites => "elites",
         TuneData::AllValid => "all valid candidates, not the elites",
         TuneData::RandomSubset => "a random subset, not the elites",
+        TuneData::Archive => "the best of all cycles, not the elites",
+        TuneData::Replay => "the elites of all cycles",
     };
     Ok(Check::new("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
 }
@@ -337,9 +339,11 @@ fn change(
     let Some(stored) = &tuning.change else { return Ok(None) };
     let chosen = tuning_set::of_cycle(store, config, cycle, &elite::of_cycle(store, config, cycle)?)?;
     let trained: Vec<_> = chosen.into_iter().filter(|c| !c.held_out).collect();
+    let weights = update::weights(&trained);
     let trained = update::examples(store, learner, config, &trained)?;
-    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &[] };
-    let lesson = Lesson { trained: &trained, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
+    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &weights };
+    let lesson =
+        Lesson { trained: &trained, weights: &weights, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
     let measured = Measured {
         loss_before: tuning.before,
         loss_after: target.loss(&learner.log_p(&trained)?),

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::collect::tuning;
+use super::collect::{named, tuning};
 use super::data::{self, ReportData};
 use crate::audit::codec::Proposal;
 use crate::audit::exact::Update;
 use crate::audit::record::{self, Cycle, Elite, Exact, Inputs, Sample};
 use crate::audit::search;
-use crate::audit::settings::AuditConfig;
+use crate::audit::settings::{AuditConfig, AuditEliteSource};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
+use crate::config::{Policy, TuneData, departures};
 use crate::decoder::settings::tune::Objective;
 use crate::gates::Stage;
 use crate::record::Funnel;
@@ -124,6 +125,13 @@ fn provenance(config: &AuditConfig, inputs: &Inputs, start: &str) -> Vec<(String
         ("table, SHA-256".into(), inputs.table_sha256.clone()),
         ("gamma*, fixed before the first cycle".into(), format!("{:.4}", inputs.gamma_star)),
     ];
+    if config.policy == Policy::Llm {
+        let data = match config.elite.source {
+            AuditEliteSource::Cycle => TuneData::Elites,
+            AuditEliteSource::Archive => TuneData::Archive,
+        };
+        rows.push(("update".into(), named(&departures(data, config.elite.weights, &config.tune))));
+    }
     if let Some(sha256) = &inputs.model_sha256 {
         rows.extend([("model file, SHA-256".into(), sha256.clone()), ("adapter before the first cycle, SHA-256".into(), start.to_owned())]);
     }
