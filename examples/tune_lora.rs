@@ -35,7 +35,16 @@ fn main() -> Result<()> {
     let mut lora = Lora::new(file.config(), &LoraConfig::default(), 0)?;
     let mut optimizer = AdamW::new(lora.snapshot()?.iter().map(Vec::len));
     let config = TuneConfig { lr: 1e-3, epochs: 10, ..TuneConfig::default() };
-    let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 0, abort: &AtomicBool::new(false) };
+    let plan = Plan {
+        config: &config,
+        batch: None,
+        schedule: Schedule::Constant,
+        budget: 512,
+        seed: 0,
+        abort: &AtomicBool::new(false),
+        weights: &[],
+        reference: None,
+    };
     let log = tune(&decoder, &mut lora, &mut optimizer, &examples, &plan, |number, of, step| {
         println!("step {} of {of}: loss {:.3}, gradient norm {:.3}", number + 1, step.loss, step.gradient_norm);
     })?;

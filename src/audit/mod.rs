@@ -5,6 +5,7 @@
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
 pub mod cells;
+pub mod climb;
 pub mod codec;
 pub mod exact;
 pub mod policy;
@@ -29,6 +30,7 @@ use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::base::progress::PhaseRow;
 use crate::base::range::Check;
+use crate::decoder::settings::tune::StartFrom;
 use crate::method::check::settings_it_began_with;
 use crate::method::run::{More, refuse_edited, refuse_fewer, tell_of_another_processor};
 use crate::oracle::Table;
@@ -81,10 +83,14 @@ impl Audit {
         }
         policy.gamma_star = inputs.gamma_star;
         let until = more.until;
-        load_last(&folder, &store, &mut policy)?;
-        if record::start(&store)?.is_none() {
+        let Some(start) = record::start(&store)? else {
             return Self { policy, folder, store, inputs, cycles: Vec::new(), stop, until }.begin(say);
+        };
+        if policy.config.tune.from == StartFrom::Prior {
+            policy.load(&folder.checkpoint(0), &start)?;
+            policy.keep_prior()?;
         }
+        load_last(&folder, &store, &mut policy)?;
         let cycles = record::cycles(&store)?;
         policy.catch_up(&cycles);
         Ok(Self { policy, folder, store, inputs, cycles, stop, until })
@@ -100,6 +106,7 @@ impl Audit {
             }
             return Err(error);
         }
+        self.policy.keep_prior()?;
         self.checkpoint(0)?;
         let hash = self.policy.adapter_hash()?;
         self.store.transaction(|s| {

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use rand::Rng;
 
 use super::cells::CellLearner;
+use super::climb::Climber;
 use super::codec::{Parents, Proposal};
 use super::exact::{Distribution, Measures, Update};
 use super::record::{Cycle, Elite, Exact, NO_ADAPTER, Sample};
@@ -20,6 +21,7 @@ use crate::base::seed;
 use crate::config::Policy;
 use crate::method::elite::hash_of;
 use crate::method::propose::prompt_hash;
+use crate::method::weights;
 use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
 use crate::oracle::{Cell, Table};
 use crate::policy::lesson::Lesson;
@@ -83,6 +85,14 @@ impl CellPolicy {
         cells.learner.load_checkpoint(checkpoint, self.config.tune.moments, adapter_hash)
     }
 
+    /// Keeps the adapter as it is after the warm-up, where updates start from it.
+    ///
+    /// # Errors
+    /// Those of the LLM.
+    pub fn keep_prior(&mut self) -> Result<()> {
+        self.learner.as_mut().map_or(Ok(()), |cells| cells.learner.keep_prior(&self.config.tune))
+    }
+
     /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
     pub fn catch_up(&mut self, cycles: &[Cycle]) {
         let tuned: &[Cycle] = if self.config.policy.is_tuned() { cycles } else { &[] };
@@ -116,7 +126,14 @@ impl CellPolicy {
         let moved = match self.config.policy {
             Policy::MixtureCe => population.or_else(sampled).map(|e| Distribution::complete(finite::smooth(e.cells(), now.cells(), alpha))),
             Policy::TiltCe => Some(Distribution::complete(finite::tilt(now.cells(), &self.objective, self.config.tilt_kl))),
-            Policy::Llm | Policy::Frozen | Policy::TableCe | Policy::Random | Policy::Evolution => None,
+            Policy::Llm
+            | Policy::Frozen
+            | Policy::BestOfN
+            | Policy::TableCe
+            | Policy::Random
+            | Policy::Uniform
+            | Policy::LocalSearch
+            | Policy::Evolution => None,
         };
         if let Some(moved) = moved {
             self.cells = Some(moved);
@@ -170,6 +187,7 @@ impl CellPolicy {
         let mut seen: HashSet<Cell> = known().filter_map(Sample::cell).collect();
         // Evolution takes each child into its population at once.
         let mut history: Vec<(Cell, f64)> = known().filter_map(|s| Some((s.cell()?, s.quality?))).collect();
+        let mut climber = if self.config.policy == Policy::LocalSearch { Climber::after(&history) } else { Climber::default() };
         let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
             let parent = of_sample.next().flatten();
@@ -184,13 +202,17 @@ impl CellPolicy {
                     let cell = Cell::at(draw(p, rng(i).random()));
                     (cell, Some(p[cell.index()].ln()))
                 }
-                Policy::Llm | Policy::Frozen | Policy::Random => match parent {
+                Policy::LocalSearch => (climber.next(&mut rng(i)), None),
+                Policy::Llm | Policy::Frozen | Policy::BestOfN | Policy::Random | Policy::Uniform => match parent {
                     Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
                     None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
                 },
             };
             let quality = self.quality(cell, &mut seen);
-            history.extend(quality.map(|quality| (cell, quality)));
+            if let Some(quality) = quality {
+                history.push((cell, quality));
+                climber.observe(cell, quality);
+            }
             Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality, log_p_after: None }
         };
         (0..self.config.candidates as u64).map(sample).collect()
@@ -230,19 +252,25 @@ impl CellPolicy {
         self.update_tables(&trained.iter().map(|p| p.cell).collect::<Vec<_>>());
         let Some(cells) = &mut self.learner else { return Ok(Done::Finished(None)) };
         self.now = None;
-        let logged: Option<f64> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.log_q).sum();
-        let logged = logged.map(|sum| -sum / trained.len() as f64);
+        let quality: Vec<f64> = chosen.iter().map(|c| c.elite.quality).collect();
+        let all = weights::of(self.config.elite.weights, &quality, self.config.elite.rho, self.config.candidates);
+        let weight = |at: usize| all.get(at).copied().unwrap_or(1.0);
+        let tuned: Vec<usize> = (0..chosen.len()).filter(|at| !chosen[*at].elite.held_out).collect();
+        let weights: Vec<f64> = if all.is_empty() { Vec::new() } else { tuned.iter().map(|at| all[*at]).collect() };
+        let logged: Option<f64> = tuned.iter().map(|&at| Some(weight(at) * chosen[at].log_q?)).sum();
+        let logged = logged.map(|sum| -sum / tuned.iter().map(|at| weight(*at)).sum::<f64>());
         let (trained, held_out) = (cells.examples(&trained)?, cells.examples(&held_out)?);
         let seed = seed::derive(self.config.seed, "tune", &[cycle]);
         let named: Vec<(NetworkId, &Sample)> = search::named(cycle, samples).collect();
         let (sampled, log_q) = cells.scored(&named);
-        let lesson = Lesson { trained: &trained, weights: &[], held_out: &held_out, sampled: &sampled, log_q: &log_q };
+        let lesson = Lesson { trained: &trained, weights: &weights, held_out: &held_out, sampled: &sampled, log_q: &log_q };
         let update = cells.learner.update(&lesson, &self.config.tune, seed, stop, &mut |_, _| ())?;
         let Done::Finished(update) = update else { return Ok(Done::Stopped) };
-        let manifest = chosen.iter().zip(examples).map(|(c, example)| TunedOn {
+        let manifest = chosen.iter().zip(examples).enumerate().map(|(at, (c, example))| TunedOn {
             network: c.elite.sample.clone(),
             held_out: c.elite.held_out,
             example_hash: example.clone(),
+            weight: weight(at),
         });
         Ok(Done::Finished(Some(Tuning {
             logged,
@@ -275,7 +303,7 @@ impl CellPolicy {
         Ok(match self.config.policy {
             Policy::MixtureCe | Policy::TiltCe => self.cells.clone(),
             Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
-            Policy::Random => Some(match self.config.format {
+            Policy::Random | Policy::Uniform => Some(match self.config.format {
                 CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
                 CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),

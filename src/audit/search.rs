@@ -9,6 +9,7 @@ use super::codec::{Parents, Proposal};
 use super::record::{Cycle, Elite, Sample, Search};
 use super::settings::{AuditConfig, AuditEliteSource, CellFormat, Choice};
 use crate::base::seed;
+use crate::config::{EliteWeights, Policy};
 use crate::method::elite::{Cut, Scored, select};
 use crate::method::parents;
 use crate::oracle::{Cell, Table};
@@ -58,12 +59,16 @@ pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
         return vec![(None, n)];
     }
     let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
+    if config.policy == Policy::BestOfN {
+        return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
+    }
     let mut pool: Vec<Cell> = archive(all(earlier)).into_iter().map(|known| known.elite.cell).collect();
     if config.novelty.enabled {
         let queried: HashSet<Cell> = pool.iter().copied().collect();
         pool.retain(|cell| cell.neighbours().any(|neighbour| !queried.contains(&neighbour)));
     }
-    let Some(shares) = parents::shares(pool.len(), n, config.parents.power, rng) else {
+    let power = if config.policy == Policy::Uniform { 0.0 } else { config.parents.power };
+    let Some(shares) = parents::shares(pool.len(), n, power, rng) else {
         // There are none yet, or the whole space was queried.
         return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
     };
@@ -84,7 +89,8 @@ pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle
         }
         AuditEliteSource::Cycle => {
             let quantile = Cut::Quantile { rho: config.elite.rho, samples: config.candidates as u64 };
-            (valid(named(cycle, samples)).map(scored).collect(), config.elite.threshold.map_or(quantile, Cut::Threshold))
+            let cut = if config.elite.weights == EliteWeights::Entropic { Cut::All } else { quantile };
+            (valid(named(cycle, samples)).map(scored).collect(), config.elite.threshold.map_or(cut, Cut::Threshold))
         }
         AuditEliteSource::Population => return Vec::new(),
     };

@@ -9,7 +9,7 @@ use crate::base::device::Place;
 use crate::base::error::{Error, Result};
 use crate::base::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, whole};
 use crate::config::layers::{Settings, given, is_key, merge, parse, read};
-use crate::config::{Policy, RunConfig, check_power, check_shares};
+use crate::config::{EliteWeights, Policy, RunConfig, check_power, check_shares};
 use crate::decoder::settings::llm::{Dtype, TuningDtype};
 use crate::decoder::settings::lora::LoraConfig;
 use crate::decoder::settings::tune::{Moments, TuneConfig};
@@ -151,13 +151,22 @@ pub struct AuditEliteConfig {
     pub choice: Choice,
     /// A fixed threshold in place of `rho`, from 0 to 1: what the theorem of geometric convergence supposes.
     pub threshold: Option<f64>,
+    /// As in a run's settings.
+    pub weights: EliteWeights,
     /// Share of the elites kept out of tuning to see whether the update generalises.
     pub held_out: f64,
 }
 
 impl Default for AuditEliteConfig {
     fn default() -> Self {
-        Self { rho: 0.2, source: AuditEliteSource::Cycle, choice: Choice::Best, threshold: None, held_out: 0.0 }
+        Self {
+            rho: 0.2,
+            source: AuditEliteSource::Cycle,
+            choice: Choice::Best,
+            threshold: None,
+            weights: EliteWeights::Truncation,
+            held_out: 0.0,
+        }
     }
 }
 
@@ -314,9 +323,24 @@ impl Check for AuditConfig {
         let tables: [&dyn Check; 4] = [&self.parents, &self.elite, &self.warmup, &self.tune];
         tables.into_iter().try_for_each(Check::check)?;
         self.lora.as_ref().map_or(Ok(()), Check::check)?;
-        if self.format == CellFormat::Delta && !matches!(self.policy, Policy::Llm | Policy::Frozen | Policy::Random) {
+        if self.elite.weights != EliteWeights::Truncation {
+            let wrong =
+                |why: &str| Err(Error::input(format!("setting elite.weights: {why}")).hint("elite.weights = truncation goes with all"));
+            if !matches!(self.policy, Policy::Llm | Policy::Frozen) {
+                return wrong("they are those of an LLM's update, and this policy has none");
+            }
+            if self.elite.weights == EliteWeights::Entropic && self.elite.source == AuditEliteSource::Archive {
+                return wrong("entropic ones are about the samples of one policy, and elite.source = archive");
+            }
+        }
+        let deltas = self.policy.has_llm() || matches!(self.policy, Policy::Random | Policy::Uniform);
+        if self.format == CellFormat::Delta && !deltas {
             return Err(Error::input(format!("setting format = delta: policy {} writes no deltas", self.policy.name()))
-                .hint("the policies llm, frozen and random do"));
+                .hint("the policies llm, frozen, best-of-n, random and uniform do"));
+        }
+        if self.format == CellFormat::Full && self.policy == Policy::Uniform {
+            return Err(Error::input("setting policy = uniform: it is about the parents of deltas, and format is full")
+                .hint("set format = delta; whole cells are drawn uniformly by policy = random"));
         }
         let AuditEliteConfig { source, choice, threshold, held_out, .. } = self.elite;
         let wrong = |what: &str, hint: &str| Err(Error::input(what).hint(hint));

@@ -221,6 +221,7 @@ impl<'a> Replay<'a> {
             self.updates.note(0, same);
         }
         self.trusted = same || self.policy.load(&folder::checkpoint(self.audit, 0), self.previous).is_ok();
+        self.policy.keep_prior()?;
         Ok(())
     }
 

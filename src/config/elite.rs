@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::range::{Check, above, real};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,19 +13,26 @@ pub struct EliteConfig {
     /// An absolute threshold instead of the quantile.
     pub threshold: Option<f64>,
     pub source: EliteSource,
+    pub weights: EliteWeights,
     /// Share of the elites kept out of tuning to see whether the update generalises.
     pub held_out: f64,
 }
 
 impl Default for EliteConfig {
     fn default() -> Self {
-        Self { rho: 0.25, threshold: None, source: EliteSource::Cycle, held_out: 0.2 }
+        Self { rho: 0.25, threshold: None, source: EliteSource::Cycle, weights: EliteWeights::Truncation, held_out: 0.2 }
     }
 }
 
 impl Check for EliteConfig {
     fn check(&self) -> Result<()> {
         check_shares(self.rho, self.held_out)?;
+        if self.weights == EliteWeights::Entropic && self.threshold.is_some() {
+            return Err(Error::input(
+                "setting elite.weights = entropic: it weights all that was measured, and elite.threshold leaves some out",
+            )
+            .hint("leave elite.threshold away: elite.rho says how sharp the weights are"));
+        }
         // A quality is an accuracy.
         self.threshold.map_or(Ok(()), |threshold| real("elite.threshold", threshold, 0.0..=1.0))
     }
@@ -35,6 +42,19 @@ impl Check for EliteConfig {
 pub(crate) fn check_shares(rho: f64, held_out: f64) -> Result<()> {
     real("elite.rho", rho, above(0.0, 1.0))?;
     real("elite.held_out", held_out, 0.0..1.0)
+}
+
+/// How much each elite counts in the update: `method/weights.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EliteWeights {
+    /// All the same: the CE update.
+    Truncation,
+    /// `exp(beta S)` over all that was measured, which are then all elite, as sharp as truncation to `rho` is. Relative entropy policy search,
+    /// not CE.
+    Entropic,
+    /// By rank, as CMA-ES weighs its parents. Not CE.
+    Rank,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

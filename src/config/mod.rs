@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 pub(crate) use self::elite::check_shares;
-pub use self::elite::{EliteConfig, EliteSource};
+pub use self::elite::{EliteConfig, EliteSource, EliteWeights};
 pub(crate) use self::layers::differences;
 use self::layers::{Settings, given, merge, parse, read};
 pub use self::parents::ParentsConfig;
@@ -25,7 +25,7 @@ pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
 pub use self::record::RecordConfig;
 pub use self::retired::retired_key;
-pub use self::update::{Gate, TuneData, UpdateConfig};
+pub use self::update::{Gate, TuneData, UpdateConfig, departures};
 use crate::base::error::{Error, Result};
 use crate::base::home;
 use crate::base::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
@@ -189,9 +189,19 @@ impl Check for RunConfig {
         whole("candidates", self.candidates, 1..=MANY as u64)?;
         whole("threads", self.threads, 1..=MOST_WORKERS)?;
         let tables: [&dyn Check; 9] =
-            [&self.llm, &self.delta, &self.parents, &self.screen, &self.novelty, &self.proxy, &self.elite, &self.tune.tuning, &self.record];
+            [&self.llm, &self.delta, &self.parents, &self.screen, &self.novelty, &self.proxy, &self.elite, &self.tune, &self.record];
         tables.into_iter().try_for_each(Check::check)?;
         self.lora.as_ref().map_or(Ok(()), Check::check)?;
+        if self.elite.weights != EliteWeights::Truncation && self.tune.data != TuneData::Elites {
+            return Err(Error::input("setting elite.weights: they are of the elites, and tune.data takes something else")
+                .hint("set tune.data = elites, or elite.weights = truncation"));
+        }
+        if self.elite.weights == EliteWeights::Entropic && self.elite.source == EliteSource::Cumulative {
+            return Err(Error::input(
+                "setting elite.weights = entropic: it is about the samples of one policy, and elite.source = cumulative",
+            )
+            .hint("set elite.source = cycle"));
+        }
         if self.delta.max_tokens >= self.llm.max_context {
             let wanted = format!("less than llm.max_context = {}", self.llm.max_context);
             return Err(refused("delta.max_tokens", self.delta.max_tokens, &wanted));

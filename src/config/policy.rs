@@ -21,6 +21,14 @@ pub enum Policy {
     /// The same mutations under regularised evolution (Real et al. 2019): see [`crate::policy::evolution`]. In an audit the population
     /// is 50 and a tournament 10.
     Evolution,
+    /// The same mutations of where a local search stands, which goes to the first child that is better: see
+    /// [`crate::policy::local_search`]. In a run it begins at the best start network.
+    LocalSearch,
+    /// The LLM as it is before any update, on the start networks alone (in an audit of deltas on random cells): independent draws, of which
+    /// the best counts.
+    BestOfN,
+    /// Random mutations of parents that are drawn uniformly of all that was measured, whatever their rank.
+    Uniform,
 }
 
 impl Policy {
@@ -33,12 +41,15 @@ impl Policy {
             Self::TiltCe => "tilt-ce",
             Self::Random => "random",
             Self::Evolution => "evolution",
+            Self::LocalSearch => "local-search",
+            Self::BestOfN => "best-of-n",
+            Self::Uniform => "uniform",
         }
     }
 
     /// Whether an LLM proposes.
     pub const fn has_llm(self) -> bool {
-        matches!(self, Self::Llm | Self::Frozen)
+        matches!(self, Self::Llm | Self::Frozen | Self::BestOfN)
     }
 
     /// Whether the elites change it.
@@ -54,8 +65,10 @@ impl Policy {
 
 /// Reads the policy of a run: there is no table of its networks.
 pub(super) fn of_run<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Policy, D::Error> {
-    const OF_RUNS: [Policy; 4] = [Policy::Llm, Policy::Frozen, Policy::Random, Policy::Evolution];
-    const NAMES: &[&str] = &[OF_RUNS[0].name(), OF_RUNS[1].name(), OF_RUNS[2].name(), OF_RUNS[3].name()];
+    use Policy::{BestOfN, Evolution, Frozen, Llm, LocalSearch, Random, Uniform};
+    const OF_RUNS: [Policy; 7] = [Llm, Frozen, Random, Evolution, LocalSearch, BestOfN, Uniform];
+    const NAMES: &[&str] =
+        &[Llm.name(), Frozen.name(), Random.name(), Evolution.name(), LocalSearch.name(), BestOfN.name(), Uniform.name()];
     let name = String::deserialize(deserializer)?;
     OF_RUNS.into_iter().find(|policy| policy.name() == name).ok_or_else(|| D::Error::unknown_variant(&name, NAMES))
 }

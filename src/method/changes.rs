@@ -22,9 +22,11 @@ pub fn otherwise(
     let Some(stored) = &tuning.change else { return Ok(None) };
     let chosen = tuning_set::of_cycle(store, config, cycle, &elite::of_cycle(store, config, cycle)?)?;
     let trained: Vec<_> = chosen.into_iter().filter(|c| !c.held_out).collect();
+    let weights = update::weights(&trained);
     let trained = update::examples(store, learner, config, &trained)?;
-    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &[] };
-    let lesson = Lesson { trained: &trained, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
+    let target = Target { objective: config.tune.tuning.objective, examples: &trained, weights: &weights };
+    let lesson =
+        Lesson { trained: &trained, weights: &weights, sampled: reference.samples(), log_q: reference.log_q(), ..Lesson::default() };
     let measured = Measured {
         loss_before: tuning.before,
         loss_after: target.loss(&learner.log_p(&trained)?),

@@ -6,7 +6,7 @@ use rand::seq::SliceRandom;
 use crate::base::error::Result;
 use crate::base::hash::Hash;
 use crate::base::seed;
-use crate::config::{EliteConfig, EliteSource, RunConfig};
+use crate::config::{EliteConfig, EliteSource, EliteWeights, RunConfig};
 use crate::gates::Stage;
 use crate::record::{Candidate, EliteRow, NetworkId, Store};
 
@@ -27,6 +27,8 @@ pub enum Cut {
     Threshold(f64),
     /// The n best and no more; of equal ones the earlier.
     Best(usize),
+    /// All that has a quality: of weights that do the choosing.
+    All,
 }
 
 impl Cut {
@@ -37,6 +39,9 @@ impl Cut {
 
     /// As a run has it.
     fn of(config: &EliteConfig, samples: u64) -> Self {
+        if config.weights == EliteWeights::Entropic {
+            return Self::All;
+        }
         config.threshold.map_or(Self::Quantile { rho: config.rho, samples }, Self::Threshold)
     }
 }
@@ -74,7 +79,7 @@ pub fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64,
             ranked.get(n - 1).or(ranked.last()).map(|s| s.quality)
         }
         Cut::Threshold(gamma) => Some(gamma),
-        Cut::Best(_) => ranked.last().map(|s| s.quality),
+        Cut::Best(_) | Cut::All => ranked.last().map(|s| s.quality),
     };
     ranked.retain(|s| gamma.is_some_and(|gamma| s.quality >= gamma));
     let held_out = held_out_of(ranked.len(), held_out, run_seed, cycle);

@@ -21,3 +21,4 @@ pub mod train;
 pub mod tuning_set;
 pub mod update;
 pub mod verify;
+pub mod weights;

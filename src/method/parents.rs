@@ -8,6 +8,7 @@ use rand::distr::weighted::WeightedIndex;
 use crate::base::seed;
 use crate::config::ParentsConfig;
 use crate::policy::evolution::{Draws, Evolution};
+use crate::policy::local_search::LocalSearch;
 use crate::record::NetworkId;
 
 /// A network that may become a parent; one whose own training failed has no quality and ranks last.
@@ -79,6 +80,31 @@ pub fn tournaments(trained: &[Eligible], config: &ParentsConfig, run_seed: u64, 
     (0..candidates).map(winner).collect()
 }
 
+/// Parents drawn uniformly of all that was trained, each candidate's by itself; where none of it has a quality, of any of it.
+pub fn uniform(trained: &[Eligible], run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
+    let mut known: Vec<&Eligible> = trained.iter().filter(|e| e.quality.is_some()).collect();
+    if known.is_empty() {
+        known = trained.iter().collect();
+    }
+    let one = |index| known[seed::rng(run_seed, "uniform parent", &[cycle, index]).random_range(0..known.len())].network.clone();
+    (0..candidates).map(one).collect()
+}
+
+/// Where a local search stands that began at the best start network; `children` are in the order in which they were proposed, each after
+/// its parent.
+pub fn local_search(starts: &[Eligible], children: &[(NetworkId, Eligible)]) -> NetworkId {
+    let mut ranked = starts.to_vec();
+    rank(&mut ranked);
+    let mut search = LocalSearch::default();
+    search.observe(&ranked[0].network, quality(&ranked[0]), |_, _| true);
+    for (parent, child) in children {
+        if let Some(quality) = child.quality {
+            search.observe(&child.network, quality, |at, _| at == parent);
+        }
+    }
+    search.at().expect("it stands on a start network at least").clone()
+}
+
 /// The parent of each of `candidates` samples: contiguous blocks, so that samples of one parent share its prefill.
 pub fn share_out(parents: &[NetworkId], candidates: u64) -> Vec<NetworkId> {
     (0..candidates).map(|i| parents[(i * parents.len() as u64 / candidates) as usize].clone()).collect()
@@ -147,6 +173,33 @@ mod tests {
         assert_eq!(winners[..10], tournaments(&trained, &config, 1, 4, 10));
         let untrained = [start("a", 0.0)].map(|e| Eligible { quality: None, ..e });
         assert_eq!(tournaments(&untrained, &config, 1, 1, 2), vec![untrained[0].network.clone(); 2]);
+    }
+
+    #[test]
+    fn uniform_parents_are_all_that_was_measured_whatever_their_rank() {
+        let mut trained: Vec<_> = (0..9).map(|i| elite(i, i as f64)).collect();
+        trained.push(Eligible { network: NetworkId::Start("failed".into()), quality: None });
+        let drawn = uniform(&trained, 3, 2, 9000);
+        for one in &trained[..9] {
+            // 1000 of each, within four standard errors.
+            let count = drawn.iter().filter(|d| **d == one.network).count() as i64;
+            assert!((count - 1000).abs() < 120, "{count}");
+        }
+        assert_eq!(uniform(&trained[9..], 3, 2, 2), vec![trained[9].network.clone(); 2]);
+    }
+
+    #[test]
+    fn a_local_search_goes_to_the_first_better_child_and_never_to_another_ones() {
+        let starts = [start("a", 0.3), start("b", 0.5)];
+        let child = |parent: &Eligible, index, quality| (parent.network.clone(), elite(index, quality));
+        let (first, second) = (elite(1, 0.6), elite(4, 0.7));
+        let mut children = vec![child(&starts[1], 0, 0.4), child(&starts[1], 1, 0.6), child(&starts[1], 2, 0.9)];
+        assert_eq!(local_search(&starts, &[]), starts[1].network);
+        assert_eq!(local_search(&starts, &children), first.network, "the first and not the best");
+        children.extend([child(&starts[0], 3, 0.95), child(&first, 4, 0.7)]);
+        assert_eq!(local_search(&starts, &children), second.network);
+        children.push((second.network.clone(), Eligible { quality: None, ..elite(5, 0.0) }));
+        assert_eq!(local_search(&starts, &children), second.network);
     }
 
     #[test]

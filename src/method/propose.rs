@@ -36,12 +36,22 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
     let quality = store.qualities()?;
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
     let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
-    if config.policy == Policy::Evolution {
-        let born = store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage() == Some(Stage::Trained));
-        let trained: Vec<_> = starts.into_iter().chain(born.map(|c| eligible(c.id()))).collect();
-        return Ok(parents::tournaments(&trained, &config.parents, config.seed, cycle, config.candidates));
-    }
-    let elites: Vec<_> = store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect();
+    let born = || Ok::<_, Error>(store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage() == Some(Stage::Trained)));
+    let trained = || Ok::<_, Error>(starts.iter().cloned().chain(born()?.map(|c| eligible(c.id()))).collect::<Vec<_>>());
+    let elites = match config.policy {
+        Policy::Evolution => {
+            return Ok(parents::tournaments(&trained()?, &config.parents, config.seed, cycle, config.candidates));
+        }
+        Policy::Uniform => return Ok(parents::uniform(&trained()?, config.seed, cycle, config.candidates)),
+        Policy::LocalSearch => {
+            let children: Vec<_> = born()?.map(|c| (c.parent.clone(), eligible(c.id()))).collect();
+            return Ok(vec![parents::local_search(&starts, &children); config.candidates as usize]);
+        }
+        Policy::BestOfN => Vec::new(),
+        Policy::Llm | Policy::Frozen | Policy::TableCe | Policy::Random => {
+            store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect()
+        }
+    };
     Ok(parents::share_out(&parents::draw(&starts, &elites, &config.parents, config.seed, cycle), config.candidates))
 }
 

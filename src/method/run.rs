@@ -204,10 +204,12 @@ fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {
     if !config.policy.has_llm() {
         return Ok(None);
     }
-    let learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
+    let mut learner = Learner::open(&config.llm, &config.lora.clone().unwrap_or_default(), config.seed)?;
     if config.policy.is_tuned() {
         learner.check_update(&config.tune.tuning, config.candidates as usize)?;
     }
+    // A checkpoint is loaded over it later.
+    learner.keep_prior(&config.tune.tuning)?;
     Ok(Some(learner))
 }
 

@@ -8,19 +8,42 @@ use crate::base::seed;
 use crate::config::TuneData;
 use crate::config::{EliteSource, RunConfig};
 use crate::gates::Stage;
-use crate::method::elite::{CycleElites, held_out_of};
-use crate::record::{NetworkId, Store};
+use crate::method::elite::{Cut, CycleElites, Scored, held_out_of, select};
+use crate::method::weights;
+use crate::record::{EliteRow, NetworkId, Store};
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
     pub network: NetworkId,
     pub held_out: bool,
+    /// In the update, of any scale; 1 where all weigh the same.
+    pub weight: f64,
 }
 
 /// The tuning set of a cycle whose elites are `elites`, in the order of the elites or else of the candidates.
 pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleElites) -> Result<Vec<Chosen>> {
-    if config.tune.data == TuneData::Elites {
-        return Ok(elites.rows.iter().map(|e| Chosen { network: e.network.clone(), held_out: e.held_out }).collect());
+    if matches!(config.tune.data, TuneData::Elites | TuneData::Replay) {
+        let quality: Vec<f64> = elites.rows.iter().map(|e| e.quality).collect();
+        let weights = weights::of(config.elite.weights, &quality, config.elite.rho, config.candidates as usize);
+        let one = |(i, e): (usize, &EliteRow)| Chosen {
+            network: e.network.clone(),
+            held_out: e.held_out,
+            weight: weights.get(i).copied().unwrap_or(1.0),
+        };
+        let mut chosen: Vec<Chosen> = elites.rows.iter().enumerate().map(one).collect();
+        if config.tune.data == TuneData::Replay {
+            for old in store.elites()?.into_iter().filter(|e| e.cycle < cycle) {
+                let known = chosen.iter().any(|c| c.network == old.network);
+                let weight = config.tune.decay.powi((cycle - old.cycle) as i32);
+                if !known && !old.held_out && weight > 0.0 {
+                    chosen.push(Chosen { network: old.network, held_out: false, weight });
+                }
+            }
+        }
+        return Ok(chosen);
+    }
+    if config.tune.data == TuneData::Archive {
+        return archive(store, config, cycle, elites.rows.len());
     }
     let reach = |of: u64| of == cycle || config.elite.source == EliteSource::Cumulative && of < cycle;
     let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage() == Some(Stage::Trained));
@@ -31,13 +54,22 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
         networks.sort();
     }
     let held_out = held_out_of(networks.len(), config.elite.held_out, config.seed, cycle);
-    Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out }).collect())
+    Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out, weight: 1.0 }).collect())
+}
+
+/// The `wanted` best of all that was trained up to a cycle, best first; of equal ones the earlier.
+fn archive(store: &Store, config: &RunConfig, cycle: u64, wanted: usize) -> Result<Vec<Chosen>> {
+    let quality = store.qualities()?;
+    let trained = store.candidates()?.into_iter().filter(|c| c.cycle <= cycle && c.stage() == Some(Stage::Trained));
+    let scored = trained.filter_map(|c| Some(Scored { quality: *quality.get(&c.id())?, item: c.id() })).collect();
+    let best = select(scored, Cut::Best(wanted), config.elite.held_out, config.seed, cycle).elites;
+    Ok(best.into_iter().map(|e| Chosen { network: e.item, held_out: e.held_out, weight: 1.0 }).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Candidate, EliteRow, Kind, Screened};
+    use crate::record::{Candidate, Kind, Screened, Training};
 
     fn candidate(cycle: u64, index: u64, stage: Stage) -> Candidate {
         let parent = NetworkId::Start("plain".into());
@@ -79,5 +111,24 @@ mod tests {
             elites.rows.iter().map(|e| e.network.clone()).collect::<Vec<_>>()
         );
         assert_eq!(with(TuneData::AllValid, EliteSource::Cumulative).len(), 32);
+
+        // Replay: what earlier cycles were tuned on, weighing less; an archive: the best of all that was trained.
+        let old = |index, held_out| EliteRow { cycle: 1, network: NetworkId::Candidate { cycle: 1, index }, held_out, ..row(1) };
+        for elite in [old(3, false), old(4, true)] {
+            store.put_elite(&elite).unwrap();
+        }
+        let replay = with(TuneData::Replay, EliteSource::Cycle);
+        assert_eq!(replay.iter().map(|c| c.weight).collect::<Vec<_>>(), [1.0, 1.0, 1.0, 1.0, 1.0, 0.5]);
+        assert_eq!((&replay[5].network, replay[5].held_out), (&NetworkId::Candidate { cycle: 1, index: 3 }, false));
+        for (cycle, index, accuracy) in [(1, 0, 0.9), (1, 1, 0.3), (2, 0, 0.6), (2, 1, 0.7), (2, 2, 0.5), (2, 3, 0.4), (3, 0, 1.0)] {
+            let network = NetworkId::Candidate { cycle, index };
+            let (curve, seconds) = ("[]".into(), 0.0);
+            let accuracy = Some(accuracy);
+            let one = Training { network, seed_index: 0, seed: 0, repeat: false, accuracy, curve, failure: None, seconds, estimates: None };
+            store.put_training(&one).unwrap();
+        }
+        let archive = with(TuneData::Archive, EliteSource::Cycle);
+        assert_eq!(archive.iter().map(|c| c.network.to_string()).collect::<Vec<_>>(), ["1/0", "2/1", "2/0", "2/2", "2/3"]);
+        assert_eq!(archive.iter().filter(|c| c.held_out).count(), 1);
     }
 }

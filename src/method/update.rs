@@ -34,17 +34,19 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
         return Ok(Done::Finished(None));
     }
     let logged = logged_loss(&run.store, &trained, cycle)?;
+    let weights = weights(&trained);
     let learner = run.learner.as_mut().ok_or_else(|| Error::machine("this policy needs an LLM"))?;
-    let trained = examples(&run.store, learner, &run.config, &trained)?;
-    let held_out = examples(&run.store, learner, &run.config, &held_out)?;
-    let manifest = [manifest(&trained, false)?, manifest(&held_out, true)?].concat();
+    let (chosen, kept) = (trained, held_out);
+    let trained = examples(&run.store, learner, &run.config, &chosen)?;
+    let held_out = examples(&run.store, learner, &run.config, &kept)?;
+    let manifest = [manifest(&trained, &chosen), manifest(&held_out, &kept)].concat();
     let quality = run.store.qualities_of(cycle)?;
     let tune = &run.config.tune.tuning;
     let phase = Phase::begin(cycle, "tune", tune.until.most(tune.epochs) as u64);
     let (sampled, log_q): (Vec<_>, Vec<_>) = sampled(&run.store, learner, &run.config, cycle)?.into_iter().unzip();
 
     let seed = seed::derive(run.config.seed, "tune", &[cycle]);
-    let lesson = Lesson { trained: &trained, weights: &[], held_out: &held_out, sampled: &sampled, log_q: &log_q };
+    let lesson = Lesson { trained: &trained, weights: &weights, held_out: &held_out, sampled: &sampled, log_q: &log_q };
     let Done::Finished(update) = learner.update(&lesson, tune, seed, &run.stop, &mut |number, step| {
         phase.at(number as u64);
         phase.say(format!("loss {:.2}", step.loss));
@@ -116,15 +118,21 @@ pub fn action(gate: Gate, finding: Finding) -> GateAction {
 
 /// `-(1/|E|) sum log p` as it was logged at sampling; only where all examples were sampled in this cycle.
 fn logged_loss(store: &Store, chosen: &[Chosen], cycle: u64) -> Result<Option<f64>> {
-    let mut sum = 0.0;
+    let (mut sum, mut total) = (0.0, 0.0);
     for one in chosen {
         let candidate = store.candidate(&one.network)?;
         match candidate.log_p {
-            Some(log_p) if candidate.cycle == cycle => sum -= log_p,
+            Some(log_p) if candidate.cycle == cycle => (sum, total) = (sum - one.weight * log_p, total + one.weight),
             _ => return Ok(None),
         }
     }
-    Ok(Some(sum / chosen.len() as f64))
+    Ok(Some(sum / total))
+}
+
+/// Those of examples; none where all weigh the same.
+pub fn weights(chosen: &[Chosen]) -> Vec<f64> {
+    let all: Vec<f64> = chosen.iter().map(|c| c.weight).collect();
+    if all.iter().any(|weight| *weight != all[0]) { all } else { Vec::new() }
 }
 
 /// What goes into the decoder of these candidates.
@@ -139,12 +147,12 @@ pub fn examples(store: &Store, learner: &Learner, config: &RunConfig, chosen: &[
 }
 
 /// The record of what goes into the decoder.
-fn manifest(examples: &[Example], held_out: bool) -> Result<Vec<TunedOn>> {
-    let one = |e: &Example| {
+fn manifest(examples: &[Example], chosen: &[Chosen]) -> Vec<TunedOn> {
+    let one = |(e, c): (&Example, &Chosen)| {
         let example_hash = hash_of(&prompt_hash(&e.prompt), &e.completion);
-        Ok(TunedOn { network: e.id.parse()?, held_out, example_hash })
+        TunedOn { network: c.network.clone(), held_out: c.held_out, example_hash, weight: c.weight }
     };
-    examples.iter().map(one).collect()
+    examples.iter().zip(chosen).map(one).collect()
 }
 
 /// Closes cycle 0: the LLM as it was before any update.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
-use crate::config::{Policy, RunConfig, TuneData};
+use crate::config::{EliteWeights, Policy, RunConfig, TuneData};
 use crate::decoder::lora::divergence::Reference;
 use crate::decoder::model::pack::Example;
 use crate::decoder::settings::llm::CardDtype;
@@ -221,11 +221,11 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         }
         let mut chosen: Vec<_> = tuning_set::of_cycle(store, config, row.cycle, &elite::of_cycle(store, config, row.cycle)?)?
             .into_iter()
-            .map(|c| (c.network, c.held_out))
+            .map(|c| (c.network, c.held_out, c.weight))
             .collect();
-        let mut stored: Vec<_> = manifest.into_iter().map(|t| (t.network, t.held_out)).collect();
-        chosen.sort();
-        stored.sort();
+        let mut stored: Vec<_> = manifest.into_iter().map(|t| (t.network, t.held_out, t.weight)).collect();
+        chosen.sort_by(|a, b| a.0.cmp(&b.0));
+        stored.sort_by(|a, b| a.0.cmp(&b.0));
         if chosen != stored {
             wrong = wrong.or(Some(format!("cycle {}: the settings choose other examples than it was tuned on", row.cycle)));
         }
@@ -234,6 +234,8 @@ fn manifest(store: &Store, config: &RunConfig, candidates: &[Candidate], cycles:
         TuneData::Elites => "elites",
         TuneData::AllValid => "all valid candidates, not the elites",
         TuneData::RandomSubset => "a random subset, not the elites",
+        TuneData::Archive => "the best of all cycles, not the elites",
+        TuneData::Replay => "the elites of all cycles",
     };
     Ok(Check::new("manifest", wrong, format!("{examples} examples chosen again: {chosen}")))
 }
@@ -375,8 +377,9 @@ impl Losses {
     fn look(&mut self, store: &Store, learner: &Learner, config: &RunConfig, row: &CycleRow) -> Result<()> {
         let Some(tuning) = &row.tuning else { return Ok(()) };
         let rolled_back = tuning.is_rolled_back();
-        // By tokens is another objective than the mean of sums; what was rolled back is gone.
-        if rolled_back || config.tune.tuning.objective != Objective::Sum {
+        // By tokens or with weights is another objective than the mean of sums; what was rolled back is gone.
+        let is_weighted = config.elite.weights != EliteWeights::Truncation || config.tune.data == TuneData::Replay;
+        if rolled_back || is_weighted || config.tune.tuning.objective != Objective::Sum {
             return Ok(());
         }
         for (held_out, stored) in [(false, Some(tuning.after)), (true, tuning.held_out_after)] {

@@ -35,7 +35,7 @@ use crate::decoder::sample::generate::{self, Progress, Request, Sample};
 use crate::decoder::sample::sampling::Sampling;
 use crate::decoder::settings::llm::LlmConfig;
 use crate::decoder::settings::lora::LoraConfig;
-use crate::decoder::settings::tune::{Moments, Optimizer, TuneConfig};
+use crate::decoder::settings::tune::{Moments, Optimizer, StartFrom, TuneConfig};
 use crate::delta::settings::{Format, Masking};
 use crate::policy::lesson::{Lesson, Measured, Snapshot, Update};
 use crate::policy::mask::{DeltaMask, DeltaTrie, delta_mask};
@@ -76,6 +76,8 @@ pub struct Learner {
     restricted: Option<Restricted>,
     lora: Lora,
     optimizer: AdamW,
+    /// The adapter before the first cycle, where updates start from it.
+    prior: Option<Vec<Vec<f32>>>,
     /// The vocabulary for masks, made when first asked for.
     trie: OnceLock<Arc<DeltaTrie>>,
 }
@@ -124,7 +126,7 @@ impl Learner {
 
     /// A model and its adapter, with fresh moments.
     pub fn new(model: Model, lora: Lora) -> Self {
-        Self { model, restricted: None, optimizer: AdamW::of(&lora), lora, trie: OnceLock::new() }
+        Self { model, restricted: None, optimizer: AdamW::of(&lora), lora, prior: None, trie: OnceLock::new() }
     }
 
     /// From now on it reads these tokens only and says the first `outputs` of them, by the model's odds of those alone: see
@@ -289,6 +291,15 @@ impl Learner {
         if config.moments == Moments::Fresh {
             self.forget_moments();
         }
+        let target = Target { objective: config.objective, examples: lesson.trained, weights: lesson.weights };
+        let of_sampler = match config.from {
+            StartFrom::Last => None,
+            StartFrom::Prior => {
+                let loss = target.loss(&self.log_p(lesson.trained)?);
+                self.return_to_prior()?;
+                Some(loss)
+            }
+        };
         let examples = self.renumbered(lesson.trained)?;
         let plan = Plan {
             config,
@@ -309,14 +320,30 @@ impl Learner {
         let mut loss_after = log.loss_after;
         if config.smoothing < 1.0 {
             self.lora.smooth(config.smoothing, &before.lora)?;
-            let target = Target { objective: config.objective, examples: lesson.trained, weights: lesson.weights };
             loss_after = target.loss(&self.log_p(lesson.trained)?);
         }
         let held_out_after = self.mean_nll(lesson.held_out)?;
         let moved = reference.map(|reference| Ok::<_, Error>((reference.log_p().to_vec(), self.moved(&reference)?))).transpose()?;
         let tune::TuneLog { loss_before, floor, steps, ending, refused, tokens, .. } = log;
+        let loss_before = of_sampler.unwrap_or(loss_before);
         let measured = Measured { loss_before, loss_after, floor, ending, refused, moved };
         Ok(Done::Finished(Update { before, held_out_before, held_out_after, steps, tokens, measured }))
+    }
+
+    /// Keeps the adapter as it is, where updates by these settings start from it.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn keep_prior(&mut self, config: &TuneConfig) -> Result<()> {
+        self.prior = (config.from == StartFrom::Prior).then(|| self.lora.snapshot()).transpose()?;
+        Ok(())
+    }
+
+    fn return_to_prior(&mut self) -> Result<()> {
+        let prior = self.prior.as_ref().ok_or_else(|| Error::machine("no adapter was kept to start from"))?;
+        self.lora.restore(prior)?;
+        self.forget_moments();
+        Ok(())
     }
 
     /// Whether an update with so many samples fits what the settings allow.

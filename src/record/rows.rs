@@ -217,17 +217,26 @@ impl Tuning {
             return self.manifest.clone();
         }
         let own = elites.iter().filter(|e| e.cycle == cycle);
-        own.map(|e| TunedOn { network: e.network.clone(), held_out: e.held_out, example_hash: e.example_hash.clone() }).collect()
+        let one =
+            |e: &EliteRow| TunedOn { network: e.network.clone(), held_out: e.held_out, example_hash: e.example_hash.clone(), weight: 1.0 };
+        own.map(one).collect()
     }
 }
 
 /// One example of an update.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TunedOn {
     pub network: NetworkId,
     pub held_out: bool,
     /// SHA-256 over the tokens of prompt and completion, taken from the very example that went into the decoder.
     pub example_hash: String,
+    /// In the update, of any scale; 1 where all weigh the same.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use super::collect::{sealed, tuning};
+use super::collect::{named, sealed, tuning};
 use super::data::{self, ReportData};
 use crate::audit::codec::Proposal;
 use crate::audit::exact::Update;
@@ -13,7 +13,7 @@ use crate::audit::search;
 use crate::audit::settings::{AuditConfig, AuditEliteSource, Choice};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
-use crate::config::Policy;
+use crate::config::{Policy, TuneData, departures};
 use crate::decoder::settings::tune::Objective;
 use crate::gates::Stage;
 use crate::oracle::Cell as Cells;
@@ -124,6 +124,13 @@ fn provenance(config: &AuditConfig, inputs: &Inputs, start: &str) -> Vec<(String
         ("table, SHA-256".into(), inputs.table_sha256.clone()),
         ("gamma*, fixed before the first cycle".into(), format!("{:.4}", inputs.gamma_star)),
     ];
+    if config.policy == Policy::Llm {
+        let data = match config.elite.source {
+            AuditEliteSource::Cycle => TuneData::Elites,
+            AuditEliteSource::Archive => TuneData::Archive,
+        };
+        rows.push(("update".into(), named(&departures(data, config.elite.weights, &config.tune))));
+    }
     if let Some(sha256) = &inputs.model_sha256 {
         rows.extend([("model file, SHA-256".into(), sha256.clone()), ("adapter before the first cycle, SHA-256".into(), start.to_owned())]);
     }

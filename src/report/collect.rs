@@ -7,7 +7,7 @@ use super::claims::Evidence;
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, ReportData, StartNetwork, Tuning};
 use super::early::early;
 use crate::base::error::Result;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, departures};
 use crate::gates::Gate;
 use crate::gates::Stage;
 use crate::proxy;
@@ -44,8 +44,19 @@ pub fn collect(run: &Path) -> Result<ReportData> {
     Ok(data)
 }
 
+/// What an update is, by what keeps it from being that of the cross-entropy method.
+pub(super) fn named(departures: &[String]) -> String {
+    if departures.is_empty() {
+        return "of the cross-entropy method, as far as the share realised says".into();
+    }
+    format!("not that of the cross-entropy method: {}", departures.join("; "))
+}
+
 fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>> {
     let mut rows = vec![("seed".to_owned(), config.seed.to_string()), ("threads".into(), config.threads.to_string())];
+    if config.policy.is_tuned() {
+        rows.push(("update".into(), named(&departures(config.tune.data, config.elite.weights, &config.tune.tuning))));
+    }
     for (key, label) in [("model", "model file, SHA-256"), ("chat_template", "chat template, SHA-256"), ("dataset", "data split, SHA-256")]
     {
         if let Some(value) = store.meta(key)? {

@@ -206,13 +206,13 @@ fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
 fn the_controls_run_their_cycles_and_say_what_they_found() {
     needs!(Nasbench201);
     let folder = tempfile::tempdir().unwrap();
-    for policy in ["table-ce", "random", "evolution"] {
+    for policy in ["table-ce", "random", "evolution", "local-search"] {
         let path = folder.path().join(policy);
         let audit = run(&path, &[&format!("policy={policy}"), "cycles=6", "candidates=30", "seed=2"]);
         let last = audit.cycles.last().unwrap();
         assert_eq!((audit.cycles.len(), last.samples.len()), (6, 30));
         assert!(last.search.distinct <= 180 && last.search.highest >= last.search.incumbent);
-        assert_eq!(last.exact.is_some(), policy != "evolution");
+        assert_eq!(last.exact.is_some(), !["evolution", "local-search"].contains(&policy));
         let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
         let claim = |claim| panels.iter().find(|p| p.claim == claim).unwrap();
         if policy == "random" {

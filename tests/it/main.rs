@@ -7,6 +7,7 @@ mod adapters;
 mod audit;
 mod candle_models;
 mod compare;
+mod controls;
 mod cuda;
 mod dataset;
 mod decoder;

@@ -2,7 +2,7 @@
 
 use eliteloop::audit::settings::AuditConfig;
 use eliteloop::base::error::{Error, Result};
-use eliteloop::config::RunConfig;
+use eliteloop::config::{RunConfig, departures};
 use eliteloop::decoder::settings::lora::LoraConfig;
 use proptest::prelude::*;
 use toml::{Table, Value};
@@ -229,4 +229,66 @@ fn no_lora_is_stored_beside_an_adapter_and_one_that_an_older_release_stored_ther
     assert_eq!((audit(&[]).lora, audit(&["llm.adapter=folder"]).lora), (Some(LoraConfig::default()), None));
     let settled = audit(&["llm.adapter=folder"]);
     assert_eq!(AuditConfig::from_toml(&settled.to_toml(), "audit.toml").unwrap(), settled);
+}
+
+#[test]
+fn an_update_ends_by_a_table_of_conditions_and_what_contradicts_itself_is_refused() {
+    for (given, stored) in [
+        ("tune.until={ share = 0.9 }", "share = 0.9"),
+        ("tune.until.kl=0.2", "kl = 0.2"),
+        ("tune.until.steps=30", "steps = 30"),
+        ("tune.optimizer=natural", "optimizer = \"natural\""),
+        ("tune.from=prior", "from = \"prior\""),
+        ("elite.weights=entropic", "weights = \"entropic\""),
+    ] {
+        let run = resolve(&[given]).unwrap();
+        assert!(run.to_toml().contains(stored), "{given}");
+        assert_eq!(RunConfig::from_toml(&run.to_toml(), "run.toml").unwrap(), run);
+        let audit = AuditConfig::resolve(None, &[given.into()]).unwrap();
+        assert!(audit.to_toml().contains(stored), "{given}");
+        assert_eq!(AuditConfig::from_toml(&audit.to_toml(), "audit.toml").unwrap(), audit);
+    }
+    let typo = resolve(&["tune.until.shares=0.9"]).unwrap_err();
+    assert_eq!(typo.hint_text(), Some("did you mean 'share'?"));
+    for contradiction in [
+        &["tune.from=prior", "tune.until.kl=0.1"][..],
+        &["elite.weights=rank", "tune.data=random-subset"],
+        &["elite.weights=entropic", "elite.threshold=0.5"],
+        &["elite.weights=entropic", "elite.source=cumulative"],
+    ] {
+        let error = resolve(contradiction).unwrap_err();
+        assert!(error.exit_code() == 2 && error.hint_text().is_some(), "{contradiction:?}: {error}");
+    }
+    for contradiction in [
+        &["policy=random", "elite.weights=rank"][..],
+        &["elite.weights=entropic", "elite.source=archive"],
+        &["policy=uniform"],
+        &["policy=local-search", "format=delta"],
+    ] {
+        let all: Vec<String> = contradiction.iter().map(|s| (*s).to_owned()).collect();
+        let error = AuditConfig::resolve(None, &all).unwrap_err();
+        assert!(error.exit_code() == 2 && error.hint_text().is_some(), "{contradiction:?}: {error}");
+    }
+}
+
+#[test]
+fn what_makes_an_update_other_than_the_cross_entropy_methods_is_named() {
+    let named = |settings: &[&str]| {
+        let config = resolve(settings).unwrap();
+        departures(config.tune.data, config.elite.weights, &config.tune.tuning).join("; ")
+    };
+    assert_eq!(named(&["tune.until.share=0.9", "tune.backtrack=true", "tune.optimizer=sgd"]), "");
+    for (setting, word) in [
+        ("elite.weights=entropic", "REPS"),
+        ("elite.weights=rank", "CMA-ES"),
+        ("tune.data=archive", "archive"),
+        ("tune.data=replay", "earlier"),
+        ("tune.data=all-valid", "all valid"),
+        ("tune.from=prior", "prior"),
+        ("tune.until.kl=0.2", "trust region"),
+        ("tune.objective=token-mean", "tokens"),
+        ("tune.smoothing=0.5", "smoothed"),
+    ] {
+        assert!(named(&[setting]).contains(word), "{setting}: {}", named(&[setting]));
+    }
 }

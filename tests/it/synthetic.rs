@@ -117,7 +117,7 @@ fn fill(
         let manifest: Vec<TunedOn> = elites
             .rows
             .iter()
-            .map(|e| TunedOn { network: e.network.clone(), held_out: e.held_out, example_hash: e.example_hash.clone() })
+            .map(|e| TunedOn { network: e.network.clone(), held_out: e.held_out, example_hash: e.example_hash.clone(), weight: 1.0 })
             .collect();
         let trained: Vec<f64> = elites.rows.iter().filter(|e| !e.held_out).map(|e| place(&e.network)).collect();
         let logged = trained.iter().sum::<f64>() / trained.len().max(1) as f64;

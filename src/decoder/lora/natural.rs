@@ -82,7 +82,9 @@ impl Fisher {
         }
         // The eigenvalues of F that are not zero are those of S S^T / N, of which there are N.
         let lambda = damping * trace / (n * n) as f64;
-        (0..n).for_each(|i| gram[i][i] += n as f64 * lambda);
+        for (i, row) in gram.iter_mut().enumerate() {
+            row[i] += n as f64 * lambda;
+        }
         Ok(Self { scores, lambda, factor: cholesky(gram)? })
     }
 
@@ -93,7 +95,9 @@ impl Fisher {
         let shares = substitute(&self.factor, along);
         let mut solved: Vec<f64> = flat.iter().map(|g| f64::from(*g)).collect();
         for (score, share) in self.scores.iter().zip(shares) {
-            solved.iter_mut().zip(score).for_each(|(x, s)| *x -= share * f64::from(*s));
+            for (x, s) in solved.iter_mut().zip(score) {
+                *x -= share * f64::from(*s);
+            }
         }
         let mut rest = solved.into_iter().map(|x| (x / self.lambda) as f32);
         gradient.iter().map(|layer| rest.by_ref().take(layer.len()).collect()).collect()

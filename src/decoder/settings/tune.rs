@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::Result;
+use crate::base::error::{Error, Result};
 use crate::base::range::{Check, MANY, MOST_MIB, above, real, whole};
 
 /// How an LLM is tuned on examples: all of an audit's `[tune]`, and of a run's the part that is about the LLM.
@@ -33,6 +33,8 @@ pub struct TuneConfig {
     pub smoothing: f64,
     /// Whether the moments of AdamW go on from cycle to cycle.
     pub moments: Moments,
+    /// What the update starts from.
+    pub from: StartFrom,
     /// When the update ends: see [`Until`].
     pub until: Until,
 }
@@ -90,6 +92,7 @@ impl Default for TuneConfig {
             fisher_mib: 2048,
             smoothing: 1.0,
             moments: Moments::Fresh,
+            from: StartFrom::Last,
             until: Until::default(),
         }
     }
@@ -107,8 +110,25 @@ impl Check for TuneConfig {
         real("tune.damping", self.damping, above(0.0, 1e6))?;
         whole("tune.fisher_mib", self.fisher_mib, 1..=MOST_MIB)?;
         real("tune.smoothing", self.smoothing, above(0.0, 1.0))?;
+        if self.from == StartFrom::Prior && (self.until.kl.is_some() || self.optimizer == Optimizer::Natural) {
+            return Err(Error::input(
+                "setting tune.from = prior: tune.until.kl and tune.optimizer = natural measure from the policy that sampled",
+            )
+            .hint("set tune.from = last, or tune.until.share with another optimiser"));
+        }
         self.until.check()
     }
+}
+
+/// What an update starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StartFrom {
+    /// The policy that sampled: the cross-entropy method's.
+    Last,
+    /// The adapter before the first cycle, each time anew, with fresh moments, as expert iteration has it (Gulcehre et al. 2023, `ReST`). The
+    /// loss before is still that of the policy that sampled; `until.share` counts from the adapter that it starts from.
+    Prior,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

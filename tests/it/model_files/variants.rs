@@ -363,7 +363,10 @@ fn other_pipelines_of_cuts_give_the_ids_of_tokenizers() {
     let described = golden[0]["tokenizer"].clone();
     for (change, word) in [
         (json!({"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"}), "its pre_tokenizer"),
-        (json!({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": " "}, "behavior": "Removed", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]}), "its pre_tokenizer"),
+        (
+            json!({"type": "Sequence", "pretokenizers": [{"type": "Split", "pattern": {"Regex": " "}, "behavior": "Removed", "invert": false}, {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]}),
+            "its pre_tokenizer",
+        ),
         (json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true}), "its pre_tokenizer"),
     ] {
         let mut described = described.clone();
