@@ -326,14 +326,20 @@ impl Check for AuditConfig {
                 return wrong("setting elite.source = population: an LLM is not updated on a distribution", hint);
             }
             if choice == Choice::Random || held_out > 0.0 {
-                return wrong("setting elite.source = population: nothing is drawn of it", "elite.choice = best and elite.held_out = 0 go with it");
+                return wrong(
+                    "setting elite.source = population: nothing is drawn of it",
+                    "elite.choice = best and elite.held_out = 0 go with it",
+                );
             }
         }
         if self.policy == Policy::TiltCe && source != AuditEliteSource::Population {
             return wrong("setting policy = tilt-ce: it weights all cells and has no elites", "elite.source = population says so");
         }
         if threshold.is_some() && source == AuditEliteSource::Archive {
-            return wrong("setting elite.threshold: the archive keeps as many as rho says", "elite.source = cycle or population has a threshold");
+            return wrong(
+                "setting elite.threshold: the archive keeps as many as rho says",
+                "elite.source = cycle or population has a threshold",
+            );
         }
         Ok(())
     }

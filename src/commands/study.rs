@@ -79,10 +79,14 @@ fn calibrate(args: &Args, text: &str) -> Result<()> {
     } else {
         printer::data(table::section(&counted));
     }
-    let missed: Vec<String> =
-        rows.iter().filter(|row| !row.is_met()).map(|r| format!("{} {} x {}, claim {}", r.control, r.shape.0, r.shape.1, r.claim)).collect();
+    let missed: Vec<String> = rows
+        .iter()
+        .filter(|row| !row.is_met())
+        .map(|r| format!("{} {} x {}, claim {}", r.control, r.shape.0, r.shape.1, r.claim))
+        .collect();
     if missed.is_empty() {
         return Ok(());
     }
-    Err(Error::machine(format!("{} bars are not met: {}", missed.len(), missed.join("; "))).hint("the verdicts are not to be trusted there"))
+    Err(Error::machine(format!("{} bars are not met: {}", missed.len(), missed.join("; ")))
+        .hint("the verdicts are not to be trusted there"))
 }

@@ -151,7 +151,13 @@ fn verdicts(report: &Report) -> Table {
         own.chain(both).map(row).collect::<Vec<_>>()
     });
     let note = "How many seeds say what, beside what was published (arXiv 2605.30103).";
-    table("verdicts", "The six claims", note, values(["claim", "arm", "holds", "fails", "undecided", "assumption not met", "published"]), rows)
+    table(
+        "verdicts",
+        "The six claims",
+        note,
+        values(["claim", "arm", "holds", "fails", "undecided", "assumption not met", "published"]),
+        rows,
+    )
 }
 
 /// A number behind a claim: of which claim, what it is, of one run, how people see it, and the mean of it that is one.

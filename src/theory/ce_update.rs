@@ -199,9 +199,8 @@ impl Outcome {
             let values: Vec<f64> = self.shares.iter().map(|(_, share)| *share).collect();
             numbers.push(("share realised, mean".into(), Cell::number(mean(&values), Show::Fixed(4))));
         }
-        let difference = |(cycle, d): &(u64, f64)| {
-            (format!("relative difference at step 0, cycle {cycle}"), Cell::number(*d, Show::Scientific(2)))
-        };
+        let difference =
+            |(cycle, d): &(u64, f64)| (format!("relative difference at step 0, cycle {cycle}"), Cell::number(*d, Show::Scientific(2)));
         numbers.extend(self.differences.iter().map(difference));
         numbers.push(("training examples that are no elites".into(), self.strays.len().into()));
         if let Some(change) = self.held_out_change {

@@ -221,7 +221,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let claim = |run: &Path| report::collect::collect(run).unwrap().theory[0].clone();
     assert_eq!(claim(elites).claim, Claim::Update);
     let said = claim(all);
-    assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
+    assert!(said.finding.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 
     let first = succeed(program(&["compare"]).args([elites, subset])).lines().next().unwrap().to_owned();
     assert!(first.starts_with("Tuning on elites") && first.contains("tuning on a random subset"), "{first}");

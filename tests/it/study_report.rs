@@ -9,7 +9,7 @@ use eliteloop::study::page::page as render;
 use eliteloop::study::report::{Cell, Missing, Report};
 use eliteloop::study::tables;
 use eliteloop::theory::values as table;
-use eliteloop::theory::{Claim, Verdict};
+use eliteloop::theory::{Claim, Finding, Verdict};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -43,7 +43,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         seconds: 421.125,
         tokens_written: tokens,
         tokens_tuned: tokens,
-        claims: vec![Claimed { claim: Claim::Improvement, verdict: Verdict::Holds, sentence: "It rose.".into() }],
+        claims: vec![Claimed { claim: Claim::Improvement, finding: Finding::of(Verdict::Holds, None), sentence: "It rose.".into() }],
         measures: Measures { fell: 1, transitions: 3, first_c: Some(0.1), last_c: Some(0.2 + 0.01 * seed as f64), ..Measures::default() },
         search: None,
         qualities,
