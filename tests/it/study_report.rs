@@ -32,7 +32,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         *best = best.max(*q);
         Some(*best)
     });
-    let entry = Entry { seed, best_so_far: best_so_far.collect(), qualities: values };
+    let entry = Entry { seed, best_so_far: best_so_far.collect(), qualities: values, ..Entry::default() };
     Outcome {
         seed,
         cycles: CYCLES,
@@ -170,7 +170,7 @@ fn data_files_give_back_every_number() {
         assert_eq!((differences.count(row, "seeds"), differences.count(row, "seeds_of")), (contest.seeds.len() as u64, 4));
         differences.assert_measured(row, "mean_quality", contest.mean);
         differences.assert_measured(row, "best_quality", contest.best);
-        assert_eq!(differences.json[row]["beats_it"], contest.wins());
+        assert_eq!(differences.json[row]["outcome"], contest.standing().verb());
         let by_seed = Data::read(folder.path(), "differences-by-seed");
         for seed in &contest.seeds {
             let row = by_seed.row(&[("arm", &contest.arm), ("against", &contest.against), ("seed", &seed.to_string())]);
