@@ -48,8 +48,7 @@ pub fn of_arms(arms: Vec<Arm>) -> Comparison {
     let reference = arms.iter().position(Arm::is_method).unwrap_or(0);
     let sides: Vec<Side> = arms.iter().map(Arm::side).collect();
     let others = sides.iter().enumerate().filter(|(place, _)| *place != reference);
-    let contests = others.map(|(_, side)| Contest::hold(&sides[reference], side)).collect();
-    let contests: Vec<Contest> = contests.collect();
+    let contests: Vec<Contest> = others.map(|(_, side)| Contest::hold(&sides[reference], side)).collect();
     Comparison {
         verdict: [verdict(&arms), refused(&contests)].concat(),
         budget,

@@ -288,6 +288,12 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
             (format!("exact, cycle {cycle}: {name}"), Cell::number(figure.unwrap_or(f64::INFINITY), Show::Fixed(4)))
         }));
     }
+    for cycle in cycles {
+        let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond) else { continue };
+        let figure =
+            |(name, figure): (String, Option<f64>)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, Show::Fixed(5)));
+        panel.numbers.extend(beyond.figures().into_iter().map(figure));
+    }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),
         y_label: "share of the update".into(),

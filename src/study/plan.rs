@@ -44,18 +44,19 @@ pub fn measured(report: &Report) -> Vec<Spread> {
 
 /// For each spread the seeds that each difference needs, and the least difference that `seeds` of them find.
 pub fn plan(spreads: &[Spread], differences: &[f64], seeds: usize) -> table::Table {
-    let row = |spread: &Spread| {
-        differences.iter().map(move |&difference| {
-            let least = (seeds > 1).then(|| spread.value / (seeds as f64).sqrt() * detectable(seeds as f64 - 1.0, STRICT));
-            vec![
+    let mut rows = Vec::new();
+    for spread in spreads {
+        let least = (seeds > 1).then(|| spread.value / (seeds as f64).sqrt() * detectable(seeds as f64 - 1.0, STRICT));
+        for &difference in differences {
+            rows.push(vec![
                 spread.of.as_str().into(),
                 Cell::estimate(spread.value, spread.interval, Show::Percent(2)),
                 Cell::number(difference, Show::Points),
                 runs_for(difference, spread.value, STRICT, MOST).map_or(Cell::Unknown, Cell::from),
                 Cell::number(least, Show::Points),
-            ]
-        })
-    };
+            ]);
+        }
+    }
     table::Table {
         id: "plan",
         title: format!("Seeds for a difference, and what {seeds} seeds can show"),
@@ -64,7 +65,7 @@ pub fn plan(spreads: &[Spread], differences: &[f64], seeds: usize) -> table::Tab
                differences over the seeds, with its 95% interval where it was measured; a spread of few seeds is hardly known."
                 .into(),
         head: vec![value("of"), estimate("spread"), value("difference"), value("seeds"), value("least seen with the study's")],
-        rows: spreads.iter().flat_map(row).collect(),
+        rows,
     }
 }
 

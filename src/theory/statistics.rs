@@ -234,7 +234,7 @@ pub fn power(effect: f64, freedom: f64, level: f64) -> f64 {
     let log_density = |ratio: f64| freedom * ratio.ln() - freedom * ratio * ratio / 2.0 - ratio.ln();
     let spread = 1.0 / (2.0 * freedom).sqrt();
     let (low, high) = ((1.0 - 9.0 * spread).max(1e-6), 1.0 + 9.0 * spread);
-    let steps = 800;
+    let steps = 400;
     let width = (high - low) / f64::from(steps);
     let peak = log_density(1.0);
     let (mut sum, mut weight) = (0.0, 0.0);
@@ -252,7 +252,7 @@ pub fn detectable(freedom: f64, level: f64) -> f64 {
     while power(high, freedom, level) < POWER && high < 1e6 {
         high *= 2.0;
     }
-    for _ in 0..50 {
+    for _ in 0..30 {
         let middle = f64::midpoint(low, high);
         if power(middle, freedom, level) < POWER {
             low = middle;
