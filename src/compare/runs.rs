@@ -63,7 +63,7 @@ impl RunFacts {
             }
         }
         let asked: Vec<Option<f64>> = candidates.iter().map(|c| quality.get(&c.id()).copied()).collect();
-        let until = |cycle: u64| {
+        let until = |cycle: u64| -> Result<(f64, f64)> {
             let seconds: f64 = store.phases()?.iter().filter(|p| p.cycle <= cycle).map(|p| p.seconds).sum();
             let own = candidates.iter().zip(&asked).filter(|(c, _)| c.cycle <= cycle).filter_map(|(_, q)| *q);
             Ok((seconds, own.fold(f64::NEG_INFINITY, f64::max)))

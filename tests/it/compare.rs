@@ -124,7 +124,7 @@ fn panel(panels: &[Panel], claim: Claim) -> &Panel {
 fn claims_that_take_two_arms_come_out_of_the_comparison() {
     let c = compared(2, &[(LLM, 0.5), (UNFILTERED, 0.5), (FULL, 0.5)]);
     let formats = panel(&c.panels, Claim::Validity);
-    assert!(formats.sentence.contains("predicted") && formats.sentence.contains("observed"), "{}", formats.sentence);
+    assert!(formats.sentence.contains("the model predicts") && formats.sentence.contains("times as often"), "{}", formats.sentence);
     let filter = panel(&c.panels, Claim::Diversity);
     assert!(filter.numbers.iter().any(|(name, _)| name.starts_with("filter off")), "{:?}", filter.numbers);
     let html = page(&c);

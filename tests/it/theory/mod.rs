@@ -1,15 +1,9 @@
 //! The six claims: closed forms, coverage of the intervals on records with known truth, and records where the claim is false.
 
-use eliteloop::theory::ce_update::Tuning;
-use eliteloop::theory::growth::Count;
-use eliteloop::theory::improvement::{CycleSamples, Role, Sample};
 use eliteloop::theory::reliability::Repeated;
-use eliteloop::theory::statistics::{Uncertain, difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
+use eliteloop::theory::statistics::{difference_of, few_interval, line, mean_interval, spearman, wilson};
 use eliteloop::theory::token_errors::Completion;
-use eliteloop::theory::{
-    Assumption, Claim, Estimate, Verdict, ce_update, convergence, diversity, finite as table, gate, improvement, reliability, token_errors,
-};
-use proptest::prelude::*;
+use eliteloop::theory::{Assumption, Claim, Estimate, Verdict, ce_update, diversity, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Binomial, Distribution, Exp1, StandardNormal};

@@ -3,18 +3,14 @@
 use eliteloop::theory::ce_update::Tuning;
 use eliteloop::theory::growth::Count;
 use eliteloop::theory::improvement::{CycleSamples, Role, Sample};
-use eliteloop::theory::reliability::Repeated;
-use eliteloop::theory::statistics::{Uncertain, difference_of, few_interval, line, mean, mean_interval, spearman, wilson};
-use eliteloop::theory::token_errors::Completion;
-use eliteloop::theory::{
-    Assumption, Claim, Estimate, Verdict, ce_update, convergence, diversity, finite as table, gate, improvement, reliability, token_errors,
-};
+use eliteloop::theory::statistics::Uncertain;
+use eliteloop::theory::{Assumption, Verdict, ce_update, convergence, finite as table, gate, improvement};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Beta, Binomial, Distribution, Exp1, StandardNormal};
+use rand_distr::{Beta, Distribution};
 
-use super::{SIMULATIONS, binomial, covers, near, normal};
+use super::{binomial, covers, near, normal};
 
 // Claim 1
 
