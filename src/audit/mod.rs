@@ -4,6 +4,7 @@
 //! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
+pub mod beyond;
 pub mod cells;
 pub mod climb;
 pub mod codec;

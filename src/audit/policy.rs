@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use rand::Rng;
 
+use super::beyond::Beyond;
 use super::cells::CellLearner;
 use super::climb::Climber;
 use super::codec::{Parents, Proposal};
@@ -339,14 +340,18 @@ impl CellPolicy {
         let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
         let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
         let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(&trained));
-        let elites = self.population(before).map(|(elites, _)| elites).or_else(sampled).filter(|_| self.config.policy.is_tuned());
+        let population = self.population(before);
+        let gamma = population.as_ref().map(|(_, gamma)| *gamma).or_else(|| chosen.last().map(|worst| worst.elite.quality));
+        let elites = population.map(|(elites, _)| elites).or_else(sampled).filter(|_| self.config.policy.is_tuned());
         let alpha = match self.config.policy {
             Policy::TableCe | Policy::MixtureCe => self.config.table_smoothing,
             Policy::Llm | Policy::Frozen | Policy::TiltCe | Policy::Random | Policy::Evolution => 1.0,
         };
         let table = Distribution::of_table(&self.table_policy);
-        let update = elites.map(|elites| Update::of(&elites, before, &after, &table, alpha));
+        let update = elites.as_ref().map(|elites| Update::of(elites, before, &after, &table, alpha));
+        let beyond = elites.as_ref().zip(gamma);
+        let beyond = beyond.map(|(elites, gamma)| Beyond::of(before, &after, elites, &self.objective, gamma, &self.table));
         let of = |p: &Distribution| Measures::of(p, &self.table, &self.objective, self.gamma_star);
-        Ok(Exact { before: of(before), after: of(&after), update })
+        Ok(Exact { before: of(before), after: of(&after), update, beyond })
     }
 }

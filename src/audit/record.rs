@@ -8,6 +8,7 @@ use std::path::Path;
 use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 
+use super::beyond::Beyond;
 use super::codec::Proposal;
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
@@ -79,6 +80,8 @@ pub struct Exact {
     pub after: Measures,
     /// None where there was no update.
     pub update: Option<Update>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beyond: Option<Beyond>,
 }
 
 /// Where the search stands after a cycle.
@@ -235,6 +238,9 @@ pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
             )?;
         }
     }
+    if let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond) {
+        store.put("INSERT INTO exact_beyond VALUES (?1, ?2)", params![of, serde_json::to_string(&beyond)?])?;
+    }
     let Search { distinct, best_found_at, incumbent, highest } = cycle.search;
     store.put("INSERT INTO search VALUES (?1, ?2, ?3, ?4, ?5)", params![of, distinct, best_found_at, incumbent, highest])?;
     let (gamma, adapter_hash, tuning) = (cycle.gamma, cycle.adapter_hash.clone(), cycle.tuning.clone());
@@ -270,6 +276,8 @@ pub fn cycles(store: &Store) -> Result<Vec<Cycle>> {
     }
     let mut measures: BTreeMap<(u64, String), Measures> = store.rows("SELECT * FROM exact", [], measures)?.into_iter().collect();
     let mut updates: BTreeMap<u64, Update> = store.rows("SELECT * FROM exact_update", [], update)?.into_iter().collect();
+    let read = |r: &Row<'_>| -> Result<(u64, Beyond)> { Ok((r.get(0)?, serde_json::from_str(&r.get::<_, String>(1)?)?)) };
+    let mut beyond: BTreeMap<u64, Beyond> = store.rows("SELECT * FROM exact_beyond", [], read)?.into_iter().collect();
     let mut searches: BTreeMap<u64, Search> = store
         .rows("SELECT * FROM search", [], |r| {
             let found = r.get(2)?;
@@ -282,7 +290,7 @@ pub fn cycles(store: &Store) -> Result<Vec<Cycle>> {
         let cycle = row.cycle;
         let mut at = |moment: &str| measures.remove(&(cycle, moment.to_owned()));
         let exact = match (at("before"), at("after")) {
-            (Some(before), Some(after)) => Some(Exact { before, after, update: updates.remove(&cycle) }),
+            (Some(before), Some(after)) => Some(Exact { before, after, update: updates.remove(&cycle), beyond: beyond.remove(&cycle) }),
             (None, None) => None,
             _ => return Err(Error::machine(format!("cycle {cycle} has exact numbers of one moment only"))),
         };

@@ -37,6 +37,11 @@ CREATE TABLE IF NOT EXISTS exact_update (     -- how much of the cross-entropy u
     target REAL NOT NULL
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS exact_beyond (     -- what the update did beyond the claims: JSON, the fields of audit/beyond.rs
+    cycle INTEGER PRIMARY KEY,
+    measures TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS search (           -- where the search stands after a cycle
     cycle INTEGER PRIMARY KEY,
     distinct_cells INTEGER NOT NULL,

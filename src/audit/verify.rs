@@ -419,7 +419,14 @@ fn same_exact(again: &Exact, stored: &Exact, has_llm: bool) -> bool {
         (Some(a), Some(b)) => close(&update(a), &update(b)),
         (a, b) => a.is_none() && b.is_none(),
     };
-    close(&measures(&again.before), &measures(&stored.before)) && close(&measures(&again.after), &measures(&stored.after)) && updates
+    let beyond = match (&again.beyond, &stored.beyond) {
+        (Some(a), Some(b)) => a.figures().iter().zip(b.figures()).all(|(a, b)| close(&[a.1], &[b.1])),
+        (a, b) => a.is_none() && b.is_none(),
+    };
+    beyond
+        && close(&measures(&again.before), &measures(&stored.before))
+        && close(&measures(&again.after), &measures(&stored.after))
+        && updates
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use eliteloop::base::{home, printer, stop};
 use eliteloop::oracle::Table;
 use eliteloop::study::calibration::{self, Calibration};
 use eliteloop::study::file::Study;
+use eliteloop::study::plan::{self, Spread};
 use eliteloop::study::{self, Open, tables};
 use eliteloop::theory::values as table;
 
@@ -20,6 +21,15 @@ pub struct Args {
     /// Runs at the same time, in place of the file's
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Run nothing: say how many seeds a difference needs, by --spread or by what the folder has measured
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: the standard deviation of paired differences, in percentage points
+    #[arg(long, value_name = "POINTS", requires = "plan")]
+    spread: Option<f64>,
+    /// With --plan: differences to plan for, in percentage points
+    #[arg(long, value_name = "POINTS", requires = "plan", value_delimiter = ',')]
+    difference: Vec<f64>,
     /// The report as JSON instead of its tables
     #[arg(long)]
     json: bool,
@@ -31,6 +41,9 @@ pub fn run(args: &Args) -> Result<()> {
         return calibrate(args, &text);
     }
     let mut file = Study::read(&args.file)?;
+    if args.plan {
+        return plan(args, &file);
+    }
     file.workers = args.workers.unwrap_or(file.workers).max(1);
     let stop = stop::on_signal()?;
     let mut open = Open::new(file, &args.out)?;
@@ -59,6 +72,28 @@ pub fn run(args: &Args) -> Result<()> {
                 .hint("the same command tries them again"))
         }
     }
+}
+
+/// Power beforehand.
+fn plan(args: &Args, file: &Study) -> Result<()> {
+    let positive = |points: f64, what: &str| {
+        let sane = points.is_finite() && points > 0.0 && points <= 100.0;
+        if sane { Ok(points / 100.0) } else { Err(Error::input(format!("--{what} {points}: percentage points above 0, at most 100"))) }
+    };
+    let asked = args.difference.iter().map(|points| positive(*points, "difference")).collect::<Result<Vec<f64>>>()?;
+    let differences = if asked.is_empty() { plan::DIFFERENCES.to_vec() } else { asked };
+    let spreads = match args.spread {
+        Some(points) => vec![Spread { of: "given".into(), value: positive(points, "spread")?, interval: None }],
+        None if study::is_study(&args.out) => plan::measured(&study::collect(&args.out, &[])?),
+        None => Vec::new(),
+    };
+    if spreads.is_empty() {
+        return Err(Error::input(format!("{} has not measured the spread of any difference", args.out.display()))
+            .hint("two seeds of two arms measure it, or give one as --spread POINTS"));
+    }
+    let planned = plan::plan(&spreads, &differences, file.all_seeds().len());
+    printer::data(if args.json { serde_json::to_string_pretty(&table::json(&planned))? } else { table::section(&planned) });
+    Ok(())
 }
 
 /// Counts verdicts on controls; ends with an error where a bar is not met.

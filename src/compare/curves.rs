@@ -80,7 +80,12 @@ mod tests {
 
     #[test]
     fn curves_go_as_far_as_every_run() {
-        let entry = |seed, qualities: &[f64], best: &[f64]| Entry { seed, qualities: qualities.to_vec(), best_so_far: best.to_vec() };
+        let entry = |seed, qualities: &[f64], best: &[f64]| Entry {
+            seed,
+            qualities: qualities.to_vec(),
+            best_so_far: best.to_vec(),
+            ..Entry::default()
+        };
         let entries =
             [entry(0, &[0.2, 0.4], &[0.2, 0.4, 0.5]), entry(1, &[0.6, 0.0, 0.3], &[0.6, 0.6]), entry(2, &[0.4, 0.4], &[0.4, 0.5])];
         let best = best(&entries);

@@ -48,15 +48,25 @@ pub fn of_arms(arms: Vec<Arm>) -> Comparison {
     let reference = arms.iter().position(Arm::is_method).unwrap_or(0);
     let sides: Vec<Side> = arms.iter().map(Arm::side).collect();
     let others = sides.iter().enumerate().filter(|(place, _)| *place != reference);
-    let contests = others.map(|(_, side)| Contest::hold(&sides[reference], side)).collect();
+    let contests: Vec<Contest> = others.map(|(_, side)| Contest::hold(&sides[reference], side)).collect();
     Comparison {
-        verdict: verdict(&arms),
+        verdict: [verdict(&arms), refused(&contests)].concat(),
         budget,
         levels: arms.iter().zip(&sides).map(|(arm, side)| Level::of(side, budget, &arm.valid())).collect(),
         contests,
         panels: panels(&arms),
         arms,
     }
+}
+
+/// Which arms are no pair, and why.
+fn refused(contests: &[Contest]) -> String {
+    let one = |contest: &Contest| {
+        let (seed, keys) = contest.refused.first()?;
+        let (arm, against) = (&contest.arm, &contest.against);
+        Some(format!(" Not comparable: {arm} and {against} (seed {seed}) differ in {}.", keys.join(", ")))
+    };
+    contests.iter().filter_map(one).collect()
 }
 
 /// Whether the two differ in nothing but what `change` sets alike.
@@ -108,13 +118,22 @@ fn verdict(arms: &[Arm]) -> String {
 /// Who beats whom, and by how much.
 fn sentence(who: &str, whom: &str, contest: &Contest) -> String {
     let pairs = contest.seeds.len();
+    if let (0, Some((_, keys))) = (pairs, contest.refused.first()) {
+        return format!("{who} is not comparable with {whom}: they differ in {}.", keys.join(", "));
+    }
     if pairs == 0 {
         return format!("{who} cannot be compared with {whom}: no two runs share a seed.");
     }
-    let beats = if contest.wins() { "beats" } else { "does not beat" };
     let show = |m: Option<contest::Measured>| m.map_or("unknown".to_owned(), text::points);
     let plural = if pairs == 1 { "" } else { "s" };
-    format!("{who} {beats} {whom}: mean quality {}, best {} ({pairs} paired seed{plural}).", show(contest.mean), show(contest.best))
+    let least = contest.mean.and_then(|m| m.detectable).filter(|_| contest.standing() == contest::Standing::Open);
+    let least = least.map_or_else(String::new, |d| format!("; a mean of {:.1} points would have been seen", 100.0 * d));
+    format!(
+        "{who} {} {whom}: mean quality {}, best {} ({pairs} paired seed{plural}{least}).",
+        contest.standing().verb(),
+        show(contest.mean),
+        show(contest.best)
+    )
 }
 
 /// Claims that take two arms.

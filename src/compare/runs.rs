@@ -1,5 +1,6 @@
 //! What is compared: runs, and the arms that they are runs of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -24,6 +25,15 @@ pub struct RunFacts {
     pub funnel: Funnel,
     /// (cycle, quality) of the trained candidates in the order in which they were proposed.
     pub qualities: Vec<(u64, f64)>,
+    /// Of every candidate that was asked for, in order.
+    #[serde(skip)]
+    asked: Vec<Option<f64>>,
+    /// Wall seconds by the end of each cycle, and the best quality by then.
+    #[serde(skip)]
+    best_at: Vec<(f64, f64)>,
+    /// What the qualities are measured by, see [`Entry`].
+    #[serde(skip)]
+    ground: BTreeMap<String, String>,
     pub best_start: Option<f64>,
     /// Wall seconds of each phase.
     pub seconds: Vec<(String, f64)>,
@@ -52,7 +62,16 @@ impl RunFacts {
                 None => seconds.push((phase.name, phase.seconds)),
             }
         }
+        let asked: Vec<Option<f64>> = candidates.iter().map(|c| quality.get(&c.id()).copied()).collect();
+        let until = |cycle: u64| -> Result<(f64, f64)> {
+            let seconds: f64 = store.phases()?.iter().filter(|p| p.cycle <= cycle).map(|p| p.seconds).sum();
+            let own = candidates.iter().zip(&asked).filter(|(c, _)| c.cycle <= cycle).filter_map(|(_, q)| *q);
+            Ok((seconds, own.fold(f64::NEG_INFINITY, f64::max)))
+        };
         Ok(Self {
+            best_at: (1..=last).map(until).collect::<Result<_>>()?,
+            ground: ground(&store, &config)?,
+            asked,
             folder: path.to_path_buf(),
             seed: config.seed,
             finished: last == config.cycles,
@@ -81,11 +100,21 @@ impl RunFacts {
     /// As a contest sees it: a trained candidate is a trial of the budget.
     pub fn entry(&self) -> Entry {
         let qualities: Vec<f64> = self.qualities.iter().map(|(_, q)| *q).collect();
-        let best = qualities.iter().scan(f64::NEG_INFINITY, |best, q| {
-            *best = best.max(*q);
-            Some(*best)
-        });
-        Entry { seed: self.seed, best_so_far: best.collect(), qualities }
+        let rising = |values: &mut dyn Iterator<Item = f64>| {
+            let best = values.scan(f64::NEG_INFINITY, |best, q| {
+                *best = best.max(q);
+                Some(*best)
+            });
+            best.collect::<Vec<f64>>()
+        };
+        Entry {
+            seed: self.seed,
+            best_so_far: rising(&mut qualities.iter().copied()),
+            best_asked: rising(&mut self.asked.iter().map(|quality| quality.unwrap_or(f64::NEG_INFINITY))),
+            best_at: self.best_at.clone(),
+            ground: self.ground.clone(),
+            qualities,
+        }
     }
 
     pub fn total_seconds(&self) -> f64 {
@@ -169,6 +198,24 @@ impl Member for RunFacts {
 /// Whether these are the settings of the method and not of one of its controls.
 pub fn is_method(config: &RunConfig) -> bool {
     config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled
+}
+
+/// What the qualities of a run are measured by: its images, the recipe of a training, and the networks it starts from.
+fn ground(store: &Store, config: &RunConfig) -> Result<BTreeMap<String, String>> {
+    // What changes time, place or the number of measurements, and not what is measured.
+    const FREE: [&str; 7] = ["workers", "cpu_seconds", "memory_mib", "card_memory_mib", "device", "repeats", "halving"];
+    let recipe: Table = toml::to_string(&config.proxy).expect("settings are plain TOML").parse().expect("it was written a moment ago");
+    let keys = recipe.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
+    let mut ground: BTreeMap<String, String> =
+        keys.map(|(key, value)| (format!("proxy.{key}"), value.to_string().trim_matches('"').to_owned())).collect();
+    if let Some(split) = store.meta("dataset")? {
+        ground.insert("data split, SHA-256".into(), split);
+    }
+    let starts = store.networks()?.into_iter().filter(|n| matches!(n.id, NetworkId::Start(_)));
+    let mut starts: Vec<String> = starts.map(|n| format!("{} {}", n.id, n.graph_hash)).collect();
+    starts.sort();
+    ground.insert("start networks".into(), starts.join(", "));
+    Ok(ground)
 }
 
 /// The settings that make an arm: all but the seed and what changes nothing but the time.

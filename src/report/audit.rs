@@ -214,10 +214,18 @@ fn family(config: &AuditConfig) -> bool {
     config.policy != Policy::TableCe
 }
 
-/// Whether every update took fewer than all that it could have taken.
-fn selection(config: &AuditConfig, cycles: &[Cycle]) -> bool {
+/// What the claims on quality suppose and an audit does not meet.
+fn broken(config: &AuditConfig, cycles: &[Cycle]) -> Vec<Assumption> {
     let all = |c: &Cycle| c.samples.iter().filter(|s| s.quality.is_some()).count();
-    config.elite.source != AuditEliteSource::Cycle || cycles.iter().all(|c| c.elites.is_empty() || c.elites.len() < all(c))
+    // Every update took fewer than all that it could have taken.
+    let selection = config.elite.source != AuditEliteSource::Cycle || cycles.iter().all(|c| c.elites.is_empty() || c.elites.len() < all(c));
+    let met = [
+        (config.policy.is_tuned(), Assumption::Updated),
+        (!config.novelty.enabled, Assumption::FixedObjective),
+        (selection, Assumption::Selection),
+        (family(config), Assumption::Family),
+    ];
+    met.into_iter().filter(|(met, _)| !met).map(|(_, assumption)| assumption).collect()
 }
 
 /// What is written in place of the elites where they are a distribution.
@@ -287,6 +295,12 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
             (format!("exact, cycle {cycle}: {name}"), Cell::number(figure.unwrap_or(f64::INFINITY), Show::Fixed(4)))
         }));
     }
+    for cycle in cycles {
+        let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond) else { continue };
+        let figure =
+            |(name, figure): (String, Option<f64>)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, Show::Fixed(5)));
+        panel.numbers.extend(beyond.figures().into_iter().map(figure));
+    }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),
         y_label: "share of the update".into(),
@@ -329,15 +343,8 @@ fn samples_of(config: &AuditConfig, cycle: &Cycle) -> CycleSamples {
 }
 
 fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
-    let conditions = improvement::Conditions {
-        tuned: config.policy.is_tuned(),
-        fixed_objective: !config.novelty.enabled,
-        selection: selection(config, cycles),
-        family: family(config),
-        ..improvement::Conditions::MET
-    };
     let samples: Vec<CycleSamples> = cycles.iter().map(|c| samples_of(config, c)).collect();
-    let mut panel = improvement::judge(conditions, &samples).panel();
+    let mut panel = improvement::judge(&broken(config, cycles), &samples).panel();
     let exact = series(cycles, |e| Some(e.before.objective));
     if let (Some(plot), false) = (&mut panel.plot, exact.is_empty()) {
         plot.series.push(Series { name: "exact E[S]".into(), mark: Mark::Line, points: exact });
@@ -346,14 +353,10 @@ fn improvement_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
 }
 
 fn convergence_panel(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) -> Panel {
-    let conditions = convergence::Conditions {
-        tuned: config.policy.is_tuned(),
-        fixed_objective: !config.novelty.enabled,
-        selection: selection(config, cycles),
-        family: family(config),
-        fixed_threshold: config.elite.threshold == Some(inputs.gamma_star),
-        ..convergence::Conditions::MET
-    };
+    let mut broken = broken(config, cycles);
+    if config.elite.threshold != Some(inputs.gamma_star) {
+        broken.push(Assumption::FixedThreshold);
+    }
     let known = cycles.iter().all(|c| c.exact.is_some());
     let count = |c: &Cycle| {
         let reached = c.samples.iter().filter(|s| s.quality.is_some_and(|q| q >= inputs.gamma_star)).count();
@@ -364,7 +367,7 @@ fn convergence_panel(config: &AuditConfig, inputs: &Inputs, cycles: &[Cycle]) ->
             _ => Count { groups: groups(c, inputs.gamma_star), ..sampled },
         }
     };
-    let mut panel = convergence::judge(conditions, &cycles.iter().map(count).collect::<Vec<_>>()).panel();
+    let mut panel = convergence::judge(&broken, &cycles.iter().map(count).collect::<Vec<_>>()).panel();
     panel.numbers.insert(0, ("gamma*".into(), Cell::number(inputs.gamma_star, Show::Percent(4))));
     if known && !cycles.is_empty() {
         let _ = write!(panel.sentence, " C is exact, weighted as {} samples a cycle would be.", config.candidates);

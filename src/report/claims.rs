@@ -1,6 +1,7 @@
 //! From the stores of one or several runs to the six claims: what each estimator of [`crate::theory`] wants to know.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crate::base::error::Result;
 use crate::config::{Policy, RunConfig, TuneData};
@@ -14,7 +15,7 @@ use crate::theory::improvement::{CycleSamples, Role, Sample};
 use crate::theory::reliability::Repeated;
 use crate::theory::statistics::mean;
 use crate::theory::values::{Cell, Show};
-use crate::theory::{Panel, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use crate::theory::{Assumption, Panel, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use crate::tracer::novelty::Filter;
 
 /// With fewer trainings of a start network its quality is luck.
@@ -30,8 +31,8 @@ pub struct Evidence {
     pub gates: Vec<(u64, GateRecord)>,
     pub samples: Vec<CycleSamples>,
     pub counts: Vec<Count>,
-    /// What the claims on quality suppose, and whether it is met.
-    pub conditions: convergence::Conditions,
+    /// What the claims on quality suppose and the records do not meet.
+    pub broken: Vec<Assumption>,
     pub format: Format,
     /// The adapter it began with, as the settings name it.
     pub adapter: String,
@@ -70,21 +71,20 @@ impl Evidence {
             (Some(p), Some(q)) => (p - q).abs() <= ROUNDING * p.abs().max(1.0),
             _ => true,
         };
-        let conditions = convergence::Conditions {
-            tuned: config.policy == Policy::Llm && config.tune.data == TuneData::Elites,
-            fixed_objective: !config.novelty.enabled,
-            own_samples: candidates.iter().all(own),
-            selection: shares.iter().all(|(elite, trained)| elite < trained),
-            family: true,
-            fixed_threshold: config.elite.threshold.is_some(),
-            known_threshold: trainings >= KNOWN,
-        };
+        let met = [
+            (config.policy == Policy::Llm && config.tune.data == TuneData::Elites, Assumption::Updated),
+            (!config.novelty.enabled, Assumption::FixedObjective),
+            (candidates.iter().all(own), Assumption::OwnSamples),
+            (shares.iter().all(|(elite, trained)| elite < trained), Assumption::Selection),
+            (trainings >= KNOWN, Assumption::KnownThreshold),
+            (config.elite.threshold.is_some(), Assumption::FixedThreshold),
+        ];
         Ok(Self {
             tunings: tunings(store, config, candidates)?,
             gates: gates.collect(),
             samples: samples(config, &known, candidates, &closed),
             counts: counts(gamma, &known, candidates),
-            conditions,
+            broken: met.into_iter().filter(|(met, _)| !met).map(|(_, assumption)| assumption).collect(),
             format: config.delta.format,
             adapter: config.llm.adapter.clone(),
             tokens: tokens(store, config, candidates)?,
@@ -128,10 +128,11 @@ impl Evidence {
                     None => pool.counts.push(theirs),
                 }
             }
-            let (a, b) = (&mut pool.conditions, other.conditions);
-            a.own_samples &= b.own_samples;
-            a.selection &= b.selection;
-            a.known_threshold &= b.known_threshold;
+            for assumption in other.broken {
+                if !pool.broken.contains(&assumption) {
+                    pool.broken.push(assumption);
+                }
+            }
             pool.tokens.completions.extend(other.tokens.completions);
             pool.diversity = pool.diversity.with(other.diversity, run);
             pool.comparisons.extend(other.comparisons);
@@ -149,15 +150,14 @@ impl Evidence {
 
     /// The six panels. `off` is the arm without the novelty filter, `other` one of the other kind of format, where there are such.
     pub fn panels(&self, off: Option<&Self>, other: Option<&Self>) -> Vec<Panel> {
-        let convergence::Conditions { tuned, fixed_objective, own_samples, selection, family, .. } = self.conditions;
-        let conditions = improvement::Conditions { tuned, fixed_objective, own_samples, selection, family };
-        let mut improved = improvement::judge(conditions, &self.samples).panel();
+        let mut improved = improvement::judge(&self.broken, &self.samples).panel();
         improved.numbers.extend(self.gates.iter().flat_map(|(cycle, gate)| gate_numbers(*cycle, gate)));
         let mut updated = ce_update::judge(&self.tunings, true).panel();
         if let Some(rho) = self.rho_in_effect {
             updated.numbers.push(("rho in effect: elites of what was trained".into(), Cell::number(rho, Show::Percent(0))));
             if rho > 1.5 * self.elite_share {
-                updated.sentence += &format!(
+                let _ = write!(
+                    updated.sentence,
                     " Of what was trained {:.0}% were elites, where rho of all that was asked for is {}.",
                     100.0 * rho,
                     self.elite_share
@@ -167,7 +167,7 @@ impl Evidence {
         vec![
             updated,
             improved,
-            convergence::judge(self.conditions, &self.counts).panel(),
+            convergence::judge(&self.broken, &self.counts).panel(),
             self.formats(other).panel(),
             self.filter(off).panel(),
             reliability::judge(&self.repeated, &reliability::Pairs::default(), self.elite_share).panel(),
@@ -313,7 +313,7 @@ fn tokens(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result
             labels: row.valid,
             applied: config.delta.format == Format::Full || stage >= Some(Stage::Applied),
             valid: stage >= Some(Stage::Traced),
-            prompt_tokens: row.prompt_tokens as u64,
+            prompt_tokens: row.prompt_tokens,
         })
     };
     Ok(token_errors::Arm { completions: store.labels()?.into_iter().filter_map(completion).collect() })
@@ -361,4 +361,75 @@ fn repeated(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Resu
         scores: own.iter().filter_map(|t| t.accuracy).collect(),
     });
     Ok(networks.filter(|network| network.scores.len() > 1).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EliteSource;
+    use crate::method::elite::example_hash;
+    use crate::record::{EliteRow, Kind, Screened, Tuning};
+    use crate::theory::Verdict;
+
+    fn candidate(cycle: u64, index: u64) -> Candidate {
+        let screened = Some(Screened::at(Stage::Trained));
+        let log_p = Some(if cycle == 1 { -20.0 } else { -30.0 });
+        Candidate { screened, log_p, log_q: log_p, tokens: vec![cycle as u32, index as u32], ..Candidate::new(cycle, index, start(), "") }
+    }
+
+    fn start() -> NetworkId {
+        NetworkId::Start("plain".into())
+    }
+
+    fn elite(cycle: u64, of: &Candidate) -> EliteRow {
+        EliteRow { cycle, network: of.id(), quality: 0.5, held_out: false, example_hash: example_hash(of) }
+    }
+
+    fn tuned(before: f64, after: f64) -> Tuning {
+        Tuning {
+            logged: None,
+            before,
+            after,
+            held_out_before: None,
+            held_out_after: None,
+            steps: vec![],
+            examples: 2,
+            tokens: 4,
+            manifest: vec![],
+            gate: None,
+        }
+    }
+
+    /// A run whose elites are those of all cycles was said to fail claim 1, because the loss over all of them is not the one that was
+    /// logged for those of this cycle.
+    #[test]
+    fn cumulative_elites_are_not_held_against_the_log_of_one_cycle() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
+        let all: Vec<Candidate> = (1..=2).flat_map(|cycle| (0..4).map(move |index| candidate(cycle, index))).collect();
+        for c in &all {
+            store.put_candidate(c).unwrap();
+        }
+        let row = |cycle, tuning| CycleRow { cycle, gamma: Some(0.5), adapter_hash: String::new(), tuning: Some(tuning) };
+        store.put_cycle(&row(1, tuned(20.0, 1.5))).unwrap();
+        // The two of cycle 1 have become likely, 10 nats, the new one has the 30 it was logged with.
+        store.put_cycle(&row(2, tuned(50.0 / 3.0, 1.5))).unwrap();
+        for (cycle, of) in [(1, 0), (1, 1), (2, 0), (2, 1), (2, 4)] {
+            store.put_elite(&elite(cycle, &all[of])).unwrap();
+        }
+        let mut config = RunConfig::default();
+        config.elite.source = EliteSource::Cumulative;
+        let evidence = Evidence::of(&store, &config, &all).unwrap();
+        let outcome = ce_update::judge(&evidence.tunings, true);
+        assert_eq!(outcome.differences, [(1, 0.0)], "{}", outcome.sentence);
+        assert_ne!(outcome.finding.verdict, Verdict::Fails, "{}", outcome.sentence);
+        // H(e|a) of two and of three distinct deltas on one parent.
+        let targets: Vec<f64> = evidence.tunings.iter().map(|t| t.target).collect();
+        assert!((targets[0] - 2f64.ln()).abs() < 1e-12 && (targets[1] - 3f64.ln()).abs() < 1e-12, "{targets:?}");
+        assert_eq!(evidence.rho_in_effect, Some(5.0 / 8.0));
+        let panels = evidence.panels(None, None);
+        assert!(panels[0].sentence.contains("62% were elites"), "{}", panels[0].sentence);
+        assert_eq!(panels[1].finding.broken, Some(Assumption::FixedObjective), "the default run has a novelty filter");
+        assert_eq!(panels[2].finding.broken, Some(Assumption::FixedObjective));
+    }
 }

@@ -16,6 +16,7 @@
 //! false = []                        # .. that are false: not `holds`
 //! nothing = []                      # .. where nothing changes: not `fails`
 //! unmet = []                        # .. whose assumptions it breaks: `assumption not met`
+//! spared = []                       # .. that no theorem promises and none denies: not `fails`
 //! ```
 
 use std::sync::Arc;
@@ -65,6 +66,8 @@ struct Control {
     nothing: Vec<Claim>,
     #[serde(default)]
     unmet: Vec<Claim>,
+    #[serde(default)]
+    spared: Vec<Claim>,
     #[serde(flatten)]
     settings: Settings,
 }
@@ -77,6 +80,7 @@ pub enum Bar {
     False,
     Nothing,
     Unmet,
+    Spared,
 }
 
 impl Bar {
@@ -87,6 +91,7 @@ impl Bar {
             Self::False => "false: holds in 5% at most",
             Self::Nothing => "nothing changes: fails in 5% at most",
             Self::Unmet => "an assumption is broken: said in 95%",
+            Self::Spared => "nothing is promised: fails in 5% at most",
         }
     }
 
@@ -98,7 +103,7 @@ impl Bar {
             Self::True => share(holds + undecided) >= 1.0 - WRONG,
             Self::Power => share(holds) >= FOUND && share(holds + undecided) >= 1.0 - WRONG,
             Self::False => share(holds) <= WRONG,
-            Self::Nothing => share(fails) <= WRONG,
+            Self::Nothing | Self::Spared => share(fails) <= WRONG,
             Self::Unmet => share(unmet) >= 1.0 - WRONG,
         }
     }
@@ -160,7 +165,7 @@ impl Calibration {
         let read = |(name, settings): (&String, &toml::Value)| {
             let control = settings.clone().try_into::<Control>();
             let control = control.map_err(|e| Error::input(format!("control {name}: {}", e.message())))?;
-            let lists = [&control.of_true, &control.of_false, &control.nothing, &control.unmet];
+            let lists = [&control.of_true, &control.of_false, &control.nothing, &control.unmet, &control.spared];
             let twice = Claim::ALL.into_iter().find(|claim| lists.iter().filter(|list| list.contains(claim)).count() > 1);
             match twice {
                 Some(claim) => Err(Error::input(format!("control {name}: claim {claim} is in two lists"))),
@@ -218,6 +223,7 @@ impl Control {
             (Bar::False, self.of_false.contains(&claim)),
             (Bar::Nothing, self.nothing.contains(&claim)),
             (Bar::Unmet, self.unmet.contains(&claim)),
+            (Bar::Spared, self.spared.contains(&claim)),
         ];
         lists.into_iter().find(|(_, listed)| *listed).map(|(bar, _)| bar)
     }

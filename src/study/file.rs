@@ -192,6 +192,10 @@ impl Study {
         Ok(jobs)
     }
 
+    pub fn all_seeds(&self) -> Vec<u64> {
+        self.seeds.all()
+    }
+
     /// Those of a model: the study's, or fewer of its own.
     fn seeds_of(&self, model: &str) -> std::result::Result<Vec<u64>, toml::de::Error> {
         match self.models.get(model).and_then(|settings| settings.get(OWN_SEEDS)) {

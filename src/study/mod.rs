@@ -11,6 +11,7 @@ mod of_audit;
 mod of_run;
 pub mod outcome;
 pub mod page;
+pub mod plan;
 pub mod published;
 pub mod report;
 pub mod schedule;
@@ -93,12 +94,20 @@ pub fn read(folder: &Path) -> Result<Study> {
     Study::read(&folder.join(FILE))
 }
 
-/// Reads what is there of a study and writes its report in all its forms; gives the report.
-pub fn write_report(folder: &Path, failures: &[job::Failure]) -> Result<Report> {
+/// Reads what is there of a study.
+///
+/// # Errors
+/// When there is none, or one of its runs cannot be read.
+pub fn collect(folder: &Path, failures: &[job::Failure]) -> Result<Report> {
     let study = read(folder)?;
     let jobs = study.jobs()?;
     let states = jobs.iter().map(|job| job.state(folder)).collect::<Vec<State>>();
-    let report = Report::collect(&study, &jobs, &states, folder, failures)?;
+    Report::collect(&study, &jobs, &states, folder, failures)
+}
+
+/// Reads what is there of a study and writes its report in all its forms; gives the report.
+pub fn write_report(folder: &Path, failures: &[job::Failure]) -> Result<Report> {
+    let report = collect(folder, failures)?;
     write_whole(&folder.join("study.json"), (serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
     write_whole(&folder.join("study.md"), tables::markdown(&report).as_bytes())?;
     write_whole(&folder.join("study.html"), page::page(&report).as_bytes())?;

@@ -82,7 +82,21 @@ impl Experiment for AuditConfig {
         let (inputs, cycles) = (record::inputs(&store)?, record::cycles(&store)?);
         let (search, best_so_far) = Search::with_curve(self.seed, &cycles, &table);
         let qualities: Vec<(u64, f64)> = cycles.iter().flat_map(|c| c.samples.iter().filter_map(|s| Some((c.cycle, s.quality?)))).collect();
-        let entry = Entry { seed: self.seed, qualities: qualities.iter().map(|(_, q)| *q).collect(), best_so_far };
+        let asked = cycles.iter().flat_map(|c| &c.samples).scan(f64::NEG_INFINITY, |best, sample| {
+            let known = sample.cell().filter(|_| sample.quality.is_some()).map(|cell| table.mean(cell));
+            *best = best.max(known.unwrap_or(f64::NEG_INFINITY));
+            Some(*best)
+        });
+        let ground =
+            [("dataset", self.dataset.clone()), ("quality", format!("{:?}", self.quality)), ("table", inputs.table_sha256.clone())];
+        let entry = Entry {
+            seed: self.seed,
+            qualities: qualities.iter().map(|(_, q)| *q).collect(),
+            best_so_far,
+            best_asked: asked.collect(),
+            best_at: Vec::new(),
+            ground: ground.map(|(key, value)| (key.to_owned(), value)).into(),
+        };
         let funnel: Funnel = cycles.iter().map(funnel).sum();
         let distinct = search.distinct as u64;
         let has_llm = self.policy.has_llm();

@@ -9,7 +9,7 @@ use super::job::Failure;
 use super::job::{Job, State};
 use super::outcome::Outcome;
 use crate::base::error::Result;
-use crate::compare::contest::{Contest, Level, Measured, Side};
+use crate::compare::contest::{Contest, Level, Measured, Side, Standing};
 use crate::compare::curves::band;
 use crate::compare::runs::Arm;
 use crate::compare::{self, searches};
@@ -226,15 +226,14 @@ fn verdict(cells: &[Cell], contests: &[Contest]) -> String {
 
 fn sentence(method: &str, contests: &[Contest]) -> Option<String> {
     let held: Vec<&Contest> = contests.iter().filter(|c| c.arm == method && !c.seeds.is_empty()).collect();
-    let list = |won: bool| held.iter().filter(|c| c.wins() == won).map(|c| c.against.as_str()).collect::<Vec<_>>().join(", ");
     let seeds = held.iter().map(|c| c.seeds.len()).max()?;
-    let (won, lost) = (list(true), list(false));
     let plural = if seeds == 1 { "" } else { "s" };
-    Some(match (won.is_empty(), lost.is_empty()) {
-        (true, _) => format!("{method} beats none of its controls ({lost}; {seeds} paired seed{plural})."),
-        (false, true) => format!("{method} beats all of its controls ({won}; {seeds} paired seed{plural})."),
-        (false, false) => format!("{method} does not beat {lost}; it beats {won} ({seeds} paired seed{plural})."),
-    })
+    let of = |standing: Standing| {
+        let names: Vec<&str> = held.iter().filter(|c| c.standing() == standing).map(|c| c.against.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{} {}", standing.verb(), names.join(", ")))
+    };
+    let said = [Standing::Beats, Standing::IsBeaten, Standing::Open, Standing::OneSeed, Standing::NoPair].into_iter().filter_map(of);
+    Some(format!("{method} {} ({seeds} paired seed{plural}).", said.collect::<Vec<_>>().join("; it ")))
 }
 
 /// Claims 4 and 5 where two arms of a model differ in the format or the filter alone.

@@ -108,12 +108,21 @@ fn contests(report: &Report) -> Table {
             Cell::Part(contest.seeds.len() as u64, planned as u64),
             measured(contest.mean, Show::Points),
             measured(contest.best, Show::Points),
-            contest.wins().into(),
+            measured(contest.best_asked, Show::Points),
+            measured(contest.best_seconds, Show::Points),
+            Cell::number(contest.mean.and_then(|m| m.detectable), Show::Points),
+            contest.standing().verb().into(),
         ]
     });
-    let note = "At the budget that both runs of a pair have. An arm beats another if its mean or its best is significantly higher and neither is \
-                significantly lower (5% in all, Holm's correction over the two; not corrected over the rows).";
-    let head = vec![value("arm"), value("against"), part("seeds"), estimate("mean quality"), estimate("best quality"), value("beats it")];
+    let note = "At the budget that both runs of a pair have: of trials, of candidates asked for, of seconds. An arm beats another if its mean or \
+                its best after as many trials is significantly higher and neither is significantly lower, and is beaten by it the other way \
+                round (5% in all, Holm's correction over the two; not corrected over the rows); one seed never beats anything. Seen: the least \
+                difference of means that would be found in 4 of 5 cases.";
+    let head = [
+        vec![value("arm"), value("against"), part("seeds"), estimate("mean quality"), estimate("best quality")],
+        vec![estimate("best, equal asked"), estimate("best, equal seconds"), value("seen"), value("outcome")],
+    ]
+    .concat();
     table("differences", "Differences, paired by seed", note, head, rows)
 }
 

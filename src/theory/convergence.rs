@@ -6,6 +6,8 @@
 //! at least halved 1 - C, which is what converging to 1 begins with; it **fails** where C falls significantly, another law is better by
 //! as much, or the counts refuse it at 1%. Samples of one parent are alike, so counts are worth less by their overdispersion.
 
+use std::fmt::Write as _;
+
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 use super::growth::{self, Count, Fitted, Law, overdispersion};
@@ -19,32 +21,6 @@ const FEWEST: usize = 4;
 const EVIDENCE: f64 = 5.991;
 /// Level of the test of fit.
 const REFUSED: f64 = 0.01;
-
-/// Whether the records meet what the claim supposes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conditions {
-    pub tuned: bool,
-    pub fixed_objective: bool,
-    pub own_samples: bool,
-    pub selection: bool,
-    pub family: bool,
-    /// Of the elites, in every cycle the same.
-    pub fixed_threshold: bool,
-    /// gamma* is no maximum of single trainings.
-    pub known_threshold: bool,
-}
-
-impl Conditions {
-    pub const MET: Self = Self {
-        tuned: true,
-        fixed_objective: true,
-        own_samples: true,
-        selection: true,
-        family: true,
-        fixed_threshold: true,
-        known_threshold: true,
-    };
-}
 
 /// log(1 - C) = `intercept` + `slope` t
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,7 +117,8 @@ pub fn bound(rho_0: f64, cycle: u64) -> f64 {
     1.0 - (1.0 - rho_0).powf(cycle as f64)
 }
 
-pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
+/// `broken` are assumptions that the records do not meet.
+pub fn judge(broken: &[Assumption], counts: &[Count]) -> Outcome {
     let counts: Vec<Count> = counts.iter().filter(|c| c.asked > 0.0).cloned().collect();
     let overdispersion = overdispersion(&counts);
     // What the samples are worth where those of a parent are alike.
@@ -152,7 +129,9 @@ pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
     let mut laws: Vec<(Fitted, f64)> =
         Law::ALL.into_iter().filter_map(|law| growth::fit(law, &worth)).map(|fitted| (fitted, -2.0 * fitted.log_likelihood)).collect();
     let least = laws.iter().map(|(_, aic)| *aic).fold(f64::INFINITY, f64::min);
-    laws.iter_mut().for_each(|(_, aic)| *aic -= least);
+    for (_, aic) in &mut laws {
+        *aic -= least;
+    }
     let rho_0 = probabilities.first().map_or(0.0, |(_, first)| first.value);
 
     let effect = fit.map(|fit| Effect {
@@ -184,22 +163,12 @@ pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
     } else {
         Verdict::Undecided
     };
-    let finding = Finding::of(verdict, effect)
-        .unless(&[
-            (conditions.tuned, Assumption::Updated),
-            (conditions.fixed_objective, Assumption::FixedObjective),
-            (conditions.own_samples, Assumption::OwnSamples),
-            (conditions.selection, Assumption::Selection),
-            (conditions.known_threshold, Assumption::KnownThreshold),
-            (conditions.fixed_threshold, Assumption::FixedThreshold),
-            (counts.len() >= FEWEST, Assumption::Cycles),
-            (fit.is_some(), Assumption::SomeReach),
-        ])
-        .excused(conditions.family, Assumption::Family);
+    let there = [(counts.len() >= FEWEST, Assumption::Cycles), (fit.is_some(), Assumption::SomeReach)];
+    let finding = Finding::of(verdict, effect).unless(&there).supposing(broken);
     let mut sentence = course(&counts);
     if let Some(fit) = fit {
         let rate = fit.rate();
-        sentence += &format!(" A cycle wins {:.3} [{:.3}, {:.3}] of the rest 1-C", rate.value, rate.low, rate.high);
+        let _ = write!(sentence, " A cycle wins {:.3} [{:.3}, {:.3}] of the rest 1-C", rate.value, rate.low, rate.high);
         let why = match (falls, refused, rises, halved) {
             (true, ..) => "C falls",
             (_, true, ..) => "the counts refuse the geometric law",
@@ -207,7 +176,7 @@ pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
             (_, _, _, false) => "and 1-C has not halved, so that nothing converged yet",
             _ => "",
         };
-        sentence += &if why.is_empty() { ".".to_owned() } else { format!("; {why}.") };
+        let _ = if why.is_empty() { write!(sentence, ".") } else { write!(sentence, "; {why}.") };
         sentence += &of_laws(&laws, lead);
     } else {
         sentence += " Every sample or no sample reached gamma*, so there is no rate.";
@@ -216,7 +185,8 @@ pub fn judge(conditions: Conditions, counts: &[Count]) -> Outcome {
         let start = counts.first().map_or(0, |c| c.cycle);
         let below = |(cycle, c): &&(u64, Estimate)| c.high < bound(rho_0, cycle - start);
         let below = probabilities.iter().skip(1).filter(below).count();
-        sentence += &format!(
+        let _ = write!(
+            sentence,
             " The paper's bound 1-(1-{rho_0:.3})^t is {}; independent draws, tuned or not, meet it as well.",
             if below == 0 { "met".to_owned() } else { format!("missed in {below} cycles") }
         );

@@ -8,6 +8,8 @@
 //! With e edits isolated in n operations and shingles of w, J = (n-we)/(n+we), and a `MinHash` estimate of k functions has standard
 //! error sqrt(J(1-J)/k).
 
+use std::fmt::Write as _;
+
 use super::statistics::{LEVEL95, Uncertain, bootstrap, difference_of, line, mean, student, wilson};
 use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
@@ -258,7 +260,8 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
         let mut finding = Finding::broken(Assumption::Cycles, None);
         if let Some((of, slopes)) = trends {
             let [with, without, difference] = slopes.map(Uncertain::interval);
-            told += &format!(
+            let _ = write!(
+                told,
                 "; {} changes by {:+.3} [{:+.3}, {:+.3}] with the filter and by {:+.3} [{:+.3}, {:+.3}] without, a difference of {:+.3} \
                  [{:+.3}, {:+.3}]",
                 of.name(),

@@ -107,7 +107,9 @@ pub fn realised(elites: &[f64], old: &[f64], new: &[f64]) -> Realised {
     // The sum over what is no elite needs one pass: there the mixture is (1 - alpha) p.
     let support: Vec<usize> = (0..elites.len()).filter(|&i| elites[i] > 0.0).collect();
     let mut is_elite = vec![false; elites.len()];
-    support.iter().for_each(|&i| is_elite[i] = true);
+    for &i in &support {
+        is_elite[i] = true;
+    }
     let rest = |values: &[f64]| (0..values.len()).filter(|&i| !is_elite[i]).map(|i| values[i]).collect::<Vec<f64>>();
     let (others, mass) = (kl(&rest(new), &rest(old)), rest(new).iter().sum::<f64>());
     let distance = |alpha: f64| {

@@ -182,7 +182,8 @@ mod tests {
         let of = |c: fn(f64) -> f64| -> Vec<Count> {
             (1..=22).map(|t| Count { cycle: t, asked: 50.0, reached: 50.0 * c((t - 1) as f64), groups: vec![] }).collect()
         };
-        let laws: [(Law, fn(f64) -> f64); 4] = [
+        type Truth = fn(f64) -> f64;
+        let laws: [(Law, Truth); 4] = [
             (Law::Geometric, |t| 1.0 - 0.8 * 0.9f64.powf(t)),
             (Law::Exponential, |t| 0.02 * 1.18f64.powf(t)),
             (Law::Logistic, |t| 1.0 / (1.0 + (3.0 - 0.4 * t).exp())),

@@ -1,8 +1,8 @@
 //! Claim 2: expected quality does not decrease.
 //!
 //! The exact unrestricted update on a fixed objective with population elites gives E'\[S\] = (1-alpha) E\[S\] + alpha E\[S | S >= gamma\]
-//! >= E\[S\]. The estimand is the change of E\[S\] by an update **on the same parents**: means of whole cycles confound it with which
-//! parents were drawn. It is, by what the records allow,
+//! which is no less than E\[S\]. The estimand is the change of E\[S\] by an update **on the same parents**: means of whole cycles confound
+//! it with which parents were drawn. It is, by what the records allow,
 //!
 //! - exact, in an audit, for the objective in force;
 //! - reweighted: the samples of the cycle weighted by p'/q, where they were scored after the update. Trained elites speak for an update
@@ -13,9 +13,13 @@
 //! The intervals are those of the parents that were drawn: each is compared with itself, so their own differences cancel.
 //!
 //! The claim **holds** where all falls together are at most [`MARGIN`], each at the lower end of its interval (simultaneous over the
-//! updates); it **fails** where one of them, or all updates together, lowered E\[S\] significantly and by more than that is not excluded.
+//! updates), and, of exact changes, where so many updates without a fall are no luck: at 95%, fewer than a share of [`OFTEN`] of such
+//! updates fall. It **fails** where one update, or all together, lowered E\[S\] significantly and more than the margin is not excluded.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use statrs::distribution::{Beta, ContinuousCDF};
 
 use super::finite::effective_samples;
 use super::statistics::{LEVEL95, Uncertain, mean, variance};
@@ -24,6 +28,10 @@ use crate::theory::values::{Cell, Show};
 
 /// What falls of E\[S\] together may amount to: one point of accuracy, about the noise of a single training.
 pub const MARGIN: f64 = 0.01;
+/// A share of the updates: half of them fall where nothing is selected, and most of those that are left to luck rise.
+pub const OFTEN: f64 = 0.25;
+/// Exact changes below this are none.
+const ROUNDING: f64 = 1e-9;
 /// An estimate worth fewer samples says nothing.
 const FEWEST: f64 = 5.0;
 
@@ -57,23 +65,6 @@ pub struct CycleSamples {
     pub updated: bool,
     /// The change of E\[S\] by it, where it is known exactly.
     pub exact: Option<f64>,
-}
-
-/// Whether the records meet what the claim supposes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conditions {
-    pub tuned: bool,
-    /// No filter refuses what was seen.
-    pub fixed_objective: bool,
-    pub own_samples: bool,
-    /// The elites are fewer than all that could be.
-    pub selection: bool,
-    /// The family of policies is not known to be restricted.
-    pub family: bool,
-}
-
-impl Conditions {
-    pub const MET: Self = Self { tuned: true, fixed_objective: true, own_samples: true, selection: true, family: true };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +218,17 @@ fn changes(cycles: &[CycleSamples]) -> (Vec<Change>, Option<Uncertain>) {
     (changes, pooled)
 }
 
-pub fn judge(conditions: Conditions, cycles: &[CycleSamples]) -> Outcome {
+/// The share of updates that fall, at most: the upper end of the one-sided 95% interval of Clopper and Pearson.
+fn most_falling(falls: usize, updates: usize) -> f64 {
+    let (falls, updates) = (falls as f64, updates as f64);
+    if falls >= updates {
+        return 1.0;
+    }
+    Beta::new(falls + 1.0, updates - falls).map_or(1.0, |beta| beta.inverse_cdf(0.95))
+}
+
+/// `broken` are assumptions that the records do not meet.
+pub fn judge(broken: &[Assumption], cycles: &[CycleSamples]) -> Outcome {
     let qualities = |c: &CycleSamples| c.samples.iter().filter_map(|s| s.quality).collect::<Vec<f64>>();
     let means: Vec<(u64, Estimate)> = cycles
         .iter()
@@ -255,7 +256,10 @@ pub fn judge(conditions: Conditions, cycles: &[CycleSamples]) -> Outcome {
         detectable: pooled.detectable(),
         show: Show::Signed(4),
     });
-    let verdict = if changes.is_empty() {
+    let exact = changes.iter().filter(|c| c.by == By::Exact);
+    let exact_falls = exact.clone().filter(|c| c.change.value < -ROUNDING).count();
+    let rare = exact.clone().next().is_none() || most_falling(exact_falls, exact.count()) < OFTEN;
+    let verdict = if changes.is_empty() || (most <= MARGIN && !rare) {
         Verdict::Undecided
     } else if most <= MARGIN {
         Verdict::Holds
@@ -265,16 +269,16 @@ pub fn judge(conditions: Conditions, cycles: &[CycleSamples]) -> Outcome {
         Verdict::Undecided
     };
     let updates = cycles.iter().any(|c| c.updated);
-    let finding = Finding::of(verdict, effect)
-        .unless(&[
-            (conditions.tuned && updates, Assumption::Updated),
-            (conditions.fixed_objective, Assumption::FixedObjective),
-            (conditions.own_samples, Assumption::OwnSamples),
-            (conditions.selection, Assumption::Selection),
-            (!changes.is_empty(), Assumption::Overlap),
-        ])
-        .excused(conditions.family, Assumption::Family);
-    let told = told(&changes, pooled, fell, most, &significant);
+    // A threshold of elites is nothing to this claim.
+    let thresholds = [Assumption::FixedThreshold, Assumption::KnownThreshold];
+    let broken: Vec<Assumption> = broken.iter().copied().filter(|assumption| !thresholds.contains(assumption)).collect();
+    let there = [(updates, Assumption::Updated), (!changes.is_empty(), Assumption::Overlap)];
+    let [updated, overlap] = there;
+    let finding = Finding::of(verdict, effect).unless(&[overlap]).supposing(&broken).unless(&[updated]);
+    let mut told = told(&changes, pooled, fell, most, &significant);
+    if most <= MARGIN && !rare {
+        let _ = write!(told, " So many updates are too few to say that fewer than {OFTEN} of them fall.");
+    }
     let sentence = match finding.broken {
         Some(Assumption::Updated) => "The policy was never updated, so there is no update that could keep its promise.".into(),
         Some(Assumption::FixedObjective) => {
@@ -296,17 +300,17 @@ fn told(changes: &[Change], pooled: Option<Uncertain>, fell: usize, most: f64, s
     }
     let e = pooled.interval();
     let mut text = format!("On the same parents an update changed E[S] by {:+.4} [{:+.4}, {:+.4}]", e.value, e.low, e.high);
-    text += &match (by(By::Reweighting), by(By::SameParents)) {
-        (weighted, 0) => format!(" ({weighted} updates, by reweighting samples)"),
-        (0, parents) => format!(" ({parents} updates, by the parents that two cycles share)"),
-        (weighted, parents) => format!(" ({weighted} updates by reweighting samples, {parents} by shared parents)"),
+    let _ = match (by(By::Reweighting), by(By::SameParents)) {
+        (weighted, 0) => write!(text, " ({weighted} updates, by reweighting samples)"),
+        (0, parents) => write!(text, " ({parents} updates, by the parents that two cycles share)"),
+        (weighted, parents) => write!(text, " ({weighted} updates by reweighting samples, {parents} by shared parents)"),
     };
     if let Some(least) = pooled.detectable() {
-        text += &format!("; {least:.4} an update would have been seen");
+        let _ = write!(text, "; {least:.4} an update would have been seen");
     }
-    text += &match significant {
-        [] => format!("; no single fall is significant, and all together may be as much as {most:.3} (margin {MARGIN}).",),
-        some => format!("; it fell significantly in cycle {}.", some.join(", ")),
+    let _ = match significant {
+        [] => write!(text, "; no single fall is significant, and all together may be as much as {most:.3} (margin {MARGIN})."),
+        some => write!(text, "; it fell significantly in cycle {}.", some.join(", ")),
     };
     text
 }

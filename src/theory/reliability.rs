@@ -202,8 +202,8 @@ pub fn judge(networks: &[Repeated], pairs: &Pairs, elite_share: f64) -> Outcome 
     let among = [("all networks", components), ("the top half", top_half), ("siblings", within_parent)];
     let known = || among.iter().filter_map(|(name, c)| Some((*name, (*c)?)));
     let weakest = known().min_by(|a, b| a.1.snr.low.total_cmp(&b.1.snr.low));
-    let (finding, mut sentence) = match (components, weakest) {
-        (Some(c), Some((name, weakest))) => {
+    let (finding, mut sentence) = match components.zip(weakest) {
+        Some((c, (name, weakest))) => {
             let rho = correlation(c.snr.value);
             let seeds = seeds_for(rho * rho, 0.9).ceil();
             add("networks", c.networks.into());
@@ -242,7 +242,7 @@ pub fn judge(networks: &[Repeated], pairs: &Pairs, elite_share: f64) -> Outcome 
             );
             (finding, sentence)
         }
-        _ => {
+        None => {
             let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
             (Finding::broken(Assumption::Repeats, None), why.to_owned())
         }

@@ -219,8 +219,67 @@ impl Uncertain {
 
     /// The least true difference from zero that a two-sided test at 5% finds with a probability of 80%; None of what is exact.
     pub fn detectable(self) -> Option<f64> {
-        (self.error > 0.0).then(|| self.error * (student(self.freedom, LEVEL95) + student(self.freedom, POWER)))
+        (self.error > 0.0 && self.freedom > 0.0).then(|| self.error * detectable(self.freedom, LEVEL95))
     }
+}
+
+/// The probability that Student's two-sided test at `level` (its upper end) finds an effect of `effect` standard errors.
+pub fn power(effect: f64, freedom: f64, level: f64) -> f64 {
+    let (normal, critical) = (standard_normal(), student(freedom, level));
+    let at = |ratio: f64| normal.cdf(effect - critical * ratio) + normal.cdf(-effect - critical * ratio);
+    if freedom >= 1e6 {
+        return at(1.0);
+    }
+    // Over the ratio of the estimated to the true spread, whose square is chi-squared over its freedom.
+    let log_density = |ratio: f64| freedom * ratio.ln() - freedom * ratio * ratio / 2.0 - ratio.ln();
+    let spread = 1.0 / (2.0 * freedom).sqrt();
+    let (low, high) = ((1.0 - 9.0 * spread).max(1e-6), 1.0 + 9.0 * spread);
+    let steps = 400;
+    let width = (high - low) / f64::from(steps);
+    let peak = log_density(1.0);
+    let (mut sum, mut weight) = (0.0, 0.0);
+    for step in 0..steps {
+        let ratio = low + width * (f64::from(step) + 0.5);
+        let density = (log_density(ratio) - peak).exp();
+        (sum, weight) = (sum + density * at(ratio), weight + density);
+    }
+    sum / weight
+}
+
+/// The effect, in standard errors, that is found with the probability [`POWER`].
+pub fn detectable(freedom: f64, level: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 1.0);
+    while power(high, freedom, level) < POWER && high < 1e6 {
+        high *= 2.0;
+    }
+    for _ in 0..30 {
+        let middle = f64::midpoint(low, high);
+        if power(middle, freedom, level) < POWER {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
+/// How many paired runs find a mean difference of `difference` where the differences have the standard deviation `spread`; None beyond
+/// `most`.
+pub fn runs_for(difference: f64, spread: f64, level: f64, most: u64) -> Option<u64> {
+    let enough = |runs: u64| power(difference / spread * (runs as f64).sqrt(), runs as f64 - 1.0, level) >= POWER;
+    let mut high = 2;
+    while !enough(high) {
+        if high >= most {
+            return None;
+        }
+        high = (2 * high).min(most);
+    }
+    let mut low = high / 2;
+    while low + 1 < high {
+        let middle = u64::midpoint(low, high);
+        if enough(middle) { high = middle } else { low = middle }
+    }
+    Some(high)
 }
 
 /// A statistic of independent clusters by the jackknife: the statistic of all and of all but each one. None for fewer than two clusters
@@ -354,12 +413,24 @@ mod tests {
 
     #[test]
     fn the_detectable_difference_is_the_textbooks_and_is_found_that_often() {
-        // n = 10, s = 1: the power of a two-sided t test at a difference of 1.0 is .80 (t(9): 2.262 + 0.883 = 3.145 standard errors).
+        // Of a paired t test of n = 10 the effect size of power .80 is .9958 (G*Power, noncentral t).
         let d = Uncertain { value: 0.0, error: 1.0 / 10f64.sqrt(), freedom: 9.0 }.detectable().unwrap();
-        assert!((d - 3.145 / 10f64.sqrt()).abs() < 1e-3, "{d}");
+        assert!((d - 0.995_8).abs() < 2e-3, "{d}");
         let normal = Uncertain { value: 0.0, error: 1.0, freedom: f64::INFINITY };
         assert!((normal.detectable().unwrap() - 2.801_6).abs() < 1e-3);
         assert_eq!((Uncertain::exact(2.0).detectable(), Uncertain::exact(2.0).interval().low), (None, 2.0));
+    }
+
+    /// The seeds that a review computed for spreads of a study of ours at the contest's strict level.
+    #[test]
+    fn the_runs_that_a_difference_needs_are_those_of_the_noncentral_t() {
+        let needed = |difference, spread| runs_for(difference, spread, 0.987_5, 100_000).unwrap();
+        assert_eq!([0.5, 1.0, 2.0, 3.0].map(|d| needed(d, 2.76)), [292, 75, 21, 11]);
+        assert_eq!([0.5, 1.0, 2.0, 3.0].map(|d| needed(d, 1.39)), [76, 21, 8, 5]);
+        assert!((2.76 / 3f64.sqrt() * detectable(2.0, 0.987_5) - 12.8).abs() < 0.1);
+        assert!((1.39 / 3f64.sqrt() * detectable(2.0, 0.987_5) - 6.4).abs() < 0.1);
+        assert_eq!(runs_for(1e-6, 1.0, 0.975, 10_000), None);
+        assert!((power(0.0, 5.0, 0.975) - 0.05).abs() < 1e-3, "nothing is found at the level");
     }
 
     #[test]

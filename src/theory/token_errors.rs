@@ -344,9 +344,8 @@ pub fn judge(deltas: Option<&Arm>, full: Option<&Arm>, same_warm_up: bool) -> Ou
     outcome.fit = Finding::of(fits, Some(misfit)).unless(&[(first_order, Assumption::FirstOrder)]);
     let (verdict, broken) = match (outcome.direction.verdict, outcome.fit.verdict) {
         (Verdict::AssumptionNotMet, _) => (Verdict::AssumptionNotMet, outcome.direction.broken),
-        (Verdict::Fails, _) => (Verdict::Fails, None),
-        (_, Verdict::AssumptionNotMet) => (Verdict::AssumptionNotMet, outcome.fit.broken),
-        (_, Verdict::Fails) => (Verdict::Fails, None),
+        (Verdict::Holds | Verdict::Undecided, Verdict::AssumptionNotMet) => (Verdict::AssumptionNotMet, outcome.fit.broken),
+        (Verdict::Fails, _) | (_, Verdict::Fails) => (Verdict::Fails, None),
         (Verdict::Holds, Verdict::Holds) => (Verdict::Holds, None),
         _ => (Verdict::Undecided, None),
     };

@@ -138,7 +138,16 @@ impl Finding {
         Self::of(verdict, Some(effect))
     }
 
-    /// The first broken assumption takes the place of any verdict.
+    /// The first broken assumption takes the place of any verdict; that the family of policies is restricted only excuses a failure.
+    #[must_use]
+    pub fn supposing(self, broken: &[Assumption]) -> Self {
+        match broken.iter().find(|assumption| **assumption != Assumption::Family) {
+            Some(&assumption) => Self::broken(assumption, self.effect),
+            None => self.excused(broken.is_empty(), Assumption::Family),
+        }
+    }
+
+    /// The first of these that is not met takes the place of any verdict.
     #[must_use]
     pub fn unless(self, assumptions: &[(bool, Assumption)]) -> Self {
         match assumptions.iter().find(|(met, _)| !met) {

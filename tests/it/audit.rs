@@ -24,7 +24,7 @@ use eliteloop::oracle::nasbench201::Table;
 use eliteloop::policy::table_ce::TableCe;
 use eliteloop::record::{Kind, Store, folder};
 use eliteloop::report::{self, audit as shown};
-use eliteloop::theory::{Claim, Verdict, finite as table};
+use eliteloop::theory::{Assumption, Claim, Verdict, finite as table};
 use rand::Rng;
 
 use crate::models::{tiny, tiny_config};
@@ -188,16 +188,16 @@ fn exact_measures_of_the_uniform_distribution_are_those_of_the_table() {
     needs!(Nasbench201);
     let nas = Table::load("cifar10", &home::data()).unwrap();
     let uniform = Distribution::of_table(&TableCe::uniform(WORDS.len()));
-    let m = Measures::of(&uniform, &nas, 0.9097);
+    let m = Measures::of(&uniform, &nas, nas.means(), 0.9097);
     assert!((m.expected - 0.8369).abs() < 5e-5 && (m.entropy - (CELLS as f64).ln()).abs() < 1e-9, "{m:?}");
     assert!((m.elite - 0.01).abs() < 5e-4 && m.outside == 0.0 && m.dependence.abs() < 1e-9, "{m:?}");
     // Half of the mass outside halves C and leaves the mean over the cells.
-    let half = Measures::of(&Distribution::partial(vec![0.5 / CELLS as f64; CELLS]), &nas, 0.9097);
+    let half = Measures::of(&Distribution::partial(vec![0.5 / CELLS as f64; CELLS]), &nas, nas.means(), 0.9097);
     assert!((half.outside - 0.5).abs() < 1e-9 && (half.elite - m.elite / 2.0).abs() < 1e-9 && (half.expected - m.expected).abs() < 1e-9);
     // An update to the very mixture is found as such.
     let elites = Distribution::empirical(&[nas.best(), Cell::at(3), nas.best()]);
     let mixture = Distribution::complete(table::smooth(elites.cells(), uniform.cells(), 0.4));
-    let update = Update::of(&elites, &uniform, &mixture, &uniform);
+    let update = Update::of(&elites, &uniform, &mixture, &uniform, 1.0);
     assert!((update.alpha - 0.4).abs() < 1e-4 && update.distance.unwrap().abs() < 1e-6, "{update:?}");
     assert!(update.share.unwrap() > 0.8);
 }
@@ -216,13 +216,13 @@ fn the_controls_run_their_cycles_and_say_what_they_found() {
         let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
         let claim = |claim| panels.iter().find(|p| p.claim == claim).unwrap();
         if policy == "random" {
-            assert_eq!(claim(Claim::Improvement).verdict, Verdict::AssumptionNotMet);
+            assert_eq!(claim(Claim::Improvement).finding.broken, Some(Assumption::Updated));
         }
         if policy == "table-ce" {
             let before = audit.cycles[0].exact.as_ref().unwrap();
             assert!(before.after.expected > before.before.expected);
             assert!(before.update.unwrap().to_table.unwrap().abs() < 1e-12, "the table is itself");
-            assert!(claim(Claim::Improvement).sentence.contains("Exactly") && claim(Claim::Convergence).sentence.contains("Exactly"));
+            assert!(claim(Claim::Improvement).sentence.contains("Exactly") && claim(Claim::Convergence).sentence.contains("C is exact"));
         }
         let page = report::render(&shown::collect(&path).unwrap());
         assert!(page.contains("NAS-Bench-201") && page.contains("id=\"claim-3\""));
@@ -291,7 +291,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
     needs!(Model, Nasbench201);
     let audit = killed_and_whole(&SMALL);
     let panels = shown::panels(&audit.policy.config, &audit.inputs, &audit.cycles);
-    assert_eq!(panels[0].verdict, Verdict::Holds, "{}", panels[0].sentence);
+    assert_eq!(panels[0].finding.verdict, Verdict::Fails, "two small steps are not the CE update: {}", panels[0].sentence);
     assert!(audit.cycles.iter().all(|c| c.tuning.as_ref().unwrap().held_out_after.is_some()));
 }
 

@@ -63,6 +63,8 @@ const LLM: Change = |_| {};
 const SUBSET: Change = |c| c.tune.data = TuneData::RandomSubset;
 const RANDOM: Change = |c| c.policy = Policy::Random;
 const UNFILTERED: Change = |c| c.novelty.enabled = false;
+/// Another recipe on other images: no difference of qualities is one of arms.
+const OTHER: Change = |c| (c.proxy.epochs, c.proxy.train_images) = (9, 77);
 const FULL: Change = |c| (c.delta.format, c.delta.max_tokens) = (Format::Full, 600);
 
 fn compared(seeds: u64, arms: &[Made]) -> Comparison {
@@ -78,14 +80,18 @@ fn the_first_line_says_who_beats_whom() {
     assert!(text::text(&better).starts_with(&better.verdict) && !better.verdict.contains('\n'));
 
     let same = compared(4, &[(LLM, 0.5), (SUBSET, 0.5), (RANDOM, 0.6)]);
-    assert!(same.verdict.contains("Tuning on elites does not beat") && same.verdict.contains("The LLM does not beat"), "{}", same.verdict);
+    assert!(same.verdict.contains("Tuning on elites is not told apart from"), "{}", same.verdict);
+    assert!(same.verdict.contains("would have been seen") && same.verdict.contains("The LLM is beaten by"), "{}", same.verdict);
     let random = same.contests.iter().find(|c| c.against == "policy=random").unwrap();
     assert!(!random.wins() && random.seeds == [0, 1, 2, 3]);
     let mean = random.mean.unwrap();
     assert!((mean.value + 0.1).abs() < 0.02 && mean.interval.unwrap().1 < -0.05, "pairing takes the seeds' levels out: {mean:?}");
 
     let alone = compared(1, &[(LLM, 0.6), (RANDOM, 0.5)]);
-    assert!(alone.verdict.contains("1 paired seed)"), "{}", alone.verdict);
+    assert!(alone.verdict.contains("with one seed, not to be told apart") && alone.verdict.contains("1 paired seed)"), "{}", alone.verdict);
+    let other = compared(2, &[(LLM, 0.6), (OTHER, 0.1)]);
+    assert!(other.verdict.contains("Not comparable") && other.verdict.contains("proxy.epochs ("), "{}", other.verdict);
+    assert!(other.verdict.contains("proxy.train_images") && other.contests[0].mean.is_none(), "{}", text::text(&other));
     let without = compared(2, &[(LLM, 0.6), (UNFILTERED, 0.5)]);
     assert!(without.verdict.contains("without the controls"), "{}", without.verdict);
 }
@@ -118,7 +124,7 @@ fn panel(panels: &[Panel], claim: Claim) -> &Panel {
 fn claims_that_take_two_arms_come_out_of_the_comparison() {
     let c = compared(2, &[(LLM, 0.5), (UNFILTERED, 0.5), (FULL, 0.5)]);
     let formats = panel(&c.panels, Claim::Validity);
-    assert!(formats.sentence.contains("predicted") && formats.sentence.contains("observed"), "{}", formats.sentence);
+    assert!(formats.sentence.contains("the model predicts") && formats.sentence.contains("times as often"), "{}", formats.sentence);
     let filter = panel(&c.panels, Claim::Diversity);
     assert!(filter.numbers.iter().any(|(name, _)| name.starts_with("filter off")), "{:?}", filter.numbers);
     let html = page(&c);
@@ -221,7 +227,7 @@ fn an_update_on_a_random_subset_is_on_record_as_one_and_gated() {
     let claim = |run: &Path| report::collect::collect(run).unwrap().theory[0].clone();
     assert_eq!(claim(elites).claim, Claim::Update);
     let said = claim(all);
-    assert!(said.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
+    assert!(said.finding.verdict == Verdict::Fails && said.sentence.contains("no elites"), "{}", said.sentence);
 
     let first = succeed(program(&["compare"]).args([elites, subset])).lines().next().unwrap().to_owned();
     assert!(first.starts_with("Tuning on elites") && first.contains("tuning on a random subset"), "{first}");

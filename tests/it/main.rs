@@ -5,6 +5,7 @@ mod needs;
 
 mod adapters;
 mod audit;
+mod calibration;
 mod candle_models;
 mod compare;
 mod controls;

@@ -6,8 +6,9 @@ use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, S
 use eliteloop::report::tables::tables;
 use eliteloop::report::{ReportData, render};
 use eliteloop::theory::early::Correlation;
+use eliteloop::theory::growth::Count;
 use eliteloop::theory::values as table;
-use eliteloop::theory::{Estimate, Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
+use eliteloop::theory::{Estimate, Finding, Panel, Verdict, ce_update, convergence, diversity, improvement, reliability, token_errors};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
@@ -158,23 +159,31 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
             ce_update::Tuning {
                 cycle: c.cycle,
                 summed: true,
-                logged: vec![-t.logged_loss.unwrap(); 4],
+                logged: t.logged_loss,
                 loss_before: t.loss_before,
                 loss_after: t.loss_after,
+                target: 0.0,
                 held_out: t.held_out_before.zip(t.held_out_after),
                 trained: vec!["aa".into()],
                 elites: vec!["aa".into(), "bb".into()],
             }
         })
         .collect();
-    let qualities = |c: &Cycle| improvement::CycleQualities { cycle: c.cycle, qualities: of(c.cycle).filter_map(|c| c.quality).collect() };
-    let reached = |c: &Cycle| convergence::Count {
-        cycle: c.cycle,
-        asked: c.funnel.asked,
-        reached: of(c.cycle).filter(|c| c.quality.is_some_and(|quality| quality >= 0.5)).count() as u64,
+    let sample = |c: &Candidate| improvement::Sample { parent: c.parent.clone(), quality: c.quality, ..improvement::Sample::default() };
+    let sampled =
+        |c: &Cycle| improvement::CycleSamples { cycle: c.cycle, samples: of(c.cycle).map(sample).collect(), updated: true, exact: None };
+    let reached = |c: &Cycle| {
+        let reached = of(c.cycle).filter(|c| c.quality.is_some_and(|quality| quality >= 0.5)).count();
+        Count::new(c.cycle, c.funnel.asked, reached as u64)
     };
-    let labels = (0..80).map(|_| (0..40).map(|_| rng.random::<f64>() > 0.01).collect()).collect();
-    let arm = token_errors::Arm { labels, tried: 80, applied: 70, valid: 55, prompt_tokens: 300.0, tokens: 40.0 };
+    let completion = |i: usize| token_errors::Completion {
+        parent: (i % 5).to_string(),
+        labels: (0..40).map(|_| rng.random::<f64>() > 0.01).collect(),
+        applied: i % 8 > 0,
+        valid: i % 3 > 0,
+        prompt_tokens: 300,
+    };
+    let arm = token_errors::Arm { completions: (0..80).map(completion).collect() };
     let counts = |c: &Cycle| diversity::CycleCounts {
         cycle: c.cycle,
         asked: c.funnel.asked,
@@ -182,20 +191,24 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
         unique: c.funnel.novel,
         mean_nll: Some(30.0),
     };
-    let on = diversity::Arm { cycles: cycles.iter().map(counts).collect(), accepted: vec![] };
+    let on = diversity::Arm { runs: vec![cycles.iter().map(counts).collect()], accepted: vec![] };
     let proxy: Vec<f64> = (0..24).map(|_| rng.random_range(0.4..0.6)).collect();
     let full = proxy.iter().map(|quality| 0.2 + quality + rng.random_range(-0.04..0.04)).collect();
-    let scores: Vec<Vec<f64>> = proxy.iter().map(|quality| (0..3).map(|_| quality + rng.random_range(-0.04..0.04)).collect()).collect();
+    let network = |quality: &f64| reliability::Repeated {
+        parent: "a".into(),
+        scores: (0..3).map(|_| quality + rng.random_range(-0.04..0.04)).collect(),
+    };
+    let scores: Vec<_> = proxy.iter().map(network).collect();
     let mut panels = vec![
-        ce_update::judge(&tunings).panel(),
-        improvement::judge(true, &cycles.iter().map(qualities).collect::<Vec<_>>()).panel(),
-        convergence::judge(&cycles.iter().map(reached).collect::<Vec<_>>()).panel(),
-        token_errors::judge(Some(&arm), None).panel(),
+        ce_update::judge(&tunings, true).panel(),
+        improvement::judge(&[], &cycles.iter().map(sampled).collect::<Vec<_>>()).panel(),
+        convergence::judge(&[], &cycles.iter().map(reached).collect::<Vec<_>>()).panel(),
+        token_errors::judge(Some(&arm), None, true).panel(),
         diversity::judge(&on, None, 0.98, &[], 128).panel(),
         reliability::judge(&scores, &reliability::Pairs { proxy, full, restricted: None }, 0.2).panel(),
     ];
     let hostile = &mut panels[1];
-    (hostile.title, hostile.verdict) = ("<i>no claim</i>".into(), Verdict::Fails);
+    (hostile.title, hostile.finding) = ("<i>no claim</i>".into(), Finding::of(Verdict::Fails, None));
     hostile.sentence = "The mean fell in 3 of 21 transitions & \"so on\".".into();
     hostile.numbers.push(("hostile".into(), "<b>".into()));
     panels

@@ -9,7 +9,7 @@ use eliteloop::study::page::page as render;
 use eliteloop::study::report::{Cell, Missing, Report};
 use eliteloop::study::tables;
 use eliteloop::theory::values as table;
-use eliteloop::theory::{Claim, Verdict};
+use eliteloop::theory::{Claim, Finding, Verdict};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -32,7 +32,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         *best = best.max(*q);
         Some(*best)
     });
-    let entry = Entry { seed, best_so_far: best_so_far.collect(), qualities: values };
+    let entry = Entry { seed, best_so_far: best_so_far.collect(), qualities: values, ..Entry::default() };
     Outcome {
         seed,
         cycles: CYCLES,
@@ -43,7 +43,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         seconds: 421.125,
         tokens_written: tokens,
         tokens_tuned: tokens,
-        claims: vec![Claimed { claim: Claim::Improvement, verdict: Verdict::Holds, sentence: "It rose.".into() }],
+        claims: vec![Claimed { claim: Claim::Improvement, finding: Finding::of(Verdict::Holds, None), sentence: "It rose.".into() }],
         measures: Measures { fell: 1, transitions: 3, first_c: Some(0.1), last_c: Some(0.2 + 0.01 * seed as f64), ..Measures::default() },
         search: None,
         qualities,
@@ -170,7 +170,7 @@ fn data_files_give_back_every_number() {
         assert_eq!((differences.count(row, "seeds"), differences.count(row, "seeds_of")), (contest.seeds.len() as u64, 4));
         differences.assert_measured(row, "mean_quality", contest.mean);
         differences.assert_measured(row, "best_quality", contest.best);
-        assert_eq!(differences.json[row]["beats_it"], contest.wins());
+        assert_eq!(differences.json[row]["outcome"], contest.standing().verb());
         let by_seed = Data::read(folder.path(), "differences-by-seed");
         for seed in &contest.seeds {
             let row = by_seed.row(&[("arm", &contest.arm), ("against", &contest.against), ("seed", &seed.to_string())]);
