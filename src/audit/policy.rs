@@ -308,7 +308,7 @@ impl CellPolicy {
                 CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
                 CellFormat::Delta => Distribution::of_uniform_deltas(parents),
             }),
-            Policy::Llm | Policy::Frozen | Policy::Evolution => None,
+            Policy::Llm | Policy::Frozen | Policy::BestOfN | Policy::Evolution | Policy::LocalSearch => None,
         })
     }
 
@@ -345,7 +345,14 @@ impl CellPolicy {
         let elites = population.map(|(elites, _)| elites).or_else(sampled).filter(|_| self.config.policy.is_tuned());
         let alpha = match self.config.policy {
             Policy::TableCe | Policy::MixtureCe => self.config.table_smoothing,
-            Policy::Llm | Policy::Frozen | Policy::TiltCe | Policy::Random | Policy::Evolution => 1.0,
+            Policy::Llm
+            | Policy::Frozen
+            | Policy::BestOfN
+            | Policy::TiltCe
+            | Policy::Random
+            | Policy::Uniform
+            | Policy::Evolution
+            | Policy::LocalSearch => 1.0,
         };
         let table = Distribution::of_table(&self.table_policy);
         let update = elites.as_ref().map(|elites| Update::of(elites, before, &after, &table, alpha));

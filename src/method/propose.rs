@@ -48,7 +48,7 @@ pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec
             return Ok(vec![parents::local_search(&starts, &children); config.candidates as usize]);
         }
         Policy::BestOfN => Vec::new(),
-        Policy::Llm | Policy::Frozen | Policy::TableCe | Policy::Random => {
+        Policy::Llm | Policy::Frozen | Policy::TableCe | Policy::MixtureCe | Policy::TiltCe | Policy::Random => {
             store.elites()?.into_iter().filter(|e| e.cycle < cycle).map(|e| eligible(e.network)).collect()
         }
     };

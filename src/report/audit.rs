@@ -126,7 +126,7 @@ fn provenance(config: &AuditConfig, inputs: &Inputs, start: &str) -> Vec<(String
     ];
     if config.policy == Policy::Llm {
         let data = match config.elite.source {
-            AuditEliteSource::Cycle => TuneData::Elites,
+            AuditEliteSource::Cycle | AuditEliteSource::Population => TuneData::Elites,
             AuditEliteSource::Archive => TuneData::Archive,
         };
         rows.push(("update".into(), named(&departures(data, config.elite.weights, &config.tune))));

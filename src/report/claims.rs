@@ -397,6 +397,7 @@ mod tests {
             tokens: 4,
             manifest: vec![],
             gate: None,
+            change: None,
         }
     }
 

@@ -385,7 +385,15 @@ fn an_audit_can_stop_at_the_best_cell() {
 fn searches_are_compared_by_the_distinct_cells_they_took() {
     needs!(Nasbench201);
     let table = Table::load("cifar10", &home::data()).unwrap();
-    let sample = |cell: Cell, quality| Sample { parent: None, text: cell.to_string(), tokens: vec![], log_p: None, log_q: None, quality };
+    let sample = |cell: Cell, quality| Sample {
+        parent: None,
+        text: cell.to_string(),
+        tokens: vec![],
+        log_p: None,
+        log_q: None,
+        quality,
+        log_p_after: None,
+    };
     let (good, poor) = (table.best(), Cell::at(0));
     let samples = vec![sample(poor, Some(0.99)), sample(poor, Some(0.99)), sample(Cell::at(1), None), sample(good, Some(0.91))];
     let cycle = Cycle { cycle: 1, samples, ..Cycle::default() };

@@ -114,7 +114,6 @@ fn claim_4_closed_forms_and_estimates() {
 
     covers("p", 0.02, |_, rng| token_errors::chain(&labels(40, 30, 0.02, 0.5, 0.0, rng)).map(|chain| chain.p));
     covers("q", 0.5, |_, rng| token_errors::chain(&labels(40, 60, 0.1, 0.5, 0.0, rng)).map(|chain| chain.q));
-    covers("ratio of shares", 1.5, |_, rng| token_errors::share_ratio(binomial(80, 0.75, rng), 80, binomial(80, 0.5, rng), 80));
 }
 
 /// Under independence the likelihood-ratio test rejects at its level, not more often.
