@@ -13,6 +13,7 @@ use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta::settings::Format;
 use eliteloop::gates::Stage;
 use eliteloop::policy::Learner;
+use eliteloop::policy::lesson::Lesson;
 use eliteloop::record::{GateAction, Store, folder};
 use eliteloop::report;
 use eliteloop::theory::{Claim, Panel, Verdict};
@@ -239,7 +240,9 @@ fn a_rolled_back_update_leaves_the_adapter_as_it_was() {
     let hash = learner.adapter_hash().unwrap();
     let log_p = learner.log_p(&examples).unwrap();
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let Done::Finished(update) = learner.update(&examples, &[], &config.tune.tuning, 1, &stop, &mut |_, _| ()).unwrap() else {
+    let Done::Finished(update) =
+        learner.update(&Lesson { trained: &examples, ..Lesson::default() }, &config.tune.tuning, 1, &stop, &mut |_, _| ()).unwrap()
+    else {
         panic!("stopped")
     };
     assert_ne!(learner.adapter_hash().unwrap(), hash);

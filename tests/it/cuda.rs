@@ -84,7 +84,16 @@ fn two_tuning_steps_go_where_the_processor_goes() {
         let mut optimiser = AdamW::new(lora.layers().iter().map(|l| l.elem_count()));
         let config = TuneConfig { epochs: 2, warmup_steps: 0, ..TuneConfig::default() };
         let abort = std::sync::atomic::AtomicBool::new(false);
-        let plan = Plan { config: &config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 5, abort: &abort };
+        let plan = Plan {
+            config: &config,
+            batch: None,
+            schedule: Schedule::Constant,
+            budget: 512,
+            seed: 5,
+            abort: &abort,
+            weights: &[],
+            reference: None,
+        };
         let examples = [example(&tokens(30, 7), &tokens(9, 5)), example(&tokens(12, 3), &tokens(5, 2))];
         let log = tune(decoder, &mut lora, &mut optimiser, &examples, &plan, |_, _, _| ()).unwrap();
         (log.loss_before, log.loss_after, lora.hash().unwrap())

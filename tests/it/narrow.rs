@@ -16,6 +16,7 @@ use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig, TuningDtype
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::decoder::settings::tune::TuneConfig;
 use eliteloop::policy::Learner;
+use eliteloop::policy::lesson::Lesson;
 
 use crate::models::{largest_difference, smollm, smollm_file};
 use crate::program::{program, succeed};
@@ -112,11 +113,19 @@ fn the_setting_reaches_the_updates_of_runs() {
         let config = LlmConfig { adapter: "none".into(), tuning_dtype, ..LlmConfig::default() };
         let mut learner = Learner::open(&config, &LoraConfig::default(), 3).unwrap();
         let once = TuneConfig { epochs: 1, ..TuneConfig::default() };
-        let update = learner.update(std::slice::from_ref(&example), &[], &once, 1, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
+        let update = learner
+            .update(
+                &Lesson { trained: std::slice::from_ref(&example), ..Lesson::default() },
+                &once,
+                1,
+                &AtomicBool::new(false),
+                &mut |_, _| (),
+            )
+            .unwrap();
         let Done::Finished(update) = update else { panic!("nothing stopped it") };
         update
     });
-    assert_eq!(by_f32.loss_before, by_bf16.loss_before);
+    assert_eq!(by_f32.measured.loss_before, by_bf16.measured.loss_before);
     let apart = (by_f32.steps[0].loss / by_bf16.steps[0].loss - 1.0).abs();
     assert!(apart > 0.0 && apart < 3e-3, "{apart}");
 }
