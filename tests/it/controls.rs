@@ -6,15 +6,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use eliteloop::audit::climb::Climber;
 use eliteloop::audit::settings::AuditConfig;
 use eliteloop::audit::verify::verify;
 use eliteloop::audit::{Audit, record};
-use eliteloop::base::done::Done;
+use eliteloop::base::{done::Done, home, seed};
 use eliteloop::decoder::lora::tune::Ending;
 use eliteloop::method::run::More;
 use eliteloop::method::summary::of_change;
 use eliteloop::method::verify::{Asked, Finding};
-use eliteloop::oracle::Cell;
+use eliteloop::oracle::{Cell, Table};
 use eliteloop::record::{Store, folder};
 
 use crate::program::rows;
@@ -47,12 +48,13 @@ fn all_right(audit: &Path) {
 fn controls_without_an_llm_go_on_to_the_same_and_are_verified() {
     needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
-    for (name, overrides) in [
-        ("climb", &["policy=local-search"][..]),
+    let cases: [(&str, &[&str]); 3] = [
+        ("climb", &["policy=local-search"]),
         ("climb by novelty", &["policy=local-search", "novelty.enabled=true", "dataset=cifar100"]),
         ("uniform", &["policy=uniform", "format=delta", "novelty.enabled=true", "dataset=imagenet"]),
-    ] {
-        let overrides = [&["cycles=4", "candidates=40", "seed=4"], overrides].concat();
+    ];
+    for (name, overrides) in cases {
+        let overrides = [&["cycles=4", "candidates=40", "seed=4"][..], overrides].concat();
         let [whole, broken] = ["whole", "broken"].map(|kind| base.path().join(format!("{name} {kind}")));
         let audit = run(&whole, &overrides, false);
         run(&broken, &overrides, true);
@@ -70,7 +72,8 @@ fn uniform_parents_are_ranked_by_nothing() {
     needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let parents = |policy: &str| {
-        let overrides = [&format!("policy={policy}"), "format=delta", "cycles=6", "candidates=200", "audit_every=0"];
+        let setting = format!("policy={policy}");
+        let overrides = [setting.as_str(), "format=delta", "cycles=6", "candidates=200", "audit_every=0"];
         let audit = run(&base.path().join(policy), &overrides, false);
         let last = audit.cycles.last().unwrap().samples.clone();
         last.iter().map(|s| s.parent.unwrap()).collect::<HashSet<_>>().len()
@@ -95,11 +98,12 @@ const SMALL: [&str; 9] = [
 fn updates_of_every_kind_go_on_to_the_same_bytes_and_are_verified() {
     needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
-    for (name, overrides) in [
-        ("trust", &["tune.until={ kl = 0.2, steps = 12 }", "elite.weights=entropic"][..]),
+    let cases: [(&str, &[&str]); 3] = [
+        ("trust", &["tune.until={ kl = 0.2, steps = 12 }", "elite.weights=entropic"]),
         ("natural", &["tune.optimizer=natural", "tune.lr=0.3", "tune.until={ share = 0.5, steps = 9 }", "elite.weights=rank"]),
         ("prior", &["tune.from=prior", "tune.optimizer=sgd", "tune.lr=0.01", "format=delta", "elite.source=archive"]),
-    ] {
+    ];
+    for (name, overrides) in cases {
         let overrides = [&SMALL[..], overrides].concat();
         let [whole, broken] = ["whole", "broken"].map(|kind| base.path().join(format!("{name} {kind}")));
         let audit = run(&whole, &overrides, false);
@@ -149,4 +153,31 @@ fn what_an_update_changed_is_in_the_line_of_its_cycle() {
         of_change(&eliteloop::record::Change { share: None, kl: None, memorised: None, refused: 0, ..change }),
         "KL infinite, edge of the trust region"
     );
+}
+
+/// The distinct cells that a search asked for when it asked for the best one; None within 1,100.
+fn found_at(table: &Table, seed: u64) -> Option<usize> {
+    let mut climber = Climber::default();
+    (0..1100).find(|&i| {
+        let cell = climber.next(&mut seed::rng(seed, "sample", &[i as u64 / 50 + 1, i as u64 % 50]));
+        climber.observe(cell, table.query(cell, seed));
+        cell == table.best()
+    })
+}
+
+#[test]
+fn local_search_finds_the_best_cell_as_fast_as_simulations_of_it_do() {
+    needs!(Nasbench201);
+    let found = ["cifar10", "cifar100", "imagenet"].map(|dataset| {
+        let table = Table::load(dataset, &home::data()).unwrap();
+        let mut at: Vec<usize> = (0..200).filter_map(|seed| Some(found_at(&table, seed)? + 1)).collect();
+        at.sort_unstable();
+        (at[at.len() / 2], at.len())
+    });
+    // An independent simulation (200 seeds): medians 104 and 80 in all, 579 in 160 of them.
+    let right = [(104, 200), (80, 200), (579, 160)];
+    for ((median, count), (wanted, of)) in found.into_iter().zip(right) {
+        let near = (median as f64 / f64::from(wanted) - 1.0).abs() < 0.25;
+        assert!(near && (count as i64 - of).abs() <= 20, "{found:?} for {right:?}");
+    }
 }
