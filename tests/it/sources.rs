@@ -286,7 +286,7 @@ fn the_verb_says_what_was_made_and_a_shared_tensor_under_both_its_names() {
         .args(wide)
         .assert()
         .success()
-        .stdout(predicate::str::contains("body.weight   [5, 3, 3, 3]"));
+        .stdout(predicate::str::contains("body.weight  [5, 3, 3, 3]"));
     program().arg("trace").arg(path("enum_choice")).args(["--arg", "pool"]).assert().code(2);
 }
 

@@ -245,14 +245,8 @@ class EinMix(Module):
             self.bias = None
         else:
             known = bias_shape.split()
-            order = [name for name in _names(right) if name in known or name in names]
             bound = fan_in**-0.5
-            self.bias = Parameter(torch.empty([axes_lengths[name] if name in known else 1 for name in self._bias_names(order, known)]).uniform_(-bound, bound))
-
-    def _bias_names(self, order, known):
-        after = _names(self.right)
-        first = min(after.index(name) for name in known)
-        return after[first:]
+            self.bias = Parameter(torch.empty([axes_lengths[name] if name in known else 1 for name in _names(right)]).uniform_(-bound, bound))
 
     def forward(self, input):
         before, after = _names(self.left), _names(self.right)

@@ -111,16 +111,14 @@ def _find(name, inside):
 
 
 def unknown(path):
-    """The part of a dotted name that is not known, or None: what a use of it would be refused for."""
-    if path.startswith("."):
-        return path
+    """The dotted name itself where it is not known: what a use of it would be refused for; else None."""
     parts = path.split(".")
-    item = _find(parts[0], False)
+    item = Placeholder(path) if path.startswith(".") else _find(parts[0], False)
     for part in parts[1:]:
         if isinstance(item, Placeholder) or not isinstance(item, type(sys)):
             break
         item = getattr(item, part, None)
-    return object.__getattribute__(item, "_name") if isinstance(item, Placeholder) else None
+    return path if isinstance(item, Placeholder) else None
 
 
 # Files of torchvision and timm whose names nobody else has: a network's file that was one of theirs still says them so.
