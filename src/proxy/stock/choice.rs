@@ -129,3 +129,31 @@ pub fn choice_gradients(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Vec<
         op => candle_core::bail!("{op:?} chooses nothing"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(x: &Tensor) -> Vec<f32> {
+        x.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn the_largest_come_in_order_with_the_first_of_equals_first() {
+        let x = Tensor::new(&[[1f32, 3., 3., f32::NAN, 2.], [0., -1., 5., -1., 4.]], &Device::Cpu).unwrap();
+        assert_eq!(values(&top(&x, 3, 1, true).unwrap()), [3., 1., 2., 2., 4., 0.]);
+        assert_eq!(values(&top(&x, 2, 1, false).unwrap()), [0., 4., 1., 3.]);
+        let across = top(&x, 1, 0, true).unwrap();
+        assert_eq!((across.dims(), values(&across)), (&[1, 5][..], vec![0., 0., 1., 0., 1.]));
+    }
+
+    #[test]
+    fn an_index_counts_from_both_ends_and_not_beyond() {
+        let x = Tensor::new(&[10f32, 20., 30.], &Device::Cpu).unwrap();
+        let at = |places: &[f32]| index(&x, &Tensor::new(places, &Device::Cpu).unwrap(), 0);
+        assert_eq!(values(&at(&[2., -3., -1.]).unwrap()), [30., 10., 30.]);
+        for wrong in [3.0, -4.0, 0.5, f32::NAN] {
+            assert!(at(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -171,3 +171,32 @@ pub fn clamp(x: &Tensor, low: Option<f64>, high: Option<f64>) -> Result<Tensor> 
     }
     Ok(y)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slopes_where_a_function_is_not_defined_everywhere_are_those_of_differences() {
+        for (kind, f) in [(Unary::Log1p, f64::ln_1p as fn(f64) -> f64), (Unary::Root, f64::sqrt)] {
+            for x in [0.2, 1.0, 7.0] {
+                let difference = (f(x + 1e-6) - f(x - 1e-6)) / 2e-6;
+                assert!((f64::from(slope(kind).unwrap()(x as f32)) - difference).abs() < 1e-5, "{kind:?} at {x}");
+            }
+        }
+        assert_eq!(slope(Unary::Root).unwrap()(0.0), 0.0);
+    }
+
+    #[test]
+    fn a_power_of_zero_has_pytorchs_gradients() {
+        let of = |a: f32, b: f32| {
+            let [a, b] = [a, b].map(|v| Tensor::new(&[v], &Device::Cpu).unwrap());
+            let (da, db) = power_gradients(&a, &b, &a.ones_like().unwrap()).unwrap();
+            [da, db].map(|t| t.to_vec1::<f32>().unwrap()[0])
+        };
+        assert_eq!(of(0.0, 2.0), [0.0, 0.0]);
+        assert_eq!(of(0.0, 0.0), [0.0, 0.0]);
+        let [da, db] = of(2.0, 3.0);
+        assert!((da - 12.0).abs() < 1e-5 && (db - 8.0 * 2f32.ln()).abs() < 1e-5, "{da} {db}");
+    }
+}
