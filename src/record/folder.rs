@@ -14,6 +14,8 @@ use crate::config::{self, RunConfig};
 /// The store while it is made; its name becomes `run.sqlite` when all is in it with which a run begins.
 const HALF: &str = ".begin.sqlite";
 const LOCK: &str = ".lock";
+/// How the names of files begin that [`write_whole`] is at.
+const TEMPORARY: &str = ".tmp";
 const HEAD: &str = "# Settings of this ";
 
 /// A folder that is written to, locked against a second writer for as long as this lives.
@@ -62,7 +64,8 @@ impl Folder {
             s.set_meta(SETTINGS, settings)?;
             fill(s)
         })?;
-        store.seal()?;
+        // Not sealed: to begin the write-ahead log anew takes a lock that whoever looks at it already would hold up.
+        store.close()?;
         replace(&half, &self.store())?;
         Store::open(&self.store())
     }
@@ -110,7 +113,12 @@ impl Folder {
         if !is_begun(path) {
             return Err(missing(path));
         }
-        Ok(Self { path: path.into(), lock: lock(path)? })
+        let folder = Self { path: path.into(), lock: lock(path)? };
+        // What a kill left half-written.
+        for (_, path) in entries(path)?.into_iter().filter(|(name, _)| name.starts_with(TEMPORARY) || name.starts_with(HALF)) {
+            fs::remove_file(&path).at("remove", &path)?;
+        }
+        Ok(folder)
     }
 
     pub fn path(&self) -> &Path {
@@ -158,7 +166,7 @@ fn is_leftover(name: &str, path: &Path) -> bool {
         let mut head = [0; HEAD.len()];
         open_file(path, "read").is_ok_and(|mut file| file.read_exact(&mut head).is_ok()) && head == *HEAD.as_bytes()
     };
-    name == LOCK || name.starts_with(HALF) || name.starts_with(".tmp") || name == "run.toml" && ours()
+    name == LOCK || name.starts_with(HALF) || name.starts_with(TEMPORARY) || name == "run.toml" && ours()
 }
 
 /// Whether a start was killed in this folder, and nothing else is there.

@@ -99,6 +99,11 @@ impl Store {
                 return Err(error.into());
             }
         }
+        self.close()
+    }
+
+    /// Closes it; the write-ahead log is folded into the one file where nobody else has it open.
+    pub fn close(self) -> Result<()> {
         self.db.close().map_err(|(_, e)| e)?;
         Ok(())
     }

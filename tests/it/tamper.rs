@@ -261,7 +261,7 @@ fn a_change_under_a_forged_chain_is_found_by_what_is_recomputed_and_any_by_the_l
     ] {
         let copy = changed(run, base.path(), change);
         forge(&copy);
-        assert_eq!(wrong(&copy, &Asked { quick: true, head: Some(head.clone()), ..Asked::default() }), ["chain"]);
+        assert!(wrong(&copy, &Asked { quick: true, head: Some(head.clone()), ..Asked::default() }).contains(&"chain".to_owned()));
         if check != "trained again" {
             assert_eq!(wrong(&copy, &quick()), Vec::<String>::new(), "the chain was made again");
         }
