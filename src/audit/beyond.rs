@@ -197,6 +197,6 @@ mod tests {
             .sum::<f64>()
             / 2000.0;
         let diversity = Beyond::of(&p, &p, &p, table.means(), 0.9, &table).diversity;
-        assert!((mean / (diversity * alpha * alpha / mu as f64) - 1.0).abs() < 0.05, "{mean}");
+        assert!((mean / (diversity * alpha * alpha / f64::from(mu)) - 1.0).abs() < 0.05, "{mean}");
     }
 }

@@ -177,12 +177,13 @@ pub fn overdispersion(counts: &[Count]) -> f64 {
 mod tests {
     use super::*;
 
+    type Truth = fn(f64) -> f64;
+
     #[test]
     fn each_law_is_found_again_and_fits_its_own_counts_best() {
         let of = |c: fn(f64) -> f64| -> Vec<Count> {
             (1..=22).map(|t| Count { cycle: t, asked: 50.0, reached: 50.0 * c((t - 1) as f64), groups: vec![] }).collect()
         };
-        type Truth = fn(f64) -> f64;
         let laws: [(Law, Truth); 4] = [
             (Law::Geometric, |t| 1.0 - 0.8 * 0.9f64.powf(t)),
             (Law::Exponential, |t| 0.02 * 1.18f64.powf(t)),

@@ -202,50 +202,47 @@ pub fn judge(networks: &[Repeated], pairs: &Pairs, elite_share: f64) -> Outcome 
     let among = [("all networks", components), ("the top half", top_half), ("siblings", within_parent)];
     let known = || among.iter().filter_map(|(name, c)| Some((*name, (*c)?)));
     let weakest = known().min_by(|a, b| a.1.snr.low.total_cmp(&b.1.snr.low));
-    let (finding, mut sentence) = match components.zip(weakest) {
-        Some((c, (name, weakest))) => {
-            let rho = correlation(c.snr.value);
-            let seeds = seeds_for(rho * rho, 0.9).ceil();
-            add("networks", c.networks.into());
-            add("seeds a network", Cell::number(c.seeds, Show::Fixed(1)));
-            add("standard deviation of the noise", Cell::number(c.noise.sqrt(), Show::Fixed(4)));
-            let clipped = if c.clipped { " (negative estimate, set to 0)" } else { "" };
-            add(&format!("standard deviation of the networks{clipped}"), Cell::number(c.truth.sqrt(), Show::Fixed(4)));
-            for (name, c) in known() {
-                add(&format!("SNR among {name}"), c.snr.into());
-            }
-            add("correlation with the truth", digits(rho));
-            add("rank correlation of two scores, predicted", digits(rank_correlation(rho * rho)));
-            add("rank correlation with the truth, predicted", digits(rank_correlation(rho)));
-            add("Kendall's tau with the truth, predicted", digits(tau(rho)));
-            add("a pair is ordered rightly", digits(pair_right(rho)));
-            add(&format!("precision of the top {elite_share}"), digits(precision(rho, elite_share)));
-            if seeds.is_finite() {
-                add("seeds for a reliability of 0.9", Cell::number(seeds, Show::Fixed(0)));
-            }
-            let effect = Effect { name: format!("SNR among {name}"), estimate: weakest.snr, detectable: None, show: Show::Fixed(2) };
-            let finding = Finding::bounded(effect, RELIABLE, UNRELIABLE);
-            let is = match finding.verdict {
-                Verdict::Holds => "The proxy is reliable",
-                Verdict::Fails => "The proxy is unreliable: noise is larger than the differences between networks",
-                _ if weakest.snr.low >= UNRELIABLE => "The proxy is at least weak",
-                _ => "The repeats do not tell whether the proxy is reliable",
-            };
-            let snrs: Vec<String> =
-                known().map(|(name, c)| format!("{:.2} [{:.2}, {:.2}] among {name}", c.snr.value, c.snr.low, c.snr.high)).collect();
-            let sentence = format!(
-                "{is}: SNR is {}. By the first, a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites \
+    let (finding, mut sentence) = if let Some((c, (name, weakest))) = components.zip(weakest) {
+        let rho = correlation(c.snr.value);
+        let seeds = seeds_for(rho * rho, 0.9).ceil();
+        add("networks", c.networks.into());
+        add("seeds a network", Cell::number(c.seeds, Show::Fixed(1)));
+        add("standard deviation of the noise", Cell::number(c.noise.sqrt(), Show::Fixed(4)));
+        let clipped = if c.clipped { " (negative estimate, set to 0)" } else { "" };
+        add(&format!("standard deviation of the networks{clipped}"), Cell::number(c.truth.sqrt(), Show::Fixed(4)));
+        for (name, c) in known() {
+            add(&format!("SNR among {name}"), c.snr.into());
+        }
+        add("correlation with the truth", digits(rho));
+        add("rank correlation of two scores, predicted", digits(rank_correlation(rho * rho)));
+        add("rank correlation with the truth, predicted", digits(rank_correlation(rho)));
+        add("Kendall's tau with the truth, predicted", digits(tau(rho)));
+        add("a pair is ordered rightly", digits(pair_right(rho)));
+        add(&format!("precision of the top {elite_share}"), digits(precision(rho, elite_share)));
+        if seeds.is_finite() {
+            add("seeds for a reliability of 0.9", Cell::number(seeds, Show::Fixed(0)));
+        }
+        let effect = Effect { name: format!("SNR among {name}"), estimate: weakest.snr, detectable: None, show: Show::Fixed(2) };
+        let finding = Finding::bounded(effect, RELIABLE, UNRELIABLE);
+        let is = match finding.verdict {
+            Verdict::Holds => "The proxy is reliable",
+            Verdict::Fails => "The proxy is unreliable: noise is larger than the differences between networks",
+            _ if weakest.snr.low >= UNRELIABLE => "The proxy is at least weak",
+            _ => "The repeats do not tell whether the proxy is reliable",
+        };
+        let snrs: Vec<String> =
+            known().map(|(name, c)| format!("{:.2} [{:.2}, {:.2}] among {name}", c.snr.value, c.snr.low, c.snr.high)).collect();
+        let sentence = format!(
+            "{is}: SNR is {}. By the first, a pair of networks is ordered rightly with probability {:.2}, and {:.0}% of the chosen elites \
                  belong there.",
-                snrs.join(", "),
-                pair_right(rho),
-                100.0 * precision(rho, elite_share)
-            );
-            (finding, sentence)
-        }
-        None => {
-            let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
-            (Finding::broken(Assumption::Repeats, None), why.to_owned())
-        }
+            snrs.join(", "),
+            pair_right(rho),
+            100.0 * precision(rho, elite_share)
+        );
+        (finding, sentence)
+    } else {
+        let why = "No two networks have several seeds that differ, so noise cannot be told from difference.";
+        (Finding::broken(Assumption::Repeats, None), why.to_owned())
     };
     if let Some(observed) = observed {
         numbers.push(("rank correlation of proxy and full training, observed".into(), observed.into()));
