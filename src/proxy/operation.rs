@@ -113,8 +113,15 @@ pub fn has_formula(op: &Op) -> bool {
     match op {
         Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul | Binary::Power),
         Op::Unary(kind) => stock::slope(*kind).is_some(),
-        Op::Tensor | Op::Reshape { .. } | Op::Affine { .. } | Op::Cat { .. } => true,
-        Op::Where | Op::Index { .. } | Op::Gather { .. } | Op::Scatter { .. } | Op::CumSum { .. } => true,
+        Op::Tensor
+        | Op::Reshape { .. }
+        | Op::Affine { .. }
+        | Op::Cat { .. }
+        | Op::Where
+        | Op::Index { .. }
+        | Op::Gather { .. }
+        | Op::Scatter { .. }
+        | Op::CumSum { .. } => true,
         _ => false,
     }
 }

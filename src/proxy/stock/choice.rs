@@ -77,9 +77,9 @@ pub fn cumulated(x: &Tensor, dim: usize, reverse: bool) -> Result<Tensor> {
             *value = sum as f32;
         };
         if reverse {
-            row.iter_mut().rev().for_each(step)
+            row.iter_mut().rev().for_each(step);
         } else {
-            row.iter_mut().for_each(step)
+            row.iter_mut().for_each(step);
         }
         sums.extend(row);
     }
