@@ -179,8 +179,8 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
     let completion = |i: usize| token_errors::Completion {
         parent: (i % 5).to_string(),
         labels: (0..40).map(|_| rng.random::<f64>() > 0.01).collect(),
-        applied: i % 8 > 0,
-        valid: i % 3 > 0,
+        applied: !i.is_multiple_of(8),
+        valid: !i.is_multiple_of(3),
         prompt_tokens: 300,
     };
     let arm = token_errors::Arm { completions: (0..80).map(completion).collect() };

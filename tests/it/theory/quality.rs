@@ -210,7 +210,11 @@ fn claim_2_verdicts_on_the_same_parents() {
     }
     assert_eq!(broken(Assumption::FixedThreshold), None, "a threshold of elites is nothing to this claim");
     let mut strangers = cycles_of(4, 12, 3, 0.0, 0.03, 1, |_| 0.0);
-    strangers.iter_mut().for_each(|c| c.samples.iter_mut().for_each(|s| s.parent = format!("{}/{}", c.cycle, s.parent)));
+    for c in &mut strangers {
+        for s in &mut c.samples {
+            s.parent = format!("{}/{}", c.cycle, s.parent);
+        }
+    }
     assert_eq!(improved(&strangers).finding.broken, Some(Assumption::Overlap));
     assert_eq!(improved(&[]).finding.broken, Some(Assumption::Updated));
 }
@@ -292,7 +296,9 @@ fn claim_2_reweighted_change_covers_and_leaves_out_what_was_tuned_on() {
     memorised[0].role = Role::Trained;
     assert_eq!(improvement::reweighted(&memorised), None, "nothing held out stands for what was tuned on");
     let mut far = scored(50, &mut rng);
-    far.iter_mut().for_each(|s| s.log_p_after = s.quality.map(|x| -(x - 6.0).powi(2) / 2.0));
+    for s in &mut far {
+        s.log_p_after = s.quality.map(|x| -(x - 6.0).powi(2) / 2.0);
+    }
     assert_eq!(improvement::reweighted(&far), None, "one sample has all the weight");
 }
 
