@@ -412,6 +412,7 @@ mod tests {
             store.put_candidate(c).unwrap();
         }
         let row = |cycle, tuning| CycleRow { cycle, gamma: Some(0.5), adapter_hash: String::new(), tuning: Some(tuning) };
+        store.put_cycle(&CycleRow { cycle: 0, gamma: None, adapter_hash: String::new(), tuning: None }).unwrap();
         store.put_cycle(&row(1, tuned(20.0, 1.5))).unwrap();
         // The two of cycle 1 have become likely, 10 nats, the new one has the 30 it was logged with.
         store.put_cycle(&row(2, tuned(50.0 / 3.0, 1.5))).unwrap();

@@ -79,7 +79,7 @@ mod tests {
         let plan = plan(&[given], &DIFFERENCES, 3);
         let rows = table::json(&plan);
         let seeds: Vec<u64> = rows.as_array().unwrap().iter().map(|row| row["seeds"].as_u64().unwrap()).collect();
-        assert_eq!(seeds, [292, 75, 21, 11]);
+        assert_eq!(seeds, [293, 75, 21, 11]);
         assert!((rows[0]["least_seen_with_the_study_s"].as_f64().unwrap() - 0.128).abs() < 0.001, "{rows}");
     }
 

@@ -61,7 +61,7 @@ fn an_output_layer_that_differs_from_the_embedding_is_kept_whatever_the_settings
     change(folder.path(), "config.json", "tie_word_embeddings", true.into());
     let (ours, theirs) = logits(folder.path());
     assert!(!ModelFile::open(folder.path()).unwrap().config().tied);
-    assert!(apart(&ours, &theirs) < 1e-4);
+    assert!(apart(&ours, &theirs) < 1e-4, "{}", apart(&ours, &theirs));
 
     // An equal copy is what tying says.
     let folder = copied("tiny-llama3");
@@ -155,7 +155,8 @@ fn templates_have_the_tags_and_functions_of_transformers() {
     let messages = [Message::system("Be brief."), Message::user("a < b & 'c'"), Message::assistant("yes")];
     let render = |text: &str| ChatTemplate::new(text, "<s>", "</s>").and_then(|t| t.render(&messages, false));
     let tracked = "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}!{% endgeneration %}{% else %}{{ m.role }} {% endif %}{% endfor %}";
-    assert_eq!(render(tracked).unwrap(), "system user yes!");
+    // It leaves out what the system says, which is then said in front of the user's words.
+    assert_eq!(render(tracked).unwrap(), "user yes!");
     let trimmed = "{% for m in messages %}\n  {%- generation -%}\n  {{ m.content }}\n  {%- endgeneration -%}\n{% endfor %}";
     assert_eq!(render(trimmed).unwrap(), "Be brief.a < b & 'c'yes");
     // What is set inside stays inside, as in a block of its own.
@@ -249,7 +250,7 @@ fn speeds_of_positions_that_a_file_stores_are_left_out() {
     }
     candle_core::safetensors::save(&tensors, &path).unwrap();
     let (ours, theirs) = logits(folder.path());
-    assert!(apart(&ours, &theirs) < 1e-4);
+    assert!(apart(&ours, &theirs) < 1e-4, "{}", apart(&ours, &theirs));
 }
 
 /// Pre-tokenizers under the names by which llama.cpp cuts alike.
