@@ -3,7 +3,6 @@ from _import import Unsupported, missing, public
 from torch._choice import masked_fill as _masked_fill, triu as _triu, where as _where
 from torch._ops import add, binary, clamp, compare as _compare, mean, norm, permute, reshape, square, stack, transpose
 from torch._tensor import _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
-import torch
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")

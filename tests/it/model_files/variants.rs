@@ -44,7 +44,8 @@ fn logits(folder: &Path) -> (Vec<Vec<f32>>, Vec<Vec<f32>>) {
 }
 
 fn apart(a: &[Vec<f32>], b: &[Vec<f32>]) -> f32 {
-    a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    // A golden may hold the beginning of each row.
+    a.iter().zip(b).flat_map(|(a, b)| a.iter().zip(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 #[track_caller]
@@ -169,7 +170,8 @@ fn templates_have_the_tags_and_functions_of_transformers() {
     );
     assert!(render("{{ strftime_now('%Q') }}").unwrap_err().to_string().contains("does not take"));
     // Python's json.dumps(.., ensure_ascii=False), not HTML's.
-    assert_eq!(render("{{ messages[1] | tojson }}").unwrap(), r#"{"role": "user", "content": "a < b & 'c'"}"#);
+    assert_eq!(render("{{ messages[1] | tojson }}").unwrap(), r#"{"role": "assistant", "content": "yes"}"#);
+    assert_eq!(render("{{ \"a < b & 'c'\" | tojson }}").unwrap(), "\"a < b & 'c'\"");
     assert_eq!(render("{{ [1, 'é'] | tojson(indent=2) }}").unwrap(), "[\n  1,\n  \"é\"\n]");
 }
 
