@@ -10,17 +10,17 @@ use eliteloop::proxy::dataset::{Format, Split};
 use eliteloop::record::best;
 use eliteloop::record::{NetworkId, Store, folder};
 use eliteloop::tracer::graph::Graph;
-use eliteloop::tracer::{TraceOptions, trace};
+use eliteloop::tracer::{TraceOptions, trace, trace_built};
 
 use super::run::settle;
+use super::source::Making;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A Python file with `class Net(nn.Module)`, or the folder of a run
     source: PathBuf,
-    /// Class or factory function of the file [default: Net, else the last nn.Module of it]
-    #[arg(long)]
-    entry: Option<String>,
+    #[command(flatten)]
+    making: Making,
     #[command(flatten)]
     chosen: Chosen,
     /// cifar10, fashion-mnist, mnist, synthetic, or a set of your own [default: the run's, else cifar10]
@@ -76,8 +76,8 @@ pub fn run(args: &Args) -> Result<()> {
             Error::input(format!("{} is not a run", args.source.display())).hint("--candidate and --best choose from a run's networks")
         );
     }
-    if of_run && args.entry.is_some() {
-        return Err(Error::input("--entry is for a Python file").hint("--candidate ID chooses from a run's networks"));
+    if of_run && args.making.is_given() {
+        return Err(Error::input("--entry and --arg are for a Python file").hint("--candidate ID chooses from a run's networks"));
     }
     let config = settings(args, of_run)?;
     // A device that is not to be had has a hint, which a training's failure has not.
@@ -164,8 +164,10 @@ fn traced(args: &Args, images: &Format) -> Result<Graph> {
     let source = String::from_utf8(std::fs::read(&args.source).at("read", &args.source)?)
         .map_err(|_| Error::input(format!("{} is not UTF-8", args.source.display())).hint("save the file as UTF-8"))?;
     let mut options = TraceOptions::new(images.shape, images.classes);
-    options.entry.clone_from(&args.entry);
-    trace(&source, &options).map_err(|failure| failure.into_error(args.source.display()))
+    args.making.apply(&mut options);
+    let traced = trace_built(&source, &options).map_err(|failure| failure.into_error(args.source.display()))?;
+    printer::note(&traced.built);
+    Ok(traced.graph)
 }
 
 /// A network of a run, traced again where the images have another shape than the run's.

@@ -17,6 +17,7 @@ pub mod resume;
 pub mod run;
 pub mod sandbox;
 mod settings;
+mod source;
 pub mod study;
 pub mod trace;
 pub mod verify;

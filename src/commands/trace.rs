@@ -2,26 +2,31 @@ use std::path::PathBuf;
 
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::printer;
-use eliteloop::tracer::{TraceOptions, summary, trace};
+use eliteloop::tracer::{TraceOptions, sandbox, summary, trace_built};
+
+use super::source::Making;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// A Python file with `class Net(nn.Module)`
-    source: PathBuf,
+    #[arg(required_unless_present = "operations")]
+    source: Option<PathBuf>,
     /// Channels x height x width of an image
     #[arg(long, default_value = "3x32x32", value_parser = parse_input)]
     input: Input,
     #[arg(long, default_value_t = 10)]
     classes: usize,
-    /// Class or factory function [default: Net, else the last nn.Module of the file]
-    #[arg(long)]
-    entry: Option<String>,
+    #[command(flatten)]
+    making: Making,
     /// Rounds of loops and calls that building and calling the network may take
     #[arg(long, default_value_t = TraceOptions::STEPS)]
     steps: u64,
-    /// One JSON object: costs, state dict, graph
+    /// One JSON object: what was called, costs, state dict, graph
     #[arg(long)]
     json: bool,
+    /// Print what of torch, numpy, einops, timm, torchvision and Python a source may use
+    #[arg(long, exclusive = true)]
+    operations: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -34,17 +39,21 @@ fn parse_input(text: &str) -> Result<Input, String> {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let bytes = std::fs::read(&args.source).at("read", &args.source)?;
-    let path = args.source.display();
+    let Some(file) = &args.source else {
+        printer::data(sandbox::operations()?);
+        return Ok(());
+    };
+    let bytes = std::fs::read(file).at("read", file)?;
+    let path = file.display();
     let source = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..at].split(|&b| b == b'\n').count();
         Error::input(format!("{path}:{line}: not UTF-8 (byte {at})")).hint("save the file as UTF-8")
     })?;
     let mut options = TraceOptions::new(args.input.0, args.classes);
-    options.entry.clone_from(&args.entry);
+    args.making.apply(&mut options);
     options.steps = args.steps;
-    let graph = trace(&source, &options).map_err(|failure| match failure.line() {
+    let traced = trace_built(&source, &options).map_err(|failure| match failure.line() {
         // `file:line:` is what editors and terminals can jump to.
         Some(line) => {
             let message = failure.to_string();
@@ -53,9 +62,9 @@ pub fn run(args: &Args) -> Result<()> {
         None => failure.into_error(&path),
     })?;
     if args.json {
-        printer::data(summary::json(&graph));
+        printer::data(summary::json(&traced));
     } else {
-        printer::data(summary::table(&graph));
+        printer::data(summary::table(&traced));
     }
     Ok(())
 }

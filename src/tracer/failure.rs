@@ -19,6 +19,15 @@ pub enum TraceFailure {
     Unsupported {
         name: String,
         line: Option<u32>,
+        /// What else the source uses and the tracer does not know, with the lines.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        also: Vec<(String, u32)>,
+    },
+    /// A class or function needs arguments that nothing says.
+    Arguments {
+        entry: String,
+        names: Vec<String>,
+        line: Option<u32>,
     },
     /// An exception of the source, shape mismatches included.
     Python {
@@ -91,9 +100,11 @@ impl TraceFailure {
     #[must_use]
     pub fn line(&self) -> Option<u32> {
         match self {
-            Self::Syntax { line, .. } | Self::Unsupported { line, .. } | Self::Python { line, .. } | Self::DataDependent { line, .. } => {
-                *line
-            }
+            Self::Syntax { line, .. }
+            | Self::Unsupported { line, .. }
+            | Self::Arguments { line, .. }
+            | Self::Python { line, .. }
+            | Self::DataDependent { line, .. } => *line,
             _ => None,
         }
     }
@@ -104,6 +115,7 @@ impl TraceFailure {
         match self {
             Self::Syntax { .. } => "syntax",
             Self::Unsupported { .. } => "unsupported",
+            Self::Arguments { .. } => "arguments",
             Self::Python { .. } => "python",
             Self::NoNetwork { .. } => "no_network",
             Self::WrongOutput { .. } => "wrong_output",
@@ -120,16 +132,24 @@ impl TraceFailure {
 
     /// What a person can do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let text = match self {
             Self::Syntax { .. } => "the file must be Python 3",
-            Self::Unsupported { name, .. } if name.starts_with("the constructor's argument") => {
-                "give it a default, or name a function that builds the network with --entry"
+            Self::Unsupported { also, .. } => return with_others(also),
+            Self::Arguments { names, .. } => {
+                let first = names.first().map_or("NAME", String::as_str);
+                return format!("--arg {first}=VALUE passes it, or give it a default in the source");
             }
-            Self::Unsupported { .. } => "write this part with operations that the tracer knows; the README lists them",
-            Self::Python { .. } => "the same error would stop the network in PyTorch, or the tracer follows PyTorch less far here",
+            Self::Python { kind, .. } if matches!(&kind[..], "RuntimeError" | "ValueError" | "ZeroDivisionError" | "AssertionError") => {
+                "PyTorch stops here too, unless the tracer errs; --input and --arg change what the network gets"
+            }
+            Self::Python { .. } => {
+                "if PyTorch takes this, the tracer does not follow it: `eliteloop trace --operations` lists what it knows"
+            }
             Self::NoNetwork { .. } => "define `class Net(nn.Module)`, or name the class with --entry",
-            Self::WrongOutput { .. } => "`forward` must return one tensor of shape (batch, classes); set --classes if the number differs",
+            Self::WrongOutput { .. } => {
+                "`forward` must return one tensor of shape (batch, classes); set --classes if the number differs, or --arg NAME=VALUE for the argument that says it"
+            }
             Self::DataDependent { .. } => "a network must do the same for every input and batch size",
             Self::Steps { .. } | Self::CpuTime { .. } => "building and calling the network once must end: look for a loop",
             Self::Memory { .. } => "the source asks for very large lists or strings",
@@ -137,7 +157,8 @@ impl TraceFailure {
             Self::Crash { .. } => "the sandbox met something it cannot run; the program itself is fine",
             Self::Tampered { .. } => "the source interferes with the tracer; it is refused",
             Self::TooLarge { .. } => "make the network smaller",
-        }
+        };
+        text.to_owned()
     }
 }
 
@@ -149,6 +170,13 @@ impl fmt::Display for TraceFailure {
         match self {
             Self::Syntax { message, .. } => write!(f, "syntax error: {message}"),
             Self::Unsupported { name, .. } => write!(f, "{name} is not supported"),
+            Self::Arguments { entry, names, .. } => {
+                write!(
+                    f,
+                    "`{entry}` needs {}, and nothing says what to pass",
+                    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                )
+            }
             Self::Python { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Python { kind, message, .. } => write!(f, "{kind}: {message}"),
             Self::NoNetwork { wanted: Some(name) } => write!(f, "there is no class or function `{name}`"),
@@ -167,3 +195,16 @@ impl fmt::Display for TraceFailure {
 }
 
 impl std::error::Error for TraceFailure {}
+
+fn with_others(also: &[(String, u32)]) -> String {
+    const SHOWN: usize = 12;
+    let known = "`eliteloop trace --operations` lists what the tracer knows";
+    if also.is_empty() {
+        return known.to_owned();
+    }
+    let mut others: Vec<String> = also.iter().take(SHOWN).map(|(name, line)| format!("{name} (line {line})")).collect();
+    if also.len() > SHOWN {
+        others.push(format!("{} more", also.len() - SHOWN));
+    }
+    format!("the file also uses {}; {known}", others.join(", "))
+}

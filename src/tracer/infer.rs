@@ -384,14 +384,15 @@ fn window(extent: usize, kernel: usize, stride: usize, padding: [usize; 2], dila
     }
     let padded = sum(&[extent, padding[0], padding[1]])?;
     let reach = sum(&[product(&[dilation, kernel - 1])?, 1])?;
-    if padded < reach || extent == 0 {
+    // The last window may hang over by less than a stride where `ceil`, and so may the only one.
+    let room = if ceil { sum(&[padded, stride - 1])? } else { padded };
+    if room < reach || extent == 0 {
         return Err(format!("a kernel that reaches {reach} does not fit an input of {padded} (padding included)"));
     }
-    let room = padded - reach;
+    let out = (room - reach) / stride + 1;
     if !ceil {
-        return Ok(room / stride + 1);
+        return Ok(out);
     }
-    let out = room.div_ceil(stride) + 1;
     Ok(if (out - 1) * stride >= extent + padding[0] { out - 1 } else { out })
 }
 

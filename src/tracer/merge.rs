@@ -37,6 +37,7 @@ pub fn merge(a: &Trace, b: &Trace, tensors: Vec<TensorSpec>, position: impl Fn(u
         let owned = first.tensors.iter().map(|&t| position(t)).collect::<Option<Vec<_>>>().ok_or_else(|| TraceFailure::Unsupported {
             name: "a parameter or buffer that no module of the network has registered".to_owned(),
             line: (first.line > 0).then_some(first.line),
+            also: Vec::new(),
         })?;
         let shape = if op == Op::Input {
             merge_shape(&first.shape, &second.shape, a.batch, b.batch).ok_or_else(|| changed(0))?

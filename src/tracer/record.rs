@@ -13,6 +13,7 @@ use rustpython_vm::function::ArgIntoFloat;
 use rustpython_vm::{AsObject, PyObject, PyObjectRef, PyRef, PyResult, VirtualMachine, builtins::PyModule};
 use serde_json::Value;
 
+use super::built::{Built, Traced};
 use super::failure::TraceFailure;
 use super::graph::{Dim, Graph, Init, Op, Role, TensorSpec};
 use super::infer::{infer, is_too_large};
@@ -34,6 +35,7 @@ struct Recorder {
     aliases: Vec<(String, usize)>,
     position: HashMap<usize, usize>,
     too_large: bool,
+    built: Built,
 }
 
 thread_local! {
@@ -41,7 +43,7 @@ thread_local! {
 }
 
 /// The graph of the passes that ran, or why there is none.
-pub fn finish() -> Result<Graph, TraceFailure> {
+pub fn finish() -> Result<Traced, TraceFailure> {
     RECORDER.with_borrow_mut(|r| {
         let [a, b] = r.finished.as_slice() else {
             return Err(TraceFailure::Tampered { reason: format!("{} passes instead of 2", r.finished.len()) });
@@ -49,7 +51,7 @@ pub fn finish() -> Result<Graph, TraceFailure> {
         let tensors = std::mem::take(&mut r.state);
         let aliases = r.aliases.iter().filter_map(|(name, t)| Some((name.clone(), *r.position.get(t)?))).collect();
         let graph = merge(a, b, tensors, |t| r.position.get(&t).copied())?;
-        Ok(Graph { aliases, ..graph })
+        Ok(Traced { graph: Graph { aliases, ..graph }, built: std::mem::take(&mut r.built) })
     })
 }
 
@@ -65,6 +67,7 @@ pub fn module(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
     dict.set_item("begin", vm.new_function("begin", begin).into(), vm)?;
     dict.set_item("end", vm.new_function("end", end).into(), vm)?;
     dict.set_item("state", vm.new_function("state", state).into(), vm)?;
+    dict.set_item("built", vm.new_function("built", built).into(), vm)?;
     Ok(module)
 }
 
@@ -123,6 +126,13 @@ fn state(tensors: PyObjectRef, aliases: PyObjectRef, vm: &VirtualMachine) -> PyR
         r.position = tensors.iter().enumerate().map(|(i, t)| (t.0, i)).collect();
         r.state = tensors.into_iter().map(|(_, name, shape, role, init)| TensorSpec { name, shape, role, init }).collect();
     });
+    Ok(())
+}
+
+/// `built(entry, [(name, value), ..])`: what is called, and with what.
+fn built(entry: PyObjectRef, arguments: PyObjectRef, vm: &VirtualMachine) -> PyResult<()> {
+    let built = Built { entry: from_python(&entry, vm)?, arguments: from_python(&arguments, vm)? };
+    RECORDER.with_borrow_mut(|r| r.built = built);
     Ok(())
 }
 

@@ -7,13 +7,13 @@
 use std::io::{Read, Write};
 
 use rustpython_vm as python;
-use rustpython_vm::builtins::{PyBaseExceptionRef, PyStr};
+use rustpython_vm::builtins::{PyBaseExceptionRef, PyModule, PyStr};
 use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
 use serde::{Deserialize, Serialize};
 
+use super::built::Traced;
 use super::failure::TraceFailure;
-use super::graph::Graph;
-use super::{record, steps};
+use super::{names, record, steps};
 use crate::base::child;
 use crate::base::error::{Error, Result};
 
@@ -22,6 +22,8 @@ use crate::base::error::{Error, Result};
 pub struct Request {
     pub source: String,
     pub entry: Option<String>,
+    /// Names and values, as Python would write them.
+    pub arguments: Vec<(String, String)>,
     pub input: [usize; 3],
     pub classes: usize,
     pub steps: u64,
@@ -36,7 +38,7 @@ pub const READY: &[u8] = b"ready\n";
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    Graph(Graph),
+    Traced(Traced),
     Failure(TraceFailure),
 }
 
@@ -65,7 +67,48 @@ const MODULES: &[(&str, &str)] = &[
     ("torch._recurrent", include_str!("torch/recurrent.py")),
     ("torch._attention", include_str!("torch/attention.py")),
     ("torch._api", include_str!("torch/api.py")),
+    ("torch._losses", include_str!("torch/losses.py")),
+    ("torch._inert", include_str!("torch/inert.py")),
+    ("torch._attributes", include_str!("torch/attributes.py")),
     ("_drive", include_str!("torch/drive.py")),
+    ("_known", include_str!("torch/known.py")),
+];
+
+/// What a source may import beside, loaded when it does.
+const LIBRARY: &[(&str, &str)] = &[
+    ("_twister", include_str!("library/_twister.py")),
+    ("argparse", include_str!("library/argparse.py")),
+    ("contextlib", include_str!("library/contextlib.py")),
+    ("dataclasses", include_str!("library/dataclasses.py")),
+    ("easydict", include_str!("library/easydict.py")),
+    ("einops", include_str!("library/einops.py")),
+    ("enum", include_str!("library/enum.py")),
+    ("inspect", include_str!("library/inspect.py")),
+    ("json", include_str!("library/json.py")),
+    ("logging", include_str!("library/logging.py")),
+    ("ml_collections", include_str!("library/ml_collections.py")),
+    ("numbers", include_str!("library/numbers.py")),
+    ("numpy", include_str!("library/numpy.py")),
+    ("numpy._elementwise", include_str!("library/numpy_elementwise.py")),
+    ("numpy._shapes", include_str!("library/numpy_shapes.py")),
+    ("numpy.random", include_str!("library/numpy_random.py")),
+    ("operator", include_str!("library/operator.py")),
+    ("os", include_str!("library/os.py")),
+    ("packaging", include_str!("library/packaging.py")),
+    ("pathlib", include_str!("library/pathlib.py")),
+    ("random", include_str!("library/random.py")),
+    ("time", include_str!("library/time.py")),
+    ("timm", include_str!("library/timm.py")),
+    ("timm.layers", include_str!("library/timm_layers.py")),
+    ("torch.optim", include_str!("torch/optim.py")),
+    ("torchvision", include_str!("library/torchvision.py")),
+    ("torchvision.models", include_str!("library/torchvision_models.py")),
+    ("torchvision.models._dense", include_str!("library/torchvision_dense.py")),
+    ("torchvision.models._mobile", include_str!("library/torchvision_mobile.py")),
+    ("tqdm", include_str!("library/tqdm.py")),
+    ("types", include_str!("library/types.py")),
+    ("typing_extensions", include_str!("library/typing_extensions.py")),
+    ("warnings", include_str!("library/warnings.py")),
 ];
 
 /// Reads a [`Request`] from standard input, answers on standard output.
@@ -108,13 +151,35 @@ fn limit(request: &Request) -> Result<()> {
     Ok(child::limit(libc::RLIMIT_NOFILE, 3, Some(3))?)
 }
 
-fn answer(request: &Request) -> Result<Answer> {
+fn interpreter() -> Interpreter {
     let mut settings = Settings::default();
     // The order of sets must not change from run to run.
     settings.hash_seed = Some(0);
     settings.install_signal_handlers = false;
     settings.import_site = false;
-    let interpreter = Interpreter::without_stdlib(settings);
+    Interpreter::without_stdlib(settings)
+}
+
+/// What a source may use, a line a module: read off the stand-in itself.
+///
+/// # Errors
+/// The stand-in does not load.
+pub fn operations() -> Result<String> {
+    let worker = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| {
+        interpreter().enter(|vm| {
+            let known = || -> PyResult<String> {
+                load(vm)?;
+                let list = vm.sys_module.get_attr("modules", vm)?.get_item("_known", vm)?.get_attr("operations", vm)?;
+                Ok(text(vm, &list.call((), vm)?).unwrap_or_default())
+            };
+            known().map_err(|e| Error::machine(format!("the interpreter does not start: {}", failure(vm, &e))))
+        })
+    })?;
+    worker.join().unwrap_or_else(|_| Err(Error::machine("the interpreter does not start")))
+}
+
+fn answer(request: &Request) -> Result<Answer> {
+    let interpreter = interpreter();
     let answer = interpreter.enter(|vm| {
         vm.recursion_limit.set(RECURSION_LIMIT);
         let most = request.steps;
@@ -123,8 +188,8 @@ fn answer(request: &Request) -> Result<Answer> {
         // From here on it is the source that counts.
         std::io::stdout().lock().write_all(READY)?;
         Ok(match run(vm, request).and_then(|()| record::finish()) {
-            Ok(graph) => Answer::Graph(graph),
-            Err(failure) => Answer::Failure(failure),
+            Ok(traced) => Answer::Traced(traced),
+            Err(failure) => Answer::Failure(with_names(vm, &request.source, failure)),
         })
     });
     std::mem::forget(interpreter);
@@ -135,19 +200,35 @@ fn load(vm: &VirtualMachine) -> PyResult<()> {
     let modules = vm.sys_module.get_attr("modules", vm)?;
     modules.set_item("_record", record::module(vm)?.into(), vm)?;
     modules.set_item("_math", record::math(vm)?.into(), vm)?;
-    for (name, source) in MODULES {
-        let code =
-            vm.compile(source, python::compiler::Mode::Exec, format!("<{name}>")).map_err(|e| vm.new_syntax_error(&e, Some(source)))?;
-        let dict = vm.ctx.new_dict();
-        let module = vm.new_module(name, dict.clone(), None);
-        modules.set_item(*name, module.clone().into(), vm)?;
-        let scope = python::scope::Scope::with_builtins(None, dict, vm);
-        vm.run_code_obj(code, scope)?;
-        if let Some((parent, child)) = name.rsplit_once('.') {
-            modules.get_item(parent, vm)?.set_attr(vm.ctx.intern_str(child), module, vm)?;
-        }
+    modules.set_item("_library", library(vm)?.into(), vm)?;
+    MODULES.iter().try_for_each(|(name, source)| define(vm, name, source).map(drop))
+}
+
+/// Compiles and runs a file of the stand-in; a dotted name is also an attribute of the module before the dot.
+fn define(vm: &VirtualMachine, name: &str, source: &str) -> PyResult<PyObjectRef> {
+    let modules = vm.sys_module.get_attr("modules", vm)?;
+    let code = vm.compile(source, python::compiler::Mode::Exec, format!("<{name}>")).map_err(|e| vm.new_syntax_error(&e, Some(source)))?;
+    let dict = vm.ctx.new_dict();
+    let module: PyObjectRef = vm.new_module(name, dict.clone(), None).into();
+    modules.set_item(name, module.clone(), vm)?;
+    if let Some((parent, child)) = name.rsplit_once('.') {
+        modules.get_item(parent, vm)?.set_attr(vm.ctx.intern_str(child), module.clone(), vm)?;
     }
-    Ok(())
+    vm.run_code_obj(code, python::scope::Scope::with_builtins(None, dict, vm))?;
+    Ok(module)
+}
+
+/// The native module `_library`: `names` of what is loaded on its first import, and `load(name)`.
+fn library(vm: &VirtualMachine) -> PyResult<python::PyRef<PyModule>> {
+    let module = vm.new_module("_library", vm.ctx.new_dict(), None);
+    let names = LIBRARY.iter().map(|(name, _)| vm.ctx.new_str(*name).into()).collect();
+    module.dict().set_item("names", vm.ctx.new_tuple(names).into(), vm)?;
+    let load = |name: String, vm: &VirtualMachine| -> PyResult {
+        let source = LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, source)| *source);
+        define(vm, &name, source.ok_or_else(|| vm.new_value_error(format!("no library {name}")))?)
+    };
+    module.dict().set_item("load", vm.new_function("load", load).into(), vm)?;
+    Ok(module)
 }
 
 fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
@@ -156,17 +237,45 @@ fn run(vm: &VirtualMachine, request: &Request) -> Result<(), TraceFailure> {
         TraceFailure::Syntax { line: (line > 0).then_some(line), message: e.to_string() }
     })?;
     let drive = || -> PyResult<()> {
-        let scope = vm.new_scope_with_builtins();
-        let globals = scope.globals.clone();
-        globals.set_item("__name__", vm.ctx.new_str("network").into(), vm)?;
-        vm.run_code_obj(code, scope)?;
-        let drive = vm.sys_module.get_attr("modules", vm)?.get_item("_drive", vm)?.get_attr("run", vm)?;
+        let globals = vm.ctx.new_dict();
+        let itself = vm.new_module("network", globals.clone(), None);
+        let modules = vm.sys_module.get_attr("modules", vm)?;
+        modules.get_item("shims", vm)?.get_attr("candidate", vm)?.call((itself,), vm)?;
+        let guarded = names::guarded(&request.source).into_iter().map(|name| vm.ctx.new_str(name).into()).collect();
+        modules.get_item("_import", vm)?.set_attr("guarded", vm.ctx.new_tuple(guarded), vm)?;
+        vm.run_code_obj(code, python::scope::Scope::with_builtins(None, globals.clone(), vm))?;
+        let drive = modules.get_item("_drive", vm)?.get_attr("run", vm)?;
         let entry: PyObjectRef = request.entry.as_ref().map_or_else(|| vm.ctx.none(), |e| vm.ctx.new_str(e.as_str()).into());
         let input = vm.ctx.new_tuple(request.input.iter().map(|&n| vm.ctx.new_int(n).into()).collect());
-        drive.call((globals, entry, input, request.classes), vm)?;
+        let arguments = vm.ctx.new_dict();
+        for (name, value) in &request.arguments {
+            arguments.set_item(name.as_str(), vm.ctx.new_str(value.as_str()).into(), vm)?;
+        }
+        drive.call((globals, entry, input, request.classes, arguments), vm)?;
         Ok(())
     };
     drive().map_err(|e| failure(vm, &e))
+}
+
+/// An unknown name with the others of the source; where it is a base class, with the line of the class.
+fn with_names(vm: &VirtualMachine, source: &str, failure: TraceFailure) -> TraceFailure {
+    let TraceFailure::Unsupported { name, mut line, .. } = failure else { return failure };
+    let unknown = |path: &str| -> PyResult<Option<String>> {
+        let ask = vm.sys_module.get_attr("modules", vm)?.get_item("_import", vm)?.get_attr("unknown", vm)?;
+        Ok(text(vm, &ask.call((path,), vm)?))
+    };
+    let mut also: Vec<(String, u32)> = Vec::new();
+    for used in names::uses(source) {
+        let Ok(Some(found)) = unknown(&used.path) else { continue };
+        if found == name {
+            if used.class_end.is_some_and(|end| line.is_some_and(|l| (used.line..=end).contains(&l))) {
+                line = Some(used.line);
+            }
+        } else if !also.iter().any(|(known, _)| *known == found) {
+            also.push((found, used.line));
+        }
+    }
+    TraceFailure::Unsupported { name, line, also }
 }
 
 /// What an exception means. The stand-in's own exceptions carry their parts as arguments.
@@ -187,7 +296,11 @@ fn failure(vm: &VirtualMachine, exception: &PyBaseExceptionRef) -> TraceFailure 
         return TraceFailure::TooLarge { what: argument(0) };
     }
     match (own, kind.as_str()) {
-        (true, "Unsupported") => TraceFailure::Unsupported { name: argument(0), line },
+        (true, "Unsupported") => TraceFailure::Unsupported { name: argument(0), line, also: Vec::new() },
+        (true, "Arguments") => {
+            let names = argument(1).split(' ').map(str::to_owned).collect();
+            TraceFailure::Arguments { entry: argument(0), names, line: argument(2).parse().ok() }
+        }
         (true, "DataDependent") => TraceFailure::DataDependent { reason: argument(0), line },
         (true, "NoNetwork") => TraceFailure::NoNetwork { wanted: exception.get_arg(0).and_then(|o| text(vm, &o)) },
         (true, "WrongOutput") => TraceFailure::WrongOutput { found: argument(0), expected: argument(1) },

@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::built::Traced;
 use super::cost::{cost, macs};
-use super::graph::{Graph, Node, Op};
+use super::graph::{Graph, Node, Op, TensorSpec};
 use super::infer::show;
 
 /// One line an operation, then the state dict, then the totals.
 #[must_use]
-pub fn table(graph: &Graph) -> String {
+pub fn table(traced: &Traced) -> String {
+    let graph = &traced.graph;
     let rows: Vec<[String; 6]> = graph
         .nodes
         .iter()
@@ -22,10 +24,11 @@ pub fn table(graph: &Graph) -> String {
             [id.to_string(), describe(&node.op), inputs, show(&node.shape), macs, place(node)]
         })
         .collect();
-    let mut text = columns(["node", "operation", "reads", "shape", "MACs", "where"], &rows, &[0, 4]);
+    let mut text = format!("{}\n\n", traced.built);
+    text += &columns(["node", "operation", "reads", "shape", "MACs", "where"], &rows, &[0, 4]);
     text.push('\n');
     let rows: Vec<[String; 3]> =
-        graph.tensors.iter().map(|t| [t.name.clone(), format!("{:?}", t.shape), format!("{:?}", t.role).to_lowercase()]).collect();
+        state_dict(graph).map(|(name, t)| [name.to_owned(), format!("{:?}", t.shape), format!("{:?}", t.role).to_lowercase()]).collect();
     text += &columns(["state dict", "shape", "role"], &rows, &[]);
     let cost = cost(graph);
     let _ = writeln!(text, "\n{} parameters, {} multiply-accumulates an image", grouped(cost.parameters), grouped(cost.macs));
@@ -35,16 +38,25 @@ pub fn table(graph: &Graph) -> String {
 
 /// The same as one JSON object.
 #[must_use]
-pub fn json(graph: &Graph) -> Value {
+pub fn json(traced: &Traced) -> Value {
+    let graph = &traced.graph;
     let cost = cost(graph);
     json!({
+        "entry": traced.built.entry,
+        "arguments": traced.built.arguments.iter().cloned().collect::<std::collections::BTreeMap<_, _>>(),
         "parameters": cost.parameters,
         "macs": cost.macs,
         "activation_bytes": cost.activation_bytes,
         "output": show(&graph.nodes[graph.output].shape),
-        "state_dict": graph.tensors.iter().map(|t| json!({ "name": t.name, "shape": t.shape, "role": t.role })).collect::<Vec<_>>(),
+        "state_dict": state_dict(graph).map(|(name, t)| json!({ "name": name, "shape": t.shape, "role": t.role })).collect::<Vec<_>>(),
         "graph": graph,
     })
+}
+
+/// Every name of the state dict: a shared tensor stands under each of its own, the further ones last.
+fn state_dict(graph: &Graph) -> impl Iterator<Item = (&str, &TensorSpec)> {
+    let further = graph.aliases.iter().filter_map(|(name, tensor)| Some((&name[..], graph.tensors.get(*tensor)?)));
+    graph.tensors.iter().map(|t| (&t.name[..], t)).chain(further)
 }
 
 fn place(node: &Node) -> String {

@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use super::built::Traced;
 use super::check::{Limits, Refusal};
 use super::failure::TraceFailure;
 use super::graph::{Dim, Graph};
@@ -23,8 +24,10 @@ pub struct TraceOptions {
     /// Channels, height, width of an image.
     pub input: [usize; 3],
     pub classes: usize,
-    /// Class or factory function; `None`: `Net`, else the last `nn.Module` of the file.
+    /// Class or factory function; `None`: `Net`, else a factory of the last `nn.Module` that no other uses, else that module.
     pub entry: Option<String>,
+    /// What it is given beside the number of classes: names and values, as Python would write them.
+    pub arguments: Vec<(String, String)>,
     /// Loop rounds and calls that the source may take.
     pub steps: u64,
     /// Processor time, for what has no steps.
@@ -51,6 +54,7 @@ impl TraceOptions {
             input,
             classes,
             entry: None,
+            arguments: Vec::new(),
             steps: Self::STEPS,
             cpu_seconds: Self::CPU_SECONDS,
             memory_mib: Self::MEMORY_MIB,
@@ -78,12 +82,21 @@ const MOST_COMPLAINT: u64 = 64 << 10;
 /// # Errors
 /// Why there is no graph; the sandbox failing in any way is a reason too. [`TraceFailure::of_source`] tells whose it is.
 pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure> {
+    trace_built(source, options).map(|traced| traced.graph)
+}
+
+/// [`trace`], and what was called with which arguments.
+///
+/// # Errors
+/// As [`trace`].
+pub fn trace_built(source: &str, options: &TraceOptions) -> Result<Traced, TraceFailure> {
     if source.len() > MOST_SOURCE {
         return Err(TraceFailure::TooLarge { what: format!("a source of {} bytes", source.len()) });
     }
     let request = Request {
         source: source.to_owned(),
         entry: options.entry.clone(),
+        arguments: options.arguments.clone(),
         input: options.input,
         classes: options.classes,
         steps: options.steps,
@@ -91,12 +104,13 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
         memory_mib: options.memory_mib,
     };
     let answer = child::persist(|| ask(&request, options)).map_err(TraceFailure::Lost)??;
-    let graph = match serde_json::from_slice::<Answer>(&answer) {
-        Ok(Answer::Graph(graph)) => graph,
+    let traced = match serde_json::from_slice::<Answer>(&answer) {
+        Ok(Answer::Traced(traced)) => traced,
         Ok(Answer::Failure(TraceFailure::Memory { .. })) => return Err(TraceFailure::Memory { mib: options.memory_mib }),
         Ok(Answer::Failure(failure)) => return Err(failure),
         Err(error) => return Err(TraceFailure::Crash { reason: format!("an answer that cannot be read ({error})") }),
     };
+    let graph = &traced.graph;
     graph.check(options.input, options.limits).map_err(|refusal| match refusal {
         Refusal::TooLarge(what) => TraceFailure::TooLarge { what },
         Refusal::Wrong(reason) => TraceFailure::Tampered { reason },
@@ -106,7 +120,7 @@ pub fn trace(source: &str, options: &TraceOptions) -> Result<Graph, TraceFailure
     if *found != expected {
         return Err(TraceFailure::WrongOutput { found: show(found), expected: show(&expected) });
     }
-    Ok(graph)
+    Ok(traced)
 }
 
 /// What a sandbox says of the source, or how the source ended it.

@@ -37,6 +37,7 @@ mod report;
 mod run;
 mod sandbox;
 mod settings;
+mod sources;
 mod study;
 mod study_report;
 mod theory;

@@ -41,11 +41,12 @@ impl Axis {
     pub fn sliding(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> Result<Self> {
         let reach = dilation * (kernel - 1) + 1;
         let padded = extent + 2 * padding;
-        if padded < reach || stride == 0 {
+        // The only window may hang over too.
+        let room = if ceil { padded + stride.saturating_sub(1) } else { padded };
+        if room < reach || stride == 0 {
             candle_core::bail!("a pooling window of {reach} does not fit a padded extent of {padded}");
         }
-        let free = padded - reach;
-        let mut count = if ceil { free.div_ceil(stride) } else { free / stride } + 1;
+        let mut count = (room - reach) / stride + 1;
         if ceil && (count - 1) * stride >= extent + padding {
             count -= 1;
         }
@@ -305,4 +306,23 @@ pub fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f
         });
     })?;
     tensor(dx, shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `torch.nn.functional.max_pool2d(torch.tensor([[[[1., 2.], [4., 3.]]]]), 3, 2, ceil_mode=True)` is 4; the mean is 2.5.
+    #[test]
+    fn the_only_window_may_hang_over_where_ceil() {
+        let axis = Axis::sliding(2, 3, 2, 0, 1, true).unwrap();
+        assert_eq!(axis.windows.iter().map(|w| (w.start, w.end)).collect::<Vec<_>>(), [(0, 2)]);
+        assert!(Axis::sliding(2, 3, 2, 0, 1, false).is_err());
+        assert!(Axis::sliding(2, 5, 2, 0, 1, true).is_err(), "by less than a stride");
+        let x = Tensor::new(&[[[[1.0_f32, 2.0], [4.0, 3.0]]]], &candle_core::Device::Cpu).unwrap();
+        let (y, places) = max_forward(&x, &axis, &axis).unwrap();
+        assert_eq!((y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), places), (vec![4.0], vec![2]));
+        let y = mean_forward(&x, &axis, &axis, &divisors(&axis, &axis, true, None)).unwrap();
+        assert_eq!(y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), [2.5]);
+    }
 }

@@ -4,7 +4,7 @@ from _import import Unsupported, module
 from torch import _ops as T
 from torch import nn
 from torch._einsum import einsum
-from torch._tensor import State, Tensor, _data, _sizes, as_tensor, full, tensor
+from torch._tensor import Tensor, _data, _sizes, as_tensor, full, tensor
 from torch.nn import functional as F
 
 
@@ -99,58 +99,3 @@ module("torch.nn.parameter").update(Parameter=nn.Parameter, UninitializedParamet
 module("torch.nn.modules.module").update(Module=nn.Module)
 module("torch.nn.utils")
 module("torch.autograd").update(Variable=lambda tensor, **kwargs: tensor)
-
-
-def _chance(name):
-    def function(*args, **kwargs):
-        if State.number:
-            raise Unsupported("random." + name + " in forward")
-        return getattr(_generator, name)(*args, **kwargs)
-
-    return function
-
-
-class _Generator:
-    """A small seeded generator: a source that draws while it is built draws the same each time."""
-
-    def __init__(self):
-        self.state = 88172645463325252
-
-    def seed(self, a=None, version=2):
-        self.state = (hash(a) ^ 88172645463325252) & (2**64 - 1) or 1
-
-    def random(self):
-        x = self.state
-        x ^= x << 13 & (2**64 - 1)
-        x ^= x >> 7
-        x ^= x << 17 & (2**64 - 1)
-        self.state = x
-        return (x >> 11) / 2.0**53
-
-    def uniform(self, a, b):
-        return a + (b - a) * self.random()
-
-    def randint(self, a, b):
-        return a + int(self.random() * (b - a + 1))
-
-    def randrange(self, start, stop=None, step=1):
-        return self.choice(range(start) if stop is None else range(start, stop, step))
-
-    def choice(self, items):
-        if not len(items):
-            raise IndexError("Cannot choose from an empty sequence")
-        return items[int(self.random() * len(items))]
-
-    def shuffle(self, items):
-        for i in range(len(items) - 1, 0, -1):
-            j = self.randint(0, i)
-            items[i], items[j] = items[j], items[i]
-
-    def sample(self, items, k):
-        items = list(items)
-        self.shuffle(items)
-        return items[:k]
-
-
-_generator = _Generator()
-module("random").update({name: _chance(name) for name in ("seed", "random", "uniform", "randint", "randrange", "choice", "shuffle", "sample")})

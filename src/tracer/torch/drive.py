@@ -1,33 +1,85 @@
 # Builds the network once and calls it at two batch sizes.
 import _record
 import torch
-from _import import NoNetwork, Unsupported, WrongOutput
+from _import import Arguments, NoNetwork, Unsupported, WrongOutput
 from torch import nn
 from torch._tensor import State, Tensor, _fixed, _traced, node_of
 from torch.nn.modules import Parameter, _state
 
-CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n_class", "class_num", "classes")
-CHANNELS = ("in_channels", "input_channels", "in_chans", "in_channel", "num_channels", "img_channels", "image_channels", "n_channels")
-IMAGE_SIZES = ("image_size", "img_size")
-SIZES = ("input_size", "in_size", "resolution") + IMAGE_SIZES
-MEANT = CLASSES + CHANNELS + IMAGE_SIZES
+# What holds the number of classes, with a default or without.
+CLASSES = ("num_classes", "n_classes", "nb_classes", "num_class", "nclasses", "n_class", "class_num", "classes", "numclasses", "nclass", "num_labels")
 VARIABLE_KEYWORDS = 8
-# Names that mean one of these only where the constructor cannot do without.
-LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "num_labels", "output_size", "c", "nc", "k", "out_channels")
-LOOSE_CHANNELS = ("channels", "in_ch", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "ch")
+# What a name may mean where the constructor cannot do without: a default is the source's word, and stays.
+LOOSE_CLASSES = ("out_features", "out_dim", "output_dim", "num_outputs", "n_outputs", "output_size", "out_size", "c", "nc", "k", "out_channels", "output_channels", "out_ch", "num_out")
+LOOSE_CHANNELS = ("channels", "channel", "ch_in", "c_in", "in_c", "in_dim", "input_dim", "in_planes", "inplanes", "ch", "inp", "nc_in")
+SIZES = ("input_size", "in_size", "resolution", "input_resolution", "image_size", "img_size", "im_size", "imgsize", "img_dim", "image_resolution", "size")
+SHAPES = ("input_shape", "in_shape", "image_shape", "img_shape", "shape")
+# Functions of a file that make no network, whatever they mention.
+NO_FACTORY = ("test", "main", "train", "eval", "demo", "debug", "profile", "count", "load", "convert", "run", "summary", "print", "plot", "get_args", "parse", "_")
+
+
+def source_classes(globals):
+    return [v for v in globals.values() if isinstance(v, type) and issubclass(v, nn.Module) and v.__module__ == "network"]
+
+
+def codes(item):
+    """The code objects of a function, or of all that a class defines."""
+    if isinstance(item, type):
+        for value in list(item.__dict__.values()):
+            for function in (value, getattr(value, "__func__", None), getattr(value, "fget", None), getattr(value, "__wrapped__", None)):
+                if hasattr(function, "__code__"):
+                    yield function.__code__
+    elif hasattr(item, "__code__"):
+        yield item.__code__
+
+
+def mentioned(item):
+    """The global names that a function or class uses."""
+    names, waiting = set(), list(codes(item))
+    while waiting:
+        code = waiting.pop()
+        names.update(code.co_names)
+        waiting.extend(const for const in code.co_consts if hasattr(const, "co_names"))
+    if isinstance(item, type):
+        names.update(base.__name__ for base in item.__bases__)
+    return names
+
+
+def candidates(globals):
+    """What may be meant where nobody said it: functions that make the last network class no other class uses, that class, and one of it
+    that the file makes itself."""
+    classes = source_classes(globals)
+    if not classes:
+        return []
+    used = set()
+    for cls in classes:
+        used.update(name for name in mentioned(cls) if globals.get(name) is not cls)
+    free = [cls for cls in classes if cls.__name__ not in used]
+    chosen = free[-1] if free else classes[-1]
+    makers, known = [], {chosen.__name__}
+    functions = [(name, value) for name, value in globals.items() if hasattr(value, "__code__") and getattr(value, "__module__", None) == "network"]
+    for _ in functions:
+        for name, function in functions:
+            if name not in known and mentioned(function) & known:
+                known.add(name)
+    for name, function in functions:
+        if name in known and name == function.__name__ and not name.lower().startswith(NO_FACTORY):
+            makers.append(function)
+    return makers + [chosen] + [value for value in globals.values() if type(value) is chosen][-1:]
 
 
 def find(globals, entry):
     if entry is not None:
         if not callable(globals.get(entry)):
             raise NoNetwork(entry)
-        return globals[entry]
+        return [globals[entry]]
     found = globals.get("Net")
-    if found is None:
-        for value in globals.values():
-            if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == "network":
-                found = value
-    if not callable(found):
+    if found is not None:
+        if not callable(found):
+            raise NoNetwork(None)
+        return [found]
+    found = candidates(globals)
+    if not found:
         raise NoNetwork(None)
     return found
 
@@ -44,67 +96,130 @@ def lemur(globals, input, classes):
     return {"in_shape": (1,) + input, "out_shape": (classes,), "prm": prm, "device": torch.device("cpu")}
 
 
-def handed_on(globals, input, classes):
-    """What `**kwargs` of a factory may carry: the number of classes, as the network class of the file names it."""
-    for value in globals.values():
-        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == "network":
-            code = getattr(value.__init__, "__code__", None)
-            names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount] if code else ()
-            if any(name in CLASSES for name in names):
-                return {name: classes if name in CLASSES else input[0] if name in CHANNELS else input[1] for name in names if name in MEANT}
+def handed_on(globals, function, classes):
+    """What `**kwargs` of a factory carries on: the number of classes, as the network classes that it uses name it."""
+    wanted = mentioned(function)
+    every = source_classes(globals)
+    for value in [cls for cls in every if cls.__name__ in wanted] + every:
+        code = getattr(value.__init__, "__code__", None)
+        for name in code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount] if code else ():
+            if name in CLASSES:
+                return {name: classes}
     return {}
 
 
-def arguments(globals, function, skip, input, classes):
-    """What the constructor is given, by the names of its parameters."""
+def guessed(name, input, classes):
+    """What a parameter without a default means by its name, or None."""
+    plain = name.lower()
+    parts = plain.split("_")
+    if plain in SHAPES:
+        return input
+    if plain in SIZES:
+        return input[1] if input[1] == input[2] else (input[1], input[2])
+    if plain in LOOSE_CLASSES:
+        return classes
+    inner = [part for part in parts if part in ("in", "input", "img", "image", "im")]
+    wide = [part for part in parts if part in ("channel", "channels", "chan", "chans", "ch", "planes")]
+    if plain in LOOSE_CHANNELS or inner and wide or plain in ("num_channels", "n_channels", "nb_channels"):
+        return input[0]
+    return None
+
+
+def is_count(value):
+    return value is None or isinstance(value, int) and not isinstance(value, bool)
+
+
+def arguments(globals, entry, function, skip, input, classes, said, meant):
+    """What the constructor is given: what was said, the number of classes, and what has no default by its name. If it is `meant`, one
+    more argument can only be the number of classes."""
     code = getattr(function, "__code__", None)
     if code is None:
-        return {}
+        return dict(said)
     names = code.co_varnames[skip : code.co_argcount]
-    optional = set(names[len(names) - len(function.__defaults__ or ()) :]) if function.__defaults__ else set()
+    defaults = dict(zip(names[len(names) - len(function.__defaults__ or ()) :], function.__defaults__ or ()))
     only = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
-    optional.update(function.__kwdefaults__ or ())
+    defaults.update(function.__kwdefaults__ or {})
     given, unknown = {}, []
     if "in_shape" in names and "out_shape" in names:
         known = lemur(globals, input, classes)
         given = {name: known[name] for name in names if name in known}
         names = tuple(name for name in names if name not in known)
     for name in names + only:
-        plain = name.lower()
-        if plain in CLASSES:
-            given[name] = classes
-        elif plain in CHANNELS:
-            given[name] = input[0]
-        elif plain in IMAGE_SIZES and input[1] == input[2]:
-            given[name] = input[1]
-        elif name in optional:
+        if name in said:
             continue
-        elif plain in SIZES:
-            given[name] = input[1]
-        elif plain in ("input_shape", "in_shape", "image_shape", "img_shape"):
-            given[name] = input
-        elif plain in LOOSE_CLASSES:
+        if name in CLASSES and is_count(defaults.get(name)):
             given[name] = classes
-        elif plain in LOOSE_CHANNELS:
-            given[name] = input[0]
-        else:
-            unknown.append(name)
-    if len(unknown) == 1 and not any(value == classes for value in given.values()):
+        elif name not in defaults:
+            value = guessed(name, input, classes)
+            if value is None:
+                unknown.append(name)
+            else:
+                given[name] = value
+    loose = code.co_flags & VARIABLE_KEYWORDS
+    strange = [name for name in said if name not in given and name not in names + only]
+    if strange and not loose:
+        raise TypeError(entry + "() has no argument " + repr(strange[0]) + "; it takes " + ", ".join(names + only))
+    if meant and len(unknown) == 1 and not said and not any(value == classes for value in given.values()):
         given[unknown.pop()] = classes
     if unknown:
-        raise Unsupported("the constructor's argument " + repr(unknown[0]))
-    if skip == 0 and code.co_flags & VARIABLE_KEYWORDS and not any(name in CLASSES for name in names + only):
-        given.update(handed_on(globals, input, classes))
+        raise Arguments(entry, " ".join(unknown), code.co_firstlineno)
+    given.update(said)
+    if skip == 0 and loose and not any(name in CLASSES for name in given):
+        for name, value in handed_on(globals, function, classes).items():
+            given.setdefault(name, value)
     return given
 
 
-def build(globals, entry, input, classes):
-    found = find(globals, entry)
+def shown(value):
+    if isinstance(value, nn.Module) or isinstance(value, type) or callable(value):
+        return getattr(value, "__name__", type(value).__name__)
+    text = repr(value)
+    return text if len(text) <= 200 else text[:200] + ".."
+
+
+def make(globals, found, input, classes, said, meant):
+    """The network, and what it was given; `found` is a network already, a class or a function."""
+    name = getattr(found, "__name__", type(found).__name__)
     if isinstance(found, nn.Module):
-        return found
-    if isinstance(found, type):
-        return found(**arguments(globals, found.__init__, 1, input, classes))
-    return found(**arguments(globals, found, 0, input, classes))
+        return found, name, {}
+    is_class = isinstance(found, type)
+    given = arguments(globals, name, found.__init__ if is_class else found, 1 if is_class else 0, input, classes, said, meant)
+    try:
+        return found(**given), name, given
+    except TypeError as error:
+        # A factory may set the number of classes itself.
+        carried = handed_on(globals, found, classes) if not is_class else {}
+        if not any(key in given and key not in said and "multiple values" in str(error) and key in str(error) for key in carried):
+            raise
+        given = {key: value for key, value in given.items() if key not in carried}
+        return found(**given), name, given
+
+
+def build(globals, entry, input, classes, said):
+    found = find(globals, entry)
+    for i, one in enumerate(found):
+        is_last = i == len(found) - 1
+        try:
+            net, name, given = make(globals, one, input, classes, said, is_last)
+        except Arguments:
+            if is_last:
+                raise
+            continue
+        if isinstance(net, nn.Module) or is_last:
+            break
+    _record.built(name, [(key, shown(value)) for key, value in given.items()])
+    return net
+
+
+def values(globals, said):
+    """What was said on the command line, as the source would read it: an expression, or else text."""
+    made = {}
+    for name, text in said.items():
+        try:
+            made[name] = eval(text, globals)
+        except (NameError, SyntaxError):
+            made[name] = text
+    return made
 
 
 def name_modules(net):
@@ -147,9 +262,20 @@ def state(net):
     return tensors, aliases
 
 
-def run(globals, entry, input, classes):
+def called(net, batch, input):
+    """One pass. An error in it may be one of the images' size, so it says that."""
+    try:
+        return net(_traced(0, (batch,) + input))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        size = "x".join(map(str, input))
+        if type(error) in (RuntimeError, ValueError, AssertionError) and size not in str(error):
+            error.args = (((str(error) or type(error).__name__) + " (with images of " + size + ")"),)
+        raise
+
+
+def run(globals, entry, input, classes, said):
     _record.begin(_fixed((1,) + input))
-    net = build(globals, entry, input, classes)
+    net = build(globals, entry, input, classes, values(globals, said))
     if not isinstance(net, nn.Module):
         raise NoNetwork(entry)
     net.train()
@@ -158,7 +284,7 @@ def run(globals, entry, input, classes):
         State.number = number
         State.path = ""
         _record.begin(_fixed((batch,) + input))
-        output = net(_traced(0, (batch,) + input))
+        output = called(net, batch, input)
         if not isinstance(output, Tensor) or output._shape != (batch, classes):
             raise WrongOutput(describe(output, batch), "[N, " + str(classes) + "]")
         _record.end(node_of(output))

@@ -21,15 +21,21 @@ class partial:
     def __call__(self, *args, **keywords):
         return self.func(*self.args, *args, **{**self.keywords, **keywords})
 
+    def __repr__(self):
+        return "functools.partial(" + repr(self.func) + ")"
+
+
+def update_wrapper(wrapper, wrapped, *args, **kwargs):
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        if hasattr(wrapped, name):
+            setattr(wrapper, name, getattr(wrapped, name))
+    wrapper.__dict__.update(getattr(wrapped, "__dict__", {}))
+    wrapper.__wrapped__ = wrapped
+    return wrapper
+
 
 def wraps(wrapped, *args, **kwargs):
-    def decorate(wrapper):
-        wrapper.__name__ = wrapped.__name__
-        wrapper.__doc__ = wrapped.__doc__
-        wrapper.__wrapped__ = wrapped
-        return wrapper
-
-    return decorate
+    return lambda wrapper: update_wrapper(wrapper, wrapped)
 
 
 def lru_cache(maxsize=128, typed=False):
@@ -50,7 +56,58 @@ def lru_cache(maxsize=128, typed=False):
     return decorate
 
 
-cache = lru_cache
+def cache(function):
+    return lru_cache(None)(function)
+
+
+def singledispatch(function):
+    kinds = {}
+
+    def register(kind, chosen=None):
+        if chosen is None and not isinstance(kind, type):
+            notes = [note for name, note in kind.__annotations__.items() if name != "return"]
+            kinds[notes[0]] = kind
+            return kind
+        if chosen is None:
+            return lambda chosen: register(kind, chosen)
+        kinds[kind] = chosen
+        return chosen
+
+    def dispatch(cls):
+        for base in cls.__mro__:
+            if base in kinds:
+                return kinds[base]
+        return function
+
+    def call(first, *args, **kwargs):
+        return dispatch(type(first))(first, *args, **kwargs)
+
+    call.register, call.dispatch = register, dispatch
+    return update_wrapper(call, function)
+
+
+def total_ordering(cls):
+    own = cls.__dict__
+    if "__lt__" in own:
+        cls.__gt__ = lambda a, b: not (a < b or a == b)
+        cls.__le__ = lambda a, b: a < b or a == b
+        cls.__ge__ = lambda a, b: not a < b
+    elif "__gt__" in own:
+        cls.__lt__ = lambda a, b: not (a > b or a == b)
+        cls.__ge__ = lambda a, b: a > b or a == b
+        cls.__le__ = lambda a, b: not a > b
+    return cls
+
+
+def cmp_to_key(compare):
+    class Key:
+        def __init__(self, item):
+            self.item = item
+
+        def __lt__(self, other):
+            return compare(self.item, other.item) < 0
+
+    return Key
 
 
 class cached_property:

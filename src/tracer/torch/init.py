@@ -36,6 +36,8 @@ def calculate_gain(nonlinearity, param=None):
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
         return (2.0 / (1 + slope * slope)) ** 0.5
+    if nonlinearity in ("conv_transpose1d", "conv_transpose3d"):
+        return 1.0
     if nonlinearity == "selu":
         return 0.75
     raise ValueError("Unsupported nonlinearity " + str(nonlinearity))
@@ -90,6 +92,50 @@ def ones_(tensor):
     return _start(tensor, "constant", 1)
 
 
+def eye_(tensor):
+    rows, columns = tensor._shape
+    return _become(tensor, _data(tensor._shape, ("values", [float(i == j) for i in range(rows) for j in range(columns)])))
+
+
+def dirac_(tensor, groups=1):
+    shape = tensor._shape
+    if len(shape) not in (3, 4, 5):
+        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+    if shape[0] % groups:
+        raise ValueError("dim 0 must be divisible by groups")
+    inner, each = _count(shape[2:]), shape[0] // groups
+    middle = 0
+    for n in shape[2:]:
+        middle = middle * n + n // 2
+    values = [0.0] * _count(shape)
+    for group in range(groups):
+        for d in range(min(each, shape[1])):
+            values[((group * each + d) * shape[1] + d) * inner + middle] = 1.0
+    return _become(tensor, _data(shape, ("values", values)))
+
+
+def sparse_(tensor, sparsity, std=0.01, generator=None):
+    """Some of each column zero, the others normal: drawn here, since no distribution says so."""
+    from _import import Unsupported
+    from _twister import Twister
+
+    if len(tensor._shape) != 2:
+        raise ValueError("Only tensors with 2 dimensions are supported")
+    rows, columns = tensor._shape
+    if rows * columns > 1 << 16:
+        raise Unsupported("torch.nn.init.sparse_ of more than 65,536 numbers")
+    draw = Twister()
+    values = [std * draw.polar() for _ in range(rows * columns)]
+    for column in range(columns):
+        order = list(range(rows))
+        for i in range(rows - 1, 0, -1):
+            j = draw.below(i + 1)
+            order[i], order[j] = order[j], order[i]
+        for row in order[: -int(-sparsity * rows // 1)]:
+            values[row * columns + column] = 0.0
+    return _become(tensor, _data(tensor._shape, ("values", values)))
+
+
 def orthogonal_(tensor, gain=1, generator=None):
     _fans(tensor)
     return _start(tensor, "orthogonal", gain)
@@ -97,3 +143,8 @@ def orthogonal_(tensor, gain=1, generator=None):
 
 kaiming_uniform, kaiming_normal, xavier_uniform, xavier_normal = kaiming_uniform_, kaiming_normal_, xavier_uniform_, xavier_normal_
 normal, uniform, constant, orthogonal = normal_, uniform_, constant_, orthogonal_
+_no_grad_trunc_normal_ = _trunc_normal_ = trunc_normal_
+
+
+def _calculate_correct_fan(tensor, mode):
+    return _fans(tensor)[0 if mode.lower() == "fan_in" else 1]

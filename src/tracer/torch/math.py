@@ -106,6 +106,75 @@ def fmod(x, y):
     return x - y * trunc(x / y)
 
 
+def perm(n, k=None):
+    return prod(range(n - (n if k is None else k) + 1, n + 1))
+
+
+def dist(p, q):
+    return sqrt(sum((a - b) * (a - b) for a, b in zip(p, q)))
+
+
+def modf(x):
+    return float(x - trunc(x)), float(trunc(x))
+
+
+def frexp(x):
+    if x == 0 or isinf(x) or isnan(x):
+        return x, 0
+    m, e = float(x), 0
+    while abs(m) >= 1:
+        m, e = m / 2, e + 1
+    while abs(m) < 0.5:
+        m, e = m * 2, e - 1
+    return m, e
+
+
+def ldexp(x, i):
+    return float(x) * 2.0**i
+
+
+def cbrt(x):
+    root = abs(x) ** (1.0 / 3.0)
+    return root if x >= 0 else -root
+
+
+def exp2(x):
+    return 2.0**x
+
+
+def atan2(y, x):
+    if x > 0:
+        return atan(y / x)
+    if x < 0:
+        return atan(y / x) + (pi if y >= 0 else -pi)
+    return 0.0 if y == 0 else pi / 2 if y > 0 else -pi / 2
+
+
+def erf(x):
+    """The Taylor series near zero, the continued fraction of the complement beyond."""
+    a = abs(float(x))
+    if a < 2.5:
+        total = term = a
+        n = 0
+        while abs(term) > 1e-17 * abs(total):
+            n += 1
+            term = term * -a * a / n * (2 * n - 1) / (2 * n + 1)
+            total += term
+        value = 2 / sqrt(pi) * total
+    elif a > 6:
+        value = 1.0
+    else:
+        fraction = 0.0
+        for k in range(80, 0, -1):
+            fraction = k / 2 / (a + fraction)
+        value = 1 - exp(-a * a) / sqrt(pi) / (a + fraction)
+    return value if x >= 0 else -value
+
+
+def erfc(x):
+    return 1 - erf(x)
+
+
 def copysign(x, y):
     return abs(x) if y >= 0 else -abs(x)
 

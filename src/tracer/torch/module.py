@@ -39,6 +39,16 @@ class UninitializedParameter(Parameter):
         self.__class__ = Parameter
 
 
+class _Handle:
+    """What a registered hook is taken away by."""
+
+    def __init__(self, hooks):
+        self.hooks = hooks
+
+    def remove(self):
+        self.hooks.pop(id(self), None)
+
+
 class Module:
     training = True
     _path = None
@@ -139,14 +149,50 @@ class Module:
         if self._path is not None:
             State.path = self._path
         try:
+            if "_hooks" in self.__dict__:
+                return self._hooked(args, kwargs)
             return self.forward(*args, **kwargs)
         finally:
             State.path = outer
 
-    def _register_hook(self, *args, **kwargs):
-        raise Unsupported("a hook")
+    # Hooks: those of forward run; those of backward would have to see gradients
 
-    register_forward_hook = register_forward_pre_hook = register_full_backward_hook = register_backward_hook = _register_hook
+    def _hooked(self, args, kwargs):
+        before, after = self.__dict__["_hooks"]
+        for hook, with_kwargs in list(before.values()):
+            got = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+            if with_kwargs and got is not None:
+                args, kwargs = got
+            elif got is not None:
+                args = got if isinstance(got, tuple) else (got,)
+        output = self.forward(*args, **kwargs)
+        for hook, with_kwargs in list(after.values()):
+            got = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
+            output = output if got is None else got
+        return output
+
+    def _register_hook(self, place, hook, with_kwargs):
+        _prepared(self)
+        hooks = self.__dict__.setdefault("_hooks", ({}, {}))[place]
+        handle = _Handle(hooks)
+        hooks[id(handle)] = (hook, with_kwargs)
+        return handle
+
+    def register_forward_pre_hook(self, hook, *, prepend=False, with_kwargs=False):
+        return self._register_hook(0, hook, with_kwargs)
+
+    def register_forward_hook(self, hook, *, prepend=False, with_kwargs=False, always_call=False):
+        return self._register_hook(1, hook, with_kwargs)
+
+    def register_full_backward_hook(self, hook, prepend=False):
+        raise Unsupported("a hook of the backward pass")
+
+    register_backward_hook = register_full_backward_pre_hook = register_full_backward_hook
+
+    def _register_load_state_dict_pre_hook(self, hook, *args, **kwargs):
+        return _Handle({})
+
+    register_load_state_dict_post_hook = register_load_state_dict_pre_hook = _register_state_dict_hook = _register_load_state_dict_pre_hook
 
     # Looking around
 
@@ -176,33 +222,57 @@ class Module:
         for _, child in self.named_children():
             yield child
 
-    def _named(self, table, prefix, recurse):
+    def _named(self, table, prefix, recurse, once=True):
         seen = set()
-        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+        for path, module in self.named_modules(None, prefix, once) if recurse else [(prefix, self)]:
             for name, tensor in module.__dict__[table].items():
-                if tensor is not None and id(tensor) not in seen:
+                if tensor is not None and (id(tensor) not in seen or not once):
                     seen.add(id(tensor))
                     yield (path + "." + name if path else name), tensor
 
     def named_parameters(self, prefix="", recurse=True, remove_duplicate=True):
-        return self._named("_parameters", prefix, recurse)
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse=True):
         for _, tensor in self.named_parameters(recurse=recurse):
             yield tensor
 
     def named_buffers(self, prefix="", recurse=True, remove_duplicate=True):
-        return self._named("_buffers", prefix, recurse)
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse=True):
         for _, tensor in self.named_buffers(recurse=recurse):
             yield tensor
 
-    def state_dict(self, prefix=""):
-        return dict(_state(self, prefix))
+    def get_parameter(self, target):
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._parameters[name]
 
-    def load_state_dict(self, *args, **kwargs):
-        raise Unsupported("load_state_dict")
+    def get_buffer(self, target):
+        path, _, name = target.rpartition(".")
+        return self.get_submodule(path)._buffers[name]
+
+    def state_dict(self, *args, destination=None, prefix="", keep_vars=False):
+        from collections import OrderedDict
+
+        found = OrderedDict() if destination is None else destination
+        for name, tensor in _state(self, prefix):
+            found[name] = tensor
+        return found
+
+    def load_state_dict(self, state_dict, strict=True, assign=False):
+        """Out of another network here: each tensor starts as its source does."""
+        own = dict(_state(self))
+        lacking = [name for name in own if name not in state_dict]
+        further = [name for name in state_dict if name not in own]
+        if strict and (lacking or further):
+            raise RuntimeError("Error(s) in loading state_dict: missing key(s) " + repr(lacking) + ", unexpected key(s) " + repr(further))
+        for name, tensor in own.items():
+            if name in state_dict:
+                if state_dict[name]._shape != tensor._shape:
+                    raise RuntimeError("size mismatch for " + name)
+                tensor.copy_(state_dict[name])
+        return lacking, further
 
     # Changing all of it
 
@@ -231,7 +301,7 @@ class Module:
     def _itself(self, *args, **kwargs):
         return self
 
-    to = cpu = cuda = float = half = double = bfloat16 = type = share_memory = _itself
+    to = cpu = cuda = float = half = double = bfloat16 = type = share_memory = to_empty = compile = _itself
 
     def zero_grad(self, set_to_none=True):
         return None
@@ -355,6 +425,15 @@ class Sequential(Module):
         del self[index]
         return module
 
+    def __add__(self, other):
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other):
+        return self.extend(other)
+
+    def __mul__(self, times):
+        return Sequential(*list(self) * times)
+
 
 class ModuleList(Module):
     def __init__(self, modules=None):
@@ -372,6 +451,9 @@ class ModuleList(Module):
 
     def __iadd__(self, modules):
         return self.extend(modules)
+
+    def __contains__(self, module):
+        return any(module is child for child in self._modules.values())
 
     def __add__(self, other):
         return ModuleList(list(self) + list(other))
@@ -413,6 +495,12 @@ class ModuleDict(Module):
     def pop(self, key):
         return self._modules.pop(key)
 
+    def get(self, key, default=None):
+        return self._modules.get(key, default)
+
+    def clear(self):
+        self._modules.clear()
+
     def update(self, modules):
         for key, module in modules.items() if hasattr(modules, "items") else modules:
             self[key] = module
@@ -428,6 +516,16 @@ class ParameterList(Module):
         setattr(self, str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
         return self
 
+    def extend(self, values):
+        for value in values:
+            self.append(value)
+        return self
+
+    __iadd__ = extend
+
+    def __setitem__(self, index, value):
+        setattr(self, str(_position(index, len(self))), value)
+
     def __len__(self):
         return len(self._parameters)
 
@@ -435,6 +533,8 @@ class ParameterList(Module):
         return iter(list(self._parameters.values()))
 
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ParameterList(list(self._parameters.values())[index])
         return list(self._parameters.values())[_position(index, len(self))]
 
 
@@ -467,3 +567,10 @@ class ParameterDict(Module):
 
     def items(self):
         return self._parameters.items()
+
+    def get(self, key, default=None):
+        return self._parameters.get(key, default)
+
+    def update(self, parameters):
+        for key, value in parameters.items() if hasattr(parameters, "items") else parameters:
+            self[key] = value

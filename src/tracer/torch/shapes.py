@@ -167,6 +167,9 @@ def setitem(t, index, value):
     value = full((), value) if _number(value) else value
     if not isinstance(value, Tensor) or not _outside(t) or not _outside(value):
         raise Unsupported("assignment to a part of a tensor")
+    if index is Ellipsis or isinstance(index, slice) and index == slice(None):
+        _become(t, expand(value, t._shape))
+        return
     values = list(_values(t))
     places = getitem(_data(t._shape, ("values", list(range(len(values))))), index)
     if _broadcast_shape(value._shape, places._shape) != places._shape:

@@ -1,5 +1,7 @@
-# Modules of a few lines each.
-from _import import Unsupported, module
+# Modules of a few lines each that other files of the stand-in, or the import itself, need.
+import sys as _machine
+
+from _import import Unsupported, in_place_of, module
 
 
 def _same(item=None, *args, **kwargs):
@@ -7,44 +9,26 @@ def _same(item=None, *args, **kwargs):
 
 
 _future = module("__future__")
-_future.update(annotations=None, division=None, print_function=None, absolute_import=None, unicode_literals=None)
-
-_abc = module("abc")
-_abc.update(ABC=object, ABCMeta=type, abstractmethod=_same, abstractproperty=property)
-
-_warnings = module("warnings")
-_warnings.update(warn=lambda *args, **kwargs: None, filterwarnings=lambda *args, **kwargs: None, simplefilter=lambda *args, **kwargs: None)
+_future.update(annotations=None, division=None, print_function=None, absolute_import=None, unicode_literals=None, generator_stop=None)
 
 
-class _Logger:
-    def _nothing(self, *args, **kwargs):
-        return None
-
-    debug = info = warning = error = critical = setLevel = addHandler = _nothing
+class ABC:
+    pass
 
 
-_logging = module("logging")
-_logging.update(getLogger=lambda *args: _Logger(), INFO=20, DEBUG=10, WARNING=30, basicConfig=lambda **kwargs: None)
-_logging.update(info=lambda *args: None, warning=lambda *args: None, debug=lambda *args: None)
-
-_operator = module("operator")
-_operator.update(
-    add=lambda a, b: a + b,
-    sub=lambda a, b: a - b,
-    mul=lambda a, b: a * b,
-    truediv=lambda a, b: a / b,
-    floordiv=lambda a, b: a // b,
-    itemgetter=lambda key: lambda item: item[key],
-    attrgetter=lambda name: lambda item: getattr(item, name),
+module("abc").update(
+    ABC=ABC, ABCMeta=type, abstractmethod=_same, abstractproperty=property, abstractclassmethod=classmethod, abstractstaticmethod=staticmethod
 )
 
 
 def _copy(item):
     if isinstance(item, (list, dict, set)):
         return item.copy()
-    if isinstance(item, (int, float, str, tuple, bool, type(None))):
+    if isinstance(item, (int, float, str, tuple, bool, type, type(None))) or callable(item) and not hasattr(item, "__dict__"):
         return item
-    if _plain(item):
+    if hasattr(item, "__copy__"):
+        return item.__copy__()
+    if _plain(item) or "_modules" in getattr(item, "__dict__", ()):
         made = object.__new__(type(item))
         made.__dict__.update(item.__dict__)
         return made
@@ -60,18 +44,24 @@ def deepcopy(item, memo=None):
     memo = {} if memo is None else memo
     if id(item) in memo:
         return memo[id(item)]
-    if isinstance(item, (int, float, str, bool, type(None), type)) or callable(item) and not hasattr(item, "__deepcopy__"):
-        return item
-    if hasattr(item, "__deepcopy__"):
+    if hasattr(item, "__deepcopy__") and not isinstance(item, type):
         return item.__deepcopy__(memo)
+    if isinstance(item, (int, float, str, bool, type(None), type)) or callable(item):
+        return item
     if isinstance(item, dict):
         made = memo[id(item)] = type(item)()
         for key, value in item.items():
             made[key] = deepcopy(value, memo)
         return made
-    if type(item) in (list, tuple, set):
-        return type(item)(deepcopy(value, memo) for value in item)
-    if _plain(item):
+    if isinstance(item, tuple):
+        made = [deepcopy(value, memo) for value in item]
+        return type(item)(*made) if hasattr(item, "_fields") else type(item)(made)
+    if type(item) in (list, set):
+        made = memo[id(item)] = type(item)()
+        for value in item:
+            (made.append if type(item) is list else made.add)(deepcopy(value, memo))
+        return made
+    if _plain(item) or type(item).__module__ in ("torch.optim", "types"):
         made = memo[id(item)] = object.__new__(type(item))
         for name, value in item.__dict__.items():
             made.__dict__[name] = deepcopy(value, memo)
@@ -82,60 +72,54 @@ def deepcopy(item, memo=None):
 module("copy").update(copy=_copy, deepcopy=deepcopy)
 
 
-class _Field:
-    def __init__(self, default, factory):
-        self.default = default
-        self.factory = factory
+# `sys`, of which the source sees itself and nothing of the machine.
 
 
-_missing = object()
+class _Stream:
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        return None
+
+    def isatty(self):
+        return False
 
 
-def _field(*, default=_missing, default_factory=_missing, **kwargs):
-    return _Field(default, default_factory)
+class _Version(tuple):
+    major, minor, micro = 3, 11, 0
+    releaselevel, serial = "final", 0
 
 
-def _dataclass(cls=None, **options):
-    def decorate(cls):
-        fields = []
-        for base in reversed(cls.__mro__):
-            for name in getattr(base, "__annotations__", {}) if base is not object else ():
-                if name not in fields:
-                    fields.append(name)
-        given = {name: getattr(cls, name) for name in fields if hasattr(cls, name)}
-
-        def __init__(self, *args, **kwargs):
-            if len(args) > len(fields):
-                raise TypeError(cls.__name__ + "() got too many arguments")
-            values = dict(zip(fields, args))
-            for name, value in kwargs.items():
-                if name not in fields or name in values:
-                    raise TypeError(cls.__name__ + "() got an unexpected argument " + repr(name))
-                values[name] = value
-            for name in fields:
-                if name in values:
-                    value = values[name]
-                elif name not in given:
-                    raise TypeError(cls.__name__ + "() misses the argument " + repr(name))
-                elif isinstance(given[name], _Field):
-                    value = given[name].default if given[name].factory is _missing else given[name].factory()
-                else:
-                    value = given[name]
-                setattr(self, name, value)
-            if hasattr(self, "__post_init__"):
-                self.__post_init__()
-
-        if "__init__" not in cls.__dict__:
-            cls.__init__ = __init__
-        cls.__dataclass_fields__ = tuple(fields)
-        return cls
-
-    return decorate if cls is None else decorate(cls)
+_seen = type(_machine)("sys")
+_seen.modules = {}
+_seen.version_info = _Version((3, 11, 0, "final", 0))
+_seen.version = "3.11.0"
+_seen.maxsize = 2**63 - 1
+_seen.platform = "linux"
+_seen.byteorder = "little"
+_seen.argv, _seen.path = [""], [""]
+_seen.executable = ""
+_seen.stdout = _seen.stderr = _Stream()
+_seen.getrecursionlimit = lambda: 1000
+_seen.setrecursionlimit = lambda most: None
+_seen.getsizeof = lambda item, default=0: 64
+_seen.float_info = type("float_info", (), {"max": 1.7976931348623157e308, "min": 2.2250738585072014e-308, "epsilon": 2.220446049250313e-16})
+in_place_of["sys"] = _seen
 
 
-module("dataclasses").update(
-    dataclass=_dataclass,
-    field=_field,
-    asdict=lambda item: {name: getattr(item, name) for name in item.__dataclass_fields__},
-    replace=lambda item, **changes: type(item)(**{**{n: getattr(item, n) for n in item.__dataclass_fields__}, **changes}),
-)
+def _lacking(name):
+    if name.startswith("__") and name.endswith("__"):
+        raise AttributeError(name)
+    from _import import Placeholder
+
+    return Placeholder("sys." + name)
+
+
+_seen.__getattr__ = _lacking
+
+
+def candidate(itself):
+    """The source's own module, under its name and as the main one."""
+    itself.__file__ = "/network.py"
+    _seen.modules.update({"network": itself, "__main__": itself})
