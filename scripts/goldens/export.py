@@ -2,6 +2,7 @@
 
     python scripts/goldens/export.py FOLDER ..       exported folders: the largest differences of the logits
     python scripts/goldens/export.py                 trains and exports every network under tests/fixtures, then the same
+    python scripts/goldens/export.py --of KIND ..    those of tests/fixtures/KIND, and sources of your own (FILE.py)
     python scripts/goldens/export.py --operations F  models of single operations against tests/goldens/proxy_operations.json; F is
                                                      filled by: ELITELOOP_ONNX=F cargo test --release --test it export::every_operation
 """
@@ -102,11 +103,16 @@ def report(paths):
     return failed
 
 
-def sources(base):
+KINDS = ("export", "networks", "operations", "proxy")
+
+
+def sources(base, kinds):
     """Name and file of every network; a network of a run is its file's `Net`, so families that have a function get one around it."""
     families = json.loads((ROOT / "tests/goldens/families.json").read_text())
     entries = {family["file"]: family["entry"] for family in families if family["entry"]}
-    for source in sorted(p for kind in ("export", "networks", "proxy") for p in (ROOT / "tests/fixtures" / kind).glob("*.py")):
+    folders = [kind for kind in kinds if not kind.endswith(".py")]
+    found = sorted(p for kind in folders for p in (ROOT / "tests/fixtures" / kind).glob("*.py"))
+    for source in found + [pathlib.Path(kind) for kind in kinds if kind.endswith(".py")]:
         name, entry = f"{source.parent.name}-{source.stem}", entries.get(source.stem)
         if entry and source.parent.name == "networks":
             around = f"""
@@ -125,9 +131,9 @@ class Net(nn.Module):
         yield name, source
 
 
-def exported(base):
+def exported(base, kinds):
     """Every one as the start network of a run of its own, trained for a moment and exported."""
-    for name, source in sources(base):
+    for name, source in sources(base, kinds):
         run, out = base / f"run-{name}", base / name
         settings = [
             f"parents.start={json.dumps([str(source)])}",
@@ -171,10 +177,11 @@ def operations(base):
 def main():
     if sys.argv[1:2] == ["--operations"]:
         sys.exit(operations(pathlib.Path(sys.argv[2])))
-    if sys.argv[1:]:
+    kinds = sys.argv[2:] if sys.argv[1:2] == ["--of"] else KINDS
+    if sys.argv[1:] and kinds is KINDS:
         sys.exit(report(map(pathlib.Path, sys.argv[1:])))
     with tempfile.TemporaryDirectory() as base:
-        sys.exit(report(exported(pathlib.Path(base))))
+        sys.exit(report(exported(pathlib.Path(base), kinds)))
 
 
 main()

@@ -14,6 +14,7 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from graphs import run
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = [
@@ -44,110 +45,6 @@ def describe(path):
             names.append([name, list(tensor.shape)])
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     return {"output": list(output.shape[1:]), "parameters": trained, "state_dict": names}
-
-
-def run(graph, state, x):
-    """The operations of a traced graph, in training mode without dropout."""
-    tensors = [state[t["name"]] for t in graph["tensors"]]
-    values = []
-
-    def sizes(shape):
-        return [d["fixed"] if "fixed" in d else d["batch"] * x.shape[0] for d in shape]
-
-    for node in graph["nodes"]:
-        op = node["op"]
-        kind, a = (op, {}) if isinstance(op, str) else next(iter(op.items()))
-        i = [values[n] for n in node["inputs"]]
-        w = [tensors[t] for t in node["tensors"]]
-        if kind == "input":
-            y = x
-        elif kind == "tensor":
-            y = w[0]
-        elif kind == "constant":
-            y = torch.tensor(a["values"]).reshape(a["shape"])
-        elif kind == "conv2d":
-            top, bottom, left, right = a["padding"]
-            y = F.conv2d(F.pad(i[0], (left, right, top, bottom)), w[0], w[1] if a["bias"] else None, a["stride"], 0, a["dilation"], a["groups"])
-        elif kind == "batch_norm":
-            y = F.batch_norm(i[0], None, None, *(w[:2] if a["affine"] else (None, None)), True, 0.0, a["eps"])
-        elif kind == "group_norm":
-            y = F.group_norm(i[0], a["groups"], *(w if a["affine"] else (None, None)), a["eps"])
-        elif kind == "layer_norm":
-            weight = w.pop(0) if a["weight"] else None
-            y = F.layer_norm(i[0], i[0].shape[-a["dims"] :], weight, w.pop(0) if a["bias"] else None, a["eps"])
-        elif kind == "linear":
-            y = F.linear(i[0], *w)
-        elif kind == "activation":
-            name, b = (a, {}) if isinstance(a, str) else next(iter(a.items()))
-            y = {
-                "relu": F.relu,
-                "relu6": F.relu6,
-                "leaky_relu": lambda t: F.leaky_relu(t, b["slope"]),
-                "elu": lambda t: F.elu(t, b["alpha"]),
-                "gelu": F.gelu,
-                "gelu_tanh": lambda t: F.gelu(t, approximate="tanh"),
-                "silu": F.silu,
-                "mish": F.mish,
-                "softplus": F.softplus,
-                "hardswish": F.hardswish,
-                "hardsigmoid": F.hardsigmoid,
-                "sigmoid": torch.sigmoid,
-                "tanh": torch.tanh,
-            }[name](i[0])
-        elif kind == "prelu":
-            y = F.prelu(i[0], w[0])
-        elif kind in ("softmax", "log_softmax"):
-            y = getattr(torch, kind)(i[0], a["dim"])
-        elif kind == "max_pool2d":
-            y = F.max_pool2d(i[0], a["kernel"], a["stride"], a["padding"], a["dilation"], a["ceil"])
-        elif kind == "avg_pool2d":
-            y = F.avg_pool2d(i[0], a["kernel"], a["stride"], a["padding"], a["ceil"], a["count_pad"], a["divisor"])
-        elif kind in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
-            y = getattr(F, kind)(i[0], a["out"])
-        elif kind == "dropout":
-            y = i[0]
-        elif kind == "binary":
-            y = getattr(torch, a)(*i)
-        elif kind == "affine":
-            y = i[0] * a["scale"] + a["shift"]
-        elif kind == "power":
-            y = i[0] ** a["exponent"]
-        elif kind == "unary":
-            y = getattr(torch, a)(i[0])
-        elif kind == "clamp":
-            y = torch.clamp(i[0], a["low"], a["high"])
-        elif kind == "mat_mul":
-            y = i[0] @ i[1]
-        elif kind == "cat":
-            y = torch.cat(i, a["dim"])
-        elif kind == "reduce":
-            y = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax, "min": torch.amin}[a["kind"]](i[0], a["dims"], a["keep"])
-        elif kind == "variance":
-            y = torch.var(i[0], a["dims"], correction=a["correction"], keepdim=a["keep"])
-        elif kind == "reshape":
-            y = i[0].reshape(sizes(a["shape"]))
-        elif kind == "permute":
-            y = i[0].permute(a["dims"])
-        elif kind == "expand":
-            y = i[0].expand(sizes(a["shape"]))
-        elif kind == "slice":
-            index = [slice(None)] * i[0].ndim
-            index[a["dim"]] = slice(a["start"], a["end"], a["step"])
-            y = i[0][tuple(index)]
-        elif kind == "pad":
-            top, bottom, left, right = a["padding"]
-            border = a["border"]
-            mode, value = ("constant", border["constant"]) if isinstance(border, dict) else (border, None)
-            y = F.pad(i[0], (left, right, top, bottom), mode, value)
-        elif kind == "upsample_nearest":
-            y = F.interpolate(i[0], scale_factor=a["factor"])
-        elif kind == "upsample_bilinear":
-            y = F.interpolate(i[0], size=a["out"], mode="bilinear", align_corners=a["align"])
-        else:
-            raise NotImplementedError(kind)
-        assert list(y.shape) == sizes(node["shape"]), (node, y.shape)
-        values.append(y)
-    return values[graph["output"]]
 
 
 def replay(path):

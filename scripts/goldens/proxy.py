@@ -217,6 +217,36 @@ def cases():
         op = {kind.lower(): {"hidden": 4, "bias": True, "reverse": False}}
         return operation(kind.lower(), op, [[2, 3, 5]], [[4 * gates, 5], [4 * gates, 4], [4 * gates], [4 * gates]], run)
 
+    def chosen(label, op, inputs, index, run, at=1):
+        """`operation` with a condition or an index, which has no gradient: its values are stored."""
+        case = operation(label, op, inputs, [], lambda *x: run(*x[:at], index, *x[at:]))
+        flat = index.float().flatten().tolist()
+        return {**case, "constant": {"at": at, "values": flat, "shape": list(index.shape)}}
+
+    for name in ("expm1", "sin", "cos", "tan", "atan", "sinh", "cosh", "erf"):
+        f = getattr(torch, name)
+        yield operation(f"unary {name}", {"unary": name}, [[3, 9]], [], f)
+    holds = torch.tensor([[[1, 0, 1, 1]], [[0, 0, 1, 0]]])
+    yield chosen("where", "where", [[2, 3, 4], [3, 1]], holds, lambda c, a, b: torch.where(c != 0, a, b), at=0)
+    table = torch.tensor([[0, 4, 2], [-1, 4, 0]])
+    yield chosen("index", {"index": {"dim": 1}}, [[2, 5, 3]], table, lambda x, i: x[:, i])
+    yield chosen("index rows", {"index": {"dim": 0}}, [[5, 3]], table, lambda x, i: x[i])
+    places = torch.tensor([[[0, 2], [1, 1], [2, 0], [1, 2]], [[2, 2], [0, 1], [0, 0], [1, 0]]])
+    yield chosen("gather", {"gather": {"dim": 2}}, [[2, 4, 3]], places, lambda x, i: x.gather(2, i))
+    once = torch.tensor([[[0, 2], [1, 0], [2, 0], [1, 2]], [[2, 1], [0, 1], [0, 2], [1, 0]]])
+    yield chosen("scatter", {"scatter": {"dim": 2, "add": False}}, [[2, 4, 3], [2, 4, 2]], once, lambda x, i, s: x.scatter(2, i, s))
+    yield chosen("scatter add", {"scatter": {"dim": 2, "add": True}}, [[2, 4, 3], [2, 4, 2]], places, lambda x, i, s: x.scatter_add(2, i, s))
+    for dim in (0, 1, 2):
+        yield operation(f"running sum {dim}", {"cum_sum": {"dim": dim}}, [[2, 4, 3]], [], lambda x: x.cumsum(dim))
+    op = {"conv2d": {"out": 4, "kernel": [3, 3], "stride": [2, 1], "padding": [1, 1, 1, 1], "dilation": [1, 1], "groups": 2, "bias": True}}
+    yield operation("conv computed", op, [[2, 6, 7, 5], [4, 3, 3, 3], [4]], [], lambda x, w, b: F.conv2d(x, w, b, (2, 1), 1, 1, 2))
+    op = {"out": 4, "kernel": [3, 2], "stride": [2, 1], "padding": [1, 0], "output_padding": [1, 0], "dilation": [1, 1], "groups": 2, "bias": False}
+    yield operation(
+        "transposed computed", {"conv_transpose2d": op}, [[2, 6, 4, 5], [6, 2, 3, 2]], [], lambda x, w: F.conv_transpose2d(x, w, None, (2, 1), (1, 0), (1, 0), 2)
+    )
+    yield maxpool("max ceil past the map", [2, 3, 2, 2], [3, 3], [2, 2], [0, 0], [1, 1], True)
+    yield avgpool("mean ceil past the map", [2, 3, 2, 2], [3, 3], [2, 2], [0, 0], True, True, None)
+
     yield cell("LSTM", 4)
     yield cell("GRU", 3)
 

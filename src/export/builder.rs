@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use candle_core::DType;
+
 use super::proto::{self, Attribute, FLOAT, INT64};
 use crate::base::error::Result;
 use crate::proxy::network::Network;
@@ -41,6 +43,14 @@ impl<'a> Builder<'a> {
         output
     }
 
+    /// Adds a node; gives the name of its second value.
+    pub fn emit_second(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+        let (first, second) = (self.fresh(), self.fresh());
+        self.push(op, inputs, &first, attributes);
+        self.nodes.last_mut().expect("just pushed").output.push(second.clone());
+        second
+    }
+
     /// Adds a node whose value has this name.
     pub fn push(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
         self.nodes.push(proto::Node {
@@ -54,7 +64,7 @@ impl<'a> Builder<'a> {
 
     /// Elements of a tensor of the state dict.
     pub fn values(&self, tensor: TensorId) -> Result<Vec<f32>> {
-        Ok(self.network.tensors()[tensor].flatten_all()?.to_vec1()?)
+        Ok(self.network.tensors()[tensor].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
     }
 
     /// A tensor of the state dict, stored once.
@@ -78,6 +88,13 @@ impl<'a> Builder<'a> {
 
     pub fn scalar(&mut self, value: f64) -> String {
         self.floats(&[], &[value as f32])
+    }
+
+    /// One 64-bit integer.
+    pub fn integer(&mut self, value: i64) -> String {
+        let name = self.fresh();
+        self.store(&name, INT64, &[], value.to_le_bytes().to_vec());
+        name
     }
 
     /// A list of 64-bit integers.

@@ -5,6 +5,7 @@
 
 pub mod builder;
 mod card;
+mod choice;
 pub mod onnx;
 pub mod proto;
 

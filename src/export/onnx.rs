@@ -4,6 +4,7 @@
 //! products with constant matrices or slices, because runtimes disagree on the rounding modes of their pooling operators.
 
 use super::builder::{Builder, INPUT, OUTPUT};
+use super::choice;
 use super::proto::{self, Attribute, Entry, Extent, FLOAT, Model, OperatorSet, Shape, TensorType, Type, ValueInfo};
 use crate::base::error::{Error, Result};
 use crate::proxy::network::Network;
@@ -22,7 +23,12 @@ pub fn model(network: &Network, metadata: &[(&str, String)]) -> Result<Model> {
     let graph = network.graph();
     let mut builder = Builder::new(network);
     let mut values: Vec<String> = Vec::with_capacity(graph.nodes.len());
+    let needed = graph.needed(false);
     for (id, node) in graph.nodes.iter().enumerate() {
+        if !needed[id] && id > 0 {
+            values.push(String::new());
+            continue;
+        }
         builder.module = &node.module;
         let inputs: Vec<&str> = node.inputs.iter().map(|&input| values[input].as_str()).collect();
         values.push(operation(&mut builder, graph, id, &inputs)?);
@@ -73,7 +79,7 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
         Op::Constant { values, shape } => b.floats(shape, values),
         Op::Conv2d { kernel, stride, padding: [top, bottom, left, right], dilation, groups, .. } => {
             let tensors = node.tensors.iter().map(|&t| b.own(t)).collect::<Result<Vec<_>>>()?;
-            let read: Vec<&str> = std::iter::once(x).chain(tensors.iter().map(String::as_str)).collect();
+            let read: Vec<&str> = inputs.iter().copied().chain(tensors.iter().map(String::as_str)).collect();
             let attributes = vec![
                 Attribute::ints("kernel_shape", kernel),
                 Attribute::ints("strides", stride),
@@ -85,7 +91,7 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
         }
         Op::ConvTranspose2d { kernel, stride, padding: [rows, columns], output_padding, dilation, groups, .. } => {
             let tensors = node.tensors.iter().map(|&t| b.own(t)).collect::<Result<Vec<_>>>()?;
-            let read: Vec<&str> = std::iter::once(x).chain(tensors.iter().map(String::as_str)).collect();
+            let read: Vec<&str> = inputs.iter().copied().chain(tensors.iter().map(String::as_str)).collect();
             let attributes = vec![
                 Attribute::ints("kernel_shape", kernel),
                 Attribute::ints("strides", stride),
@@ -170,7 +176,12 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
         Op::AdaptiveAvgPool2d { out } => adaptive_mean(b, x, [from[2].at(1), from[3].at(1)], *out),
         Op::AdaptiveMaxPool2d { out } => adaptive_max(b, x, [from[2].at(1), from[3].at(1)], *out),
         // Inference.
-        Op::Dropout { .. } => x.to_owned(),
+        Op::Dropout { .. } | Op::Detach => x.to_owned(),
+        Op::Switch => inputs[1].to_owned(),
+        Op::Random { .. } => return none(node, "a random number that evaluation draws too"),
+        Op::Compare(_) | Op::Where | Op::Index { .. } | Op::Gather { .. } | Op::Scatter { .. } | Op::TopK { .. } | Op::CumSum { .. } => {
+            choice::operation(b, &node.op, inputs)
+        }
         Op::Binary(kind) => {
             let name = match kind {
                 Binary::Add => "Add",
@@ -179,6 +190,7 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
                 Binary::Div => "Div",
                 Binary::Maximum => "Max",
                 Binary::Minimum => "Min",
+                Binary::Power => "Pow",
             };
             b.emit(name, inputs, vec![])
         }
@@ -187,18 +199,7 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
             let exponent = b.scalar(*exponent);
             b.emit("Pow", &[x, &exponent], vec![])
         }
-        Op::Unary(kind) => match kind {
-            Unary::Neg => b.emit("Neg", &[x], vec![]),
-            Unary::Exp => b.emit("Exp", &[x], vec![]),
-            Unary::Log => b.emit("Log", &[x], vec![]),
-            Unary::Sqrt => b.emit("Sqrt", &[x], vec![]),
-            Unary::Rsqrt => {
-                let root = b.emit("Sqrt", &[x], vec![]);
-                b.emit("Reciprocal", &[&root], vec![])
-            }
-            Unary::Abs => b.emit("Abs", &[x], vec![]),
-            Unary::Square => b.emit("Mul", &[x, x], vec![]),
-        },
+        Op::Unary(kind) => unary(b, x, *kind),
         Op::Clamp { low, high } => clip(b, x, *low, *high),
         Op::MatMul => b.emit("MatMul", inputs, vec![]),
         Op::Cat { dim } => b.emit("Concat", inputs, vec![int("axis", *dim as i64)]),
@@ -255,6 +256,46 @@ fn operation(b: &mut Builder, graph: &Graph, id: NodeId, inputs: &[&str]) -> Res
         Op::Lstm { hidden, bias, reverse } => recurrent(b, "LSTM", x, node, *hidden, *bias, *reverse, &[0, 3, 1, 2])?,
         Op::Gru { hidden, bias, reverse } => recurrent(b, "GRU", x, node, *hidden, *bias, *reverse, &[1, 0, 2])?,
     })
+}
+
+fn unary(b: &mut Builder, x: &str, kind: Unary) -> String {
+    let name = match kind {
+        Unary::Neg => "Neg",
+        Unary::Exp => "Exp",
+        Unary::Log => "Log",
+        Unary::Sqrt | Unary::Root => "Sqrt",
+        Unary::Abs => "Abs",
+        Unary::Sin => "Sin",
+        Unary::Cos => "Cos",
+        Unary::Tan => "Tan",
+        Unary::Atan => "Atan",
+        Unary::Sinh => "Sinh",
+        Unary::Cosh => "Cosh",
+        Unary::Erf => "Erf",
+        Unary::Floor => "Floor",
+        Unary::Ceil => "Ceil",
+        Unary::Round => "Round",
+        Unary::Sign => "Sign",
+        Unary::Square => return b.emit("Mul", &[x, x], vec![]),
+        Unary::Rsqrt => {
+            let root = b.emit("Sqrt", &[x], vec![]);
+            return b.emit("Reciprocal", &[&root], vec![]);
+        }
+        Unary::Log1p => {
+            let shifted = affine(b, x, 1.0, 1.0);
+            return b.emit("Log", &[&shifted], vec![]);
+        }
+        Unary::Expm1 => {
+            let power = b.emit("Exp", &[x], vec![]);
+            return affine(b, &power, 1.0, -1.0);
+        }
+        Unary::Trunc => {
+            let (sign, size) = (b.emit("Sign", &[x], vec![]), b.emit("Abs", &[x], vec![]));
+            let size = b.emit("Floor", &[&size], vec![]);
+            return b.emit("Mul", &[&sign, &size], vec![]);
+        }
+    };
+    b.emit(name, &[x], vec![])
 }
 
 fn activation(b: &mut Builder, x: &str, kind: Activation) -> String {

@@ -14,12 +14,12 @@ use crate::tracer::graph::{Init, Role, TensorSpec};
 pub fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tensor> {
     let count = spec.elements();
     if spec.role == Role::Counter {
-        let start = match &spec.init {
-            Init::Constant(value) => *value as i64,
-            Init::Values(values) => values.first().copied().unwrap_or(0.0) as i64,
-            _ => 0,
+        let values = match &spec.init {
+            Init::Constant(value) => vec![*value as i64; count],
+            Init::Values(values) if values.len() == count => values.iter().map(|&value| value as i64).collect(),
+            start => candle_core::bail!("{} cannot count from {start:?}", spec.name),
         };
-        return Tensor::from_vec(vec![start; count], &spec.shape[..], device);
+        return Tensor::from_vec(values, &spec.shape[..], device);
     }
     let name = Hash::of(&spec.name).number();
     let mut rng = seed::rng(run, "init", &[name]);

@@ -11,6 +11,7 @@ pub mod halving;
 pub mod init;
 pub mod memory;
 pub mod network;
+mod noise;
 mod operation;
 pub mod ops;
 pub mod optimizer;

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use rand::RngCore;
 
 use super::operation::{Saved, Step};
 use super::ops::{arithmetic, conv, norm, pool};
-use super::{init, operation, stock};
+use super::{init, noise, operation, stock};
 pub use crate::base::device::Kernels;
 use crate::base::files::write_whole;
 use crate::base::seed;
@@ -37,7 +36,27 @@ pub struct Network {
     fused: Vec<Option<NodeId>>,
     /// Whether a trained tensor is at or above the node.
     differentiable: Vec<bool>,
-    readers: Vec<usize>,
+    /// What each mode computes: training, evaluation.
+    training: Plan,
+    evaluation: Plan,
+}
+
+/// The nodes that a mode needs, and how often it reads each.
+struct Plan {
+    needed: Vec<bool>,
+    reads: Vec<usize>,
+}
+
+impl Plan {
+    fn of(graph: &Graph, training: bool) -> Self {
+        let needed = graph.needed(training);
+        let mut reads = vec![0; graph.nodes.len()];
+        for node in graph.nodes.iter().zip(&needed).filter_map(|(node, needed)| needed.then_some(node)) {
+            node.read(training).iter().for_each(|&input| reads[input] += 1);
+        }
+        reads[graph.output] += 1;
+        Self { needed, reads }
+    }
 }
 
 /// What a forward leaves behind.
@@ -71,7 +90,7 @@ impl Network {
             }
             node.inputs.iter().for_each(|&input| readers[input] += 1);
             let owns = node.tensors.iter().any(|&tensor| graph.tensors[tensor].role == Role::Parameter);
-            differentiable[id] = owns || node.inputs.iter().any(|&input| differentiable[input]);
+            differentiable[id] = node.op.passes_gradient() && (owns || node.read(true).iter().any(|&input| differentiable[input]));
         }
         if graph.output >= count {
             candle_core::bail!("the output is not a node");
@@ -87,7 +106,8 @@ impl Network {
                 fused[input] = Some(id);
             }
         }
-        Ok(Self { graph: graph.clone(), tensors, device: device.clone(), kernels, fused, differentiable, readers })
+        let (training, evaluation) = (Plan::of(graph, true), Plan::of(graph, false));
+        Ok(Self { graph: graph.clone(), tensors, device: device.clone(), kernels, fused, differentiable, training, evaluation })
     }
 
     pub fn graph(&self) -> &Graph {
@@ -126,7 +146,9 @@ impl Network {
             let Some(tensor) = stored.get(name) else {
                 candle_core::bail!("{} has no tensor '{name}'", path.display());
             };
-            self.set(index, tensor.to_device(self.tensors[index].device())?)?;
+            // PyTorch stores a mask as truth values.
+            let tensor = tensor.to_dtype(self.tensors[index].dtype())?.to_device(self.tensors[index].device())?;
+            self.set(index, tensor)?;
         }
         Ok(())
     }
@@ -142,28 +164,30 @@ impl Network {
         let batch = images.dim(0)?;
         let mut values: Vec<Option<Tensor>> = vec![None; count];
         let mut saved: Vec<Saved> = (0..count).map(|_| Saved::Nothing).collect();
-        let mut left = self.readers.clone();
         let training = matches!(mode, Mode::Train { .. });
+        let plan = if training { &self.training } else { &self.evaluation };
+        let (needed, mut left) = (plan.needed.clone(), plan.reads.clone());
         for id in 0..count {
-            if values[id].is_some() || self.readers[id] == 0 {
+            if values[id].is_some() || !needed[id] {
                 continue;
             }
             let node = self.graph.nodes[id].clone();
             let inputs: Vec<Tensor> = node
-                .inputs
+                .read(training)
                 .iter()
                 .map(|&input| values[input].clone().ok_or_else(|| candle_core::Error::Msg(format!("node {id} reads a freed value"))))
                 .collect::<Result<_>>()?;
             let (value, keep) = match &node.op {
                 Op::Input => (images.contiguous()?, Saved::Nothing),
                 Op::BatchNorm { .. } => self.batch_norm(id, &node, &inputs[0], training)?,
+                Op::Switch => (inputs[0].clone(), Saved::Nothing),
                 _ => self.node(id, &node, &inputs, batch, mode)?,
             };
             let at = self.fused[id].unwrap_or(id);
             values[at] = Some(value);
             saved[id] = keep;
             if !training {
-                for &input in &node.inputs {
+                for &input in node.read(training) {
                     left[input] -= 1;
                     if left[input] == 0 {
                         values[input] = None;
@@ -179,11 +203,20 @@ impl Network {
         if let Op::Dropout { p, channels } = node.op {
             return match mode {
                 Mode::Train { dropout } if p > 0.0 => {
-                    let mask = dropout_mask(inputs[0].dims(), p, channels, seed::derive(dropout, "dropout", &[id as u64]), &self.device)?;
+                    let mask = noise::dropout(inputs[0].dims(), p, channels, seed::derive(dropout, "dropout", &[id as u64]), &self.device)?;
                     Ok((inputs[0].broadcast_mul(&mask)?, Saved::Mask(mask)))
                 }
                 _ => Ok((inputs[0].clone(), Saved::Nothing)),
             };
+        }
+        if let Op::Random { law, shape } = &node.op {
+            let stream = match mode {
+                Mode::Train { dropout } => seed::derive(dropout, "random", &[id as u64]),
+                // PyTorch draws here too, each time anew; ours are the same each time.
+                Mode::Evaluate => seed::derive(id as u64, "random in evaluation", &[]),
+            };
+            let shape: Vec<usize> = shape.iter().map(|d| d.at(batch)).collect();
+            return Ok((noise::draw(*law, &shape, stream, &self.device)?, Saved::Nothing));
         }
         let tensors: Vec<Tensor> = node.tensors.iter().map(|&tensor| self.tensors[tensor].clone()).collect();
         if self.kernels == Kernels::Own
@@ -267,6 +300,11 @@ impl Network {
                 flowing[input] = Some(dy);
                 continue;
             }
+            if node.op == Op::Switch {
+                values[id] = None;
+                accumulate(&mut flowing[node.inputs[0]], dy)?;
+                continue;
+            }
             let inputs: Vec<&Tensor> = node
                 .inputs
                 .iter()
@@ -322,9 +360,12 @@ impl Network {
             Saved::Nothing => {}
         }
         let tensors: Vec<&Tensor> = node.tensors.iter().map(|&tensor| &self.tensors[tensor]).collect();
-        let trained = |i: usize| node.tensors.get(i).is_some_and(|&tensor| self.graph.tensors[tensor].role == Role::Parameter);
-        let wanted = node.inputs.first().is_some_and(|&input| self.differentiable[input]);
-        let needs = conv::Needs { x: wanted, weight: trained(0), bias: trained(1) };
+        let wanted = |i: usize| node.inputs.get(i).is_some_and(|&input| self.differentiable[input]);
+        let trained = |i: usize| match node.tensors.get(i) {
+            Some(&tensor) => self.graph.tensors[tensor].role == Role::Parameter,
+            None => wanted(i + 1),
+        };
+        let needs = conv::Needs { x: wanted(0), weight: trained(0), bias: trained(1) };
         operation::backward(&node.op, inputs, &tensors, dy, needs)
     }
 }
@@ -340,18 +381,4 @@ fn accumulate(into: &mut Option<Tensor>, gradient: Tensor) -> Result<()> {
 /// Leaves of a tape.
 fn variables(tensors: &[Tensor]) -> Result<Vec<Tensor>> {
     tensors.iter().map(|t| if t.dtype() == DType::F32 { Ok(Var::from_tensor(t)?.into_inner()) } else { Ok(t.clone()) }).collect()
-}
-
-/// 0 with probability `p`, else 1/(1-p); one draw an element, or one a map where `channels`.
-fn dropout_mask(shape: &[usize], p: f64, channels: bool, stream: u64, device: &Device) -> Result<Tensor> {
-    let mut shape = shape.to_vec();
-    if channels {
-        shape.iter_mut().skip(2).for_each(|extent| *extent = 1);
-    }
-    let mut rng = seed::rng(stream, "mask", &[]);
-    let threshold = (p * 4_294_967_296.0) as u64;
-    let scale = if p < 1.0 { (1.0 / (1.0 - p)) as f32 } else { 0.0 };
-    let draw = |_| if u64::from(rng.next_u32()) < threshold { 0.0 } else { scale };
-    let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(draw).collect();
-    Tensor::from_vec(values, shape, device)
 }

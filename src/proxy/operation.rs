@@ -1,9 +1,12 @@
 //! Value and gradients of single operations: which kernel of [`super::ops`] runs, and the backwards that are a line each.
 
+use std::borrow::Borrow;
+
 use candle_core::{Result, Tensor};
 
 use super::ops::pool::Axis;
 use super::ops::{activation, arithmetic, conv, conv_transpose, linear, norm, pool};
+use super::stock;
 use crate::tracer::graph::{Binary, Op, Reduction};
 
 /// What a forward keeps of a node for its backward.
@@ -25,6 +28,21 @@ impl Step {
     pub fn of_input(gradient: Tensor) -> Self {
         Self { inputs: vec![Some(gradient)], tensors: Vec::new() }
     }
+
+    /// Of a layer whose weights are inputs where `computed`, else its own.
+    fn of_weights(x: Option<Tensor>, weight: Option<Tensor>, bias: Option<Tensor>, computed: bool) -> Self {
+        if computed {
+            return Self { inputs: vec![x, weight, bias], tensors: Vec::new() };
+        }
+        Self { inputs: vec![x], tensors: vec![weight, bias] }
+    }
+}
+
+/// Weight and bias of a layer: its own, or inputs where `forward` computed them.
+pub fn weights<'a, T: Borrow<Tensor>>(inputs: &'a [T], tensors: &'a [T]) -> Result<(&'a Tensor, Option<&'a Tensor>)> {
+    let from = if tensors.is_empty() { &inputs[1.min(inputs.len())..] } else { tensors };
+    let weight = from.first().ok_or_else(|| candle_core::Error::Msg("a layer without a weight".into()))?;
+    Ok((weight.borrow(), from.get(1).map(Borrow::borrow)))
 }
 
 /// Value and what the backward needs, for operations with a kernel.
@@ -33,11 +51,13 @@ pub fn forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<
     match op {
         Op::Conv2d { stride, padding, dilation, groups, .. } => {
             let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
-            plain(conv::forward(&inputs[0], &tensors[0], tensors.get(1), spec)?)
+            let (weight, bias) = weights(inputs, tensors)?;
+            plain(conv::forward(&inputs[0], weight, bias, spec)?)
         }
         Op::ConvTranspose2d { stride, padding: [rows, columns], output_padding, dilation, groups, .. } => {
             let spec = conv::Spec { stride: *stride, padding: [*rows, *rows, *columns, *columns], dilation: *dilation, groups: *groups };
-            plain(conv_transpose::forward(&inputs[0], &tensors[0], tensors.get(1), spec, *output_padding)?)
+            let (weight, bias) = weights(inputs, tensors)?;
+            plain(conv_transpose::forward(&inputs[0], weight, bias, spec, *output_padding)?)
         }
         Op::Linear { .. } => plain(linear::forward(&inputs[0], &tensors[0], tensors.get(1))?),
         Op::Activation(kind) => plain(activation::forward(&inputs[0], *kind)?),
@@ -71,13 +91,13 @@ pub fn backward(op: &Op, inputs: &[&Tensor], tensors: &[&Tensor], dy: &Tensor, n
     match op {
         Op::Conv2d { stride, padding, dilation, groups, .. } => {
             let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
-            let g = conv::backward(inputs[0], tensors[0], dy, spec, needs)?;
-            Ok(Step { inputs: vec![g.x], tensors: vec![g.weight, g.bias] })
+            let g = conv::backward(inputs[0], weights(inputs, tensors)?.0, dy, spec, needs)?;
+            Ok(Step::of_weights(g.x, g.weight, g.bias, tensors.is_empty()))
         }
         Op::ConvTranspose2d { stride, padding: [rows, columns], dilation, groups, .. } => {
             let spec = conv::Spec { stride: *stride, padding: [*rows, *rows, *columns, *columns], dilation: *dilation, groups: *groups };
-            let g = conv_transpose::backward(inputs[0], tensors[0], dy, spec, needs)?;
-            Ok(Step { inputs: vec![g.x], tensors: vec![g.weight, g.bias] })
+            let g = conv_transpose::backward(inputs[0], weights(inputs, tensors)?.0, dy, spec, needs)?;
+            Ok(Step::of_weights(g.x, g.weight, g.bias, tensors.is_empty()))
         }
         Op::Linear { .. } => {
             let (dx, dw, db) = linear::backward(inputs[0], tensors[0], dy, needs.x)?;
@@ -91,8 +111,17 @@ pub fn backward(op: &Op, inputs: &[&Tensor], tensors: &[&Tensor], dy: &Tensor, n
 /// Operations whose backward is written down in [`formula`], whatever the device.
 pub fn has_formula(op: &Op) -> bool {
     match op {
-        Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul),
-        Op::Tensor | Op::Reshape { .. } | Op::Affine { .. } | Op::Cat { .. } => true,
+        Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul | Binary::Power),
+        Op::Unary(kind) => stock::slope(*kind).is_some(),
+        Op::Tensor
+        | Op::Reshape { .. }
+        | Op::Affine { .. }
+        | Op::Cat { .. }
+        | Op::Where
+        | Op::Index { .. }
+        | Op::Gather { .. }
+        | Op::Scatter { .. }
+        | Op::CumSum { .. } => true,
         _ => false,
     }
 }
@@ -104,11 +133,19 @@ fn formula(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Step> {
         Op::Dropout { .. } => Ok(Step::of_input(dy.clone())),
         Op::Reshape { .. } => Ok(Step::of_input(dy.reshape(inputs[0].shape())?)),
         Op::Affine { scale, .. } => Ok(Step::of_input(dy.affine(*scale, 0.0)?)),
+        Op::Unary(kind) => {
+            let slope = stock::slope(*kind).ok_or_else(|| candle_core::Error::Msg(format!("{kind:?} has no slope here")))?;
+            Ok(Step::of_input(stock::zipped(inputs[0], dy, |x, dy| if dy == 0.0 { 0.0 } else { dy * slope(x) })?))
+        }
+        Op::Where | Op::Index { .. } | Op::Gather { .. } | Op::Scatter { .. } | Op::CumSum { .. } => {
+            Ok(Step { inputs: stock::choice_gradients(op, inputs, dy)?, tensors: Vec::new() })
+        }
         Op::Binary(kind) => {
             let (a, b) = (inputs[0], inputs[1]);
             let (da, db) = match kind {
                 Binary::Add => (dy.clone(), dy.clone()),
                 Binary::Sub => (dy.clone(), dy.neg()?),
+                Binary::Power => stock::power_gradients(a, b, dy)?,
                 _ => (dy.broadcast_mul(b)?, dy.broadcast_mul(a)?),
             };
             let gradients = [arithmetic::reduce_to(&da, a.dims())?, arithmetic::reduce_to(&db, b.dims())?];

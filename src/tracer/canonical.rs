@@ -16,7 +16,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use super::graph::{Binary, Dim, Graph, Init, Node, NodeId, Op, TensorSpec};
+use super::graph::{Binary, Comparison, Dim, Graph, Init, Node, NodeId, Op, TensorSpec};
 use crate::base::error::{Error, Result};
 use crate::base::hash::{Hash, sha256};
 
@@ -325,7 +325,7 @@ fn check(graph: &Graph) -> Result<()> {
 }
 
 fn commutes(op: &Op) -> bool {
-    matches!(op, Op::Binary(Binary::Add | Binary::Mul | Binary::Maximum | Binary::Minimum))
+    matches!(op, Op::Binary(Binary::Add | Binary::Mul | Binary::Maximum | Binary::Minimum) | Op::Compare(Comparison::Eq | Comparison::Ne))
 }
 
 /// Whether a node with one input gives that input back.

@@ -93,8 +93,8 @@ impl Graph {
             }
             if let Op::Constant { values: numbers, .. } = &node.op {
                 values += numbers.len();
-                if numbers.iter().any(|v| !v.is_finite()) {
-                    return wrong(at("a constant is not finite".to_owned()));
+                if numbers.iter().any(|v| v.is_nan()) {
+                    return wrong(at("a constant is not a number".to_owned()));
                 }
             }
         }
@@ -146,9 +146,6 @@ impl Graph {
             if total > limits.tensor_elements {
                 return too_large(format!("more than {} elements in the state dict", limits.tensor_elements));
             }
-            if tensor.role == Role::Counter && !tensor.shape.is_empty() {
-                return wrong(at("a counter with a shape".to_owned()));
-            }
             check_init(tensor).map_err(at)?;
             if let Init::Values(numbers) = &tensor.init {
                 values += numbers.len();
@@ -172,6 +169,8 @@ fn check_init(tensor: &TensorSpec) -> Result<(), String> {
             finite && *std >= 0.0 && low < high && (*std == 0.0 || ((high - mean) / std > -4.0 && (low - mean) / std < 4.0))
         }
         Init::Orthogonal { gain } => gain.is_finite() && tensor.shape.len() >= 2,
+        // A mask has infinities.
+        Init::Values(values) if tensor.role == Role::Buffer => values.len() == tensor.elements() && !values.iter().any(|v| v.is_nan()),
         Init::Values(values) => values.len() == tensor.elements() && values.iter().all(|v| v.is_finite()),
     };
     if fine { Ok(()) } else { Err(format!("cannot start from {}", init_word(&tensor.init))) }
@@ -191,10 +190,10 @@ fn check_roles(op: &Op, tensors: &[&TensorSpec]) -> Result<(), String> {
         _ => 0..0,
     };
     for (i, tensor) in tensors.iter().enumerate() {
-        let counter = statistics.contains(&i) && i + 1 == statistics.end;
+        let counter = *op == Op::Tensor || (statistics.contains(&i) && i + 1 == statistics.end);
         let right = match tensor.role {
             Role::Counter => counter,
-            Role::Buffer => !counter,
+            Role::Buffer => *op == Op::Tensor || !counter,
             Role::Parameter | Role::Frozen => !statistics.contains(&i),
         };
         if !right {

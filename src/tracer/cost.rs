@@ -27,14 +27,12 @@ impl Cost {
     }
 }
 
-/// The graph must have passed [`Graph::check`].
+/// Of the training pass. The graph must have passed [`Graph::check`].
 #[must_use]
 pub fn cost(graph: &Graph) -> Cost {
-    Cost {
-        parameters: graph.parameters() as u64,
-        macs: (0..graph.nodes.len()).map(|id| macs(graph, id)).fold(0, u64::saturating_add),
-        activation_bytes: (0..graph.nodes.len()).map(|id| 4 * elements(graph, id)).fold(0, u64::saturating_add),
-    }
+    let needed = graph.needed(true);
+    let sum = |of: &dyn Fn(NodeId) -> u64| (0..graph.nodes.len()).filter(|&id| needed[id] || id == 0).map(of).fold(0, u64::saturating_add);
+    Cost { parameters: graph.parameters() as u64, macs: sum(&|id| macs(graph, id)), activation_bytes: sum(&|id| 4 * elements(graph, id)) }
 }
 
 /// Multiply-accumulates of one node for one image.
@@ -45,7 +43,12 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         let shape = &graph.nodes[node.inputs[input]].shape;
         shape[shape.len() - from_end].at(1) as u64
     };
-    let weight = |i: usize| graph.tensors[node.tensors[i]].elements() as u64;
+    let weight = |i: usize| match (node.tensors.get(i), node.inputs.get(i + 1)) {
+        (Some(&tensor), _) => graph.tensors[tensor].elements() as u64,
+        // A pattern of constants (the adjoint of cutting windows) is no weight.
+        (None, Some(&input)) if !matches!(graph.nodes[input].op, Op::Constant { .. }) => elements(graph, input),
+        _ => 0,
+    };
     match &node.op {
         Op::Conv2d { out, .. } | Op::Linear { out, .. } => (elements(graph, id) / (*out as u64).max(1)).saturating_mul(weight(0)),
         // Each element of the input meets the whole kernel.

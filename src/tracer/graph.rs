@@ -79,7 +79,7 @@ pub enum Role {
     Frozen,
     /// Saved, never trained (running statistics, registered buffers).
     Buffer,
-    /// A buffer of 64-bit integers (`num_batches_tracked`).
+    /// A buffer of 64-bit integers (`num_batches_tracked`, a table of indices).
     Counter,
 }
 
@@ -108,7 +108,7 @@ pub enum Init {
         gain: f64,
     },
     /// Values that the source computed itself.
-    Values(Vec<f32>),
+    Values(#[serde(with = "super::numbers")] Vec<f32>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +144,8 @@ pub enum Binary {
     Div,
     Maximum,
     Minimum,
+    /// The first to the power of the second.
+    Power,
 }
 
 /// Elementwise function of one node.
@@ -157,6 +159,61 @@ pub enum Unary {
     Rsqrt,
     Abs,
     Square,
+    /// Square root whose gradient at 0 is 0: that of norms and standard deviations.
+    Root,
+    Log1p,
+    Expm1,
+    Sin,
+    Cos,
+    Tan,
+    Atan,
+    Sinh,
+    Cosh,
+    Erf,
+    Floor,
+    Ceil,
+    /// To the nearest, halves to the even one.
+    Round,
+    Trunc,
+    Sign,
+}
+
+impl Unary {
+    /// Flat wherever it has a slope: no gradient passes.
+    #[must_use]
+    pub fn is_step(self) -> bool {
+        matches!(self, Self::Floor | Self::Ceil | Self::Round | Self::Trunc | Self::Sign)
+    }
+}
+
+/// How two numbers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Comparison {
+    Lt,
+    Le,
+    Gt,
+    Ge,
+    Eq,
+    Ne,
+}
+
+/// What random numbers follow.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Law {
+    Uniform {
+        low: f64,
+        high: f64,
+    },
+    Normal {
+        mean: f64,
+        std: f64,
+    },
+    /// 1 with probability `p`, else 0.
+    Bernoulli {
+        p: f64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,10 +244,11 @@ pub enum Op {
     Tensor,
     /// A constant the source computed (`torch.arange`, ..). No inputs.
     Constant {
+        #[serde(with = "super::numbers")]
         values: Vec<f32>,
         shape: Vec<usize>,
     },
-    /// Owns weight (out, in/groups, kh, kw) and, where `bias`, bias (out).
+    /// Owns weight (out, in/groups, kh, kw) and, where `bias`, bias (out); where `forward` computed them they are inputs instead.
     /// `padding` is top, bottom, left, right: `'same'` with an even kernel pads unevenly.
     Conv2d {
         out: usize,
@@ -203,7 +261,7 @@ pub enum Op {
     },
     /// The adjoint of a convolution: each input element adds its multiple of the kernel to the output, `stride` apart; of what that
     /// gives, `padding` is cut off on all sides and `output_padding` (below the stride) put on at the bottom and the right.
-    /// Owns weight (in, out/groups, kh, kw) and, where `bias`, bias (out).
+    /// Owns weight (in, out/groups, kh, kw) and, where `bias`, bias (out), or reads them as `Conv2d` does.
     ConvTranspose2d {
         out: usize,
         kernel: [usize; 2],
@@ -287,6 +345,42 @@ pub enum Op {
         exponent: f64,
     },
     Unary(Unary),
+    /// 1 where it holds of two inputs, else 0; broadcasts, passes no gradient.
+    Compare(Comparison),
+    /// The second input where the first is not 0, else the third; broadcasts.
+    Where,
+    /// Elements of dimension `dim` of the first input by the second, whose shape takes that dimension's place. Indices are whole numbers
+    /// below the extent; negative ones count from the end. An embedding is one of dimension 0.
+    Index {
+        dim: usize,
+    },
+    /// `torch.gather`: the index, the second input, has the output's shape and that of the first input but for `dim`.
+    Gather {
+        dim: usize,
+    },
+    /// `torch.scatter`, `torch.scatter_add`: the third input put into (or added to) the first at the places of the second.
+    Scatter {
+        dim: usize,
+        add: bool,
+    },
+    /// Places of the `k` largest (or smallest) along `dim`, the first of equals first; passes no gradient.
+    TopK {
+        k: usize,
+        dim: usize,
+        largest: bool,
+    },
+    CumSum {
+        dim: usize,
+    },
+    /// The same value; no gradient passes.
+    Detach,
+    /// The first input in training, the second in evaluation.
+    Switch,
+    /// Fresh random numbers at each step. No inputs.
+    Random {
+        law: Law,
+        shape: Vec<Dim>,
+    },
     Clamp {
         low: Option<f64>,
         high: Option<f64>,
@@ -356,7 +450,44 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// Whether a gradient of the value is one of the inputs.
+    #[must_use]
+    pub fn passes_gradient(&self) -> bool {
+        match self {
+            Self::Compare(_) | Self::TopK { .. } | Self::Detach | Self::Random { .. } | Self::Constant { .. } => false,
+            Self::Unary(kind) => !kind.is_step(),
+            _ => true,
+        }
+    }
+}
+
+impl Node {
+    /// What the value is computed from, in training or in evaluation.
+    #[must_use]
+    pub fn read(&self, training: bool) -> &[NodeId] {
+        match (&self.op, training) {
+            (Op::Switch, true) => &self.inputs[..1],
+            (Op::Switch, false) => &self.inputs[1..],
+            _ => &self.inputs,
+        }
+    }
+}
+
 impl Graph {
+    /// Whether the output needs each node, in training or in evaluation.
+    #[must_use]
+    pub fn needed(&self, training: bool) -> Vec<bool> {
+        let mut needed = vec![false; self.nodes.len()];
+        needed[self.output] = true;
+        for (id, node) in self.nodes.iter().enumerate().rev() {
+            if needed[id] {
+                node.read(training).iter().for_each(|&input| needed[input] = true);
+            }
+        }
+        needed
+    }
+
     /// Number of trained elements.
     #[must_use]
     pub fn parameters(&self) -> usize {

@@ -3,18 +3,13 @@
 //! The tracer asks it while a source runs (every extent is then [`Dim::Fixed`]), and [`super::check`] asks it again for a
 //! graph whose leading extents are multiples of the batch. Errors say what `PyTorch` would refuse, in one line.
 
-use super::graph::{Dim, Op, TensorSpec};
-
-/// More elements than this in one tensor is never a network we can train.
-pub const MOST_ELEMENTS: usize = 1 << 31;
-
-const TOO_LARGE: &str = "is too large";
-
-/// Whether [`infer`]'s error is about size alone.
-#[must_use]
-pub fn is_too_large(error: &str) -> bool {
-    error.ends_with(TOO_LARGE)
-}
+use super::extents::{
+    bounded, broadcast, expect_inputs, finite, fixed, fixed_dim, half, inside, map, one, own, positive, product, sum, transposed_window,
+    two, volume, weights, window,
+};
+pub use super::extents::{is_too_large, show};
+use super::graph::{Dim, Law, Op, TensorSpec};
+use super::picking;
 
 /// The shape of what `op` gives, or why it cannot be. `tensors` are the ones it owns, in the order [`Op`] documents.
 pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<Dim>, String> {
@@ -33,7 +28,7 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
             fixed(shape)
         }
         Op::Conv2d { out, kernel, stride, padding, dilation, groups, bias } => {
-            let (n, [c, h, w]) = map(one(inputs)?)?;
+            let (n, [c, h, w]) = map(first(inputs)?)?;
             let (groups, out) = (*groups, *out);
             if groups == 0 || out == 0 || c == 0 || c % groups != 0 || out % groups != 0 {
                 return Err(format!("groups={groups} does not divide {c} input and {out} output channels"));
@@ -42,13 +37,13 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
             if *bias {
                 owned.push(vec![out]);
             }
-            own("convolution", tensors, &owned)?;
+            weights("convolution", inputs, tensors, &owned)?;
             let height = window(h, kernel[0], stride[0], [padding[0], padding[1]], dilation[0], false)?;
             let width = window(w, kernel[1], stride[1], [padding[2], padding[3]], dilation[1], false)?;
             return bounded(vec![n, Dim::Fixed(out), Dim::Fixed(height), Dim::Fixed(width)]);
         }
         Op::ConvTranspose2d { out, kernel, stride, padding, output_padding, dilation, groups, bias } => {
-            let (n, [c, h, w]) = map(one(inputs)?)?;
+            let (n, [c, h, w]) = map(first(inputs)?)?;
             let (groups, out) = (*groups, *out);
             if groups == 0 || out == 0 || c == 0 || c % groups != 0 || out % groups != 0 {
                 return Err(format!("groups={groups} does not divide {c} input and {out} output channels"));
@@ -57,7 +52,7 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
             if *bias {
                 owned.push(vec![out]);
             }
-            own("transposed convolution", tensors, &owned)?;
+            weights("transposed convolution", inputs, tensors, &owned)?;
             let extent = |axis: usize, from| {
                 transposed_window(from, kernel[axis], stride[axis], padding[axis], output_padding[axis], dilation[axis])
             };
@@ -120,7 +115,20 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
             *shape.last_mut().expect("not a scalar") = Dim::Fixed(*out);
             return bounded(shape);
         }
-        Op::Activation(_) | Op::Unary(_) => one(inputs)?.to_vec(),
+        Op::Activation(_) | Op::Unary(_) | Op::Detach => one(inputs)?.to_vec(),
+        Op::Compare(_)
+        | Op::Where
+        | Op::Index { .. }
+        | Op::Gather { .. }
+        | Op::Scatter { .. }
+        | Op::TopK { .. }
+        | Op::CumSum { .. }
+        | Op::Switch => picking::infer(op, inputs)?,
+        Op::Random { law, shape } => {
+            expect_inputs(inputs, 0)?;
+            possible(law)?;
+            shape.clone()
+        }
         Op::Affine { scale, shift } => {
             finite(&[*scale, *shift])?;
             one(inputs)?.to_vec()
@@ -274,162 +282,17 @@ fn owns_tensors(op: &Op) -> bool {
     matches!(op, Op::BatchNorm { .. } | Op::GroupNorm { .. } | Op::LayerNorm { .. })
 }
 
-/// `[2, 16, 8, 8]`, with `N` for the batch.
-#[must_use]
-pub fn show(shape: &[Dim]) -> String {
-    let parts: Vec<String> = shape
-        .iter()
-        .map(|d| match d {
-            Dim::Fixed(n) => n.to_string(),
-            Dim::Batch(1) => "N".to_owned(),
-            Dim::Batch(k) => format!("{k}N"),
-        })
-        .collect();
-    format!("[{}]", parts.join(", "))
+fn first<'a>(inputs: &[&'a [Dim]]) -> Result<&'a [Dim], String> {
+    inputs.first().copied().ok_or_else(|| "an operation of no input".to_owned())
 }
 
-fn fixed(shape: &[usize]) -> Vec<Dim> {
-    shape.iter().map(|&n| Dim::Fixed(n)).collect()
-}
-
-fn expect_inputs(inputs: &[&[Dim]], n: usize) -> Result<(), String> {
-    if inputs.len() == n { Ok(()) } else { Err(format!("{} inputs for an operation of {n}", inputs.len())) }
-}
-
-fn one<'a>(inputs: &[&'a [Dim]]) -> Result<&'a [Dim], String> {
-    expect_inputs(inputs, 1)?;
-    Ok(inputs[0])
-}
-
-fn two<'a>(inputs: &[&'a [Dim]]) -> Result<(&'a [Dim], &'a [Dim]), String> {
-    expect_inputs(inputs, 2)?;
-    Ok((inputs[0], inputs[1]))
-}
-
-fn fixed_dim(dim: Dim, what: &str) -> Result<usize, String> {
-    match dim {
-        Dim::Fixed(n) => Ok(n),
-        Dim::Batch(_) => Err(format!("the {what} depend on the batch size")),
-    }
-}
-
-/// Batch, channels, height, width.
-fn map(x: &[Dim]) -> Result<(Dim, [usize; 3]), String> {
-    let [n, c, h, w] = x else { return Err(format!("expected a 4-dimensional input (N, C, H, W), got shape {}", show(x))) };
-    Ok((*n, [fixed_dim(*c, "channels")?, fixed_dim(*h, "height")?, fixed_dim(*w, "width")?]))
-}
-
-fn own(what: &str, tensors: &[&TensorSpec], shapes: &[Vec<usize>]) -> Result<(), String> {
-    if tensors.len() != shapes.len() {
-        return Err(format!("a {what} owns {} tensors here, not {}", shapes.len(), tensors.len()));
-    }
-    match tensors.iter().zip(shapes).find(|(t, s)| t.shape != **s) {
-        Some((tensor, shape)) => Err(format!("this {what} needs a tensor of shape {shape:?}, but has {:?}", tensor.shape)),
-        None => Ok(()),
-    }
-}
-
-fn inside(dim: usize, x: &[Dim]) -> Result<(), String> {
-    if dim < x.len() { Ok(()) } else { Err(format!("dimension {dim} of a {}-dimensional tensor", x.len())) }
-}
-
-fn finite(values: &[f64]) -> Result<(), String> {
-    if values.iter().all(|v| v.is_finite()) { Ok(()) } else { Err("a number is not finite".to_owned()) }
-}
-
-fn positive(what: &str, value: f64) -> Result<(), String> {
-    if value.is_finite() && value >= 0.0 { Ok(()) } else { Err(format!("{what} is {value}")) }
-}
-
-fn half(padding: [usize; 2], kernel: [usize; 2]) -> Result<(), String> {
-    if padding[0] <= kernel[0] / 2 && padding[1] <= kernel[1] / 2 {
-        Ok(())
-    } else {
-        Err(format!("pooling padding {padding:?} is more than half the kernel {kernel:?}"))
-    }
-}
-
-fn too_large() -> String {
-    format!("a shape {TOO_LARGE}")
-}
-
-fn sum(terms: &[usize]) -> Result<usize, String> {
-    terms.iter().try_fold(0_usize, |a, &b| a.checked_add(b)).ok_or_else(too_large)
-}
-
-fn product(factors: &[usize]) -> Result<usize, String> {
-    factors.iter().try_fold(1_usize, |a, &b| a.checked_mul(b)).ok_or_else(too_large)
-}
-
-/// Coefficient and power of the batch size.
-fn volume(shape: &[Dim]) -> Result<(usize, u32), String> {
-    shape.iter().try_fold((1_usize, 0), |(n, power), d| match d {
-        Dim::Fixed(k) => Ok((n.checked_mul(*k).ok_or_else(too_large)?, power)),
-        Dim::Batch(k) => Ok((n.checked_mul(*k).ok_or_else(too_large)?, power + 1)),
-    })
-}
-
-fn bounded(shape: Vec<Dim>) -> Result<Vec<Dim>, String> {
-    if shape.len() > 8 {
-        return Err(format!("{} dimensions", shape.len()));
-    }
-    let (n, _) = volume(&shape)?;
-    if n > MOST_ELEMENTS { Err(format!("a tensor of shape {} {TOO_LARGE}", show(&shape))) } else { Ok(shape) }
-}
-
-/// Extent after a sliding window; `ceil` keeps a last partial window that starts inside the input or its leading padding.
-fn window(extent: usize, kernel: usize, stride: usize, padding: [usize; 2], dilation: usize, ceil: bool) -> Result<usize, String> {
-    if kernel == 0 || stride == 0 || dilation == 0 {
-        return Err("kernel, stride and dilation must be at least 1".to_owned());
-    }
-    let padded = sum(&[extent, padding[0], padding[1]])?;
-    let reach = sum(&[product(&[dilation, kernel - 1])?, 1])?;
-    // The last window may hang over by less than a stride where `ceil`, and so may the only one.
-    let room = if ceil { sum(&[padded, stride - 1])? } else { padded };
-    if room < reach || extent == 0 {
-        return Err(format!("a kernel that reaches {reach} does not fit an input of {padded} (padding included)"));
-    }
-    let out = (room - reach) / stride + 1;
-    if !ceil {
-        return Ok(out);
-    }
-    Ok(if (out - 1) * stride >= extent + padding[0] { out - 1 } else { out })
-}
-
-/// Extent before a sliding window that gives `extent`.
-fn transposed_window(
-    extent: usize,
-    kernel: usize,
-    stride: usize,
-    padding: usize,
-    output_padding: usize,
-    dilation: usize,
-) -> Result<usize, String> {
-    if kernel == 0 || stride == 0 || dilation == 0 || extent == 0 {
-        return Err("extent, kernel, stride and dilation must be at least 1".to_owned());
-    }
-    if output_padding >= stride {
-        return Err(format!("output padding {output_padding} is not smaller than the stride {stride}"));
-    }
-    let whole = sum(&[product(&[extent - 1, stride])?, product(&[dilation, kernel - 1])?, 1, output_padding])?;
-    let cut = product(&[2, padding])?;
-    if cut >= whole {
-        return Err(format!("padding {padding} cuts off all of an output of {whole}"));
-    }
-    Ok(whole - cut)
-}
-
-fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, String> {
-    let rank = a.len().max(b.len());
-    let at = |s: &[Dim], i: usize| if i + s.len() < rank { Dim::Fixed(1) } else { s[i + s.len() - rank] };
-    (0..rank)
-        .map(|i| match (at(a, i), at(b, i)) {
-            (x, y) if x == y => Ok(x),
-            (Dim::Fixed(1), y) => Ok(y),
-            (x, Dim::Fixed(1)) => Ok(x),
-            _ => Err(format!("shapes {} and {} do not broadcast", show(a), show(b))),
-        })
-        .collect()
+fn possible(law: &Law) -> Result<(), String> {
+    let fine = match *law {
+        Law::Uniform { low, high } => low.is_finite() && high.is_finite() && low <= high,
+        Law::Normal { mean, std } => mean.is_finite() && std.is_finite() && std >= 0.0,
+        Law::Bernoulli { p } => (0.0..=1.0).contains(&p),
+    };
+    if fine { Ok(()) } else { Err(format!("random numbers of {law:?}")) }
 }
 
 fn cat(dim: usize, inputs: &[&[Dim]]) -> Result<Vec<Dim>, String> {

@@ -86,6 +86,9 @@ fn merge_op(a: &Op, b: &Op, batch_a: usize, batch_b: usize) -> Option<Op> {
     match (a, b) {
         (Op::Reshape { shape: x }, Op::Reshape { shape: y }) => Some(Op::Reshape { shape: merge_shape(x, y, batch_a, batch_b)? }),
         (Op::Expand { shape: x }, Op::Expand { shape: y }) => Some(Op::Expand { shape: merge_shape(x, y, batch_a, batch_b)? }),
+        (Op::Random { law, shape: x }, Op::Random { law: other, shape: y }) if law == other => {
+            Some(Op::Random { law: *law, shape: merge_shape(x, y, batch_a, batch_b)? })
+        }
         _ => (a == b).then(|| a.clone()),
     }
 }

@@ -87,6 +87,17 @@ pub struct Case {
     pub shape: Vec<usize>,
     pub y: Summary,
     pub gradients: Vec<Summary>,
+    /// An input that is known and has no gradient.
+    #[serde(default)]
+    pub constant: Option<Known>,
+}
+
+/// A condition or an index: which input it is, and its values.
+#[derive(Deserialize)]
+pub struct Known {
+    pub at: usize,
+    pub values: Vec<f32>,
+    pub shape: Vec<usize>,
 }
 
 pub fn cases() -> Vec<Case> {
@@ -111,9 +122,15 @@ impl Case {
         let mut nodes = vec![node(Op::Input, vec![], vec![], vec![Dim::Batch(1), Dim::Fixed(1), Dim::Fixed(1), Dim::Fixed(1)])];
         nodes.extend((0..count).map(|i| node(Op::Tensor, vec![], vec![i], shapes[i].clone())));
         let owned: Vec<usize> = (count..tensors.len()).collect();
-        let read: Vec<&[Dim]> = shapes.iter().map(Vec::as_slice).collect();
+        let mut inputs: Vec<usize> = (1..=count).collect();
+        if let Some(Known { at, values, shape }) = &self.constant {
+            inputs.insert(*at, nodes.len());
+            let op = Op::Constant { values: values.clone(), shape: shape.clone() };
+            nodes.push(node(op, vec![], vec![], shape.iter().map(|&n| Dim::Fixed(n)).collect()));
+        }
+        let read: Vec<&[Dim]> = inputs.iter().map(|&input| nodes[input].shape.as_slice()).collect();
         let shape = infer(&self.op, &read, &owned.iter().map(|&t| &tensors[t]).collect::<Vec<_>>());
-        nodes.push(node(self.op.clone(), (1..=count).collect(), owned, shape.unwrap_or_else(|e| panic!("{}: {e}", self.label))));
+        nodes.push(node(self.op.clone(), inputs, owned, shape.unwrap_or_else(|e| panic!("{}: {e}", self.label))));
         let graph = Graph { output: nodes.len() - 1, nodes, tensors, aliases: vec![] };
         Network::new(&graph, 0, device, kernels).unwrap_or_else(|e| panic!("{}: {e}", self.label))
     }

@@ -5,9 +5,10 @@ use candle_core::{Device, Tensor};
 use eliteloop::base::device::Kernels;
 use eliteloop::proxy::network::{Mode, Network};
 use eliteloop::proxy::ops::loss::cross_entropy;
-use eliteloop::tracer::graph::Op;
+use eliteloop::tracer::graph::{Op, Role};
+use eliteloop::tracer::{TraceOptions, trace};
 
-use crate::goldens::{Case, Summary, cases, filled, started};
+use crate::goldens::{Case, Summary, cases, filled, here, started};
 use crate::proxy_goldens::{GAIN, TRAIN, check_network, check_operations, check_steps, goldens, images, weighting};
 
 const KERNELS: [Kernels; 2] = [Kernels::Own, Kernels::Stock];
@@ -117,6 +118,7 @@ fn a_maximum_that_occurs_twice_sends_its_gradient_to_the_first() {
         shape: vec![1, 1, 1, 2],
         y: Summary { norm: 0.0, entries: Vec::new() },
         gradients: Vec::new(),
+        constant: None,
     };
     for kernels in KERNELS {
         let mut network = case.network(kernels, &Device::Cpu);
@@ -140,6 +142,7 @@ fn rectifiers_pass_nothing_at_zero() {
                 shape: vec![3],
                 y: Summary { norm: 0.0, entries: Vec::new() },
                 gradients: Vec::new(),
+                constant: None,
             };
             let mut network = case.network(kernels, &Device::Cpu);
             network.set(0, Tensor::new(&[-1f32, 0.0, 1.0], &Device::Cpu).unwrap()).unwrap();
@@ -160,6 +163,7 @@ fn dropout_keeps_the_mean_and_its_backward_uses_the_same_mask() {
         shape: vec![100, 100],
         y: Summary { norm: 0.0, entries: Vec::new() },
         gradients: Vec::new(),
+        constant: None,
     };
     let mut network = case.network(Kernels::Own, &Device::Cpu);
     let ones = Tensor::ones((100, 100), candle_core::DType::F32, &Device::Cpu).unwrap();
@@ -174,4 +178,29 @@ fn dropout_keeps_the_mean_and_its_backward_uses_the_same_mask() {
     assert_ne!(again, y);
     let evaluated = network.evaluate(&images(1)).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert!(evaluated.iter().all(|&v| v == 1.0));
+}
+
+#[test]
+fn what_a_network_draws_follows_the_seed_of_the_step_and_is_off_in_evaluation() {
+    let source = std::fs::read_to_string(here("tests/fixtures/operations/modes.py")).unwrap();
+    let mut options = TraceOptions::new([3, 32, 32], 10);
+    options.program = env!("CARGO_BIN_EXE_eliteloop").into();
+    let graph = trace(&source, &options).unwrap();
+    let images = filled("images", &[4, 3, 32, 32]);
+    for kernels in KERNELS {
+        let of = |mode: Mode| {
+            let mut network = started(&graph, kernels, GAIN, &Device::Cpu);
+            let pass = network.forward(&images, mode).unwrap();
+            let logits = pass.output.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            (logits, network, pass)
+        };
+        let (first, network, pass) = of(Mode::Train { dropout: 1 });
+        assert_eq!(first, of(Mode::Train { dropout: 1 }).0);
+        assert_ne!(first, of(Mode::Train { dropout: 2 }).0);
+        assert_eq!(of(Mode::Evaluate).0, of(Mode::Evaluate).0);
+        let gradients = network.backward(pass, Tensor::ones((4, 10), candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
+        for (spec, gradient) in graph.tensors.iter().zip(&gradients) {
+            assert_eq!(gradient.is_some(), spec.role == Role::Parameter, "{}", spec.name);
+        }
+    }
 }

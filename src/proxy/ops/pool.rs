@@ -41,12 +41,11 @@ impl Axis {
     pub fn sliding(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> Result<Self> {
         let reach = dilation * (kernel - 1) + 1;
         let padded = extent + 2 * padding;
-        // The only window may hang over too.
-        let room = if ceil { padded + stride.saturating_sub(1) } else { padded };
-        if room < reach || stride == 0 {
+        let within = if ceil { padded + stride.max(1) - 1 } else { padded };
+        if within < reach || stride == 0 {
             candle_core::bail!("a pooling window of {reach} does not fit a padded extent of {padded}");
         }
-        let mut count = (room - reach) / stride + 1;
+        let mut count = (within - reach) / stride + 1;
         if ceil && (count - 1) * stride >= extent + padding {
             count -= 1;
         }

@@ -3,6 +3,7 @@
 //! Only operations whose gradient candle gets right are used; its convolution, pooling and upsampling are slow, wrong or both, so
 //! [`windows`] and [`layout`] are there in their place.
 
+mod choice;
 mod layout;
 mod norm;
 mod pointwise;
@@ -13,10 +14,13 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::ops::conv::Spec;
 use super::ops::pool::{self, Axis};
+pub use crate::proxy::stock::choice::choice_gradients;
+use crate::proxy::stock::choice::{choose, compare, cumulated, gather, index, scatter, top};
 use crate::proxy::stock::layout::{interpolation, pad, per_channel, select, slice};
 pub use crate::proxy::stock::norm::{batch_norm, channel_statistics};
 use crate::proxy::stock::norm::{group_norm, layer_norm, variance};
 use crate::proxy::stock::pointwise::{activation, binary, clamp, log_softmax, power, softmax, unary};
+pub use crate::proxy::stock::pointwise::{power_gradients, slope, zipped};
 use crate::proxy::stock::recurrent::recurrent;
 use crate::proxy::stock::windows::{Even, adaptive, convolution, gathered, max_pool, mean_pool, slices, sliding, transposed};
 use crate::tracer::graph::{Op, Reduction};
@@ -26,16 +30,21 @@ use crate::tracer::graph::{Op, Reduction};
 pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, device: &Device) -> Result<Tensor> {
     let x = || inputs.first().ok_or_else(|| candle_core::Error::Msg("an operation has no input".into()));
     match op {
-        Op::Input | Op::BatchNorm { .. } | Op::Dropout { .. } => candle_core::bail!("{op:?} is the network's own business"),
-        Op::Tensor => Ok(tensors[0].clone()),
+        Op::Input | Op::BatchNorm { .. } | Op::Dropout { .. } | Op::Switch | Op::Random { .. } => {
+            candle_core::bail!("{op:?} is the network's own business")
+        }
+        // A table of indices is one of whole numbers.
+        Op::Tensor => tensors[0].to_dtype(DType::F32)?.to_device(device),
         Op::Constant { values, shape } => Tensor::from_slice(values, &shape[..], device),
         Op::Conv2d { stride, padding, dilation, groups, bias, .. } => {
             let spec = Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
-            convolution(x()?, &tensors[0], bias.then(|| &tensors[1]), spec)
+            let own = if tensors.is_empty() { &inputs[1..] } else { tensors };
+            convolution(x()?, &own[0], bias.then(|| &own[1]), spec)
         }
         Op::ConvTranspose2d { stride, padding: [rows, columns], output_padding, dilation, groups, bias, .. } => {
             let spec = Spec { stride: *stride, padding: [*rows, *rows, *columns, *columns], dilation: *dilation, groups: *groups };
-            transposed(x()?, &tensors[0], bias.then(|| &tensors[1]), *output_padding, spec)
+            let own = if tensors.is_empty() { &inputs[1..] } else { tensors };
+            transposed(x()?, &own[0], bias.then(|| &own[1]), *output_padding, spec)
         }
         Op::GroupNorm { groups, eps, affine } => group_norm(x()?, *groups, *eps, affine.then_some(tensors)),
         Op::LayerNorm { dims, eps, weight, bias } => layer_norm(x()?, *dims, *eps, *weight, *bias, tensors),
@@ -84,6 +93,14 @@ pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, devic
         Op::Affine { scale, shift } => x()?.affine(*scale, *shift),
         Op::Power { exponent } => power(x()?, *exponent),
         Op::Unary(kind) => unary(x()?, *kind),
+        Op::Detach => Ok(x()?.clone()),
+        Op::Compare(kind) => compare(*kind, x()?, &inputs[1]),
+        Op::Where => choose(x()?, &inputs[1], &inputs[2]),
+        Op::Index { dim } => index(x()?, &inputs[1], *dim),
+        Op::Gather { dim } => gather(x()?, &inputs[1], *dim),
+        Op::Scatter { dim, add } => scatter(x()?, &inputs[1], &inputs[2], *dim, *add),
+        Op::TopK { k, dim, largest } => top(x()?, *k, *dim, *largest),
+        Op::CumSum { dim } => cumulated(x()?, *dim, false),
         Op::Clamp { low, high } => clamp(x()?, *low, *high),
         Op::MatMul => matmul(x()?, &inputs[1]),
         Op::Cat { dim } => Tensor::cat(inputs, *dim),

@@ -11,13 +11,13 @@ from torch.nn import functional as F
 def _made(kind, *numbers):
     def make(*size, **kwargs):
         size = kwargs.pop("size", size)
-        return _grad(_data(_sizes((size,) if isinstance(size, int) else size), (kind,) + numbers), kwargs)
+        return _grad(_data(_sizes((size,) if isinstance(size, int) else size), (kind,) + numbers, dtype=kwargs.get("dtype")), kwargs)
 
     return make
 
 
 def _like(make):
-    return lambda input, **kwargs: make(input._shape, **kwargs)
+    return lambda input, **kwargs: make(input._shape, **{"dtype": input.dtype, **kwargs})
 
 
 def _grad(tensor, kwargs):
@@ -26,7 +26,8 @@ def _grad(tensor, kwargs):
     return tensor
 
 
-zeros, ones, rand, randn = _made("constant", 0.0), _made("constant", 1.0), _made("uniform", 0.0, 1.0), _made("normal", 0.0, 1.0)
+zeros, ones = _made("constant", 0.0), _made("constant", 1.0)
+rand, randn = _made("uniform", 0.0, 1.0), _made("normal", 0.0, 1.0)
 
 
 def arange(start, end=None, step=1, **kwargs):
@@ -36,21 +37,21 @@ def arange(start, end=None, step=1, **kwargs):
     if step == 0 or (end - start) / step > 1 << 20:
         raise Unsupported("torch.arange of more than a million numbers")
     while (start + n * step < end) if step > 0 else (start + n * step > end):
-        values.append(float(start + n * step))
+        values.append(start + n * step)
         n += 1
-    return tensor(values)
+    return tensor(values, dtype=kwargs.get("dtype") or (None if values else torch.int64))
 
 
 def linspace(start, end, steps, **kwargs):
     start, end = float(start), float(end)
     if steps == 1:
-        return tensor([start])
-    return tensor([start + (end - start) * i / (steps - 1) for i in range(steps)])
+        return tensor([start], dtype=kwargs.get("dtype"))
+    return tensor([start + (end - start) * i / (steps - 1) for i in range(steps)], dtype=kwargs.get("dtype"))
 
 
 def eye(n, m=None, **kwargs):
     m = n if m is None else m
-    return tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)])
+    return tensor([[1.0 if i == j else 0.0 for j in range(m)] for i in range(n)], dtype=kwargs.get("dtype"))
 
 
 def is_tensor(item):

@@ -39,8 +39,12 @@ class MultiheadAttention(Module):
         return permute(reshape(x, x._shape[0], x._shape[1], self.num_heads, self.head_dim), 0, 2, 1, 3)
 
     def forward(self, query, key, value, key_padding_mask=None, need_weights=True, attn_mask=None, average_attn_weights=True, is_causal=False):
-        if key_padding_mask is not None or attn_mask is not None or is_causal:
-            raise Unsupported("nn.MultiheadAttention with a mask")
+        if key_padding_mask is not None:
+            raise Unsupported("nn.MultiheadAttention with key_padding_mask")
+        if is_causal and attn_mask is None:
+            raise RuntimeError("Need attn_mask if specifying the is_causal hint.")
+        if attn_mask is not None and len(attn_mask._shape) not in (2, 3):
+            raise RuntimeError("attn_mask's dimension " + str(len(attn_mask._shape)) + " is not supported")
         if len(query._shape) != 3:
             raise Unsupported("nn.MultiheadAttention of an input without a batch dimension")
         if query._shape[2] != self.embed_dim:
@@ -50,7 +54,11 @@ class MultiheadAttention(Module):
             query = transpose(query, 0, 1)
             key, value = (query, query) if same else (transpose(key, 0, 1), transpose(value, 0, 1))
         q, k, v = [self._heads(x) for x in self._project(query, key, value)]
-        weights = F.softmax((q * self.head_dim**-0.5).matmul(transpose(k, -2, -1)), -1)
+        scores = (q * self.head_dim**-0.5).matmul(transpose(k, -2, -1))
+        if attn_mask is not None and len(attn_mask._shape) == 3:
+            attn_mask = reshape(attn_mask, (query._shape[0], self.num_heads) + attn_mask._shape[1:])
+        # Truth values mean the opposite of those of scaled_dot_product_attention.
+        weights = F.softmax(F.masked(scores, attn_mask, keep=False), -1)
         weights = F.dropout(weights, self.dropout, self.training)
         x = reshape(permute(weights.matmul(v), 0, 2, 1, 3), query._shape)
         x = self.out_proj(x)
@@ -81,19 +89,19 @@ class TransformerEncoderLayer(Module):
             activation = getattr(F, activation)
         self.activation = activation
 
-    def _attend(self, x):
-        return self.dropout1(self.self_attn(x, x, x, need_weights=False)[0])
+    def _attend(self, x, mask):
+        return self.dropout1(self.self_attn(x, x, x, need_weights=False, attn_mask=mask)[0])
 
     def _feed(self, x):
         return self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
 
     def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
-        if src_mask is not None or src_key_padding_mask is not None or is_causal:
-            raise Unsupported("nn.TransformerEncoderLayer with a mask")
+        if src_key_padding_mask is not None:
+            raise Unsupported("nn.TransformerEncoderLayer with src_key_padding_mask")
         if self.norm_first:
-            src = src + self._attend(self.norm1(src))
+            src = src + self._attend(self.norm1(src), src_mask)
             return src + self._feed(self.norm2(src))
-        src = self.norm1(src + self._attend(src))
+        src = self.norm1(src + self._attend(src, src_mask))
         return self.norm2(src + self._feed(src))
 
 
@@ -105,10 +113,10 @@ class TransformerEncoder(Module):
         self.norm = norm
 
     def forward(self, src, mask=None, src_key_padding_mask=None, is_causal=None):
-        if mask is not None or src_key_padding_mask is not None or is_causal:
-            raise Unsupported("nn.TransformerEncoder with a mask")
+        if src_key_padding_mask is not None:
+            raise Unsupported("nn.TransformerEncoder with src_key_padding_mask")
         for layer in self.layers:
-            src = layer(src)
+            src = layer(src, mask)
         return src if self.norm is None else self.norm(src)
 
 

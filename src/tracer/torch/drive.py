@@ -3,7 +3,7 @@ import _record
 import torch
 from _import import Arguments, NoNetwork, Unsupported, WrongOutput
 from torch import nn
-from torch._tensor import State, Tensor, _fixed, _traced, node_of
+from torch._tensor import State, Tensor, _fixed, _kind, _traced, node_of, written
 from torch.nn.modules import Parameter, _state
 
 # What holds the number of classes, with a default or without.
@@ -236,16 +236,18 @@ def describe(output, batch):
 def role(tensor):
     if isinstance(tensor, Parameter):
         return "parameter" if tensor.requires_grad else "frozen"
-    return "counter" if tensor.__dict__.get("_counter") else "buffer"
+    return "counter" if tensor.__dict__.get("_counter") or _kind(tensor) == 1 else "buffer"
 
 
 def init(start):
     kind, numbers = start[0], start[1:]
-    if kind == "constant" or kind == "values":
+    if kind == "values":
+        return {kind: written(numbers[0])}
+    if kind == "constant":
         return {kind: numbers[0]}
     names = {"uniform": ("low", "high"), "normal": ("mean", "std"), "truncated_normal": ("mean", "std", "low", "high"), "orthogonal": ("gain",)}
     if kind not in names:
-        raise Unsupported("a parameter or buffer that starts " + kind)
+        raise Unsupported("a parameter or buffer that starts as draws of " + kind)
     return {kind: dict(zip(names[kind], numbers))}
 
 
@@ -258,7 +260,10 @@ def state(net):
         seen.add(tensor._owned)
         if tensor._shape is None:
             raise RuntimeError("the lazy parameter " + name + " never got a shape: its layer is not called")
-        tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(tensor._init)))
+        start = tensor._init
+        if role(tensor) == "buffer" and start[0] == "constant" and start[1] - start[1] != 0:
+            start = ("values", [start[1]] * tensor.numel())
+        tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(start)))
     return tensors, aliases
 
 
@@ -278,8 +283,10 @@ def run(globals, entry, input, classes, said):
     net = build(globals, entry, input, classes, values(globals, said))
     if not isinstance(net, nn.Module):
         raise NoNetwork(entry)
-    net.train()
-    for number, batch in ((1, 2), (2, 3)):
+    # Training at two batch sizes, then evaluation; where that does something else, at two sizes too.
+    for number in (1, 2, 3, 4):
+        batch = State.batch = State.BATCHES[number % 2]
+        net.train() if number < State.EVALUATION else net.eval()
         name_modules(net)
         State.number = number
         State.path = ""
@@ -287,5 +294,7 @@ def run(globals, entry, input, classes, said):
         output = called(net, batch, input)
         if not isinstance(output, Tensor) or output._shape != (batch, classes):
             raise WrongOutput(describe(output, batch), "[N, " + str(classes) + "]")
-        _record.end(node_of(output))
+        alike = _record.end(node_of(output))
+        if number == State.EVALUATION and alike:
+            break
     _record.state(*state(net))

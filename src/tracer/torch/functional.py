@@ -1,7 +1,9 @@
 # `torch.nn.functional`: each function records one operation, or a few.
 from _import import Unsupported, missing, public
-from torch._ops import add, binary, clamp, mean, norm, permute, reshape, square, stack, transpose
-from torch._tensor import _become, _count, _dim, emit
+from torch._choice import masked_fill, triu, where
+from torch._ops import add, binary, clamp, compare, mean, norm, permute, reshape, square, stack, transpose
+from torch._tensor import _become, _count, _data, _dim, _kind, _outside, emit, full, is_owned
+import torch
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")
@@ -83,9 +85,25 @@ def mish(input, inplace=False):
 
 
 def softplus(input, beta=1.0, threshold=20.0):
-    if beta != 1 or threshold != 20:
-        raise Unsupported("softplus with beta or threshold")
-    return _act(input, "softplus")
+    if threshold != 20:
+        raise Unsupported("softplus with another threshold than 20")
+    if beta == 1:
+        return _act(input, "softplus")
+    return binary("div", _act(binary("mul", input, beta), "softplus"), beta)
+
+
+def threshold(input, threshold, value, inplace=False):
+    got = where(compare("gt", input, threshold), input, value)
+    return _become(input, got) if inplace else got
+
+
+def hardshrink(input, lambd=0.5):
+    return where(compare("gt", input.abs(), lambd), input, 0.0)
+
+
+def softshrink(input, lambd=0.5):
+    shrunk = where(compare("gt", input, lambd), binary("sub", input, lambd), 0.0)
+    return where(compare("lt", input, -lambd), binary("add", input, lambd), shrunk)
 
 
 def hardswish(input, inplace=False):
@@ -122,7 +140,11 @@ def softsign(input):
 
 
 def prelu(input, weight):
-    return emit("prelu", [input], [weight])
+    if is_owned(weight):
+        return emit("prelu", [input], [weight])
+    if weight.numel() > 1:
+        weight = reshape(weight, (1, -1) + (1,) * (len(input._shape) - 2))
+    return where(compare("gt", input, 0), input, binary("mul", weight, input))
 
 
 def _softmax_dim(input, dim):
@@ -195,7 +217,13 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
         )
     op = {"out": weight._shape[0], "kernel": kernel, "stride": stride, "dilation": dilation, "groups": groups, "bias": bias is not None}
     op["padding"] = _sides(padding, kernel, stride, dilation)
-    return emit({"conv2d": op}, [input], [weight] if bias is None else [weight, bias])
+    return _weighted({"conv2d": op}, input, weight, bias)
+
+
+def _weighted(op, input, weight, bias):
+    """The layer owns its weights, or reads them where forward computed them."""
+    weights = [weight] if bias is None else [weight, bias]
+    return emit(op, [input], weights) if is_owned(*weights) else emit(op, [input] + weights)
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -216,7 +244,7 @@ def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_paddi
         raise Unsupported("a transposed convolution whose output padding is not smaller than its stride")
     op = {"out": weight._shape[1] * groups, "kernel": weight._shape[2:], "stride": stride, "padding": pair(padding, "padding"), "dilation": dilation}
     op.update(output_padding=output_padding, groups=groups, bias=bias is not None)
-    return emit({"conv_transpose2d": op}, [input], [weight] if bias is None else [weight, bias])
+    return _weighted({"conv_transpose2d": op}, input, weight, bias)
 
 
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -266,14 +294,27 @@ def linear(input, weight, bias=None):
 
 
 def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    raise Unsupported("F.batch_norm (use nn.BatchNorm2d)")
+    if running_mean is not None or running_var is not None:
+        raise Unsupported("F.batch_norm with running statistics (use nn.BatchNorm2d)")
+    if (weight is None) != (bias is None):
+        raise Unsupported("F.batch_norm with only one of weight and bias")
+    op = {"eps": float(eps), "momentum": 0.0, "affine": weight is not None, "track": False}
+    return _normalised("batch_norm", op, input, weight, bias)
+
+
+def _normalised(kind, op, input, weight, bias):
+    """Weights of a number a channel that forward computed are applied by themselves."""
+    if weight is None or is_owned(weight, bias):
+        return emit({kind: op}, [input], [] if weight is None else [weight, bias])
+    shape = (1, -1) + (1,) * (len(input._shape) - 2)
+    got = emit({kind: {**op, "affine": False}}, [input])
+    return add(binary("mul", got, reshape(weight, shape)), reshape(bias, shape))
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5):
     if (weight is None) != (bias is None):
         raise Unsupported("group_norm with only one of weight and bias")
-    owned = [] if weight is None else [weight, bias]
-    return emit({"group_norm": {"groups": num_groups, "eps": float(eps), "affine": weight is not None}}, [input], owned)
+    return _normalised("group_norm", {"groups": num_groups, "eps": float(eps), "affine": weight is not None}, input, weight, bias)
 
 
 def instance_norm(input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-5):
@@ -287,6 +328,10 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     if not shape or input._shape[-len(shape) :] != shape:
         raise RuntimeError("Given normalized_shape={}, expected input with shape [*, {}], but got input of size{}".format(list(shape), str(list(shape))[1:-1], list(input._shape)))
     op = {"dims": len(shape), "eps": float(eps), "weight": weight is not None, "bias": bias is not None}
+    if not is_owned(weight, bias):
+        got = emit({"layer_norm": {**op, "weight": False, "bias": False}}, [input])
+        got = got if weight is None else binary("mul", got, weight)
+        return got if bias is None else add(got, bias)
     return emit({"layer_norm": op}, [input], [t for t in (weight, bias) if t is not None])
 
 
@@ -349,10 +394,6 @@ def adaptive_avg_pool2d(input, output_size):
 def adaptive_max_pool2d(input, output_size, return_indices=False):
     _max_indices(return_indices)
     return _adaptive("adaptive_max_pool2d", input, output_size)
-
-
-def lp_pool2d(input, norm_type, kernel_size, stride=None, ceil_mode=False):
-    raise Unsupported("F.lp_pool2d")
 
 
 def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
@@ -472,12 +513,21 @@ dropout1d = dropout2d
 
 
 def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
-    if attn_mask is not None or is_causal or enable_gqa:
-        raise Unsupported("scaled_dot_product_attention with a mask")
+    if enable_gqa:
+        raise Unsupported("scaled_dot_product_attention with enable_gqa")
     scale = query._shape[-1] ** -0.5 if scale is None else scale
-    weights = softmax(binary("mul", query.matmul(transpose(key, -2, -1)), scale), -1)
-    return dropout(weights, dropout_p).matmul(value)
+    weights = masked(binary("mul", query.matmul(transpose(key, -2, -1)), scale), attn_mask)
+    if is_causal:
+        if attn_mask is not None:
+            raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
+        weights = masked_fill(weights, triu(full(weights._shape[-2:], True), 1), -float("inf"))
+    return dropout(softmax(weights, -1), dropout_p).matmul(value)
 
 
-def one_hot(*args, **kwargs):
-    raise Unsupported("F.one_hot")
+def masked(weights, mask, keep=True):
+    """Attention's scores where the mask is one of truth values that are `keep` where it looks; other masks are added."""
+    if mask is None:
+        return weights
+    if _kind(mask) == 0:
+        return masked_fill(weights, mask.logical_not() if keep else mask, -float("inf"))
+    return add(weights, mask)

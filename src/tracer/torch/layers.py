@@ -3,7 +3,7 @@ import torch
 from _import import Unsupported
 from torch import nn
 from torch._ops import flatten, unflatten
-from torch._tensor import _count, _data
+from torch._tensor import State, _count, _data
 from torch.nn import functional as F
 from torch.nn import modules as base
 from torch.nn.functional import pair
@@ -240,13 +240,23 @@ class _BatchNorm(Module):
             raise RuntimeError("running_mean should contain {} elements not {}".format(input._shape[1], self.num_features))
         if self.momentum is None:
             raise Unsupported("batch normalisation with momentum=None")
-        if not self.training:
-            raise Unsupported("batch normalisation in evaluation mode")
+        if State.number and self.training == (State.number >= State.EVALUATION):
+            raise Unsupported("batch normalisation that trains in evaluation" if self.training else "batch normalisation in evaluation mode")
+        if len(input._shape) > 4:
+            return self.forward_maps(input)
         op = {"eps": float(self.eps), "momentum": float(self.momentum), "affine": self.affine, "track": self.track_running_stats}
         owned = [self.weight, self.bias] if self.affine else []
         if self.track_running_stats:
             owned += [self.running_mean, self.running_var, self.num_batches_tracked]
         return F.emit({"batch_norm": op}, [input], owned)
+
+    def forward_maps(self, input):
+        """Of volumes: their pixels in rows."""
+        n, c, depth, height, width = input._shape
+        self.__dict__["ranks"] = (4,)
+        got = self.forward(input.reshape(n, c, depth * height, width))
+        del self.__dict__["ranks"]
+        return got.reshape(input._shape)
 
     def extra_repr(self):
         return "{}, eps={}, momentum={}".format(self.num_features, self.eps, self.momentum)
@@ -254,6 +264,10 @@ class _BatchNorm(Module):
 
 class BatchNorm2d(_BatchNorm):
     ranks = (4,)
+
+
+class BatchNorm3d(_BatchNorm):
+    ranks = (5,)
 
 
 class BatchNorm1d(_BatchNorm):
@@ -386,6 +400,10 @@ def _tensor_layers():
         GELU=_layer("GELU", F.gelu, ("approximate", "none")),
         SiLU=_layer("SiLU", F.silu, _inplace),
         Mish=_layer("Mish", F.mish, _inplace),
+        Threshold=_layer("Threshold", F.threshold, ("threshold",), ("value",), _inplace),
+        Hardshrink=_layer("Hardshrink", F.hardshrink, ("lambd", 0.5)),
+        Softshrink=_layer("Softshrink", F.softshrink, ("lambd", 0.5)),
+        Softmin=_layer("Softmin", F.softmin, ("dim", None)),
         Softplus=_layer("Softplus", F.softplus, ("beta", 1.0), ("threshold", 20.0)),
         Hardswish=_layer("Hardswish", F.hardswish, _inplace),
         Hardsigmoid=_layer("Hardsigmoid", F.hardsigmoid, _inplace),
@@ -477,6 +495,22 @@ class PReLU(Module):
         return F.prelu(input, self.weight)
 
 
+class Embedding(Module):
+    def __init__(self, num_embeddings, embedding_dim, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False, _weight=None, _freeze=False, device=None, dtype=None):
+        super().__init__()
+        if padding_idx is not None or max_norm is not None or scale_grad_by_freq or sparse or _weight is not None:
+            raise Unsupported("nn.Embedding with padding_idx, max_norm, scale_grad_by_freq, sparse or given weights")
+        self.num_embeddings, self.embedding_dim = _whole(num_embeddings, "num_embeddings"), _whole(embedding_dim, "embedding_dim")
+        self.padding_idx, self.max_norm = None, None
+        self.weight = Parameter(_data((num_embeddings, embedding_dim), ("normal", 0.0, 1.0)), not _freeze)
+
+    def forward(self, input):
+        return F.embedding(input, self.weight)
+
+    def extra_repr(self):
+        return "{}, {}".format(self.num_embeddings, self.embedding_dim)
+
+
 class Softmax2d(Module):
     def forward(self, input):
         return F.softmax(input, -3)
@@ -486,7 +520,7 @@ def _publish():
     space = nn.__dict__
     space.update(_tensor_layers())
     for cls in (
-        Conv1d, Conv2d, LazyConv2d, ConvTranspose2d, LazyConvTranspose2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
+        Conv1d, Conv2d, LazyConv2d, ConvTranspose2d, LazyConvTranspose2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
         RMSNorm, Dropout, Dropout1d, Dropout2d, Identity, PReLU, Softmax2d,
     ):
         space[cls.__name__] = cls

@@ -6,7 +6,10 @@ from torch import Size
 
 
 class State:
-    number = 0  # 0 while the network is built (what runs then is forgotten), 1 and 2 for the two passes
+    EVALUATION = 3
+    BATCHES = (58, 37)  # of the passes by turns: extents that hardly anything else has
+    batch = 0
+    number = 0  # 0 while the network is built (what runs then is forgotten), 1 and 2 for the passes in training, 3 and 4 for those in evaluation
     path = ""  # the module that runs
     owned = 0  # numbers given to parameters and buffers
 
@@ -14,14 +17,20 @@ class State:
 class Storage:
     """What views share: a view is stale once another one was changed in place."""
 
-    __slots__ = ("version",)
+    __slots__ = ("version", "owned")
 
     def __init__(self):
         self.version = 0
+        self.owned = False  # of a parameter or buffer
 
 
 def _number(x):
     return isinstance(x, (int, float))
+
+
+def _grows(shape):
+    """Whether data of this shape grows with the batch: it is left to the graph then."""
+    return State.number > 0 and State.batch in shape[:1]
 
 
 def _count(shape):
@@ -39,19 +48,6 @@ def _sizes(sizes):
 
 def _fixed(shape):
     return [{"fixed": n} for n in shape]
-
-
-class Mask:
-    """A comparison of tensors: nothing but a test of it is foreseen, and that depends on the data."""
-
-    def __bool__(self):
-        raise DataDependent("a condition depends on the values of a tensor")
-
-    def __getattr__(self, name):
-        if name.startswith("__") and name.endswith("__"):
-            raise AttributeError(name)
-        raise Unsupported("arithmetic with a comparison of tensors (" + name + ")")
-
 
 
 class Tensor:
@@ -93,7 +89,11 @@ class Tensor:
 
     dtype = property(lambda self: self.__dict__.get("_dtype", torch.float32))
     device = property(lambda self: torch.device())
-    data = property(lambda self: self)
+
+    @property
+    def data(self):
+        """The tensor itself while the network is built; in forward no gradient passes."""
+        return self if _outside(self) else emit("detach", [self], storage=self._storage, dtype=self.dtype)
 
     @data.setter
     def data(self, value):
@@ -116,11 +116,15 @@ class Tensor:
         return iter([self[i] for i in range(self._shape[0])])
 
     def __bool__(self):
+        if not _outside(self):
+            raise DataDependent("a condition depends on the values of a tensor")
         return bool(self.item())
 
     def item(self):
         if _outside(self) and _count(self._shape) == 1 and self._init[0] in ("constant", "values"):
-            return self._init[1] if self._init[0] == "constant" else self._init[1][0]
+            value = self._init[1] if self._init[0] == "constant" else self._init[1][0]
+            kind = _kind(self)
+            return value if kind == 2 else int(value) if kind == 1 else bool(value)
         raise DataDependent("the value of a tensor is asked for")
 
     __float__ = item
@@ -145,15 +149,17 @@ class Tensor:
     def contiguous(self, *args, **kwargs):
         return self
 
-    to = cpu = cuda = float = double = half = type = type_as = requires_grad_ = retain_grad = contiguous
+    cpu = cuda = requires_grad_ = retain_grad = contiguous
 
     def clone(self, *args, **kwargs):
-        return _data(self._shape, self._init) if _outside(self) else _traced(node_of(self), self._shape)
+        made = _data(self._shape, self._init) if _outside(self) else _traced(node_of(self), self._shape)
+        return _typed(made, self.dtype)
 
     def detach(self):
-        if self._node is not None:
-            raise Unsupported("Tensor.detach in forward")
-        return self
+        return self.data
+
+    def detach_(self):
+        return _become(self, self.data)
 
     def __deepcopy__(self, memo):
         if self._node is not None:
@@ -162,23 +168,11 @@ class Tensor:
         made.__dict__.update(self.__dict__)
         made._storage = Storage()
         made._version = 0
+        made._of = None
         if made._owned is not None:
             _own(made)
         memo[id(self)] = made
         return made
-
-    # Comparisons
-
-    def _compare(self, other):
-        return Mask()
-
-    __lt__ = __le__ = __gt__ = __ge__ = lt = le = gt = ge = eq = ne = _compare
-
-    def __eq__(self, other):
-        return Mask() if isinstance(other, Tensor) or _number(other) else False
-
-    def __ne__(self, other):
-        return Mask() if isinstance(other, Tensor) or _number(other) else True
 
     # Changes in place
 
@@ -197,6 +191,7 @@ def _setup(tensor, shape, node=None, init=None, storage=None):
         _init=init,
         _owned=None,
         _as_node=None,
+        _of=None,
         _storage=storage or Storage(),
         _version=storage.version if storage else 0,
     )
@@ -207,23 +202,52 @@ def _traced(node, shape, storage=None):
     return _setup(object.__new__(Tensor), shape, node=node, storage=storage)
 
 
-def _data(shape, init, storage=None):
+_laws = {"uniform": ("low", "high"), "normal": ("mean", "std"), "bernoulli": ("p",)}
+
+
+def _data(shape, init, storage=None, dtype=None):
     for n in shape:
         if n < 0:
             raise RuntimeError("Trying to create tensor with negative dimension " + str(n) + ": " + str(list(shape)))
-    return _setup(object.__new__(Tensor), shape, init=init, storage=storage)
+    if State.number and init[0] in _laws:
+        # What forward draws is drawn anew in each step.
+        law = {init[0]: dict(zip(_laws[init[0]], init[1:]))}
+        return emit({"random": {"law": law, "shape": _fixed(shape)}}, [])
+    return _typed(_setup(object.__new__(Tensor), shape, init=init, storage=storage), dtype)
+
+
+def _typed(tensor, dtype):
+    if dtype is not None and dtype is not torch.float32:
+        tensor._dtype = dtype
+    return tensor
+
+
+def _kind(x):
+    """0 for truth values, 1 for whole numbers, 2 for others: what arithmetic promotes to."""
+    if isinstance(x, Tensor):
+        dtype = x.__dict__.get("_dtype")
+        return 2 if dtype is None else dtype.kind
+    return 0 if isinstance(x, bool) else 1 if isinstance(x, int) else 2
+
+
+_kinds = (torch.bool, torch.int64, torch.float32)
 
 
 def _own(tensor):
     """Parameters and buffers have a number that lives as long as the network."""
     State.owned += 1
     tensor._owned = State.owned
+    tensor._storage.owned = True
 
 
 def _outside(tensor):
     """Whether it is plain data now. In a pass, parameters and buffers are part of the graph."""
     _fresh(tensor)
-    return tensor._node is None and (State.number == 0 or tensor._owned is None)
+    if tensor._node is not None or (State.number and tensor._owned is not None):
+        return False
+    if State.number and tensor._init[0] not in ("constant", "values"):
+        raise Unsupported("a random tensor in forward that is neither a parameter nor a buffer")
+    return True
 
 
 def _fresh(tensor):
@@ -238,14 +262,29 @@ def _become(tensor, new):
         raise TypeError("expected a tensor, not " + type(new).__name__)
     if new._shape != tensor._shape and not (tensor._owned is not None and State.number == 0):
         raise RuntimeError("shape " + repr(list(new._shape)) + " does not fit in place of " + repr(list(tensor._shape)))
-    if tensor._owned is not None:
+    if tensor._storage.owned:
         if State.number:
             raise Unsupported("a change of a parameter or buffer in forward")
         if not _outside(new):
             raise Unsupported("an initial value computed by tensor operations")
+    before = tensor._storage.version
     tensor._storage.version += 1
-    tensor.__dict__.update(_version=tensor._storage.version, _shape=new._shape, _node=new._node, _pass=new._pass, _init=new._init)
-    return tensor
+    changed = tensor
+    while True:
+        changed.__dict__.update(_version=tensor._storage.version, _shape=new._shape, _node=new._node, _pass=new._pass, _init=new._init)
+        if changed._of is None or changed._of[0]._version != before:
+            return tensor
+        # What it is a part of changes with it.
+        whole, write = changed._of
+        new = write(_like(whole), new)
+        changed = whole
+
+
+def _like(tensor):
+    """The same value, and nothing shared."""
+    made = _setup(object.__new__(Tensor), tensor._shape, node=tensor._node, init=tensor._init)
+    made._pass = tensor._pass
+    return _typed(made, tensor.dtype)
 
 
 def node_of(tensor):
@@ -265,38 +304,41 @@ def node_of(tensor):
     if tensor._owned is not None:
         node = _record.node("tensor", [], [(tensor._owned, tensor._shape)], State.path)[0]
     elif init[0] == "values":
-        node = _record.node({"constant": {"values": list(init[1]), "shape": tensor._shape}}, [], [], State.path)[0]
+        node = _record.node({"constant": {"values": written(init[1]), "shape": tensor._shape}}, [], [], State.path)[0]
     elif init[0] == "constant" or State.number == 0:
         value = init[1] if init[0] == "constant" else 0.0
-        node = _record.node({"constant": {"values": [value], "shape": []}}, [], [], State.path)[0]
-        node = _record.node({"expand": {"shape": _fixed(tensor._shape)}}, [node], [], State.path)[0]
-    elif init[0] == "bernoulli":
-        node = _draw(tensor._shape, *init[1:])
+        node = _record.node({"constant": {"values": written([value]), "shape": []}}, [], [], State.path)[0]
+        if tensor._shape:
+            node = _record.node({"expand": {"shape": _fixed(tensor._shape)}}, [node], [], State.path)[0]
     else:
-        raise Unsupported("random numbers in forward")
+        raise Unsupported("a random tensor in forward that is neither a parameter nor a buffer")
     tensor._as_node = (State.number, init, node)
     return node
 
 
-def _draw(shape, keep, value):
-    """`value` with probability `keep`, else 0: dropout of a constant, so evaluation sees the expectation `keep * value`."""
-    node = _record.node({"constant": {"values": [keep * value], "shape": []}}, [], [], State.path)[0]
-    node = _record.node({"expand": {"shape": _fixed(shape)}}, [node], [], State.path)[0]
-    if keep == 1:
-        return node
-    return _record.node({"dropout": {"p": 1.0 - keep, "channels": False}}, [node], [], State.path)[0]
+def written(values):
+    """Numbers as the recorder takes them: infinities are words."""
+    return [v if v - v == 0 else "inf" if v > 0 else "-inf" if v < 0 else "nan" for v in values]
 
 
-def emit(op, inputs, owned=(), storage=None):
+def emit(op, inputs, owned=(), storage=None, dtype=None):
     """Records an operation; its shape comes from the tracer."""
     for tensor in owned:
         _fresh(tensor)
         if tensor._owned is None:
-            raise Unsupported("a weight that is computed (only nn.Parameter and registered buffers)")
+            raise Unsupported("a weight that is computed, of " + (op if isinstance(op, str) else list(op)[0]))
         if tensor._shape is None:
             raise RuntimeError("a lazy parameter is used before its first call")
     got = _record.node(op, [node_of(t) for t in inputs], [(t._owned, t._shape) for t in owned], State.path)
-    return _traced(got[0], got[1:], storage)
+    if torch._tape is not None:
+        torch._tape.append((op, [node_of(t) for t in inputs], got[0], list(inputs)))
+    if torch._without_gradient and (inputs or owned) and op != "detach":
+        got = _record.node("detach", [got[0]], [], State.path)
+    return _typed(_traced(got[0], got[1:], storage), dtype)
+
+
+def is_owned(*tensors):
+    return all(t is None or t._owned is not None for t in tensors)
 
 
 def _dim(tensor, dim, extra=0):
@@ -319,11 +361,12 @@ def _dims(tensor, dim):
 # Data outside the graph
 
 
-def full(shape, value, **kwargs):
-    shape = _sizes((shape,))
-    if isinstance(value, Tensor):
-        value = value.item()
-    return _data(shape, ("constant", float(value)))
+def full(size, fill_value, *, dtype=None, requires_grad=False, **kwargs):
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    made = _data(_sizes((size,)), ("constant", float(fill_value)), dtype=dtype or _kinds[_kind(fill_value)])
+    made.requires_grad = requires_grad
+    return made
 
 
 def _flat(items, values):
@@ -331,7 +374,7 @@ def _flat(items, values):
     if isinstance(items, Tensor):
         items = items.tolist()
     if _number(items):
-        values.append(float(items))
+        values.append(items)
         return ()
     if not isinstance(items, (list, tuple)):
         raise TypeError("cannot make a tensor of a " + type(items).__name__)
@@ -344,15 +387,21 @@ def _flat(items, values):
 def _become_data(made, items):
     values = []
     shape = _flat(items, values)
-    return _setup(made, shape, init=("values", values))
+    made = _setup(made, shape, init=("values", [float(v) for v in values]))
+    return made if not values else _typed(made, _kinds[max(_kind(v) for v in values)])
 
 
-def tensor(items, **kwargs):
-    return _become_data(object.__new__(Tensor), items)
+def tensor(data, *, dtype=None, requires_grad=False, **kwargs):
+    made = _become_data(object.__new__(Tensor), data)
+    if dtype is not None:
+        made = made.to(dtype)
+    made.requires_grad = requires_grad
+    return made
 
 
-def as_tensor(items, **kwargs):
-    return items if isinstance(items, Tensor) else tensor(items)
+def as_tensor(data, dtype=None, **kwargs):
+    made = data if isinstance(data, Tensor) else tensor(data)
+    return made if dtype is None else made.to(dtype)
 
 
 from_list = as_tensor
@@ -370,8 +419,6 @@ def _affine_init(init, scale, shift):
     if kind == "truncated_normal":
         ends = sorted((init[3] * scale + shift, init[4] * scale + shift))
         return ("truncated_normal", init[1] * scale + shift, init[2] * abs(scale), ends[0], ends[1])
-    if kind == "bernoulli" and shift == 0:
-        return ("bernoulli", init[1], init[2] * scale)
     if kind == "orthogonal" and shift == 0:
         return ("orthogonal", init[1] * scale)
     if kind == "values":
@@ -420,7 +467,17 @@ _scalar = {
     "div": lambda a, b: a / b,
     "maximum": max,
     "minimum": min,
+    "power": lambda a, b: a**b,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "eq": lambda a, b: a == b,
+    "ne": lambda a, b: a != b,
 }
+
+
+_comparisons = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
 def _binary_data(kind, a, b):
@@ -429,9 +486,13 @@ def _binary_data(kind, a, b):
         return _data(shape, _number_init(kind, a._init, b._init[1]))
     if a._init[0] == "constant" and shape == b._shape and kind in ("add", "mul"):
         return _data(shape, _number_init(kind, b._init, a._init[1]))
-    left, right = _spread(_values(a), a._shape, shape), _spread(_values(b), b._shape, shape)
     f = _scalar[kind]
-    return _data(shape, ("values", [f(x, y) for x, y in zip(left, right)]))
+    if _grows(shape) and a._init[0] + b._init[0] != "constantconstant":
+        return emit({"compare": kind} if kind in _comparisons else {"binary": kind}, [a, b])
+    if a._init[0] == b._init[0] == "constant":
+        return _data(shape, ("constant", float(f(a._init[1], b._init[1]))))
+    left, right = _spread(_values(a), a._shape, shape), _spread(_values(b), b._shape, shape)
+    return _data(shape, ("values", [float(f(x, y)) for x, y in zip(left, right)]))
 
 
 def _number_init(kind, init, value):
