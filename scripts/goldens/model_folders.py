@@ -1,6 +1,6 @@
-"""Writes tests/fixtures/tiny-{llama,llama3,qwen2,qwen3}: Hugging Face folders of tiny random models, as transformers saves them.
+"""Writes tests/fixtures/tiny-{llama,llama3,qwen2,qwen3,mistral}: Hugging Face folders of tiny random models, as transformers saves them.
 
-    python scripts/goldens/model_folders.py        needs transformers, tokenizers, torch
+    python scripts/goldens/model_folders.py [NAME ..]        needs transformers, tokenizers, torch
 
 The Llamas' output layer is not tied, the first is sharded, the second has Llama 3's position encoding, heads wider than the stream and
 tokenizer; the Qwens are tied and bfloat16. Beside each lies golden.json:
@@ -10,10 +10,12 @@ token ids of some strings by the `tokenizers` package, a few weights, and the lo
 import json
 import pathlib
 import shutil
+import sys
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import MistralConfig, MistralForCausalLM
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 fixtures = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures"
@@ -54,7 +56,10 @@ for name, config, kind in [
     ("tiny-llama3", LlamaConfig(**shape, head_dim=16, rope_parameters=SCALED, tie_word_embeddings=False), LlamaForCausalLM),
     ("tiny-qwen2", Qwen2Config(**shape, rope_theta=1000000.0, tie_word_embeddings=True), Qwen2ForCausalLM),
     ("tiny-qwen3", Qwen3Config(**shape, head_dim=8, rope_theta=1000000.0, tie_word_embeddings=True), Qwen3ForCausalLM),
+    ("tiny-mistral", MistralConfig(**shape, head_dim=8, rope_theta=1000000.0, sliding_window=None, tie_word_embeddings=False), MistralForCausalLM),
 ]:
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        continue
     folder = fixtures / name
     shutil.rmtree(folder, ignore_errors=True)
     torch.manual_seed(0)
@@ -62,7 +67,7 @@ for name, config, kind in [
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.2 + (1 if parameter.dim() == 1 and parameter.numel() in (16, 8) else 0))
-    llama = kind is LlamaForCausalLM
+    llama = kind in (LlamaForCausalLM, MistralForCausalLM)
     model = model.to(torch.float32 if llama else torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="30KB" if name == "tiny-llama" else "1GB")
     made = tokenizer(name)

@@ -60,6 +60,18 @@ pub fn sha256_file(path: &Path) -> Result<String> {
     Ok(Hash(hash).hex())
 }
 
+/// The SHA-256 of the lines `hash  name`, one a file.
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn sha256_list<'a>(files: impl IntoIterator<Item = (&'a Path, String)>) -> Result<String> {
+    let mut hash = Hash::default();
+    for (file, name) in files {
+        hash.update(format!("{}  {name}\n", sha256_file(file)?));
+    }
+    Ok(hash.hex())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -147,13 +147,15 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
     let template = model.chat_template()?.as_ref().map(ChatTemplate::hash);
     let stated = Provenance::read(adapter)?;
     let known = stated.clone().unwrap_or(here.clone());
+    let other_base = Lora::base_of(adapter)?.filter(|base| stated.is_none() && !same_name(base, &model));
     let mut adopted = known.clone();
     if force {
         adopted.accept(template.as_deref());
     } else {
         adopted.check(adapter, template.as_deref())?;
     }
-    if stated.as_ref() != Some(&adopted) {
+    // What is written here holds from now on, so not on the word of a --model that may be wrong.
+    if stated.as_ref() != Some(&adopted) && (other_base.is_none() || force) {
         adopted.write(adapter)?;
     }
     let same_model = known.model_sha256 == here.model_sha256;
@@ -165,6 +167,7 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
             "sha256": lora.hash()?,
             "provenance": adopted,
             "provenance_stated": stated.is_some(),
+            "other_base": other_base,
             "same_model": same_model,
             "same_chat_template": known.fits(template.as_deref()),
         });
@@ -183,6 +186,12 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
     match (&known.run, &stated) {
         (Some(origin), _) => printer::data(format_args!("from cycle {} of the run {}", origin.cycle, origin.run)),
         (None, Some(_)) => printer::data(format_args!("tuned for {}", known.model)),
+        (None, None) if other_base.is_some() => printer::note(format_args!(
+            "its adapter_config.json names the base model {}, this is {}: the shapes fit, but it may have been tuned on other weights{}",
+            other_base.unwrap_or_default(),
+            here.model,
+            if force { "" } else { "; --force records that it is for this one" }
+        )),
         (None, None) => {
             printer::note(format_args!("it does not say what it was tuned for; from now on it counts as tuned for {}", here.model));
         }
@@ -195,6 +204,18 @@ fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()>
     }
     printer::data(format_args!("start a run from it: --set llm.adapter={}", adapter.display()));
     Ok(())
+}
+
+/// Whether the base model that an adapter names is this one, as far as names tell: owner, case, signs and what quantisers append aside.
+fn same_name(base: &str, model: &ModelFile) -> bool {
+    let plain = |name: &str| {
+        let name = name.trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_lowercase();
+        let name = name.trim_end_matches(".gguf").trim_end_matches("-bnb-4bit").trim_end_matches("-unsloth").to_owned();
+        name.chars().filter(|c| c.is_alphanumeric()).collect::<String>()
+    };
+    let base = plain(base);
+    let file = model.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    [model.name(), file].iter().map(|name| plain(name)).any(|name| !name.is_empty() && (name.starts_with(&base) || base.starts_with(&name)))
 }
 
 fn merged(source: &Source, stored: Stored, as_json: bool) -> Result<()> {

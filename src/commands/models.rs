@@ -10,6 +10,8 @@ use eliteloop::decoder::files::model_file::ModelFile;
 use eliteloop::decoder::model::memory::{Memory, PASS_TOKENS};
 use eliteloop::decoder::settings::llm::{Dtype, LlmConfig};
 use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::delta::settings::Format;
+use eliteloop::policy::schooling::estimate;
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -70,7 +72,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         Verb::Pull { repo } => {
             let path = hub::pull(repo)?;
-            ModelFile::open(&path)?;
+            ModelFile::open(&path)?.check()?.iter().for_each(printer::note);
             printer::data(path.display());
             Ok(())
         }
@@ -160,9 +162,7 @@ fn show(model: &Imported, context: usize, dtype: Dtype, as_json: bool) -> Result
     let licence = licence.as_deref().unwrap_or(NOT_STATED);
     printer::data(format_args!("{name}: {}, {:.0} M parameters, {licence}", family.name(), *parameters as f64 / 1e6));
     printer::data(format_args!("SHA-256 {sha256}  {}", model.path().display()));
-    if model.chat_template_sha256.is_none() {
-        printer::note("it has no chat template: prompts are plain text");
-    }
+    file.check()?.iter().for_each(printer::note);
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     printer::data(format_args!(
         "memory of a run with prompt and completion up to {context} tokens, about {:.1} GiB: weights {:.1}, adapter and optimiser {:.1}, then by \
@@ -173,6 +173,18 @@ fn show(model: &Imported, context: usize, dtype: Dtype, as_json: bool) -> Result
         gib(memory.generation),
         gib(memory.tuning)
     ));
-    printer::data(format_args!("use it: --set llm.model={name} --set llm.adapter=none"));
+    let seconds = estimate::seconds(&file, Format::Edit)?;
+    printer::data(format_args!("as it is it writes few deltas that apply. Teach it the format first, in {}:", duration(seconds)));
+    printer::data(format_args!("  eliteloop warmup --model {name} --out {name}-adapter"));
+    printer::data(format_args!("then use it: --set llm.model={name} --set llm.adapter={name}-adapter (or =none, without)"));
     Ok(())
+}
+
+fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).ceil();
+    if minutes < 120.0 {
+        format!("about {minutes:.0} minutes on this processor")
+    } else {
+        format!("about {:.0} hours on this processor", minutes / 60.0)
+    }
 }

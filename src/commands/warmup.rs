@@ -20,6 +20,7 @@ use eliteloop::delta::starts::starts;
 use eliteloop::gates::{Gates, Judged, Stage};
 use eliteloop::policy::Learner;
 use eliteloop::policy::prompt;
+use eliteloop::policy::schooling::estimate::{EXAMPLES, PER_PARENT};
 use eliteloop::policy::schooling::practice::{Practice, Written, judge_family, practise};
 use eliteloop::policy::schooling::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
 use serde::Serialize;
@@ -32,10 +33,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "edit")]
     format: Format,
     /// Random deltas to learn from
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = EXAMPLES)]
     examples: usize,
     /// Deltas of one parent, learnt in one pass over it
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = PER_PARENT)]
     per_parent: usize,
     #[arg(long, default_value_t = 1e-3)]
     lr: f64,

@@ -24,6 +24,7 @@ pub use self::policy::Policy;
 pub use self::retired::retired_key;
 pub use self::update::{Gate, TuneData, UpdateConfig};
 use crate::base::error::{Error, Result};
+use crate::base::home;
 use crate::base::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
 use crate::decoder::settings::llm::LlmConfig;
 use crate::decoder::settings::lora::LoraConfig;
@@ -97,8 +98,12 @@ impl RunConfig {
                 text.parse().expect("built-in presets parse")
             }
         };
-        merge(&mut table, given::<Self>(file, overrides)?);
-        Self::of(&table, "the settings")
+        // A preset's numbers are of its own data set.
+        let own = given::<Self>(file, overrides)?;
+        merge(&mut table, own.clone());
+        let mut config = Self::of(&table, "the settings")?;
+        config.proxy.suit(&own, &home::data())?;
+        Ok(config)
     }
 
     /// These settings with `key=value` overrides over them.
@@ -107,8 +112,14 @@ impl RunConfig {
     /// See [`RunConfig::resolve`].
     pub fn overridden(&self, overrides: &[String]) -> Result<Self> {
         let mut table = parse(&self.to_toml(), "the settings")?;
-        merge(&mut table, given::<Self>(None, overrides)?);
-        Self::of(&table, "the settings")
+        let own = given::<Self>(None, overrides)?;
+        let other_set = own.get("proxy").is_some_and(|table| table.get("dataset").is_some());
+        merge(&mut table, own.clone());
+        let mut config = Self::of(&table, "the settings")?;
+        if other_set {
+            config.proxy.suit(&own, &home::data())?;
+        }
+        Ok(config)
     }
 
     /// Reads the settings stored with a run; keys that an earlier version had are left out, and so is the `[lora]` that it stored beside

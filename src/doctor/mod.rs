@@ -147,7 +147,7 @@ fn model(config: &RunConfig, quick: bool) -> Found {
     let path = catalogue::find(&name);
     let checked = match &path {
         Ok(_) if !quick => catalogue::verify(&name).map(drop),
-        Ok(path) => ModelFile::open(path).map(drop),
+        Ok(path) => ModelFile::open(path).and_then(|model| model.check()).map(drop),
         Err(_) => Ok(()),
     };
     let (trouble, hint) = told(path.as_ref().err().or(checked.as_ref().err()));
@@ -161,7 +161,7 @@ fn data(config: &RunConfig, quick: bool) -> Found {
     let (trouble, hint) = if is_here {
         told(if quick { None } else { dataset::verify(&name, &folder).err() }.as_ref())
     } else {
-        (Some(format!("the data set {name} is not here")), Some(format!("run scripts/fetch {name}")))
+        told(dataset::check_present(&name, &folder).err().as_ref())
     };
     Found { name, hashed: !quick && trouble.is_none(), path, trouble, hint }
 }

@@ -20,6 +20,7 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     add(text, format_args!("# Network {id}\n\nAn image classifier found by eliteloop {}.\n", env!("CARGO_PKG_VERSION")));
     add(text, format_args!("## Data\n"));
     add(text, format_args!("- Set: {}, {} classes, images of {channels} x {height} x {width}", format.name, format.classes));
+    add(text, format_args!("- {}", super::input::told(format)));
     add(text, format_args!("- Input: pixels from 0 to 1, minus {:?}, over {:?} (by channel)", format.mean, format.std));
     if !format.class_names.is_empty() {
         add(text, format_args!("- Classes in the order of the logits: {}", format.class_names.join(", ")));
@@ -56,6 +57,9 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
     );
 
     add(text, format_args!("## Accuracy on the validation images\n"));
+    if format.uneven {
+        add(text, format_args!("Classes are of different sizes: the accuracy is the mean of the classes' own (balanced accuracy).\n"));
+    }
     add(text, format_args!("| training | seed | accuracy |\n|---|---|---|"));
     for training in store.trainings()?.iter().filter(|t| t.network == *id) {
         let result = training.accuracy.map_or_else(|| training.failure.clone().unwrap_or_default(), |accuracy| accuracy.to_string());
@@ -91,6 +95,7 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
         text,
         format_args!(
             "\n## Files\n\n\
+             - `predict.py`: `python predict.py PICTURE ..` names the classes of pictures; `input.json` says how it prepares them\n\
              - `network.py`: the source, the widths that its layers read filled in\n\
              - `weights.safetensors`: its state dict; `net.load_state_dict(safetensors.torch.load_file(\"weights.safetensors\"))`, then `net.eval()`\n\
              - `network.onnx`: the same network and weights for inference; `images` (N x {channels} x {height} x {width}) gives `logits` (N x {})\n\

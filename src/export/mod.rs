@@ -6,6 +6,7 @@
 pub mod builder;
 mod card;
 mod choice;
+mod input;
 pub mod onnx;
 pub mod proto;
 
@@ -107,7 +108,7 @@ fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Tr
             result = Some(done);
         }
     })?;
-    let done = result.ok_or_else(|| Error::machine("stopped before the training was done; nothing was written"))?;
+    let done = result.ok_or_else(|| Error::stopped("stopped before the training was done; nothing was written"))?;
     let found = done.map_err(|failure| Error::machine(format!("{} cannot be trained again: {failure}", recorded.network)))?.accuracy;
     if recorded.accuracy.map(f64::to_bits) != Some(found.to_bits()) {
         let expected = recorded.accuracy.map_or_else(|| "none".to_owned(), |accuracy| accuracy.to_string());
@@ -122,12 +123,13 @@ fn fill(place: &Path, store: &Store, config: &RunConfig, row: &NetworkRow, recor
     let mut network = Network::new(&row.graph, recorded.seed, &Device::Cpu, Kernels::Own)?;
     network.load(&place.join("weights.safetensors"))?;
     let format = &split.format;
-    let metadata = [
-        ("dataset", format.name.clone()),
-        ("mean", serde_json::to_string(&format.mean)?),
-        ("std", serde_json::to_string(&format.std)?),
-        ("validation_accuracy", recorded.accuracy.unwrap_or(f64::NAN).to_string()),
-    ];
+    let described = input::describe(format);
+    let mut metadata = vec![("dataset", format.name.clone()), ("validation_accuracy", recorded.accuracy.unwrap_or(f64::NAN).to_string())];
+    for key in input::KEYS {
+        metadata.push((key, described[key].to_string()));
+    }
+    write_whole(&place.join("predict.py"), input::PREDICT.as_bytes())?;
+    write_whole(&place.join("input.json"), format!("{}\n", serde_json::to_string_pretty(&described)?).as_bytes())?;
     write_whole(&place.join("network.onnx"), &onnx::model(&network, &metadata)?.encode_to_vec())?;
     write_whole(
         &place.join("network.py"),

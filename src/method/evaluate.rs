@@ -33,7 +33,7 @@ pub fn split(config: &RunConfig, full: bool) -> Result<Split> {
     if full {
         return Split::whole(&data, config.seed, FULL_VALID);
     }
-    Split::draw(&data, config.seed, config.proxy.train_images, config.proxy.valid_images)
+    config.proxy.draw(&data, config.seed)
 }
 
 #[derive(Clone, Debug, Serialize)]

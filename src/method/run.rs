@@ -53,7 +53,7 @@ impl Proxies {
 /// The images of a run: drawn from the training part alone.
 pub fn draw_split(config: &RunConfig) -> Result<Split> {
     let dataset = dataset::load(&config.proxy.dataset, &home::data(), Part::Train)?;
-    Split::draw(&dataset, config.seed, config.proxy.train_images, config.proxy.valid_images)
+    config.proxy.draw(&dataset, config.seed)
 }
 
 impl Run {

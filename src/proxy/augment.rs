@@ -66,8 +66,17 @@ mod tests {
     use crate::base::seed;
 
     fn one_image() -> (Images, Format) {
-        let format =
-            Format { name: "t".into(), shape: [1, 6, 6], classes: 2, class_names: Vec::new(), mean: vec![0.0], std: vec![1.0], flip: true };
+        let format = Format {
+            name: "t".into(),
+            shape: [1, 6, 6],
+            classes: 2,
+            class_names: Vec::new(),
+            mean: vec![0.0],
+            std: vec![1.0],
+            flip: true,
+            fit: None,
+            uneven: false,
+        };
         (Images { pixels: (1..=36).collect(), labels: vec![0] }, format)
     }
 

@@ -1,10 +1,14 @@
 //! `[proxy]`: the short trainings that give a candidate its quality.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use crate::base::device::Place;
 use crate::base::error::Result;
 use crate::base::range::{Check, MANY, MOST_MIB, MOST_WORKERS, above, real, refused, whole};
+use crate::proxy::dataset::{self, Dataset, Split, is_uneven, usable};
 use crate::proxy::halving::Halving;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,9 +16,13 @@ use crate::proxy::halving::Halving;
 pub struct ProxyConfig {
     /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
-    /// Images of the training split used for training and for the quality; drawn once per run, balanced by class.
+    /// Images of the training split used for training and for the quality; drawn once per run. Where neither is given, a set of your own
+    /// says how many it has.
     pub train_images: usize,
     pub valid_images: usize,
+    /// `balanced`, the same count of each class, or `stratified`, of each class in the proportion that the set has; the quality is then the
+    /// mean of the classes' accuracies. Where it is not given, a set of your own of uneven classes is stratified.
+    pub split: Shares,
     pub epochs: usize,
     pub batch: usize,
     pub optimizer: Optimizer,
@@ -59,6 +67,7 @@ impl Default for ProxyConfig {
             dataset: "cifar10".into(),
             train_images: 4000,
             valid_images: 2000,
+            split: Shares::Balanced,
             epochs: 2,
             halving: Halving::Off,
             batch: 64,
@@ -78,6 +87,41 @@ impl Default for ProxyConfig {
             device: Place::Cpu,
             card_memory_mib: 0,
         }
+    }
+}
+
+impl ProxyConfig {
+    /// Draws the images of a run from the training part of its set.
+    ///
+    /// # Errors
+    /// There are too few.
+    pub fn draw(&self, dataset: &Dataset, seed: u64) -> Result<Split> {
+        match self.split {
+            Shares::Balanced => Split::draw(dataset, seed, self.train_images, self.valid_images),
+            Shares::Stratified => Split::stratified(dataset, seed, self.train_images, self.valid_images),
+        }
+    }
+
+    /// Takes what was not `given` in the table `[proxy]` from the set, where it is one of the user's own that is there: how many images it
+    /// lets one use, and whether its classes are even.
+    ///
+    /// # Errors
+    /// Where the set is damaged.
+    pub fn suit(&mut self, given: &Table, data: &Path) -> Result<()> {
+        let name = &self.dataset;
+        if dataset::NAMES.contains(&name.as_str()) || !dataset::is_present(name, data) {
+            return Ok(());
+        }
+        let counts = dataset::stored::counts(data, name)?;
+        let is_given = |key: &str| given.get("proxy").is_some_and(|table| table.get(key).is_some());
+        if !is_given("split") && is_uneven(&counts) {
+            self.split = Shares::Stratified;
+        }
+        if !is_given("train_images") && !is_given("valid_images") {
+            let usual = Self::default();
+            [self.train_images, self.valid_images] = usable(&counts, [usual.train_images, usual.valid_images]);
+        }
+        Ok(())
     }
 }
 
@@ -111,6 +155,14 @@ impl Check for ProxyConfig {
         whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
         whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }
+}
+
+/// How many images each class has in a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shares {
+    Balanced,
+    Stratified,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

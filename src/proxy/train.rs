@@ -204,7 +204,7 @@ pub fn step(
     Ok((loss, norm))
 }
 
-/// Mean loss (no smoothing) and accuracy.
+/// Mean loss (no smoothing) and accuracy; of a set of uneven classes the mean of their accuracies.
 ///
 /// # Errors
 /// An operation failed.
@@ -212,14 +212,28 @@ pub fn evaluate(network: &mut Network, images: &Images, format: &Format) -> Resu
     let normal = Normal::new(format);
     let indices: Vec<u32> = (0..images.len() as u32).collect();
     let (mut loss_sum, mut correct) = (0f64, 0);
+    let mut hits = vec![0; format.classes];
     for indices in indices.chunks(EVALUATION_BATCH) {
         let batch = to_tensor(augment::plain(images, indices, format, &normal), indices.len(), format, network.device())?;
         let labels: Vec<u8> = indices.iter().map(|&index| images.labels[index as usize]).collect();
-        let loss = classify(&network.evaluate(&batch)?, &labels, format.classes, 0.0)?;
+        let logits = network.evaluate(&batch)?;
+        let loss = classify(&logits, &labels, format.classes, 0.0)?;
+        if format.uneven {
+            for (row, label) in logits.to_vec2::<f32>()?.iter().zip(labels.iter().map(|&label| usize::from(label))) {
+                let best = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                hits[label] += usize::from(row.iter().position(|&v| v == best) == Some(label));
+            }
+        }
         loss_sum += loss.value * indices.len() as f64;
         correct += loss.correct;
     }
     let count = images.len() as f64;
+    if format.uneven {
+        let counts = images.counts(format.classes);
+        let shares: Vec<f64> =
+            hits.iter().zip(&counts).filter(|(_, n)| **n > 0).map(|(hit, n)| f64::from(*hit as u32) / *n as f64).collect();
+        return Ok((loss_sum / count, shares.iter().sum::<f64>() / shares.len() as f64));
+    }
     Ok((loss_sum / count, correct as f64 / count))
 }
 

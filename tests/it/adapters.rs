@@ -149,14 +149,116 @@ fn variants_of_lora_are_read_rightly_or_refused() {
     for (key, value) in [
         ("use_dora", true.into()),
         ("init_lora_weights", "pissa_niter_4".into()),
+        ("init_lora_weights", "lora_ga".into()),
+        ("init_lora_weights", "olora".into()),
+        ("init_lora_weights", "CorDA".into()),
+        ("init_lora_weights", "loftq".into()),
+        ("init_lora_weights", "some_later_one".into()),
+        ("use_bdlora", serde_json::json!({"nblocks": 2})),
+        ("some_later_switch", true.into()),
         ("trainable_token_indices", vec![1, 2].into()),
         ("rank_pattern", serde_json::json!({"q_proj": 8})),
         ("peft_type", "IA3".into()),
-        ("target_modules", "all-linear".into()),
+        ("target_modules", r".*\.experts".into()),
     ] {
         let folder = changed(|config| config[key] = value);
         let error = Lora::load(folder.path(), file.config()).err().unwrap_or_else(|| panic!("{key} was let through"));
         assert!(error.to_string().contains(key), "{error}");
+    }
+}
+
+/// The matrices are those of the golden; only how the modules are named differs, or where the adapter came from.
+#[test]
+fn modules_may_be_named_by_ends_and_patterns_and_plain_starts_are_read() {
+    let (file, _) = open("tiny-llama3");
+    let hash = |folder: &Path| Lora::load(folder, file.config()).unwrap().hash().unwrap();
+    let plain = hash(&fixture("adapter-by-peft"));
+    for (key, value) in [
+        ("target_modules", serde_json::json!(["self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj"])),
+        ("target_modules", r".*\.(?:[qvo]_proj|(?:up|down)_proj)".into()),
+        ("target_modules", r"model\.layers\.\d+\.(self_attn|mlp)\.(?!k_proj|gate_proj).*".into()),
+        ("init_lora_weights", "gaussian".into()),
+        ("init_lora_weights", "eva".into()),
+        ("init_lora_weights", false.into()),
+        ("some_later_switch", false.into()),
+    ] {
+        assert_eq!(hash(changed(|config| config[key] = value.clone()).path()), plain, "{key} {value}");
+    }
+    let folder = changed(|config| config["target_modules"] = "all-linear".into());
+    let error = Lora::load(folder.path(), file.config()).err().unwrap();
+    assert!(error.to_string().contains("k_proj.lora_A.weight is missing"), "{error}");
+}
+
+/// An adapter by PEFT whose tensors have other names.
+fn renamed(name: impl Fn(&str) -> String) -> tempfile::TempDir {
+    let folder = changed(|_| ());
+    let path = folder.path().join("adapter_model.safetensors");
+    let tensors: BTreeMap<String, Tensor> =
+        candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap().into_iter().map(|(key, t)| (name(&key), t)).collect();
+    candle_core::safetensors::save(&tensors.into_iter().collect(), &path).unwrap();
+    folder
+}
+
+#[test]
+fn what_is_wrong_with_an_adapter_s_folder_is_said_as_it_is() {
+    let (file, _) = open("tiny-llama3");
+    let refused = |folder: &Path, word: &str, hint: &str| {
+        let error = Lora::load(folder, file.config()).err().unwrap();
+        let hinted = error.hint_text().unwrap_or_default();
+        assert!(error.exit_code() == 2 && error.to_string().contains(word) && hinted.contains(hint), "{error}\nhint: {hinted}");
+        assert!(hint.contains("another") || !hinted.contains("another model"), "{hinted}");
+    };
+    let module = |key: &str| key.strip_prefix("base_model.model.").unwrap().to_owned();
+    for (folder, hint) in [
+        (renamed(|key| key.replace(".weight", ".default.weight")), "lora_A.default.weight, where PEFT would not find it either"),
+        (renamed(module), "it is there as model.layers.0.self_attn.q_proj.lora_A.weight"),
+        (renamed(|key| format!("base_model.model.{key}")), "it is there as base_model.model.base_model.model.model.layers.0"),
+        (renamed(|key| module(key).replace("lora_A.weight", "lora_a").replace("lora_B.weight", "lora_b")), "mlx-lm"),
+        (renamed(|key| key.replace("layers.1.", "layers.7.")), "the adapter goes to layer 8, this model has 2"),
+    ] {
+        refused(folder.path(), "is missing", hint);
+    }
+    let folder = changed(|config| config["base_model_name_or_path"] = "acme/Wide-1B".into());
+    let path = folder.path().join("adapter_model.safetensors");
+    let tensors: std::collections::HashMap<String, Tensor> = candle_core::safetensors::load(&path, &candle_core::Device::Cpu).unwrap();
+    let wider = tensors.into_iter().map(|(key, t)| (key, Tensor::cat(&[&t, &t], 1).unwrap())).collect();
+    candle_core::safetensors::save(&wider, &path).unwrap();
+    refused(folder.path(), "this model wants", "another model; it names the base model acme/Wide-1B");
+
+    let folder = changed(|config| config["r"] = 4.into());
+    refused(folder.path(), "of rank 3, r in adapter_config.json is 4", "different adapters");
+    let folder = changed(|_| ());
+    std::fs::rename(folder.path().join("adapter_model.safetensors"), folder.path().join("adapter_model.bin")).unwrap();
+    refused(folder.path(), "adapter_model.safetensors is missing", "torch.load('adapter_model.bin'");
+    let above = tempfile::tempdir().unwrap();
+    for step in ["checkpoint-20", "checkpoint-100"] {
+        std::fs::create_dir(above.path().join(step)).unwrap();
+        std::fs::copy(folder.path().join("adapter_config.json"), above.path().join(step).join("adapter_config.json")).unwrap();
+    }
+    refused(above.path(), "holds no adapter_config.json", "it holds 2 checkpoints of a training; give one, the last is");
+    assert!(Lora::load(above.path(), file.config()).err().unwrap().hint_text().unwrap().ends_with("checkpoint-100"));
+    let lfs = changed(|_| ());
+    std::fs::write(lfs.path().join("adapter_model.safetensors"), "version https://git-lfs.github.com/spec/v1\nsize 12\n").unwrap();
+    refused(lfs.path(), "a pointer of Git LFS", "git lfs pull");
+    refused(tempfile::tempdir().unwrap().path(), "holds no adapter_config.json", "save_pretrained");
+}
+
+#[test]
+fn an_adapter_that_names_another_base_is_taken_with_a_word_and_without_a_record() {
+    let model = fixture("tiny-llama3");
+    let import = |base: &str, more: &[&str]| {
+        let folder = changed(|config| config["base_model_name_or_path"] = base.into());
+        let arguments = [&["import", folder.path().to_str().unwrap(), "--model", model.to_str().unwrap()][..], more].concat();
+        let assert = eliteloop(&arguments).assert().success();
+        (said(&assert), Provenance::read(folder.path()).unwrap().is_some())
+    };
+    let (stderr, recorded) = import("meta-llama/Llama-3.2-1B", &[]);
+    assert!(stderr.contains("names the base model meta-llama/Llama-3.2-1B") && !stderr.contains("does not say"), "{stderr}");
+    assert!(!recorded, "a wrong --model would stick");
+    assert!(import("meta-llama/Llama-3.2-1B", &["--force"]).1);
+    for same in ["tiny-llama3", "acme/Tiny_Llama3", "./models/tiny-llama3/", "unsloth/tiny-llama3-bnb-4bit"] {
+        let (stderr, recorded) = import(same, &[]);
+        assert!(!stderr.contains("names the base") && recorded, "{same}: {stderr}");
     }
 }
 

@@ -14,12 +14,15 @@ type Model = Box<dyn FnMut(&Tensor) -> candle_core::Result<Tensor>>;
 fn by_candle(config: &DecoderConfig, weights: VarBuilder) -> candle_core::Result<Model> {
     match config.family {
         Family::Llama => {
-            let stretched = |by: RopeScaling| llama::Llama3RopeConfig {
-                factor: by.factor as f32,
-                low_freq_factor: by.low as f32,
-                high_freq_factor: by.high as f32,
-                original_max_position_embeddings: by.original_context,
-                rope_type: llama::Llama3RopeType::Llama3,
+            let stretched = |by: RopeScaling| {
+                let RopeScaling::Llama3 { factor, low, high, original_context } = by else { panic!("candle has Llama 3's only") };
+                llama::Llama3RopeConfig {
+                    factor: factor as f32,
+                    low_freq_factor: low as f32,
+                    high_freq_factor: high as f32,
+                    original_max_position_embeddings: original_context,
+                    rope_type: llama::Llama3RopeType::Llama3,
+                }
             };
             let theirs = llama::Config {
                 hidden_size: config.width,
@@ -93,7 +96,7 @@ fn by_candle(config: &DecoderConfig, weights: VarBuilder) -> candle_core::Result
 
 #[test]
 fn every_family_equals_the_model_of_candle_transformers() {
-    let stretch = RopeScaling { factor: 8.0, low: 1.0, high: 4.0, original_context: 32 };
+    let stretch = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original_context: 32 };
     for family in [Family::Llama, Family::Qwen2, Family::Qwen3] {
         for tied in [true, false] {
             for rope_scaling in [None, (family == Family::Llama).then_some(stretch)] {

@@ -41,8 +41,19 @@ fn colours(data: &Path, counts: [usize; 3]) {
         mean: vec![0.5; 3],
         std: vec![0.25; 3],
         flip: true,
+        fit: None,
+        uneven: false,
     };
-    let origin = stored::Origin { folder: "none".into(), size: 8, test: Some(0.2), seed: 0, flip: true };
+    let origin = stored::Origin {
+        folder: "none".into(),
+        labels: None,
+        size: dataset::fit::Size::square(8),
+        fit: dataset::fit::Fit::Crop,
+        test: Some(0.2),
+        seed: 0,
+        flip: true,
+        skip_broken: false,
+    };
     stored::write(data, &format, &origin, &train, &test).unwrap();
 }
 

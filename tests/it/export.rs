@@ -83,7 +83,9 @@ fn the_state_dict_has_the_names_and_shapes_of_the_trace_and_every_name_of_a_shar
     let out = export(run(), base.path(), &["--candidate", "start/shared"]).unwrap();
     assert_eq!(
         files(&out),
-        ["card.md", "network.onnx", "network.py", "sample.safetensors", "weights.safetensors"].map(String::from).into()
+        ["card.md", "input.json", "network.onnx", "network.py", "predict.py", "sample.safetensors", "weights.safetensors"]
+            .map(String::from)
+            .into()
     );
     assert_eq!(files(base.path()), ["out".to_owned()].into(), "nothing else is left");
     let source = std::fs::read_to_string(out.join("network.py")).unwrap();
@@ -189,6 +191,84 @@ fn every_operation_has_an_onnx_form() {
         assert!(model.graph.as_ref().unwrap().node.len() > 1, "{}: nothing but the output's name", case.label);
         if let Some(folder) = &folder {
             std::fs::write(folder.join(format!("{number}.onnx")), model.encode_to_vec()).unwrap();
+        }
+    }
+}
+
+/// A Python that can run `predict.py`.
+fn python() -> Option<PathBuf> {
+    let path = std::env::var_os("ELITELOOP_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let here = std::process::Command::new(&path).args(["-c", "import numpy, PIL, onnxruntime, torch, safetensors"]).output();
+    here.is_ok_and(|output| output.status.success()).then_some(path)
+}
+
+/// Pictures as the user has them, of any shape; what `predict.py` says of them is what the program says of their images.
+#[test]
+fn the_exported_folder_classifies_a_user_s_picture_as_the_program_does() {
+    use image::{Rgb, RgbImage};
+    let (images, data, base) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut pictures = Vec::new();
+    for (class, shift) in [("dark red", 10u32), ("light", 120)] {
+        std::fs::create_dir(images.path().join(class)).unwrap();
+        for number in 0..12u32 {
+            let (width, height) = [(40, 25), (17, 50), (32, 32), (90, 91)][number as usize % 4];
+            let pixel = |x: u32, y: u32| {
+                Rgb([shift + (x * 7 + y * 13 + number * 29) % 90, (x * y + number) % 200, (3 * x + number) % 120].map(|v| v as u8))
+            };
+            let path = images.path().join(class).join(format!("{number}.png"));
+            RgbImage::from_fn(width, height, pixel).save(&path).unwrap();
+            pictures.push(path);
+        }
+    }
+    for fit in ["crop", "pad", "stretch"] {
+        let name = format!("mine-{fit}");
+        let folder = images.path().to_str().unwrap();
+        succeed(program::with_data(data.path(), &["data", "import", folder, "--name", &name, "--size", "20x28", "--fit", fit]));
+        let run = base.path().join(fit);
+        let set = format!("proxy.dataset={name}");
+        let start = format!("parents.start={:?}", [here("tests/fixtures/networks/shared.py")]);
+        let settings = ["policy=random", "cycles=1", "candidates=1", "proxy.epochs=1", "proxy.batch=4", "proxy.repeats=0", &set, &start];
+        succeed(program::run(&run, &settings).env("ELITELOOP_DATA", data.path()));
+        let out = base.path().join(format!("out-{fit}"));
+        let arguments = ["export", run.to_str().unwrap(), "--out", out.to_str().unwrap(), "--candidate", "start/shared"];
+        succeed(program::with_data(data.path(), &arguments));
+
+        let card = std::fs::read_to_string(out.join("card.md")).unwrap();
+        let word = match fit {
+            "crop" => "cut to the largest middle part of the shape 20 x 28",
+            "pad" => "scaled to fit into 20 x 28 with black around it",
+            _ => "scaled to 20 x 28, its shape changed",
+        };
+        assert!(card.contains(word) && card.contains("dark red, light") && card.contains("Catmull-Rom"), "{card}");
+        let properties: BTreeMap<String, String> = model(&out).metadata_props.into_iter().map(|entry| (entry.key, entry.value)).collect();
+        assert_eq!(
+            (properties["class_names"].as_str(), properties["fit"].as_str()),
+            (r#"["dark red","light"]"#, format!("\"{fit}\"").as_str())
+        );
+        assert_eq!((properties["height"].as_str(), properties["width"].as_str()), ("20", "28"));
+        assert_eq!(serde_json::from_str::<Vec<f32>>(&properties["mean"]).unwrap().len(), 3);
+
+        let Some(python) = python() else {
+            crate::needs::skipped("no Python with numpy, pillow, onnxruntime, torch and safetensors, so predict.py was not run");
+            continue;
+        };
+        let sample = candle_core::safetensors::load(out.join("sample.safetensors"), &Device::Cpu).unwrap();
+        let ours = sample["logits"].to_vec2::<f32>().unwrap();
+        for more in [&["--json"][..], &["--json", "--torch"]] {
+            let output = std::process::Command::new(&python).arg(out.join("predict.py")).args(more).args(&pictures).output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+            let said: Vec<serde_json::Value> =
+                String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            assert_eq!(said.len(), pictures.len());
+            let theirs: Vec<Vec<f32>> = said.iter().map(|line| serde_json::from_value(line["logits"].clone()).unwrap()).collect();
+            for row in &ours {
+                let apart = |other: &Vec<f32>| row.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let (nearest, at) =
+                    theirs.iter().zip(&said).map(|(other, line)| (apart(other), line)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+                assert!(nearest < 1e-3, "{fit} {more:?}: {row:?} is nobody's, the nearest is {nearest} off");
+                let best = usize::from(row[1] > row[0]);
+                assert_eq!(at["class"], ["dark red", "light"][best]);
+            }
         }
     }
 }

@@ -36,6 +36,8 @@ fn by_a_run(written: &[Written]) -> Vec<Screened> {
         mean: vec![0.5; 3],
         std: vec![0.25; 3],
         flip: true,
+        fit: None,
+        uneven: false,
     };
     let (gates, mut filter) = (here(limits::gates(&config, &images)), Filter::new(&config.novelty, config.seed));
     let folder = tempfile::tempdir().unwrap();

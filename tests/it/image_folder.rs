@@ -116,7 +116,7 @@ fn pixels_are_taken_from_the_middle_upright_grey_in_three_channels_and_on_white(
 
     let said = import(data.path(), base.path(), &["--size", "8", "--no-flip"]);
     let stderr = stderr(&said);
-    for line in ["1 not square", "2 grey", "1 partly transparent", "1 files beside"] {
+    for line in ["1 of another shape: the middle was taken", "1 left out: hidden", "2 grey", "1 partly transparent", "1 files beside"] {
         assert!(stderr.contains(line), "no '{line}' in {stderr}");
     }
     let train = dataset::load("mine", data.path(), Part::Train).unwrap();
@@ -199,8 +199,8 @@ fn what_is_wrong_with_a_folder_is_named() {
             bytes.truncate(bytes.len() / 2);
             std::fs::write(p.join("red/broken.png"), bytes).unwrap();
         }),
-        ("green/notes.txt: not a PNG or JPEG", |p| std::fs::write(p.join("green/notes.txt"), "hello").unwrap()),
-        ("blue/empty.jpg: not a PNG or JPEG", |p| std::fs::write(p.join("blue/empty.jpg"), "").unwrap()),
+        ("green/notes.txt: not a PNG, JPEG, WebP, BMP, TIFF or GIF", |p| std::fs::write(p.join("green/notes.txt"), "hello").unwrap()),
+        ("blue/empty.jpg: not a PNG, JPEG", |p| std::fs::write(p.join("blue/empty.jpg"), "").unwrap()),
         ("1 classes", |p| ["blue", "green"].iter().for_each(|class| std::fs::remove_dir_all(p.join(class)).unwrap())),
         ("one image in two classes", |p| std::fs::copy(p.join("red/000.png"), p.join("blue/900.png")).map(drop).unwrap()),
         ("folder in the folder of a class", |p| std::fs::create_dir(p.join("red/deeper")).unwrap()),
@@ -238,4 +238,206 @@ fn what_is_wrong_with_a_folder_is_named() {
     assert!(split.to_string().contains("class 'blue' has 2 images"), "{split}");
     let missing = with_data(data.path(), &["data", "verify", "other"]).output().unwrap();
     assert!(stderr(&missing).contains("mine"));
+}
+
+/// `parts/class/NUMBER.png`, every image another one.
+fn parts(layout: &[(&str, u32)]) -> tempfile::TempDir {
+    let base = tempfile::tempdir().unwrap();
+    for (number, (place, count)) in (0..).zip(layout) {
+        std::fs::create_dir_all(base.path().join(place)).unwrap();
+        for i in 0..*count {
+            picture([40 * (number % 5), 90, 7 * i as u8], (12, 12), i + 50 * u32::from(number))
+                .save(base.path().join(place).join(format!("{i}.png")))
+                .unwrap();
+        }
+    }
+    base
+}
+
+#[test]
+fn the_usual_layouts_of_parts_are_known_in_any_case() {
+    let cases: [(&[(&str, u32)], [usize; 2], &str); 5] = [
+        (&[("train/a", 4), ("train/b", 4), ("val/a", 2), ("val/b", 2)], [8, 4], "val is the test part"),
+        (&[("Train/a", 4), ("Train/b", 4), ("Test/a", 2), ("Test/b", 2)], [8, 4], ""),
+        (&[("training/a", 4), ("training/b", 4), ("validation/a", 2), ("validation/b", 2)], [8, 4], "validation is the test part"),
+        (
+            &[("train/a", 4), ("train/b", 4), ("valid/a", 2), ("valid/b", 2), ("test/a", 1), ("test/b", 1)],
+            [12, 2],
+            "valid and train are the training part",
+        ),
+        // A class may be called as a part is.
+        (&[("test", 5), ("control", 5)], [8, 2], ""),
+    ];
+    for (layout, [train, test], word) in cases {
+        let (images, data) = (parts(layout), tempfile::tempdir().unwrap());
+        let output = import(data.path(), images.path(), &[]);
+        assert!(output.status.success() && stderr(&output).contains(word), "{layout:?}: {}", stderr(&output));
+        let counts = [Part::Train, Part::Test].map(|part| dataset::load("mine", data.path(), part).unwrap().images.len());
+        assert_eq!(counts, [train, test], "{layout:?}");
+    }
+    for (layout, word) in [
+        (&[("train/a", 4), ("train/b", 4), ("val/a", 2)][..], "class 'b' is in one of the folders train and val only"),
+        (&[("train/a", 4), ("train/b", 4), ("val/a", 2), ("val/b", 2), ("labels/x", 1)], "take labels out of the folder"),
+        (&[("set/train/a", 4), ("set/train/b", 4)], "if the classes are in it, give"),
+        (&[("train/a", 4), ("val/a", 2), ("dev/a", 1)], "the folders dev and val are the same part"),
+    ] {
+        let (images, data) = (parts(layout), tempfile::tempdir().unwrap());
+        let output = import(data.path(), images.path(), &[]);
+        assert!(output.status.code() == Some(2) && stderr(&output).contains(word), "{layout:?}: {}", stderr(&output));
+    }
+    let many: Vec<String> = (0..300).map(|class| format!("c{class}")).collect();
+    let many: Vec<(&str, u32)> = many.iter().map(|class| (class.as_str(), 0)).collect();
+    let output = import(tempfile::tempdir().unwrap().path(), parts(&many).path(), &[]);
+    assert!(stderr(&output).contains("300 classes") && stderr(&output).contains("the limit is 256 classes"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_operating_systems_leave_is_left_out_and_counted() {
+    let (images, data) = (folder(4), tempfile::tempdir().unwrap());
+    let at = |name: &str| images.path().join(name);
+    std::fs::create_dir_all(at("__MACOSX/red")).unwrap();
+    for name in ["red/Thumbs.db", "red/.DS_Store", "blue/desktop.ini", "Desktop.ini", "__MACOSX/red/._000.png", "green/._000.png"] {
+        std::fs::write(at(name), "junk").unwrap();
+    }
+    let output = import(data.path(), images.path(), &[]);
+    assert!(output.status.success() && stderr(&output).contains("6 left out: hidden, or an operating system's"), "{}", stderr(&output));
+    assert_eq!(stored::header(data.path(), "mine").unwrap().format.class_names, ["blue", "green", "red"]);
+}
+
+#[test]
+fn a_table_of_labels_makes_classes() {
+    let (images, data) = (parts(&[("all", 12)]), tempfile::tempdir().unwrap());
+    let table = images.path().join("labels.csv");
+    let import = |text: &str, folder: &str| {
+        std::fs::write(&table, text).unwrap();
+        let more = ["--labels", table.to_str().unwrap(), "--test", "0.3", "--force"];
+        import(data.path(), &images.path().join(folder), &more)
+    };
+    let lines = |from: u32, head: &str, ending: &str| {
+        let line = |i: u32| format!("{i}{ending},{}\r\n", ["10", "9"][i as usize % 2]);
+        head.to_owned() + &(from..12).map(line).collect::<String>()
+    };
+    let classes = || stored::header(data.path(), "mine").unwrap().format.class_names;
+    // With the files' endings and without, with a head and without; numbers in their own order.
+    for text in [lines(0, "id,label\n", ""), lines(0, "", ".png"), lines(0, "\u{feff}filename,class\r\n", ".png")] {
+        let output = import(&text, "all");
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(classes(), ["9", "10"]);
+        let train = dataset::load("mine", data.path(), Part::Train).unwrap();
+        assert_eq!(train.images.len(), 8);
+    }
+    let swapped: String =
+        "label;file\n".to_owned() + &(0..12).map(|i| format!("\"{}\";all/{i}.png\n", ["x, y", "z"][i % 2])).collect::<String>();
+    assert!(import(&swapped, "").status.success());
+    assert_eq!(classes(), ["x, y", "z"]);
+    let hint = succeed(with_data(data.path(), &["data", "fetch-hint", "mine"]));
+    assert!(hint.contains("--labels") && hint.contains("--test 0.3"), "{hint}");
+    for (text, word) in [
+        (lines(0, "id,label\n", "") + "99,9\n", "labels.csv, line 14: there is no image 99"),
+        (lines(0, "id,label\n", "") + "3,10\n", "line 14: 3 is of class '10' here, and of '9' before"),
+        (lines(0, "id,label\n", "") + "3,\n", "line 14: 3 has no label"),
+        ("1.png 3\n".into(), "line 1: no comma"),
+        (lines(11, "id,label\n", ""), "1 classes"),
+    ] {
+        let output = import(&text, "all");
+        assert!(output.status.code() == Some(2) && stderr(&output).contains(word), "{word}: {}", stderr(&output));
+    }
+    let output = self::import(tempfile::tempdir().unwrap().path(), images.path(), &[]);
+    assert!(stderr(&output).contains("--labels") && stderr(&output).contains("labels.csv"), "{}", stderr(&output));
+}
+
+#[test]
+fn broken_files_are_left_out_where_they_are_to_be() {
+    let (images, data) = (folder(4), tempfile::tempdir().unwrap());
+    let mut jpeg = std::fs::read(images.path().join("red/001.jpg")).unwrap();
+    jpeg.truncate(jpeg.len() - 40);
+    std::fs::write(images.path().join("red/cut.jpg"), jpeg).unwrap();
+    std::fs::write(images.path().join("blue/notes.txt"), "hello").unwrap();
+    let output = import(data.path(), images.path(), &[]);
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("--skip-broken"), "{}", stderr(&output));
+    std::fs::remove_file(images.path().join("blue/notes.txt")).unwrap();
+    let output = import(data.path(), images.path(), &[]);
+    assert!(stderr(&output).contains("red/cut.jpg: broken: it is cut off"), "{}", stderr(&output));
+    let output = import(data.path(), images.path(), &["--skip-broken"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("1 left out: cannot be read") && stderr(&output).contains("red/cut.jpg"), "{}", stderr(&output));
+    // What is there is replaced only where that is said, and removed with nothing else.
+    let again = import(data.path(), images.path(), &["--skip-broken"]);
+    assert!(stderr(&again).contains("exists already") && stderr(&again).contains("data remove mine"), "{}", stderr(&again));
+    assert!(import(data.path(), images.path(), &["--skip-broken", "--force", "--size", "8"]).status.success());
+    assert_eq!(stored::header(data.path(), "mine").unwrap().format.shape, [3, 8, 8]);
+    std::fs::write(data.path().join("mine/notes"), "of the user").unwrap();
+    succeed(with_data(data.path(), &["data", "remove", "mine"]));
+    assert!(!stored::file(data.path(), "mine").exists() && data.path().join("mine/notes").exists());
+    assert!(images.path().join("red/000.png").is_file());
+    let output = import(data.path(), images.path(), &["--skip-broken", "--force"]);
+    assert!(stderr(&output).contains("it is no set that was imported"), "{}", stderr(&output));
+    for name in ["mine", "cifar10"] {
+        assert_eq!(with_data(data.path(), &["data", "remove", name]).output().unwrap().status.code(), Some(2));
+    }
+}
+
+#[test]
+fn images_need_not_be_square() {
+    let (base, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (class, shift) in [("a", 0), ("b", 100)] {
+        std::fs::create_dir(base.path().join(class)).unwrap();
+        for number in 0..4 {
+            // Left half dark, right half light.
+            let image = RgbImage::from_fn(20, 10, |x, _| Rgb([if x < 10 { 10 } else { 140 } + number, shift, 0]));
+            image.save(base.path().join(class).join(format!("{number}.png"))).unwrap();
+        }
+    }
+    let first = |arguments: &[&str]| {
+        let output = import(data.path(), base.path(), &[&["--force"][..], arguments].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let train = dataset::load("mine", data.path(), Part::Train).unwrap();
+        let [_, height, width] = train.format.shape;
+        let image = train.images.image(0, &train.format).to_vec();
+        (height, width, (0..height).map(|y| image[y * width..][..width].to_vec()).collect::<Vec<_>>())
+    };
+    let (height, width, rows) = first(&["--size", "8x16"]);
+    assert_eq!((height, width), (8, 16));
+    assert!(rows.iter().all(|row| row[2] < 40 && row[13] > 120), "the shape is the images' own: nothing is cut");
+    let (_, _, rows) = first(&["--size", "16x8", "--fit", "pad"]);
+    assert!(rows[..6].iter().chain(&rows[10..]).flatten().all(|&v| v == 0) && rows[8][7] > 120, "{rows:?}");
+    let (_, _, rows) = first(&["--size", "16x8", "--fit", "stretch"]);
+    assert!(rows.iter().all(|row| row[0] < 40 && row[7] > 120));
+    let hint = succeed(with_data(data.path(), &["data", "fetch-hint", "mine"]));
+    assert!(hint.contains("--size 16x8 --fit stretch"), "{hint}");
+    for wrong in ["0", "8x", "8x9x10", "x", "1000x8"] {
+        let output = import(data.path(), base.path(), &["--force", "--size", wrong]);
+        assert!(output.status.code() == Some(2) && stderr(&output).contains("HEIGHTxWIDTH"), "{wrong}: {}", stderr(&output));
+    }
+}
+
+/// 24 + 6 images, no settings but the set's name: all of them are used, in proportion, and a network that knows the large class alone is at a half.
+#[test]
+fn uneven_classes_are_used_whole_and_weigh_the_same() {
+    let (images, data) = (parts(&[("large", 30), ("small", 7)]), tempfile::tempdir().unwrap());
+    let output = import(data.path(), images.path(), &["--size", "12", "--test", "0.1"]);
+    assert!(stderr(&output).contains("its classes have 6 to 27 images"), "{}", stderr(&output));
+    let train = dataset::load("mine", data.path(), Part::Train).unwrap();
+    assert!(train.format.uneven);
+    let mut proxy = eliteloop::proxy::settings::ProxyConfig { dataset: "mine".into(), ..Default::default() };
+    proxy.suit(&toml::Table::new(), data.path()).unwrap();
+    assert_eq!([proxy.train_images, proxy.valid_images], [22, 11]);
+    let split = proxy.draw(&train, 0).unwrap();
+    assert_eq!([split.train.counts(2), split.valid.counts(2)], [vec![18, 4], vec![9, 2]]);
+    let seen: std::collections::HashSet<&[u8]> = split.train.pixels.chunks_exact(432).collect();
+    assert!(split.valid.pixels.chunks_exact(432).all(|image| !seen.contains(image)));
+
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("run");
+    let settings =
+        ["policy=random", "cycles=1", "candidates=2", "proxy.dataset=mine", "proxy.epochs=1", "proxy.batch=8", "proxy.repeats=0"];
+    succeed(program::run(&run, &settings).env("ELITELOOP_DATA", data.path()));
+    let stored = std::fs::read_to_string(run.join("run.toml")).unwrap();
+    assert!(stored.contains("train_images = 22") && stored.contains("split = \"stratified\""), "{stored}");
+    succeed(with_data(data.path(), &["verify", run.to_str().unwrap()]));
+    // Means of ninths and halves, not elevenths.
+    let store = Store::read(&run.join("run.sqlite")).unwrap();
+    let accuracies: Vec<f64> = store.trainings().unwrap().iter().filter_map(|training| training.accuracy).collect();
+    assert!(!accuracies.is_empty());
+    assert!(accuracies.iter().all(|accuracy| (accuracy * 36.0 - (accuracy * 36.0).round()).abs() < 1e-9), "{accuracies:?}");
 }

@@ -151,17 +151,21 @@ pub fn find(spec: &str) -> Result<PathBuf> {
 /// Says what is wrong and what to do about it.
 pub fn verify(spec: &str) -> Result<Verified> {
     let path = find(spec)?;
+    let check = || ModelFile::open(&path)?.check().map(drop);
     if let Some(imported) = imported::entry(spec)? {
         imported.verify()?;
+        check()?;
         return Ok(Verified { path, sha256: imported.sha256, known: Some(imported.name) });
     }
     let named = entry(spec);
     let by_file = || ENTRIES.iter().find(|entry| path.file_name().is_some_and(|name| name == entry.file));
     if let Some(known) = named.or_else(by_file) {
         known.compare(&path)?;
+        check()?;
         return Ok(Verified { path, sha256: known.sha256.into(), known: Some(known.name.into()) });
     }
     let sha256 = ModelFile::open(&path)?.sha256()?;
+    check()?;
     let known = ENTRIES.iter().find(|entry| entry.sha256 == sha256).map(|entry| entry.name.into());
     Ok(Verified { path, sha256, known })
 }

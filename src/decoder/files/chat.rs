@@ -4,7 +4,7 @@
 //! that ends a turn, so [`ChatTemplate::encode`] puts a mark inside each such text before rendering and takes the marks
 //! out after the special tokens have been cut. All else comes out as if the rendered text had been encoded in one go.
 
-use minijinja::value::Value;
+use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
 
@@ -51,9 +51,16 @@ pub struct ChatTemplate {
     text: String,
     bos: String,
     eos: String,
+    folds_system: bool,
 }
 
+/// The day that a template is told it is, whenever a run takes place: what Llama 3's own template falls back on.
+pub const TODAY: &str = "26 Jul 2024";
+
 const NAME: &str = "chat_template";
+
+/// Messages to try a template with.
+const PROBES: [&str; 2] = ["How are sources answered?", "A network is to be changed."];
 
 /// Characters that Unicode will never assign.
 const MARKS: [char; 4] = ['\u{1fffe}', '\u{2fffe}', '\u{3fffe}', '\u{4fffe}'];
@@ -72,10 +79,50 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |why: String| -> std::result::Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, why))
         });
-        environment.add_template_owned(NAME, text.to_owned()).map_err(|e| {
+        environment.add_function("strftime_now", |format: String| strftime(&format));
+        environment.add_filter("tojson", to_json);
+        environment.add_template_owned(NAME, without_tracking(text)).map_err(|e| {
             Error::input("the model's chat template cannot be parsed").hint("use another conversion of the model").caused_by(e)
         })?;
-        Ok(Self { environment, text: text.to_owned(), bos: bos.to_owned(), eos: eos.to_owned() })
+        let template = Self { environment, text: text.to_owned(), bos: bos.to_owned(), eos: eos.to_owned(), folds_system: false };
+        Ok(Self { folds_system: template.loses_system(), ..template })
+    }
+
+    /// Whether it refuses a system turn, or leaves it out; its text then goes in front of the user's.
+    #[must_use]
+    pub fn folds_system(&self) -> bool {
+        self.folds_system
+    }
+
+    /// Whether it asks for the date.
+    #[must_use]
+    pub fn tells_the_date(&self) -> bool {
+        self.text.contains("strftime_now")
+    }
+
+    fn loses_system(&self) -> bool {
+        let whole = [Message::system(PROBES[0]), Message::user(PROBES[1])];
+        !self.render(&whole, true).is_ok_and(|text| text.contains(PROBES[0]))
+    }
+
+    /// Checks that it takes what a run asks with: a system turn (or its text in the user's) and a user's turn.
+    ///
+    /// # Errors
+    /// Where it refuses them, or leaves out what they say.
+    pub fn check(&self) -> Result<()> {
+        let text = self.render(&[Message::system(PROBES[0]), Message::user(PROBES[1])], true)?;
+        if PROBES.iter().all(|probe| text.contains(probe)) {
+            return Ok(());
+        }
+        Err(Error::input("the model's chat template leaves out what a user says").hint("use another conversion of the model"))
+    }
+
+    /// The special token that closes an answer: the first one after its text.
+    pub(super) fn end_of_answer(&self, tokenizer: &Tokenizer) -> Option<u32> {
+        let text = self.render(&[Message::user(PROBES[0]), Message::assistant(PROBES[1])], false).ok()?;
+        let (_, after) = text.rsplit_once(PROBES[1])?;
+        let ids = tokenizer.encode(after.trim_start());
+        ids.first().copied().filter(|id| tokenizer.is_special(*id))
     }
 
     #[must_use]
@@ -94,6 +141,14 @@ impl ChatTemplate {
     /// # Errors
     /// Where the template refuses the messages, e.g. for their order.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
+        let folded = match messages {
+            [Message { role: Role::System, content }, Message { role: Role::User, content: request }, rest @ ..] if self.folds_system => {
+                let first = Message::user(format!("{content}\n\n{request}"));
+                Some(std::iter::once(first).chain(rest.iter().cloned()).collect::<Vec<_>>())
+            }
+            _ => None,
+        };
+        let messages = folded.as_deref().unwrap_or(messages);
         let template = self.environment.get_template(NAME).expect("it was added in `new`");
         let none = Value::from(());
         let values = context! {
@@ -124,6 +179,119 @@ impl ChatTemplate {
             messages.iter().map(|m| Message { role: m.role, content: disarm(&m.content, tokenizer, mark) }).collect();
         Ok(tokenizer.encode_marked(&self.render(&marked, add_generation_prompt)?, Some(mark)))
     }
+}
+
+/// Without the tags `generation` and `endgeneration`, by which transformers tracks what the assistant said: a scope of its own, and no text.
+fn without_tracking(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("{%") {
+        let (before, tag) = rest.split_at(at + 2);
+        out.push_str(before);
+        rest = tag;
+        let Some(end) = tag.find("%}") else { break };
+        let inside = &tag[..end];
+        let sign = |c: char| matches!(c, '-' | '+');
+        let name = match inside.trim_matches(sign).trim() {
+            "generation" => "with",
+            "endgeneration" => "endwith",
+            _ => continue,
+        };
+        let (open, close) = (inside.starts_with(sign).then(|| &inside[..1]), inside.ends_with(sign).then(|| &inside[inside.len() - 1..]));
+        out.extend([open.unwrap_or_default(), " ", name, " ", close.unwrap_or_default()]);
+        rest = &tag[end..];
+    }
+    out + rest
+}
+
+/// Python's `strftime` of [`TODAY`], a Friday, at midnight: a prompt that changed with the day would change what a run does.
+fn strftime(format: &str) -> std::result::Result<String, minijinja::Error> {
+    let mut out = String::new();
+    let mut characters = format.chars();
+    while let Some(character) = characters.next() {
+        if character != '%' {
+            out.push(character);
+            continue;
+        }
+        // `%-d` and the like: without leading zeros.
+        let mut code = characters.next();
+        let bare = code == Some('-');
+        if bare {
+            code = characters.next();
+        }
+        let text = match code {
+            Some('a') => "Fri",
+            Some('A') => "Friday",
+            Some('b' | 'h') => "Jul",
+            Some('B') => "July",
+            Some('c') => "Fri Jul 26 00:00:00 2024",
+            Some('d' | 'e') => "26",
+            Some('D' | 'x') => "07/26/24",
+            Some('F') => "2024-07-26",
+            Some('H' | 'M' | 'S') => "00",
+            Some('I') => "12",
+            Some('j') => "208",
+            Some('m') => "07",
+            Some('p') => "AM",
+            Some('R') => "00:00",
+            Some('T' | 'X') => "00:00:00",
+            Some('u' | 'w') => "5",
+            Some('y') => "24",
+            Some('Y' | 'G') => "2024",
+            Some('z' | 'Z') => "",
+            Some('%') => "%",
+            other => {
+                let why = format!("strftime_now: the code %{} is not supported", other.map(String::from).unwrap_or_default());
+                return Err(minijinja::Error::new(ErrorKind::InvalidOperation, why));
+            }
+        };
+        let plain = text.trim_start_matches('0');
+        out.push_str(if !bare {
+            text
+        } else if plain.is_empty() && !text.is_empty() {
+            "0"
+        } else {
+            plain
+        });
+    }
+    Ok(out)
+}
+
+/// As `transformers` gives it: Python's `json.dumps` with `ensure_ascii=False`, where Jinja would escape `<`, `>`, `&` and `'`.
+#[allow(clippy::needless_pass_by_value)] // As minijinja gives them.
+fn to_json(value: &Value, indent: Option<usize>, named: Kwargs) -> std::result::Result<Value, minijinja::Error> {
+    /// Python's: a space after each colon and comma of one line.
+    struct Spaced;
+    impl serde_json::ser::Formatter for Spaced {
+        fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+            if first { Ok(()) } else { writer.write_all(b", ") }
+        }
+        fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+            if first { Ok(()) } else { writer.write_all(b", ") }
+        }
+        fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, writer: &mut W) -> std::io::Result<()> {
+            writer.write_all(b": ")
+        }
+    }
+    let indent = match indent {
+        None => named.get::<Option<usize>>("indent")?,
+        given => given,
+    };
+    if named.get::<Option<bool>>("ensure_ascii")? == Some(true) {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "tojson: ensure_ascii is not supported"));
+    }
+    named.assert_all_used()?;
+    let mut bytes = Vec::new();
+    let written = match indent {
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Spaced)),
+        Some(indent) => {
+            let indent = " ".repeat(indent.min(16));
+            let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter))
+        }
+    };
+    written.map_err(|e| minijinja::Error::new(ErrorKind::BadSerialization, "tojson").with_source(e))?;
+    Ok(Value::from_safe_string(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// Puts `mark` after the first character of whatever is a special token, or could become one with the template's text around

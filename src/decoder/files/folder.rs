@@ -13,9 +13,15 @@ use serde_json::Value;
 
 use super::chat::ChatTemplate;
 use super::shape::{DecoderConfig, Family, RopeScaling};
+use super::stand_in::stand_in;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::hash::{Hash, sha256_file};
+use crate::base::hash::sha256_list;
+
+const TOKENS_MAP: &str = "special_tokens_map.json";
+const GENERATION: &str = "generation_config.json";
+const HEAD: &str = "lm_head.weight";
+const EMBEDDING: &str = "model.embed_tokens.weight";
 
 /// An open folder; weights are read when asked for.
 pub struct Folder {
@@ -47,7 +53,9 @@ impl Folder {
         }
         // SAFETY: the mapping is sound as long as nobody changes the files while the program runs, as for any mapped file.
         let weights = unsafe { MmapedSafetensors::multi(&weight_files) }.map_err(|e| {
-            Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e)
+            let damaged =
+                || Error::input(format!("{}: a .safetensors file is damaged", path.display())).hint("fetch or copy it again").caused_by(e);
+            weight_files.iter().find_map(|file| stand_in(file)).unwrap_or_else(damaged)
         })?;
         Ok(Self { path: path.to_path_buf(), weight_files, weights, config })
     }
@@ -82,12 +90,20 @@ impl Folder {
         let rope_scaling = match scaling["rope_type"].as_str().or(scaling["type"].as_str()) {
             Some("default") => None,
             None if absent(scaling) => None,
+            Some("linear") => {
+                let factor = scaling["factor"].as_f64();
+                let factor = factor.ok_or_else(|| self.error("config.json: the position encoding is scaled linearly, but by no factor"))?;
+                Some(RopeScaling::Linear { factor })
+            }
             Some("llama3") => Some(
                 serde_json::from_value(scaling.clone())
                     .map(Llama3::scaling)
                     .map_err(|e| self.error("config.json: the scaling of the position encoding is incomplete").caused_by(e))?,
             ),
-            _ => return refuse("a position encoding scaled in another way than Llama 3's"),
+            kind => {
+                let kind = kind.unwrap_or("of no name");
+                return refuse(&format!("a position encoding scaled in another way than linearly or as Llama 3's ({kind})"));
+            }
         };
         if rope["partial_rotary_factor"].as_f64().is_some_and(|share| share != 1.0) {
             return refuse("a position encoding of a part of each head");
@@ -112,17 +128,32 @@ impl Folder {
             rope_base: rope["rope_theta"].as_f64().or(config["rope_theta"].as_f64()).unwrap_or(10_000.0),
             rope_scaling,
             rms_eps,
-            tied: config["tie_word_embeddings"].as_bool().unwrap_or(false),
+            tied: self.is_tied()?,
             qkv_bias: self.weights.get("model.layers.0.self_attn.q_proj.bias").is_ok(),
             qk_norm: family.has_head_norms(),
         })
     }
 
-    /// The shape of every weight; a copy of the tied output layer, which some files carry, is left out.
+    /// Whether the output layer is the embedding. A file that says so and holds an output layer of other values keeps that one, as in
+    /// transformers (5.24); an equal one is a copy.
+    fn is_tied(&self) -> Result<bool> {
+        if self.config["tie_word_embeddings"] != true {
+            return Ok(false);
+        }
+        let (Ok(head), Ok(embedding)) = (self.weights.get(HEAD), self.weights.get(EMBEDDING)) else { return Ok(true) };
+        if head.shape() != embedding.shape() || head.dtype() == embedding.dtype() {
+            return Ok(head.shape() == embedding.shape() && head.data() == embedding.data());
+        }
+        let difference = (self.tensor(HEAD)? - self.tensor(EMBEDDING)?)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        Ok(difference == 0.0)
+    }
+
+    /// The shape of every weight of a model whose output layer is `tied` or not; a copy of a tied one, which some files carry, is left out.
     #[must_use]
-    pub fn shapes(&self) -> HashMap<String, Vec<usize>> {
-        let tied = self.config["tie_word_embeddings"] == true;
-        let all = self.weights.tensors().into_iter().filter(|(name, _)| !(tied && name == "lm_head.weight"));
+    pub fn shapes(&self, tied: bool) -> HashMap<String, Vec<usize>> {
+        // The speeds of the position encoding are computed; older files store them too.
+        let kept = |name: &str| !(tied && name == HEAD || name.ends_with("rotary_emb.inv_freq"));
+        let all = self.weights.tensors().into_iter().filter(|(name, _)| kept(name));
         all.map(|(name, view)| (name, view.shape().to_vec())).collect()
     }
 
@@ -152,10 +183,16 @@ impl Folder {
             return Err(refuse("its normalizer"));
         }
         let pre = pre_tokenizer(&described["pre_tokenizer"]).ok_or_else(|| refuse("its pre_tokenizer"))?;
-        if model["byte_fallback"] == true || (model["ignore_merges"] == true) != (pre == Pre::Llama3) {
+        let affix =
+            ["continuing_subword_prefix", "end_of_word_suffix"].iter().any(|key| model[key].as_str().is_some_and(|text| !text.is_empty()));
+        if model["byte_fallback"] == true || affix {
             return Err(refuse("its kind of BPE"));
         }
+        let ignore_merges = model["ignore_merges"] == true;
         let added = described["added_tokens"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if let Some(token) = added.iter().find(|token| ["lstrip", "rstrip", "single_word"].iter().any(|key| token[key] == true)) {
+            return Err(refuse(&format!("the token {}, which takes the space beside it away", token["content"])));
+        }
         let added = added.iter().map(|token| (token["content"].as_str(), &token["id"], if token["special"] == true { 3 } else { 4 }));
         let listed = entries.iter().map(|(token, id)| (Some(token.as_str()), id, 1));
         let mut tokens = Vec::new();
@@ -182,7 +219,11 @@ impl Folder {
         let merges = merges.ok_or_else(|| self.error("tokenizer.json: a merge is not two texts"))?;
         let (bos, eos) = self.ends()?;
         let id = |token: Option<String>| token.and_then(|token| find_id(&described, &token));
-        Ok(Vocabulary { tokens, kinds, merges, pre, bos: id(bos), eos: id(eos) })
+        let eos = match id(eos) {
+            Some(id) => Some(id),
+            None => self.stop_id()?,
+        };
+        Ok(Vocabulary { tokens, kinds, merges, pre, ignore_merges, bos: id(bos), eos })
     }
 
     /// # Errors
@@ -191,17 +232,39 @@ impl Folder {
         let file = self.path.join("chat_template.jinja");
         let text = match std::fs::read_to_string(&file) {
             Ok(text) => Some(text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.tokenizer_config()?["chat_template"].as_str().map(String::from),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.stated_template(&self.tokenizer_config()?["chat_template"])?,
             Err(e) => return Err(e).at("read", &file),
         };
         let (bos, eos) = self.ends()?;
         text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
     }
 
+    /// The template of `tokenizer_config.json`: a text, or several by their names, of which transformers takes `default`.
+    fn stated_template(&self, stated: &Value) -> Result<Option<String>> {
+        let named: Vec<(&str, &str)> = match stated {
+            Value::Null => return Ok(None),
+            Value::String(text) => return Ok(Some(text.clone())),
+            Value::Array(list) => list.iter().filter_map(|entry| Some((entry["name"].as_str()?, entry["template"].as_str()?))).collect(),
+            Value::Object(map) => map.iter().filter_map(|(name, text)| Some((name.as_str(), text.as_str()?))).collect(),
+            _ => Vec::new(),
+        };
+        let default = named.iter().find(|(name, _)| *name == "default").map(|(_, text)| (*text).to_owned());
+        let names = || named.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        default.map(Some).ok_or_else(|| {
+            self.error(format!("tokenizer_config.json: chat_template names no template 'default' (it names: {})", names()))
+                .hint("write the template to be used into chat_template.jinja beside it")
+        })
+    }
+
     /// The files that make the model, sorted by name.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let others = ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        let mut others = vec!["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
+        // Of these only the end of a text is read, and only where the others do not name it.
+        let named = self.tokenizer_config().is_ok_and(|config| !config["eos_token"].is_null());
+        if !named {
+            others.extend([GENERATION, TOKENS_MAP]);
+        }
         let mut files: Vec<PathBuf> = others.iter().map(|name| self.path.join(name)).filter(|file| file.is_file()).collect();
         files.extend(self.weight_files.iter().cloned());
         files.sort();
@@ -232,20 +295,25 @@ impl Folder {
     /// # Errors
     /// Where one cannot be read.
     pub fn sha256(&self) -> Result<String> {
-        let mut hash = Hash::default();
-        for file in self.files() {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            hash.update(format!("{}  {name}\n", sha256_file(&file)?));
-        }
-        Ok(hash.hex())
+        let files = self.files();
+        sha256_list(files.iter().map(|file| (file.as_path(), file.file_name().unwrap_or_default().to_string_lossy().into_owned())))
     }
 
-    /// The tokens that begin and end a text, as they are written.
+    /// The tokens that begin and end a text, as they are written. Older models name them in `special_tokens_map.json`.
     fn ends(&self) -> Result<(Option<String>, Option<String>)> {
         let config = self.tokenizer_config()?;
+        let map = json(&self.path.join(TOKENS_MAP))?.unwrap_or_default();
         // Older files write a token as an object.
-        let token = |key: &str| config[key].as_str().or(config[key]["content"].as_str()).map(String::from);
+        let read = |from: &Value, key: &str| from[key].as_str().or(from[key]["content"].as_str()).map(String::from);
+        let token = |key: &str| read(&config, key).or_else(|| read(&map, key));
         Ok((token("bos_token"), token("eos_token")))
+    }
+
+    /// What generation stops at, the first where there are several, for a tokenizer that names no end token.
+    fn stop_id(&self) -> Result<Option<u32>> {
+        let generation = json(&self.path.join(GENERATION))?.unwrap_or_default();
+        let stated = |from: &Value| from["eos_token_id"].as_u64().or(from["eos_token_id"][0].as_u64());
+        Ok(stated(&generation).or_else(|| stated(&self.config)).and_then(|id| u32::try_from(id).ok()))
     }
 
     fn tokenizer_config(&self) -> Result<Value> {
@@ -269,7 +337,7 @@ struct Llama3 {
 impl Llama3 {
     fn scaling(self) -> RopeScaling {
         let Self { factor, low_freq_factor: low, high_freq_factor: high, original_max_position_embeddings: original_context } = self;
-        RopeScaling { factor, low, high, original_context }
+        RopeScaling::Llama3 { factor, low, high, original_context }
     }
 }
 
@@ -303,7 +371,10 @@ fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
 /// A JSON file, or none where there is no such file.
 fn json(path: &Path) -> Result<Option<Value>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| Error::input(format!("{} is not JSON", path.display())).caused_by(e)),
+        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| {
+            let not_json = || Error::input(format!("{} is not JSON", path.display())).hint("fetch or copy it again").caused_by(e);
+            stand_in(path).unwrap_or_else(not_json)
+        }),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e).at("read", path),
     }
@@ -315,18 +386,30 @@ fn find_id(described: &Value, token: &str) -> Option<u32> {
     id.as_u64().and_then(|id| u32::try_from(id).ok())
 }
 
-/// The pipeline of this description, where this program has it: digits or a pattern, then bytes.
+/// The pipeline of this description: cuts, then bytes. Known ones by their names.
 fn pre_tokenizer(described: &Value) -> Option<Pre> {
-    let [first, bytes] = described["pretokenizers"].as_array()?.as_slice() else { return None };
+    let one = [described.clone()];
+    let steps = if described["type"] == "Sequence" { described["pretokenizers"].as_array()?.as_slice() } else { &one };
+    let (bytes, cuts) = steps.split_last()?;
     if bytes["type"] != "ByteLevel" || bytes["add_prefix_space"] == true {
         return None;
     }
-    let cuts = bytes["use_regex"] != false;
-    match first["type"].as_str()? {
-        "Digits" if first["individual_digits"] == true && cuts => Some(Pre::Smollm),
-        "Split" if first["behavior"] == "Isolated" && first["invert"] == false && !cuts => {
-            Pre::from_pattern(first["pattern"]["Regex"].as_str()?)
+    let known = match (cuts, bytes["use_regex"] != false) {
+        ([], true) => Some(Pre::Gpt2),
+        ([first], true) if first["type"] == "Digits" && first["individual_digits"] == true => Some(Pre::Smollm),
+        ([first], false) if first["type"] == "Split" => {
+            // What a pattern that matches everything does not leave over is the same as what it cuts out.
+            let whole = (first["behavior"] == "Isolated" && first["invert"] == false)
+                || (first["behavior"] == "Removed" && first["invert"] == true);
+            first["pattern"]["Regex"].as_str().filter(|_| whole).and_then(Pre::from_pattern)
         }
         _ => None,
-    }
+    };
+    let can = |step: &Value| match step["type"].as_str() {
+        Some("Digits") => true,
+        // What is removed would be lost from the text.
+        Some("Split") => step["behavior"] != "Removed" || step["invert"] == true,
+        _ => false,
+    };
+    known.or_else(|| cuts.iter().all(can).then(|| Pre::Described(described.to_string().into())))
 }

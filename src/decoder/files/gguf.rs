@@ -7,6 +7,9 @@
 //! padding to general.alignment (32 when absent), then the data
 //! ```
 //!
+//! A model in several files (`NAME-00001-of-00003.gguf`, keys `split.*`) is read through its first, which has the keys of all; the others lie
+//! beside it and hold tensors.
+//!
 //! A header is not trusted: each length is held against what is left of the file and against a fixed limit before anything is
 //! allocated for it, and each tensor must lie inside the file. What candle's own reader would let through (an alignment of 0,
 //! dimensions whose product overflows) is refused here; candle only dequantises.
@@ -20,6 +23,7 @@ use std::path::{Path, PathBuf};
 use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use candle_core::{Device, Tensor};
 
+use super::stand_in::stand_in;
 use crate::base::error::{AtPath, Error, Result};
 
 /// Room for the header: the largest vocabularies in use take about 20 MiB.
@@ -28,6 +32,7 @@ const KEY_LIMIT: u64 = 1 << 16;
 const TENSOR_LIMIT: u64 = 1 << 16;
 const STRING_LIMIT: u64 = 4 << 20;
 const RANK_LIMIT: u32 = 4;
+const PART_LIMIT: usize = 1000;
 const ALIGNMENT_LIMIT: u64 = 1 << 16;
 
 /// A value of the header. Arrays of texts and of 32-bit and 64-bit whole numbers are kept; others are read past.
@@ -49,16 +54,19 @@ pub struct TensorInfo {
     pub dtype: GgmlDType,
     /// Row-major, slowest first: the reverse of the file's order.
     pub dims: Vec<usize>,
-    /// From the start of the file.
+    /// From the start of its file.
     start: u64,
     bytes: usize,
+    /// Which of the files of a split model.
+    part: usize,
 }
 
 /// An open file whose header has been read and checked.
 #[derive(Debug)]
 pub struct Gguf {
-    path: PathBuf,
-    file: File,
+    /// One, or those of a split model in their order.
+    paths: Vec<PathBuf>,
+    files: Vec<File>,
     keys: HashMap<String, Value>,
     tensors: HashMap<String, TensorInfo>,
 }
@@ -67,18 +75,78 @@ impl Gguf {
     /// Reads the header; tensor data stays on disk.
     ///
     /// # Errors
-    /// Where the file cannot be read, is no GGUF, is cut off, or its header makes no sense.
+    /// Where the file cannot be read, is no GGUF, is cut off, or its header makes no sense; where it is a part of a split model, and not the
+    /// first, or another part is missing.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).at("open", path)?;
-        let size = file.metadata().at("read", path)?.len();
-        let header = Header { source: BufReader::new((&file).take(HEADER_LIMIT.min(size))), at: 0, size };
-        let (keys, tensors) = header.read().map_err(|flaw| flaw.at(path, size))?;
-        Ok(Self { path: path.to_path_buf(), file, keys, tensors })
+        let (file, (keys, tensors)) = open_one(path)?;
+        let mut whole = Self { paths: vec![path.to_path_buf()], files: vec![file], keys, tensors };
+        let count = if whole.get("split.count").is_some() { whole.count("split.count")? } else { 1 };
+        if count > 1 {
+            whole.join(count)?;
+        }
+        Ok(whole)
     }
 
+    /// Opens the other parts of a split model.
+    fn join(&mut self, count: usize) -> Result<()> {
+        let number = self.count("split.no")? + 1;
+        let name = self.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let found = split_name(&name).filter(|(_, no, of)| (*no, *of) == (number, count));
+        let Some((stem, ..)) = found else {
+            let error = self.error(format!("it is part {number} of {count} of a split model, and its name does not say so"));
+            return Err(
+                error.hint(format!("name the parts NAME-00001-of-{count:05}.gguf and so on, or join them: llama-gguf-split --merge"))
+            );
+        };
+        let beside = |number: usize| self.path().with_file_name(part_name(stem, number, count));
+        if number != 1 {
+            return Err(self.error(format!("it is part {number} of {count}")).hint(format!("give the first: {}", beside(1).display())));
+        }
+        if count > PART_LIMIT {
+            return Err(self.error(format!("it claims {count} parts")));
+        }
+        let parts: Vec<PathBuf> = (2..=count).map(beside).collect();
+        let missing: Vec<String> = parts.iter().filter(|path| !path.is_file()).map(|path| path.display().to_string()).collect();
+        if let Some(first) = missing.first() {
+            return Err(self
+                .error(format!("it is part 1 of {count}, and {} of the others is missing: {first}", missing.len()))
+                .hint("put all parts into one folder, as they were published"));
+        }
+        for (part, path) in (1..).zip(parts) {
+            let (file, (keys, tensors)) = open_one(&path)?;
+            let says = |key: &str, wanted: usize| keys.get(key) == Some(&Value::Int(wanted as i128));
+            if !says("split.no", part) || !says("split.count", count) {
+                return Err(Error::input(format!("{} is not part {} of {count} of the model", path.display(), part + 1))
+                    .hint("put the parts into the folder as they were published"));
+            }
+            for (name, info) in tensors {
+                if self.tensors.contains_key(&name) {
+                    return Err(self.error(format!("the tensor {name} occurs in two parts")));
+                }
+                self.tensors.insert(name, TensorInfo { part, ..info });
+            }
+            self.files.push(file);
+            self.paths.push(path);
+        }
+        if self.get("split.tensors.count").is_some() && self.count("split.tensors.count")? != self.tensors.len() {
+            let stated = self.count("split.tensors.count")?;
+            return Err(self
+                .error(format!("its parts hold {} tensors, not {stated}", self.tensors.len()))
+                .hint("fetch or copy them again"));
+        }
+        Ok(())
+    }
+
+    /// Of a split model, the first part's.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.paths[0]
+    }
+
+    /// All files, the first part first.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
     }
 
     #[must_use]
@@ -103,7 +171,7 @@ impl Gguf {
     pub fn raw(&self, name: &str) -> Result<(GgmlDType, Vec<u8>)> {
         let info = self.tensors.get(name).ok_or_else(|| self.error(format!("there is no tensor '{name}'")))?;
         let mut raw = vec![0; info.bytes];
-        self.file.read_exact_at(&mut raw, info.start).at("read", &self.path)?;
+        self.files[info.part].read_exact_at(&mut raw, info.start).at("read", &self.paths[info.part])?;
         Ok((info.dtype, raw))
     }
 
@@ -168,8 +236,34 @@ impl Gguf {
     /// An error about this file.
     #[must_use]
     pub fn error(&self, what: impl std::fmt::Display) -> Error {
-        Error::input(format!("{}: {what}", self.path.display()))
+        Error::input(format!("{}: {what}", self.path().display()))
     }
+}
+
+fn open_one(path: &Path) -> Result<(File, Contents)> {
+    let file = File::open(path).at("open", path)?;
+    let size = file.metadata().at("read", path)?.len();
+    let header = Header { source: BufReader::new((&file).take(HEADER_LIMIT.min(size))), at: 0, size };
+    let contents = header.read().map_err(|flaw| match (&flaw, stand_in(path)) {
+        (Flaw::NotGguf, Some(error)) => error,
+        _ => flaw.at(path, size),
+    })?;
+    Ok((file, contents))
+}
+
+/// Stem, number and count of `NAME-00001-of-00003.gguf`.
+#[must_use]
+pub fn split_name(name: &str) -> Option<(&str, usize, usize)> {
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (stem, number) = rest.rsplit_once('-')?;
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+    (digits(number) && digits(count)).then_some((stem, number.parse().ok()?, count.parse().ok()?))
+}
+
+/// The name of a part of a split model.
+#[must_use]
+pub fn part_name(stem: &str, number: usize, count: usize) -> String {
+    format!("{stem}-{number:05}-of-{count:05}.gguf")
 }
 
 /// What is wrong with a header.
@@ -285,7 +379,7 @@ impl<R: Read> Header<R> {
         let bytes = bytes.ok_or_else(|| Flaw::Absurd(format!("the tensor {name} has the dimensions {dims:?}")))?;
         // Fits a usize: it is held against the file's size before anything is allocated.
         let dims = dims.into_iter().rev().map(|dim| dim as usize).collect();
-        Ok((name, TensorInfo { dtype, dims, start, bytes: bytes as usize }))
+        Ok((name, TensorInfo { dtype, dims, start, bytes: bytes as usize, part: 0 }))
     }
 
     fn value(&mut self, key: &str, kind: u32) -> Checked<Value> {

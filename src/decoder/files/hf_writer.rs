@@ -10,8 +10,8 @@ use candle_core::Tensor;
 use serde_json::{Map, Value, json};
 
 use super::model_file::ModelFile;
-use super::shape::DecoderConfig;
-use super::tokenizer::{Pre, Vocabulary};
+use super::shape::{DecoderConfig, RopeScaling};
+use super::tokenizer::Vocabulary;
 use crate::base::error::{AtPath, Error, Result};
 use crate::decoder::ops::floats;
 
@@ -60,6 +60,8 @@ pub fn write(folder: &Path, model: &ModelFile, stored: Stored, get: impl FnMut(&
                 config[key] = stored.names()[1].into();
             }
         }
+        // A source may say that it is tied and hold an output layer of its own.
+        config["tie_word_embeddings"] = model.config().tied.into();
         put("config.json", &config)?;
         for name in COPIED.iter().filter(|name| model.path().join(name).is_file()) {
             let from = model.path().join(name);
@@ -114,14 +116,15 @@ fn write_weights(path: &Path, shapes: &[(String, Vec<usize>)], stored: Stored, m
 }
 
 fn config(config: &DecoderConfig, vocabulary: &Vocabulary, stored: Stored) -> Value {
-    let scaling = config.rope_scaling.map(|s| {
-        json!({
+    let scaling = config.rope_scaling.map(|scaling| match scaling {
+        RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
+        RopeScaling::Llama3 { factor, low, high, original_context } => json!({
             "rope_type": "llama3",
-            "factor": s.factor,
-            "low_freq_factor": s.low,
-            "high_freq_factor": s.high,
-            "original_max_position_embeddings": s.original_context,
-        })
+            "factor": factor,
+            "low_freq_factor": low,
+            "high_freq_factor": high,
+            "original_max_position_embeddings": original_context,
+        }),
     });
     let mut described = json!({
         "architectures": [config.family.class()],
@@ -176,22 +179,15 @@ fn tokenizer(vocabulary: &Vocabulary) -> Value {
             })
         })
         .collect();
-    let bytes = |cut: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cut});
-    let pre = match vocabulary.pre.pattern() {
-        None => json!([{"type": "Digits", "individual_digits": true}, bytes(true)]),
-        Some(pattern) => {
-            json!([{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}, bytes(false)])
-        }
-    };
     json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
         "added_tokens": added,
         "normalizer": null,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": pre},
+        "pre_tokenizer": vocabulary.pre.described(),
         "post_processor": null,
-        "decoder": bytes(true),
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         "model": {
             "type": "BPE",
             "dropout": null,
@@ -200,7 +196,7 @@ fn tokenizer(vocabulary: &Vocabulary) -> Value {
             "end_of_word_suffix": null,
             "fuse_unk": false,
             "byte_fallback": false,
-            "ignore_merges": vocabulary.pre == Pre::Llama3,
+            "ignore_merges": vocabulary.ignore_merges,
             "vocab": ids,
             "merges": merges,
         },

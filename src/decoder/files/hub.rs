@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::gguf::split_name;
 use crate::base::error::{AtPath, Error, Result};
 
 /// A repository, one of its revisions, and a file where one is named.
@@ -35,11 +36,26 @@ impl Reference {
 
     /// The folder of the revision's files, where there is one in the cache: `models--owner--name/snapshots/COMMIT`. The revision is that
     /// commit, or `refs/REVISION` holds it.
-    fn snapshot(&self) -> Option<PathBuf> {
+    ///
+    /// A cache staged by hand may have no refs; where it holds one snapshot, that is `main`.
+    fn snapshot(&self) -> Result<PathBuf> {
         let repo = cache_folder().join(format!("models--{}", self.repo.replace('/', "--")));
         let named = std::fs::read_to_string(repo.join("refs").join(&self.revision)).ok();
         let commits = named.iter().map(|commit| commit.trim()).chain([self.revision.as_str()]).filter(|commit| !commit.is_empty());
-        commits.map(|commit| repo.join("snapshots").join(commit)).find(|folder| folder.is_dir())
+        if let Some(folder) = commits.map(|commit| repo.join("snapshots").join(commit)).find(|folder| folder.is_dir()) {
+            return Ok(folder);
+        }
+        let listed = names(&repo.join("snapshots")).unwrap_or_default();
+        let there: Vec<&String> = listed.iter().filter(|name| repo.join("snapshots").join(name).is_dir()).collect();
+        match &there[..] {
+            [] => Err(self.missing("is not in the Hugging Face cache")),
+            [one] if self.revision == "main" => Ok(repo.join("snapshots").join(one)),
+            [first, ..] => {
+                let all = there.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+                let what = format!("the model {} is in the Hugging Face cache, but not its revision {}: {all}", self.repo, self.revision);
+                Err(Error::input(what).hint(format!("name one of these: hf:{}@{first}", self.repo)))
+            }
+        }
     }
 
     /// The model's path in the cache.
@@ -47,7 +63,7 @@ impl Reference {
     /// # Errors
     /// Where it is not there, or not whole, or there are several.
     pub fn find(&self) -> Result<PathBuf> {
-        let snapshot = self.snapshot().ok_or_else(|| self.missing("is not in the Hugging Face cache"))?;
+        let snapshot = self.snapshot()?;
         if let Some(file) = &self.file {
             let path = snapshot.join(file);
             return if path.is_file() { Ok(path) } else { Err(self.missing(&format!("is in the Hugging Face cache without {file}"))) };
@@ -60,7 +76,8 @@ impl Reference {
             return Ok(snapshot);
         }
         match choose(&names) {
-            Choice::Files(chosen) if chosen.len() == 1 => Ok(snapshot.join(&chosen[0])),
+            // Of a split file the first part.
+            Choice::Files(chosen) if chosen.iter().all(|name| is(name, "gguf")) => Ok(snapshot.join(&chosen[0])),
             Choice::Several(files) => Err(self.several(&files)),
             _ => Err(self.missing("is in the Hugging Face cache without its weights")),
         }
@@ -157,10 +174,16 @@ fn choose(names: &[String]) -> Choice {
         return Choice::Files(names.iter().filter(|name| weights(name) || BESIDE.contains(&name.as_str())).cloned().collect());
     }
     let ggufs: Vec<String> = names.iter().filter(|name| is(name, "gguf")).cloned().collect();
-    match ggufs.len() {
-        0 => Choice::None,
-        1 => Choice::Files(ggufs),
-        _ => Choice::Several(ggufs),
+    // Parts of one file are one model, which its first part stands for.
+    let firsts: Vec<String> = ggufs.iter().filter(|name| split_name(name).is_none_or(|(_, number, _)| number == 1)).cloned().collect();
+    match &firsts[..] {
+        [] if ggufs.is_empty() => Choice::None,
+        [] => Choice::Several(ggufs),
+        [one] => {
+            let stem = |name: &str| split_name(name).map(|(stem, _, count)| (stem.to_owned(), count));
+            Choice::Files(ggufs.iter().filter(|name| *name == one || (stem(one).is_some() && stem(name) == stem(one))).cloned().collect())
+        }
+        _ => Choice::Several(firsts),
     }
 }
 
@@ -244,6 +267,10 @@ mod tests {
         assert_eq!(choose(&all(&["README.md", "a.gguf"])), Choice::Files(all(&["a.gguf"])));
         assert_eq!(choose(&all(&["a.gguf", "b.gguf"])), Choice::Several(all(&["a.gguf", "b.gguf"])));
         assert_eq!(choose(&all(&["pytorch_model.bin", "config.json"])), Choice::None);
+        let parts = all(&["a-00001-of-00002.gguf", "a-00002-of-00002.gguf"]);
+        assert_eq!(choose(&parts), Choice::Files(parts.clone()));
+        let two = all(&["a-00001-of-00002.gguf", "a-00002-of-00002.gguf", "b.gguf"]);
+        assert_eq!(choose(&two), Choice::Several(all(&["a-00001-of-00002.gguf", "b.gguf"])));
     }
 
     #[test]

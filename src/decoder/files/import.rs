@@ -1,9 +1,10 @@
 //! How a model of the user's gets among the models known by name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::catalogue;
 use super::chat::ChatTemplate;
+use super::gguf::part_name;
 use super::imported::{Imported, folder, is_name, record};
 use super::model_file::ModelFile;
 use crate::base::error::{AtPath, Error, Result};
@@ -24,7 +25,7 @@ pub fn import(spec: &str, name: Option<&str>, place: Place) -> Result<Imported> 
     let path = catalogue::find(spec)?;
     let path = path.canonicalize().at("find", &path).map(|whole| if super::hub::repo_of(&path).is_some() { path } else { whole })?;
     let model = ModelFile::open(&path)?;
-    model.tokenizer()?;
+    model.check()?;
     let name = name.map_or_else(|| default_name(&model), String::from);
     if !is_name(&name) {
         return Err(
@@ -36,7 +37,12 @@ pub fn import(spec: &str, name: Option<&str>, place: Place) -> Result<Imported> 
     }
     let folder = folder();
     std::fs::create_dir_all(&folder).at("make the folder", &folder)?;
-    let file = if path.is_dir() { name.clone() } else { format!("{name}.gguf") };
+    let parts = model.files().len();
+    let file = match (path.is_dir(), parts) {
+        (true, _) => name.clone(),
+        (false, 1) => format!("{name}.gguf"),
+        (false, _) => part_name(&name, 1, parts),
+    };
     let imported = Imported {
         sha256: model.sha256()?,
         bytes: model.bytes()?,
@@ -53,9 +59,19 @@ pub fn import(spec: &str, name: Option<&str>, place: Place) -> Result<Imported> 
     if to.symlink_metadata().is_ok() {
         return Err(Error::input(format!("{} is in the way", to.display())).hint("move it, or give another name: --name NAME"));
     }
-    match place {
-        Place::Link => std::os::unix::fs::symlink(&path, &to).at("link", &to)?,
-        Place::Copy => copy(&model, &to)?,
+    let bring = |from: &Path, to: &Path| match place {
+        Place::Link => std::os::unix::fs::symlink(from, to).at("link", to),
+        Place::Copy => copy(from, to),
+    };
+    match (&model.files()[..], path.is_dir()) {
+        (files, true) if place == Place::Copy => copy_folder(files, &to)?,
+        // The record comes last: parts that a failure leaves behind are named by the next try.
+        (files, false) if parts > 1 => {
+            for (number, from) in (1..).zip(files) {
+                bring(from, &folder.join(part_name(&imported.name, number, parts)))?;
+            }
+        }
+        _ => bring(&path, &to)?,
     }
     let text = toml::to_string(&imported).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
     write_whole(&record(&imported.name), text.as_bytes())?;
@@ -63,18 +79,22 @@ pub fn import(spec: &str, name: Option<&str>, place: Place) -> Result<Imported> 
 }
 
 /// Under another name until it is whole.
-fn copy(model: &ModelFile, to: &Path) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let half_made = tempfile::Builder::new().prefix(".import-").tempdir_in(folder).at("write in", folder)?;
     let whole = half_made.path().join("model");
-    if model.path().is_dir() {
-        std::fs::create_dir(&whole).at("make the folder", &whole)?;
-        for file in model.files() {
-            let to = whole.join(file.file_name().unwrap_or_default());
-            std::fs::copy(&file, &to).at("copy", &file)?;
-        }
-    } else {
-        std::fs::copy(model.path(), &whole).at("copy", model.path())?;
+    std::fs::copy(from, &whole).at("copy", from)?;
+    std::fs::rename(&whole, to).at("rename to", to)
+}
+
+/// The same of the files that make a folder's model.
+fn copy_folder(files: &[PathBuf], to: &Path) -> Result<()> {
+    let folder = to.parent().unwrap_or(Path::new("."));
+    let half_made = tempfile::Builder::new().prefix(".import-").tempdir_in(folder).at("write in", folder)?;
+    let whole = half_made.path().join("model");
+    std::fs::create_dir(&whole).at("make the folder", &whole)?;
+    for file in files {
+        std::fs::copy(file, whole.join(file.file_name().unwrap_or_default())).at("copy", file)?;
     }
     std::fs::rename(&whole, to).at("rename to", to)
 }

@@ -11,4 +11,5 @@ pub mod imported;
 pub mod model_file;
 pub mod provenance;
 pub mod shape;
+pub mod stand_in;
 pub mod tokenizer;

@@ -17,10 +17,10 @@ use super::chat::ChatTemplate;
 use super::folder::Folder;
 use super::gguf::{Gguf, Value};
 use super::hub::repo_of;
-use super::shape::{DecoderConfig, Family};
+use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::hash::sha256_file;
+use crate::base::hash::{sha256_file, sha256_list};
 use crate::decoder::model::weight::Part;
 use crate::decoder::settings::llm::Dtype;
 
@@ -119,7 +119,7 @@ impl ModelFile {
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         match &self.source {
-            Source::Gguf(gguf) => vec![gguf.path().to_path_buf()],
+            Source::Gguf(gguf) => gguf.paths().to_vec(),
             Source::Folder(folder) => folder.files(),
         }
     }
@@ -132,13 +132,17 @@ impl ModelFile {
         self.files().iter().map(|file| Ok(file.metadata().at("read", file)?.len())).sum()
     }
 
-    /// The SHA-256 of the whole file, in hexadecimal; of a folder, that of the list of its files' hashes and names.
+    /// The SHA-256 of the whole file, in hexadecimal; of a folder or a split file, that of the list of its files' hashes and names.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn sha256(&self) -> Result<String> {
         match &self.source {
-            Source::Gguf(gguf) => sha256_file(gguf.path()),
+            Source::Gguf(gguf) => match gguf.paths() {
+                [one] => sha256_file(one),
+                // A part's name is the user's to choose, its number is not.
+                parts => sha256_list(parts.iter().enumerate().map(|(i, path)| (path.as_path(), i.to_string()))),
+            },
             Source::Folder(folder) => folder.sha256(),
         }
     }
@@ -229,7 +233,42 @@ impl ModelFile {
         if vocabulary.tokens.len() > self.config.vocab {
             return Err(self.error(format!("{} tokens, but embeddings for {}", vocabulary.tokens.len(), self.config.vocab)));
         }
-        Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))
+        let tokenizer = Tokenizer::new(vocabulary).map_err(|flaw| self.error(flaw))?;
+        if let Some(lost) = tokenizer.lost(PRINTED) {
+            let error = self.error(format!("its vocabulary has no token for {lost:?}, of which sources are written"));
+            return Err(error.hint("the vocabulary is not whole, or not byte-level; use another conversion of the model"));
+        }
+        // Where a template closes an answer with another token than the file's end, the model learned to end answers with that one.
+        let end = self.chat_template()?.and_then(|template| template.end_of_answer(&tokenizer));
+        Ok(match end {
+            Some(end) => tokenizer.ending_with(end),
+            None => tokenizer,
+        })
+    }
+
+    /// What a run reads besides the weights: that it can be read, and what is to be known of it.
+    ///
+    /// # Errors
+    /// Where a run would refuse it.
+    pub fn check(&self) -> Result<Vec<String>> {
+        let tokenizer = self.tokenizer()?;
+        let mut notes = Vec::new();
+        let Some(template) = self.chat_template()? else {
+            notes.push("it has no chat template: prompts are plain text".into());
+            return Ok(notes);
+        };
+        if template.folds_system() {
+            notes.push("its chat template takes no system turn: that text goes in front of the user's".into());
+        }
+        if template.tells_the_date() {
+            notes.push(format!("its chat template tells the date; here it is always {}, so that a run repeats itself", super::chat::TODAY));
+        }
+        let stated = self.vocabulary()?.eos;
+        if let (Some(end), Some(stated)) = (tokenizer.token(tokenizer.eos()), stated.filter(|id| *id != tokenizer.eos())) {
+            let stated = tokenizer.token(stated).unwrap_or_default();
+            notes.push(format!("answers end with {end}, as its chat template has it, not with {stated}, its end token"));
+        }
+        Ok(notes)
     }
 
     pub(super) fn vocabulary(&self) -> Result<Vocabulary> {
@@ -244,18 +283,32 @@ impl ModelFile {
     /// # Errors
     /// Where it cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
-        match &self.source {
-            Source::Folder(folder) => folder.chat_template(),
+        let template = match &self.source {
+            Source::Folder(folder) => folder.chat_template()?,
             Source::Gguf(gguf) => {
-                let Some(Value::Text(text)) = gguf.get("tokenizer.chat_template") else { return Ok(None) };
+                let text = match gguf.get("tokenizer.chat_template") {
+                    None => return Ok(None),
+                    Some(Value::Text(text)) => text,
+                    Some(_) => return Err(gguf.error("the key tokenizer.chat_template is not text")),
+                };
                 let tokens = gguf.texts("tokenizer.ggml.tokens")?;
                 let written = |part: &str| {
                     let id = token_id(gguf, part)?;
                     Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
                 };
-                ChatTemplate::new(text, written("bos")?, written("eos")?).map(Some)
+                Some(ChatTemplate::new(text, written("bos")?, written("eos")?)?)
             }
-        }
+        };
+        template.as_ref().map_or(Ok(()), |template| template.check().map_err(|e| self.refused_template(e)))?;
+        Ok(template)
+    }
+
+    fn refused_template(&self, error: Error) -> Error {
+        let hint = error.hint_text().map_or_else(
+            || "take the template of another conversion of the model; of a folder, chat_template.jinja may be edited".into(),
+            String::from,
+        );
+        self.error(&error).hint(hint).caused_by(error)
     }
 
     fn weight(&self, name: &str) -> Result<Weight> {
@@ -271,16 +324,17 @@ impl ModelFile {
         };
         let found = match &self.source {
             Source::Gguf(gguf) => gguf.tensors().iter().map(|(name, info)| (name.clone(), info.dims.clone())).collect(),
-            Source::Folder(folder) => folder.shapes(),
+            Source::Folder(folder) => folder.shapes(self.config.tied),
         };
         for weight in &weights {
             let name = ours(weight);
-            let dims = found.get(&name).ok_or_else(|| self.error(format!("the tensor {name} is missing")))?;
+            let dims = found.get(&name).ok_or_else(|| self.missing(&name))?;
             if *dims != weight.dims {
                 return Err(self.error(format!("the tensor {name} has the shape {dims:?}, not {:?}", weight.dims)));
             }
         }
-        let scaled = (self.config.rope_scaling.is_some() && matches!(self.source, Source::Gguf(_))).then(|| ROPE_DIVISORS.to_owned());
+        let divided = matches!(self.config.rope_scaling, Some(RopeScaling::Llama3 { .. })) && matches!(self.source, Source::Gguf(_));
+        let scaled = divided.then(|| ROPE_DIVISORS.to_owned());
         let known: HashSet<String> = weights.iter().map(ours).chain(scaled).collect();
         match found.keys().filter(|name| !known.contains(*name)).min() {
             None => Ok(()),
@@ -290,10 +344,21 @@ impl ModelFile {
         }
     }
 
+    fn missing(&self, name: &str) -> Error {
+        let error = self.error(format!("the tensor {name} is missing"));
+        if name == "lm_head.weight" {
+            return error.hint("if its output layer is its embedding, config.json has to say \"tie_word_embeddings\": true");
+        }
+        error.hint("the model is not whole, or its settings are another model's; fetch or copy it again")
+    }
+
     fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::input(format!("{}: {what}", self.path().display()))
     }
 }
+
+/// What a prompt is written with.
+const PRINTED: &str = "\t\n !\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~";
 
 fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     let architecture = gguf.text("general.architecture")?;
@@ -319,10 +384,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     if optional("expert_count", 0)? != 0 {
         return Err(gguf.error("mixtures of experts are not supported"));
     }
-    let scaling = gguf.get(&key("rope.scaling.type"));
-    if scaling.is_some_and(|kind| *kind != Value::Text("none".into())) {
-        return Err(gguf.error("its position encoding is scaled in another way than Llama 3's, which is not supported"));
-    }
+    let linear = linear_scaling(gguf, architecture)?;
     let rows = |name: &str| gguf.tensors().get(name).map(|info| info.dims[0]);
     let vocab = rows("token_embd.weight").ok_or_else(|| gguf.error("the tensor token_embd.weight is missing"))?;
     let mut config = DecoderConfig {
@@ -339,7 +401,7 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
             None => 10_000.0,
             Some(_) => gguf.number(&key("rope.freq_base"))?,
         },
-        rope_scaling: None,
+        rope_scaling: linear,
         rms_eps: gguf.number(&key("attention.layer_norm_rms_epsilon"))?,
         tied: rows("output.weight").is_none(),
         qkv_bias: rows("blk.0.attn_q.bias").is_some(),
@@ -348,11 +410,32 @@ fn read_config(gguf: &Gguf) -> Result<DecoderConfig> {
     if gguf.tensors().contains_key(ROPE_DIVISORS) {
         let divisors: Vec<f32> = gguf.tensor(ROPE_DIVISORS)?.flatten_all()?.to_vec1()?;
         config.rope_scaling = config.scaling_of(&divisors);
-        if config.rope_scaling.is_none() {
+        if config.rope_scaling.is_none() || linear.is_some() {
             return Err(gguf.error("its position encoding is scaled in a way no published Llama 3 has, which is not supported"));
         }
     }
     Ok(config)
+}
+
+/// As llama.cpp has it: without a type the scaling is linear, an older file names its factor otherwise, and a factor of 0 or 1 is none.
+fn linear_scaling(gguf: &Gguf, architecture: &str) -> Result<Option<RopeScaling>> {
+    let key = |name: &str| format!("{architecture}.rope.{name}");
+    match gguf.get(&key("scaling.type")) {
+        Some(Value::Text(kind)) if kind == "none" => return Ok(None),
+        Some(Value::Text(kind)) if kind == "linear" => {}
+        Some(kind) => {
+            let kind = if let Value::Text(kind) = kind { kind } else { "not text" };
+            return Err(gguf.error(format!(
+                "its position encoding is scaled in another way than linearly or as Llama 3's, which is not supported ({})",
+                format_args!("{}: {kind}", key("scaling.type"))
+            )));
+        }
+        None => {}
+    }
+    let names = [key("scaling.factor"), key("scale_linear")];
+    let Some(name) = names.iter().find(|name| gguf.get(name).is_some()) else { return Ok(None) };
+    let factor = gguf.number(name)?;
+    Ok((factor != 0.0 && factor != 1.0).then_some(RopeScaling::Linear { factor }))
 }
 
 /// A tensor of Llama 3's files: what each pair's speed is divided by.
@@ -373,15 +456,17 @@ fn read_vocabulary(gguf: &Gguf) -> Result<Vocabulary> {
         return Err(gguf.error(format!("the tokenizer is of the kind '{kind}'")).hint("supported are byte-level BPE tokenizers ('gpt2')"));
     }
     let pre = gguf.text("tokenizer.ggml.pre")?;
-    let pre = Pre::from_name(pre).ok_or_else(|| {
-        let known: Vec<_> = Pre::ALL.map(Pre::name).to_vec();
-        gguf.error(format!("the pre-tokenizer '{pre}' is not supported")).hint(format!("supported are {}", known.join(", ")))
+    let (pre, ignore_merges) = Pre::from_name(pre).ok_or_else(|| {
+        let known: Vec<_> = Pre::names().collect();
+        gguf.error(format!("the pre-tokenizer '{pre}' is not supported"))
+            .hint(format!("supported are {}; a Hugging Face folder of the model describes its own", known.join(", ")))
     })?;
     Ok(Vocabulary {
         tokens: gguf.texts("tokenizer.ggml.tokens")?.to_vec(),
         kinds: gguf.ints("tokenizer.ggml.token_type")?.to_vec(),
         merges: gguf.texts("tokenizer.ggml.merges")?.to_vec(),
         pre,
+        ignore_merges,
         bos: token_id(gguf, "bos")?,
         eos: token_id(gguf, "eos")?,
     })

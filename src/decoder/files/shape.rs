@@ -59,22 +59,35 @@ impl Family {
     }
 }
 
-/// Llama 3's stretch of the position encoding. With `n` the turns that a pair of elements makes over the original context, its
-/// speed is kept where `n > high`, divided by `factor` where `n < low`, and in between mixed, `(n - low) / (high - low)` of it kept.
+/// How the position encoding is stretched over more tokens than it was trained for: what the speed of each pair of elements is divided by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RopeScaling {
-    pub factor: f64,
-    pub low: f64,
-    pub high: f64,
-    pub original_context: usize,
+#[serde(rename_all = "kebab-case")]
+pub enum RopeScaling {
+    /// Every speed by `factor` (Chen et al. 2023).
+    Linear { factor: f64 },
+    /// Llama 3's. With `n` the turns that a pair makes over the original context, its speed is kept where `n > high`, divided by `factor`
+    /// where `n < low`, and in between mixed, `(n - low) / (high - low)` of it kept.
+    Llama3 { factor: f64, low: f64, high: f64, original_context: usize },
 }
 
 impl RopeScaling {
     /// What the speed of `turn` radians a position is divided by.
     fn divisor(&self, turn: f64) -> f64 {
-        let turns = self.original_context as f64 * turn / std::f64::consts::TAU;
-        let kept = ((turns - self.low) / (self.high - self.low)).clamp(0.0, 1.0);
-        1.0 / (kept + (1.0 - kept) / self.factor)
+        match *self {
+            Self::Linear { factor } => factor,
+            Self::Llama3 { factor, low, high, original_context } => {
+                let turns = original_context as f64 * turn / std::f64::consts::TAU;
+                let kept = ((turns - low) / (high - low)).clamp(0.0, 1.0);
+                1.0 / (kept + (1.0 - kept) / factor)
+            }
+        }
+    }
+
+    fn makes_sense(&self) -> bool {
+        match *self {
+            Self::Linear { factor } => factor.is_finite() && factor > 0.0,
+            Self::Llama3 { factor, low, high, original_context } => factor >= 1.0 && low > 0.0 && high > low && original_context > 0,
+        }
     }
 }
 
@@ -115,7 +128,7 @@ impl DecoderConfig {
     #[must_use]
     pub fn scaling_of(&self, divisors: &[f32]) -> Option<RopeScaling> {
         let factor = f64::from(*divisors.last()?);
-        let scaling = RopeScaling { factor, low: 1.0, high: 4.0, original_context: 8192 };
+        let scaling = RopeScaling::Llama3 { factor, low: 1.0, high: 4.0, original_context: 8192 };
         let plain = Self { rope_scaling: None, ..self.clone() }.rope_turns();
         let same = |(divisor, turn): (&f32, &f64)| (f64::from(*divisor) / scaling.divisor(*turn) - 1.0).abs() < 1e-4;
         (plain.len() == divisors.len() && divisors.iter().zip(&plain).all(same)).then_some(scaling)
@@ -134,7 +147,7 @@ impl DecoderConfig {
         if !(self.rms_eps > 0.0 && self.rope_base > 0.0) {
             return Some(format!("an RMS epsilon of {} and a RoPE base of {} make no model", self.rms_eps, self.rope_base));
         }
-        if self.rope_scaling.is_some_and(|s| !(s.factor >= 1.0 && s.low > 0.0 && s.high > s.low && s.original_context > 0)) {
+        if self.rope_scaling.is_some_and(|scaling| !scaling.makes_sense()) {
             return Some(format!("its position encoding is scaled in a way that makes no sense: {:?}", self.rope_scaling));
         }
         None

@@ -5,40 +5,48 @@
 
 use std::collections::{HashMap, HashSet};
 
+use serde_json::{Value, json};
 use tokenizers::models::bpe::{BPE, BpeBuilder};
-use tokenizers::pre_tokenizers::{byte_level::ByteLevel, digits::Digits, sequence::Sequence, split::Split, split::SplitPattern};
-use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, SplitDelimiterBehavior, TokenizerImpl};
+use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTokenizerWrapper, TokenizerImpl};
 
 /// How text is cut before BPE.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pre {
     /// Each digit alone, then GPT-2's pattern.
     Smollm,
+    Gpt2,
     Qwen2,
     Llama3,
+    /// Another pipeline of cuts, as `tokenizer.json` describes it (JSON).
+    Described(Box<str>),
 }
 
 /// Words with one character before them, single digits, punctuation with the line breaks after it, runs of white space.
 const QWEN2: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 /// The same with digits in groups of three.
 const LLAMA3: &str = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// The names of `tokenizer.ggml.pre` under which llama.cpp cuts alike; the first is the usual one. Of Llama 3's, those from `smaug-bpe` on
+/// merge a piece that is a token.
+const SMOLLM_NAMES: [&str; 7] = ["smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"];
+const GPT2_NAMES: [&str; 8] = ["gpt-2", "phi-2", "mpt", "olmo", "jais", "gigachat", "mellum", "a.x-4.0"];
+const QWEN2_NAMES: [&str; 6] = ["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "stablelm2", "megrez"];
+const LLAMA3_NAMES: [&str; 10] =
+    ["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "smaug-bpe", "dbrx"];
 
 impl Pre {
-    pub const ALL: [Self; 3] = [Self::Smollm, Self::Qwen2, Self::Llama3];
-
-    /// The name in `tokenizer.ggml.pre`.
+    /// The pre-tokenizer of a name in `tokenizer.ggml.pre`, and whether a piece that is a token is taken as that token, without merging.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Smollm => "smollm",
-            Self::Qwen2 => "qwen2",
-            Self::Llama3 => "llama-bpe",
-        }
+    pub fn from_name(name: &str) -> Option<(Self, bool)> {
+        let known =
+            [(Self::Smollm, &SMOLLM_NAMES[..]), (Self::Gpt2, &GPT2_NAMES), (Self::Qwen2, &QWEN2_NAMES), (Self::Llama3, &LLAMA3_NAMES)];
+        let (pre, names) = known.into_iter().find(|(_, names)| names.contains(&name))?;
+        let merges = pre != Self::Llama3 || names.iter().position(|known| *known == name) >= names.iter().position(|n| *n == "smaug-bpe");
+        Some((pre, !merges))
     }
 
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|pre| pre.name() == name)
+    /// The names that [`Pre::from_name`] knows.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        [&SMOLLM_NAMES[..], &GPT2_NAMES, &QWEN2_NAMES, &LLAMA3_NAMES].into_iter().flatten().copied()
     }
 
     /// The pre-tokenizer that cuts by this pattern, however the pattern writes its contractions.
@@ -49,26 +57,22 @@ impl Pre {
         [(QWEN2, Self::Qwen2), (LLAMA3, Self::Llama3)].into_iter().find(|(known, _)| *known == long).map(|(_, pre)| pre)
     }
 
-    /// The pattern that cuts; none where digits and GPT-2's pattern do.
-    pub(super) fn pattern(self) -> Option<&'static str> {
-        match self {
-            Self::Smollm => None,
-            Self::Qwen2 => Some(QWEN2),
-            Self::Llama3 => Some(LLAMA3),
-        }
+    /// As `tokenizer.json` describes it.
+    pub(super) fn described(&self) -> Value {
+        let bytes = |cut: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": cut});
+        let split = |pattern: &str| json!([{"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}, bytes(false)]);
+        let steps = match self {
+            Self::Smollm => json!([{"type": "Digits", "individual_digits": true}, bytes(true)]),
+            Self::Gpt2 => json!([bytes(true)]),
+            Self::Qwen2 => split(QWEN2),
+            Self::Llama3 => split(LLAMA3),
+            Self::Described(text) => return serde_json::from_str(text).unwrap_or_default(),
+        };
+        json!({"type": "Sequence", "pretokenizers": steps})
     }
 
-    fn build(self) -> Result<PreTokenizerWrapper, String> {
-        let split = |pattern: &str| {
-            Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false).map_err(|e| e.to_string())
-        };
-        let bytes = |cut: bool| PreTokenizerWrapper::from(ByteLevel::new(false, false, cut));
-        let steps = match self {
-            Self::Smollm => vec![Digits::new(true).into(), bytes(true)],
-            Self::Qwen2 => vec![split(QWEN2)?.into(), bytes(false)],
-            Self::Llama3 => vec![split(LLAMA3)?.into(), bytes(false)],
-        };
-        Ok(Sequence::new(steps).into())
+    fn build(&self) -> Result<PreTokenizerWrapper, String> {
+        serde_json::from_value(self.described()).map_err(|e| format!("its pre_tokenizer is not supported ({e})"))
     }
 }
 
@@ -82,6 +86,8 @@ pub struct Vocabulary {
     /// `left right`, in the order in which they are applied.
     pub merges: Vec<String>,
     pub pre: Pre,
+    /// A piece that is a token is taken as that token, without merging.
+    pub ignore_merges: bool,
     pub bos: Option<u32>,
     pub eos: Option<u32>,
 }
@@ -125,7 +131,7 @@ impl Tokenizer {
     /// # Errors
     /// Says what is inconsistent in the vocabulary.
     pub fn new(vocabulary: Vocabulary) -> Result<Self, String> {
-        let Vocabulary { tokens, kinds, merges, pre, bos, eos } = vocabulary;
+        let Vocabulary { tokens, kinds, merges, pre, ignore_merges, bos, eos } = vocabulary;
         if tokens.is_empty() || tokens.len() != kinds.len() {
             return Err(format!("{} tokens, but types for {}", tokens.len(), kinds.len()));
         }
@@ -163,8 +169,7 @@ impl Tokenizer {
             .collect();
         whole.sort_by_key(|(token, _)| std::cmp::Reverse(token.len()));
         let builder = BpeBuilder::new().vocab_and_merges(ids.into_iter().collect::<tokenizers::models::bpe::Vocab>(), merges);
-        // Llama 3 takes a piece that is a token as that token, without merging.
-        let model = builder.ignore_merges(pre == Pre::Llama3).build().map_err(|e| e.to_string())?;
+        let model = builder.ignore_merges(ignore_merges).build().map_err(|e| e.to_string())?;
         let mut bpe = Bpe::new(model);
         bpe.with_pre_tokenizer(Some(pre.build()?));
         Ok(Self { bpe, tokens, kinds, whole, byte_of, has_byte, bos, eos })
@@ -248,6 +253,12 @@ impl Tokenizer {
     #[must_use]
     pub fn id(&self, token: &str) -> Option<u32> {
         self.bpe.token_to_id(token)
+    }
+
+    /// The same where answers end with another token than the vocabulary says.
+    #[must_use]
+    pub(super) fn ending_with(self, eos: u32) -> Self {
+        Self { eos, ..self }
     }
 
     /// Ends an answer.

@@ -4,6 +4,7 @@ pub mod adamw;
 pub mod adapter;
 pub mod matrices;
 pub mod merge;
+pub mod peft;
 pub mod score;
 pub mod step;
 pub mod tune;

@@ -51,6 +51,8 @@ pub fn load(dir: &Path, part: Part) -> Result<Dataset> {
         mean: vec![0.4914, 0.4822, 0.4465],
         std: vec![0.2470, 0.2435, 0.2616],
         flip: true,
+        fit: None,
+        uneven: false,
     };
     Ok(Dataset { format, images: Images { pixels, labels } })
 }

@@ -1,8 +1,8 @@
-//! A folder of images, one folder a class, as a data set: PNG or JPEG, of any size.
+//! A folder of images as a data set: files of the usual kinds, of any size.
 //!
-//! Of each image the largest square in its middle is taken and scaled to `size` x `size` (Catmull-Rom, antialiased). Grey becomes three
-//! equal channels, what is transparent is laid on white, a camera's note how it was held is followed. Where the folder holds `train`
-//! and `test` and nothing else, these are the parts; otherwise a share of each class is set aside as the test part, drawn by a seed.
+//! Which file is of which class and part is [`layout`](super::layout)'s. Each image is brought to one shape (cut, with black around it, or
+//! stretched) and scaled to `size` (Catmull-Rom, antialiased). Grey becomes three equal channels, what is transparent is laid on white, a
+//! camera's note how it was held is followed. Where the folder has no test part, a share of each class is set aside as one, drawn by a seed.
 //! An image that occurs twice is taken once, so none is in both parts.
 
 use std::collections::HashMap;
@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::fit::Size;
+use super::is_uneven;
+use super::layout::{Classes, Layout};
 use super::picture::Picture;
 use super::stored::Origin;
 use super::{Format, Images};
-use crate::base::error::{AtPath, Error, Result};
+use crate::base::error::{Error, Result};
 use crate::base::hash::Hash;
 use crate::base::seed;
 
@@ -34,6 +37,9 @@ pub struct Folder {
     pub train: Images,
     pub test: Images,
     pub findings: Findings,
+    /// What to say of the parts; the files that could not be read.
+    pub notes: Vec<String>,
+    pub broken: Vec<String>,
 }
 
 /// What an import is to tell of the images.
@@ -41,11 +47,14 @@ pub struct Folder {
 pub struct Findings {
     pub grey: usize,
     pub transparent: usize,
-    pub cropped: usize,
+    /// Not of the shape that is wanted.
+    pub fitted: usize,
     /// Left out.
     pub repeated: usize,
     /// Files that lie beside the folders.
     pub beside: usize,
+    /// Hidden files and those of operating systems.
+    pub left_out: usize,
 }
 
 struct Image {
@@ -59,33 +68,19 @@ struct Image {
 /// # Errors
 /// There are fewer than two classes, a class without images, a file that is no image or a broken one, or one image in two classes.
 pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
-    let (mut folders, mut beside) = folders(&origin.folder)?;
-    let names: Vec<&str> = folders.iter().map(|(name, _)| &name[..]).collect();
-    let mut parts = Vec::new();
-    if names == ["test", "train"] {
-        for (_, folder) in &folders {
-            let (classes, files) = crate::proxy::dataset::folder::folders(folder)?;
-            beside += files;
-            parts.push(classes);
-        }
-        let [test, train] = [0, 1].map(|part: usize| parts[part].iter().map(|(name, _)| name.clone()).collect::<Vec<_>>());
-        if let Some(odd) = test.iter().chain(&train).find(|class| !(test.contains(class) && train.contains(class))) {
-            return Err(Error::input(format!("class '{odd}' is in one of the folders train and test only")));
-        }
-        folders.clone_from(&parts[1]);
-    } else {
-        parts.push(folders.clone());
-    }
-    let classes: Vec<String> = folders.into_iter().map(|(name, _)| name).collect();
-    if !(2..=MOST_CLASSES).contains(&classes.len()) {
-        return Err(Error::input(format!("{}: {} classes; 2 to {MOST_CLASSES} are wanted", origin.folder.display(), classes.len()))
-            .hint("give a folder with one folder of images for each class"));
-    }
+    let layout = match &origin.labels {
+        None => Layout::of(&origin.folder)?,
+        Some(table) => Layout::labelled(&origin.folder, table)?,
+    };
+    let classes: Vec<String> = layout.train.iter().map(|(class, _)| class.clone()).collect();
+    check_classes(classes.len(), origin)?;
+    let parts: Vec<&Classes> = layout.test.iter().chain([&layout.train]).collect();
     let parted = parts.len() == 2;
     let mut found = Vec::new();
-    let mut findings = Findings { beside, ..Findings::default() };
+    let mut findings = Findings { beside: layout.beside, left_out: layout.left_out, ..Findings::default() };
+    let mut broken = Vec::new();
     let mut known: HashMap<[u8; 32], (PathBuf, usize)> = HashMap::new();
-    for part in &parts {
+    for part in parts {
         // One to test with, and two to train and validate with.
         let fewest = match (parted, found.is_empty()) {
             (false, _) => 3,
@@ -93,15 +88,13 @@ pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
             (true, false) => 2,
         };
         let mut by_class = Vec::new();
-        for (label, (class, folder)) in part.iter().enumerate() {
-            let files = files(folder)?;
-            let images = decode(&files, origin.size)?;
+        for (label, (class, files)) in part.iter().enumerate() {
             let mut kept = Vec::new();
-            for (path, image) in files.into_iter().zip(images) {
+            for (path, image) in decode(files, origin, &mut broken)? {
                 let digest = Hash::of(&image.pixels).digest();
                 match known.get(&digest) {
                     None => {
-                        known.insert(digest, (path, label));
+                        known.insert(digest, (path.clone(), label));
                         findings.add(image.findings);
                         kept.push(image.pixels);
                     }
@@ -114,7 +107,7 @@ pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
             }
             if kept.len() < fewest {
                 return Err(Error::input(format!("class '{class}' has {} different images, at least {fewest} are wanted", kept.len()))
-                    .hint(format!("add images to {} or delete it", folder.display())));
+                    .hint(format!("add images of '{class}', or take the class out")));
             }
             by_class.push(kept);
         }
@@ -126,99 +119,86 @@ pub fn read(origin: &Origin, name: &str) -> Result<Folder> {
         _ => unreachable!("there is one part at least"),
     };
     let (train, test) = (joined(train), joined(test));
-    let (mean, std) = statistics(&train, origin.size);
+    let Size { height, width } = origin.size;
+    let (mean, std) = statistics(&train, height * width);
     let format = Format {
         name: name.into(),
-        shape: [3, origin.size, origin.size],
+        shape: [3, height, width],
         classes: classes.len(),
         class_names: classes,
         mean,
         std,
         flip: origin.flip,
+        fit: Some(origin.fit),
+        uneven: is_uneven(&train.counts(layout.train.len())),
     };
     let origin = Origin { test: origin.test.filter(|_| !parted), ..origin.clone() };
-    Ok(Folder { format, origin, train, test, findings })
+    Ok(Folder { format, origin, train, test, findings, notes: layout.notes, broken })
+}
+
+fn check_classes(count: usize, origin: &Origin) -> Result<()> {
+    if (2..=MOST_CLASSES).contains(&count) {
+        return Ok(());
+    }
+    let error = Error::input(format!("{}: {count} classes; 2 to {MOST_CLASSES} are wanted", origin.folder.display()));
+    if count > MOST_CLASSES {
+        return Err(error.hint(format!("the limit is {MOST_CLASSES} classes: import a part of them, or join some that are alike")));
+    }
+    let tables = origin.folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let table = tables.filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv"))).min();
+    Err(match table.filter(|_| origin.labels.is_none()) {
+        Some(table) => error.hint(format!("if the labels stand in a table: --labels {}", table.display())),
+        None => error.hint("give a folder with one folder of images for each class, or a table of FILE,LABEL by --labels"),
+    })
 }
 
 impl Findings {
     fn add(&mut self, other: Self) {
         self.grey += other.grey;
         self.transparent += other.transparent;
-        self.cropped += other.cropped;
+        self.fitted += other.fitted;
     }
 }
 
-/// Name and path of each folder in `path`, sorted, and how many files lie beside them; what is hidden does not count.
-fn folders(path: &Path) -> Result<(Vec<(String, PathBuf)>, usize)> {
-    let (mut folders, mut files) = (Vec::new(), 0);
-    for entry in entries(path)? {
-        if !entry.1.is_dir() {
-            files += 1;
-            continue;
-        }
-        folders.push(entry);
-    }
-    Ok((folders, files))
-}
-
-/// The files of a class, sorted.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files: Vec<PathBuf> = entries(folder)?.into_iter().map(|(_, path)| path).collect();
-    match files.iter().find(|path| path.is_dir()) {
-        None => Ok(files),
-        Some(deeper) => Err(Error::input(format!("{} is a folder in the folder of a class", deeper.display()))
-            .hint("give a folder with one folder of images for each class")),
-    }
-}
-
-fn entries(path: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let mut entries = Vec::new();
-    let listed = std::fs::read_dir(path)
-        .map_err(|e| Error::input(format!("cannot read the folder {}", path.display())).hint("give a folder of images").caused_by(e))?;
-    for entry in listed {
-        let entry = entry.at("read the folder", path)?;
-        let name = entry.file_name().into_string();
-        let name = name.map_err(|name| Error::input(format!("{} is not UTF-8", name.display())).hint("rename it"))?;
-        if !name.starts_with('.') {
-            entries.push((name, entry.path()));
-        }
-    }
-    entries.sort();
-    Ok(entries)
-}
-
-/// All images, or a message that names those that cannot be read.
-fn decode(files: &[PathBuf], size: usize) -> Result<Vec<Image>> {
-    let decoded: Vec<std::result::Result<Image, String>> = files.par_iter().map(|path| decode_one(path, size)).collect();
+/// All images with their paths, or a message that names those that cannot be read; where these are to be left out, they get into `broken`.
+fn decode<'a>(files: &'a [PathBuf], origin: &Origin, broken: &mut Vec<String>) -> Result<Vec<(&'a PathBuf, Image)>> {
+    let decoded: Vec<std::result::Result<Image, String>> = files.par_iter().map(|path| decode_one(path, origin)).collect();
     let mut problems: Vec<String> = Vec::new();
     let mut images = Vec::new();
     for (path, image) in files.iter().zip(decoded) {
         match image {
-            Ok(image) => images.push(image),
+            Ok(image) => images.push((path, image)),
             Err(why) => problems.push(format!("{}: {why}", path.display())),
         }
     }
-    if problems.is_empty() {
+    if problems.is_empty() || origin.skip_broken {
+        broken.extend(problems);
         return Ok(images);
     }
-    let more = problems.len().saturating_sub(NAMED);
-    problems.truncate(NAMED);
-    if more > 0 {
-        problems.push(format!("and {more} more"));
-    }
-    Err(Error::input(problems.join("\n")).hint("mend these files or take them out of the folder"))
+    Err(Error::input(named(&problems)).hint("mend these files, take them out of the folder, or leave them out by --skip-broken"))
 }
 
-fn decode_one(path: &Path, size: usize) -> std::result::Result<Image, String> {
+/// The first few, and how many more.
+#[must_use]
+pub fn named(problems: &[String]) -> String {
+    let more = problems.len().saturating_sub(NAMED);
+    let mut lines: Vec<String> = problems.iter().take(NAMED).cloned().collect();
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
+}
+
+fn decode_one(path: &Path, origin: &Origin) -> std::result::Result<Image, String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let picture = Picture::read(&bytes, MOST_BYTES).map_err(|e| e.to_string())?;
     let findings = Findings {
         grey: usize::from(picture.grey),
         transparent: usize::from(picture.transparent),
-        cropped: usize::from(picture.width != picture.height),
+        fitted: usize::from(picture.width * origin.size.height != picture.height * origin.size.width),
         ..Findings::default()
     };
-    Ok(Image { pixels: picture.middle().scaled(size, size).by_channel(), findings })
+    Ok(Image { pixels: picture.fitted(origin.size, origin.fit).by_channel(), findings })
 }
 
 type ByClass = Vec<Vec<Vec<u8>>>;
@@ -244,8 +224,7 @@ fn joined(by_class: ByClass) -> Images {
 }
 
 /// Mean and standard deviation of each channel, of pixels from 0 to 1.
-fn statistics(images: &Images, size: usize) -> (Vec<f32>, Vec<f32>) {
-    let area = size * size;
+fn statistics(images: &Images, area: usize) -> (Vec<f32>, Vec<f32>) {
     let count = (images.len() * area) as f64;
     let channel = |channel: usize| {
         let (mut sum, mut squares) = (0u64, 0u64);

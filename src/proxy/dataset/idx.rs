@@ -30,6 +30,8 @@ pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
         mean: vec![mean],
         std: vec![std],
         flip: name != "mnist",
+        fit: None,
+        uneven: false,
     };
     Ok(Dataset { format, images: Images { pixels, labels } })
 }

@@ -1,8 +1,11 @@
 //! Image data sets: bytes in memory, one image after the other, each channel by channel.
 
 mod cifar10;
+pub mod fit;
 pub mod folder;
+mod formats;
 mod idx;
+mod layout;
 mod picture;
 mod split;
 pub mod stored;
@@ -12,7 +15,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use split::Split;
+pub use split::{Split, is_uneven, usable};
+
+use fit::Fit;
 
 use crate::base::error::{Error, Result};
 
@@ -31,6 +36,12 @@ pub struct Format {
     pub std: Vec<f32>,
     /// Whether a mirrored image is still of its class.
     pub flip: bool,
+    /// How images of other shapes were brought to this one; None of published sets, which have one shape.
+    #[serde(default)]
+    pub fit: Option<Fit>,
+    /// Whether classes are of so different sizes that each weighs the same in the accuracy, which is then the mean of the classes' own.
+    #[serde(default)]
+    pub uneven: bool,
 }
 
 impl Format {
@@ -62,6 +73,14 @@ impl Images {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// How many there are of each class.
+    #[must_use]
+    pub fn counts(&self, classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; classes];
+        self.labels.iter().for_each(|&label| counts[usize::from(label)] += 1);
+        counts
     }
 
     /// The bytes of one image.

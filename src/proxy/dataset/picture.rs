@@ -1,4 +1,4 @@
-//! PNG and JPEG files as pixels, and pictures scaled: no colour management, a value in the file is the value that is taken.
+//! Image files as pixels, and pictures scaled: no colour management, a value in the file is the value that is taken.
 //!
 //! Scaling is separable convolution with the Catmull-Rom kernel, first down the columns, then along the rows. Where the result is the
 //! smaller, the kernel is as much wider as the picture gets smaller, so that every pixel counts and nothing aliases. With `r` the
@@ -6,6 +6,8 @@
 
 use std::io::Cursor;
 
+use super::fit::{Fit, Size};
+use super::formats::{self, Samples, Why};
 use png::Transformations;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -29,12 +31,18 @@ pub struct Picture {
 /// What is not a picture that can be taken, in words that go behind its path.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
-    #[error("not a PNG or JPEG image")]
+    #[error("not a PNG, JPEG, WebP, BMP, TIFF or GIF image")]
     Kind,
+    #[error("a HEIC or AVIF image, which is not read; convert it to PNG")]
+    Heif,
     #[error("broken: {0}")]
     Png(#[from] png::DecodingError),
     #[error("broken: {0}")]
     Jpeg(#[from] zune_jpeg::errors::DecodeErrors),
+    #[error("broken: {0}")]
+    Other(String),
+    #[error("broken: it is cut off")]
+    CutOff,
     #[error("broken: it has no pixels")]
     Empty,
     #[error("{0} bytes of pixels, at most {1}")]
@@ -55,8 +63,21 @@ impl Picture {
         match bytes {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => read_png(bytes, most),
             [0xff, 0xd8, 0xff, ..] => read_jpeg(bytes, most),
+            [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Self::from_samples(formats::webp(bytes, most), most),
+            [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => Self::from_samples(formats::bmp(bytes, most), most),
+            [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => Self::from_samples(formats::tiff(bytes, most), most),
+            [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Self::from_samples(formats::gif(bytes, most), most),
+            [_, _, _, _, b'f', b't', b'y', b'p', ..] => Err(Flaw::Heif),
             _ => Err(Flaw::Kind),
         }
+    }
+
+    fn from_samples(samples: Result<Samples, Why>, most: usize) -> Result<Self, Flaw> {
+        let Samples { width, height, channels, bytes, exif, held: stated } = samples.map_err(|why| match why {
+            Why::Large(bytes) => Flaw::Large(bytes, most),
+            Why::Broken(why) => Flaw::Other(why),
+        })?;
+        Ok(Self::of(width, height, channels, &bytes).upright(exif.map_or(stated, |note| held(&note))))
     }
 
     /// From rows of 1 (grey), 2 (grey, alpha), 3 or 4 (colour, alpha) channels a pixel.
@@ -99,12 +120,40 @@ impl Picture {
         (0..3).flat_map(|channel| self.pixels.iter().map(move |pixel| pixel[channel])).collect()
     }
 
-    /// The largest square in its middle.
-    pub fn middle(&self) -> Self {
-        let side = self.width.min(self.height);
-        let (left, top) = ((self.width - side) / 2, (self.height - side) / 2);
-        let rows = self.pixels.chunks_exact(self.width).skip(top).take(side);
-        Self { width: side, height: side, pixels: rows.flat_map(|row| &row[left..][..side]).copied().collect(), ..*self }
+    /// The largest part in its middle that has the shape of `size`.
+    pub fn middle(&self, size: Size) -> Self {
+        // As high or as wide as the picture, whichever is less of it.
+        let (width, height) = if self.width * size.height > self.height * size.width {
+            (part(self.height, size.width, size.height), self.height)
+        } else {
+            (self.width, part(self.width, size.height, size.width))
+        };
+        let (left, top) = ((self.width - width) / 2, (self.height - height) / 2);
+        let rows = self.pixels.chunks_exact(self.width).skip(top).take(height);
+        Self { width, height, pixels: rows.flat_map(|row| &row[left..][..width]).copied().collect(), ..*self }
+    }
+
+    /// Of this size, brought to its shape as `fit` says.
+    pub fn fitted(self, size: Size, fit: Fit) -> Self {
+        let Size { height, width } = size;
+        match fit {
+            Fit::Crop => self.middle(size).scaled(width, height),
+            Fit::Stretch => self.scaled(width, height),
+            Fit::Pad => {
+                let (inner_width, inner_height) = if self.width * height > self.height * width {
+                    (width, part(width, self.height, self.width))
+                } else {
+                    (part(height, self.width, self.height), height)
+                };
+                let inner = self.scaled(inner_width, inner_height);
+                let (left, top) = ((width - inner_width) / 2, (height - inner_height) / 2);
+                let mut pixels = vec![[0; 3]; width * height];
+                for (row, from) in inner.pixels.chunks_exact(inner_width).enumerate() {
+                    pixels[(top + row) * width + left..][..inner_width].copy_from_slice(from);
+                }
+                Self { width, height, pixels, ..inner }
+            }
+        }
     }
 
     /// Scaled to `width` x `height` pixels.
@@ -125,6 +174,11 @@ impl Picture {
         });
         Self { width, height, pixels: pixels.collect(), ..self }
     }
+}
+
+/// `all * share / of`, rounded, at least 1 and at most what is there: sides of one shape.
+fn part(all: usize, share: usize, of: usize) -> usize {
+    ((2 * all * share + of) / (2 * of)).max(1)
 }
 
 fn on_white(colour: Rgb, alpha: u8, transparent: &mut bool) -> Rgb {
@@ -153,11 +207,34 @@ fn read_png(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
     Ok(picture.upright(held))
 }
 
+/// Whether the markers go on to the one that ends the image. In between, 0xff stands before a 0 or a restart marker where it is data.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    const END: u8 = 0xd9;
+    let mut at = 2;
+    while let Some(found) = bytes[at..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff)) {
+        at += found + 2;
+        if bytes[at - 1] == END {
+            return true;
+        }
+        let length = bytes.get(at..at + 2).map_or(usize::MAX, |pair| usize::from(pair[0]) << 8 | usize::from(pair[1]));
+        at = at.saturating_add(length);
+        if at > bytes.len() {
+            return false;
+        }
+    }
+    false
+}
+
 fn read_jpeg(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
+    if !jpeg_ends(bytes) {
+        return Err(Flaw::CutOff);
+    }
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers()?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
+    // From here on strictly: otherwise what is missing becomes grey. Before, strictness would refuse harmless bytes between the headers.
+    let options = options.set_strict_mode(true);
     decoder.set_options(options.jpeg_set_out_colorspace(if grey { ColorSpace::Luma } else { ColorSpace::RGB }));
     let size = decoder.output_buffer_size().unwrap_or(usize::MAX);
     check_size(size, most)?;
@@ -338,22 +415,87 @@ mod tests {
             let theirs = by_image(&bytes).resize_exact(width as u32, height as u32, FilterType::CatmullRom).into_rgb8();
             assert_eq!(own.pixels.as_flattened(), theirs.as_raw(), "{width} x {height}");
         }
-        let middle = Picture::read(&bytes, MOST).unwrap().middle();
+        let middle = Picture::read(&bytes, MOST).unwrap().middle(Size::square(5));
         assert_eq!(middle.pixels.as_flattened(), by_image(&bytes).crop_imm(3, 0, 7, 7).into_rgb8().as_raw());
     }
 
     #[test]
+    fn a_picture_comes_to_a_shape_by_cutting_by_black_or_by_stretching() {
+        // 13 x 7.
+        let bytes = png(png::ColorType::Rgb, png::BitDepth::Eight, |_| ());
+        let read = || Picture::read(&bytes, MOST).unwrap();
+        let theirs = by_image(&bytes);
+        let size = Size { height: 10, width: 4 };
+        let cut = theirs.crop_imm(5, 0, 3, 7).resize_exact(4, 10, FilterType::CatmullRom).into_rgb8();
+        assert_eq!(read().fitted(size, Fit::Crop).pixels.as_flattened(), cut.as_raw());
+        let stretched = theirs.resize_exact(4, 10, FilterType::CatmullRom).into_rgb8();
+        assert_eq!(read().fitted(size, Fit::Stretch).pixels.as_flattened(), stretched.as_raw());
+        let padded = read().fitted(Size { height: 20, width: 26 }, Fit::Pad);
+        let inner = theirs.resize_exact(26, 14, FilterType::CatmullRom).into_rgb8();
+        assert_eq!(padded.pixels[3 * 26..17 * 26].as_flattened(), inner.as_raw());
+        assert!(padded.pixels[..3 * 26].iter().chain(&padded.pixels[17 * 26..]).all(|pixel| *pixel == [0; 3]));
+        for fit in [Fit::Crop, Fit::Pad, Fit::Stretch] {
+            let one = Picture { width: 1, height: 4000, pixels: vec![[9; 3]; 4000], grey: false, transparent: false };
+            let fitted = one.fitted(Size { height: 4, width: 512 }, fit);
+            assert_eq!((fitted.width, fitted.height, fitted.pixels.len()), (512, 4, 2048));
+        }
+    }
+
+    /// What Pillow makes of the same files: tests/fixtures/pictures, written by scripts/goldens/pictures.py.
+    #[test]
+    fn other_formats_have_the_pixels_that_pillow_sees() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictures");
+        let golden: std::collections::BTreeMap<String, (usize, usize, Vec<Rgb>)> =
+            serde_json::from_slice(&std::fs::read(folder.join("golden.json")).unwrap()).unwrap();
+        assert!(golden.len() > 10);
+        for (name, (width, height, pixels)) in golden {
+            let bytes = std::fs::read(folder.join(&name)).unwrap();
+            let picture = Picture::read(&bytes, MOST).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!((picture.width, picture.height), (width, height), "{name}");
+            let apart = picture.pixels.as_flattened().iter().zip(pixels.as_flattened()).map(|(a, b)| a.abs_diff(*b)).max();
+            // Decoders of lossy WebP and JPEG round the colours differently.
+            let most = if name.contains("lossy") || name.contains(".jpg") { 3 } else { 0 };
+            assert!(apart <= Some(most), "{name}: {apart:?}");
+            assert!(Picture::read(&bytes, 20).is_err_and(|e| matches!(e, Flaw::Large(..))), "{name} is too large");
+            for cut in (0..bytes.len()).step_by(7) {
+                // No panic, and nothing of another size.
+                if let Ok(cut) = Picture::read(&bytes[..cut], MOST) {
+                    assert_eq!(cut.pixels.len(), cut.width * cut.height);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_picture_or_too_large_is_refused_and_a_cut_one_makes_no_panic() {
-        for other in [&b""[..], b"GIF89a", b"hello"] {
+        for other in [&b""[..], b"GIF90a", b"hello"] {
             assert!(matches!(Picture::read(other, MOST), Err(Flaw::Kind)));
         }
         for bytes in [jpeg(ExtendedColorType::Rgb8, 3, None), png(png::ColorType::Rgba, png::BitDepth::Eight, |_| ())] {
             assert!(matches!(Picture::read(&bytes, 100), Err(Flaw::Large(_, 100))));
             for cut in 4..bytes.len() {
+                // The last bytes of a PNG file say nothing of its pixels.
                 if let Ok(picture) = Picture::read(&bytes[..cut], MOST) {
-                    assert_eq!(picture.pixels.len(), picture.width * picture.height);
+                    assert!(bytes[0] == 0x89 && picture == Picture::read(&bytes, MOST).unwrap(), "cut to {cut} of {}", bytes.len());
                 }
             }
         }
+    }
+
+    /// What is missing would be grey: so too where a mark of the end was put behind the cut, or data was lost in the middle.
+    #[test]
+    fn a_jpeg_without_all_its_data_is_refused() {
+        let bytes = jpeg(ExtendedColorType::Rgb8, 3, Some(exif(6, true)));
+        let whole = Picture::read(&bytes, MOST).unwrap();
+        let data = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap() + 14;
+        for cut in data..bytes.len() - 2 {
+            assert!(matches!(Picture::read(&bytes[..cut], MOST), Err(Flaw::CutOff)), "cut to {cut}");
+            // The last bits may be padding.
+            if cut < bytes.len() - 4 {
+                assert!(Picture::read(&[&bytes[..cut], &[0xff, 0xd9]].concat(), MOST).is_err(), "ended at {cut}");
+            }
+        }
+        // What lies behind the end is no matter.
+        assert_eq!(Picture::read(&[&bytes[..], b"more"].concat(), MOST).unwrap(), whole);
     }
 }

@@ -55,6 +55,39 @@ impl Split {
         Ok(Self::gathered(dataset, run, first, second))
     }
 
+    /// Draws `train` and `valid` images of `dataset`, of each class in the proportion it has there, one at least of each. Accuracies are then
+    /// means of the classes' own.
+    ///
+    /// # Errors
+    /// There are too few images.
+    pub fn stratified(dataset: &Dataset, run: u64, train: usize, valid: usize) -> Result<Self> {
+        let Dataset { format, images } = dataset;
+        let counts = images.counts(format.classes);
+        let shares = apportion(valid, &counts, 1).and_then(|valid| {
+            let left: Vec<usize> = counts.iter().zip(&valid).map(|(have, valid)| have - valid).collect();
+            Some((apportion(train, &left, 0)?, valid))
+        });
+        let Some((trained, validated)) = shares else {
+            let what = format!(
+                "{}: {train} + {valid} images are wanted, at least one of each of {} classes; it has {}",
+                format.name,
+                format.classes,
+                images.len()
+            );
+            return Err(Error::input(what).hint("lower proxy.train_images or proxy.valid_images"));
+        };
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for class in 0..format.classes {
+            let mut of_class = of_class(dataset, class);
+            of_class.shuffle(&mut seed::rng(run, "split", &[class as u64]));
+            first.extend_from_slice(&of_class[..trained[class]]);
+            second.extend_from_slice(&of_class[trained[class]..][..validated[class]]);
+        }
+        let mut split = Self::gathered(dataset, run, first, second);
+        split.format.uneven = true;
+        Ok(split)
+    }
+
     /// All images of `dataset`, which is the training part of a set: of each class the share `valid` to validate with, one image at
     /// least, and the others to train with.
     ///
@@ -149,6 +182,88 @@ impl Split {
     }
 }
 
+/// Whether classes of these sizes would leave more than a tenth of the images out of a balanced split.
+#[must_use]
+pub fn is_uneven(counts: &[usize]) -> bool {
+    let fewest = counts.iter().min().copied().unwrap_or_default();
+    10 * fewest * counts.len() < 9 * counts.iter().sum::<usize>()
+}
+
+/// Training and validation images that make use of a training part of these classes: two thirds and one, no more than `most` of both.
+#[must_use]
+pub fn usable(counts: &[usize], most: [usize; 2]) -> [usize; 2] {
+    let classes = counts.len();
+    let fewest = counts.iter().min().copied().unwrap_or_default();
+    let (all, least) = if is_uneven(counts) { (counts.iter().sum(), classes) } else { (fewest * classes, classes) };
+    // A balanced split takes the same of each class.
+    let whole = |images: usize| if is_uneven(counts) { images } else { images / classes.max(1) * classes };
+    let valid = whole((all / 3).clamp(least, most[1].max(least)));
+    [whole((all - valid.min(all)).min(most[0].max(least))), valid]
+}
+
+/// `total` shared out in proportion to `counts`, at least 1 each, and leaving `rest` of each; what is left over goes where most is missing.
+/// None where that cannot be.
+fn apportion(total: usize, counts: &[usize], rest: usize) -> Option<Vec<usize>> {
+    let sum: usize = counts.iter().sum();
+    let most: Vec<usize> = counts.iter().map(|count| count.saturating_sub(rest)).collect();
+    if most.contains(&0) || total < counts.len() || total > most.iter().sum::<usize>() {
+        return None;
+    }
+    let quota = |class: usize| total as f64 * counts[class] as f64 / sum as f64;
+    let mut shares: Vec<usize> = (0..counts.len()).map(|class| (quota(class) as usize).clamp(1, most[class])).collect();
+    loop {
+        let given: usize = shares.iter().sum();
+        let missing = |class: &usize| quota(*class) - shares[*class] as f64;
+        let by = |a: &usize, b: &usize| missing(a).total_cmp(&missing(b)).then(b.cmp(a));
+        let class = match given.cmp(&total) {
+            std::cmp::Ordering::Equal => return Some(shares),
+            std::cmp::Ordering::Less => (0..counts.len()).filter(|&class| shares[class] < most[class]).max_by(by)?,
+            std::cmp::Ordering::Greater => (0..counts.len()).filter(|&class| shares[class] > 1).min_by(by)?,
+        };
+        shares[class] = if given < total { shares[class] + 1 } else { shares[class] - 1 };
+    }
+}
+
 fn of_class(dataset: &Dataset, class: usize) -> Vec<u32> {
     (0..dataset.images.len() as u32).filter(|&i| usize::from(dataset.images.labels[i as usize]) == class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_in_proportion_and_sum_up() {
+        assert_eq!(apportion(25, &[96, 4], 1), Some(vec![24, 1]));
+        assert_eq!(apportion(10, &[50, 30, 20], 1), Some(vec![5, 3, 2]));
+        assert_eq!(apportion(3, &[1000, 2, 2], 1), Some(vec![1, 1, 1]));
+        assert_eq!(apportion(100, &[98, 2], 0), Some(vec![98, 2]));
+        assert_eq!(apportion(1, &[5, 5], 0), None);
+        assert_eq!(apportion(9, &[5, 5], 1), None);
+        assert_eq!(apportion(2, &[5, 1], 1), None);
+        for (total, counts) in [(7, vec![3, 3, 3]), (50, vec![40, 9, 9, 1]), (11, vec![100, 1, 1])] {
+            let shares = apportion(total, &counts, 0).unwrap();
+            assert_eq!(shares.iter().sum::<usize>(), total);
+            assert!(shares.iter().zip(&counts).all(|(share, count)| (1..=*count).contains(share)), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_set_lets_one_use_is_within_it() {
+        assert_eq!(usable(&[96, 4], [4000, 2000]), [67, 33]);
+        assert_eq!(usable(&[16, 16, 16], [4000, 2000]), [33, 15]);
+        assert_eq!(usable(&[5000; 10], [4000, 2000]), [4000, 2000]);
+        assert_eq!(usable(&[2, 2], [4000, 2000]), [2, 2]);
+        assert_eq!(usable(&[90_000, 10_000], [4000, 2000]), [4000, 2000]);
+        for counts in [vec![2, 3], vec![2; 256], vec![1000, 2, 2], vec![7, 9, 8]] {
+            let [train, valid] = usable(&counts, [4000, 2000]);
+            let left: Vec<usize> = if is_uneven(&counts) {
+                let valid = apportion(valid, &counts, 1).unwrap();
+                counts.iter().zip(valid).map(|(have, valid)| have - valid).collect()
+            } else {
+                counts.iter().map(|have| have - valid.div_ceil(counts.len())).collect()
+            };
+            assert!(apportion(train, &left, 0).is_some(), "{counts:?}: {train} + {valid}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::fit::{Fit, Size};
 use super::{Dataset, Format, Images, Part};
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::write_whole;
@@ -22,11 +23,18 @@ const MOST_HEADER: u64 = 1 << 24;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
     pub folder: PathBuf,
-    pub size: usize,
+    /// The table of labels, where the folders are no classes.
+    #[serde(default)]
+    pub labels: Option<PathBuf>,
+    pub size: Size,
+    #[serde(default)]
+    pub fit: Fit,
     /// Share of the images set aside as the test part; None where the folder had one.
     pub test: Option<f64>,
     pub seed: u64,
     pub flip: bool,
+    #[serde(default)]
+    pub skip_broken: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,8 +111,41 @@ fn open(path: &Path) -> Result<(File, Header)> {
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(|_| damaged())?;
-    let header = serde_json::from_slice(&header).map_err(|e| damaged().caused_by(e))?;
+    let mut header: Header = serde_json::from_slice(&header).map_err(|e| damaged().caused_by(e))?;
+    // Sets of before there was a choice.
+    header.format.fit.get_or_insert(Fit::Crop);
     Ok((file, header))
+}
+
+/// How many images of each class the training part has.
+///
+/// # Errors
+/// Where the file cannot be read or is damaged.
+pub fn counts(data: &Path, name: &str) -> Result<Vec<usize>> {
+    let path = file(data, name);
+    let (mut file, Header { format, train, .. }) = open(&path)?;
+    // Before memory is taken for what a header says.
+    if train.images as u64 > file.metadata().at("read", &path)?.len() {
+        return Err(damaged(&path, "is not as long as it should be"));
+    }
+    let mut labels = vec![0; train.images];
+    file.read_exact(&mut labels).at("read", &path)?;
+    if labels.iter().any(|&label| usize::from(label) >= format.classes) {
+        return Err(damaged(&path, "was changed after it was written"));
+    }
+    Ok(Images { pixels: Vec::new(), labels }.counts(format.classes))
+}
+
+/// Deletes a set.
+///
+/// # Errors
+/// Where it cannot be deleted.
+pub fn remove(data: &Path, name: &str) -> Result<()> {
+    let folder = data.join(name);
+    std::fs::remove_file(file(data, name)).at("delete", &folder)?;
+    // Only where nothing of the user's lies in it too.
+    let _ = std::fs::remove_dir(&folder);
+    Ok(())
 }
 
 pub fn load(data: &Path, name: &str, part: Part) -> Result<Dataset> {

@@ -30,6 +30,8 @@ pub fn generate(part: Part) -> Dataset {
         mean: vec![0.5; 3],
         std: vec![0.25; 3],
         flip: false,
+        fit: None,
+        uneven: false,
     };
     Dataset { format, images }
 }

@@ -27,7 +27,7 @@ fn folders_are_read_as_by_transformers() {
         assert_eq!(config.tied, family != Family::Llama);
         assert_eq!((config.qkv_bias, config.qk_norm), (name == "tiny-qwen2", name == "tiny-qwen3"));
         assert_eq!(config.rope_base, if family == Family::Llama { 1e4 } else { 1e6 });
-        let scaling = RopeScaling { factor: 8.0, low: 1.0, high: 4.0, original_context: 32 };
+        let scaling = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original_context: 32 };
         assert_eq!(config.rope_scaling, (name == "tiny-llama3").then_some(scaling));
         for (weight, row) in golden["weights"].as_object().unwrap() {
             let tensor = model.tensor(weight).unwrap();

@@ -82,7 +82,25 @@ fn a_model_in_the_hugging_face_cache_is_found_by_its_name() {
     assert!(missing.contains("is not in the Hugging Face cache") && missing.contains("models pull tiny/llama3"), "{missing}");
     home.command(&["verify", "hf:tiny/llama3"]).env("HF_HUB_CACHE", home.at("elsewhere")).assert().success();
     let other = said(&home.command(&["verify", "hf:tiny/llama3@v2"]).env("HF_HUB_CACHE", home.at("elsewhere")).assert());
-    assert!(other.contains("(v2) is not in"), "{other}");
+    assert!(other.contains("not its revision v2: 0123abcd"), "{other}");
+}
+
+/// Air-gapped caches: no `refs`, or a `refs/main` with a line break.
+#[test]
+fn a_cache_staged_by_hand_is_read() {
+    let home = Home::new();
+    let snapshot = home.cache_fixture("tiny/llama3", "tiny-llama3");
+    let repo = snapshot.parent().unwrap().parent().unwrap().to_path_buf();
+    std::fs::write(repo.join("refs/main"), "0123abcd\n").unwrap();
+    home.command(&["verify", "hf:tiny/llama3"]).assert().success();
+    std::fs::remove_dir_all(repo.join("refs")).unwrap();
+    home.command(&["verify", "hf:tiny/llama3"]).assert().success();
+    let other = said(&home.command(&["verify", "hf:tiny/llama3@v2"]).assert());
+    assert!(other.contains("not its revision v2: 0123abcd") && other.contains("hf:tiny/llama3@0123abcd"), "{other}");
+    std::fs::create_dir(repo.join("snapshots/4567")).unwrap();
+    let several = said(&home.command(&["verify", "hf:tiny/llama3"]).assert());
+    assert!(several.contains("0123abcd, 4567") && several.contains("hf:tiny/llama3@0123abcd"), "{several}");
+    home.command(&["verify", "hf:tiny/llama3@0123abcd"]).assert().success();
 }
 
 #[test]
@@ -170,6 +188,57 @@ fn imported_models_are_listed_checked_and_used_by_name() {
     std::fs::remove_file(&gguf).unwrap();
     assert!(said(&home.command(&["verify", "mine"]).assert()).contains("is gone from"));
     assert!(said(&home.command(&["verify", "tiny-foldr"]).assert()).contains("did you mean 'tiny-folder'?"));
+}
+
+#[test]
+fn a_split_file_is_imported_with_its_parts() {
+    let home = Home::new();
+    let total = Built::tiny().tensors.len();
+    for number in 0..2 {
+        let mut part = Built::tiny();
+        let tensors = std::mem::take(&mut part.tensors);
+        part.tensors = tensors.into_iter().enumerate().filter(|(i, _)| i % 2 == number).map(|(_, tensor)| tensor).collect();
+        part.set("split.no", typed(2, &(number as u16).to_le_bytes()));
+        part.set("split.count", typed(2, &2_u16.to_le_bytes()));
+        part.set("split.tensors.count", typed(5, &(total as i32).to_le_bytes()));
+        std::fs::write(home.at(&format!("big-{:05}-of-00002.gguf", number + 1)), part.bytes()).unwrap();
+    }
+    let first = home.at("big-00001-of-00002.gguf");
+    for (name, how) in [("copied", "--copy"), ("linked", "--link")] {
+        let row = home.json(&["import", first.to_str().unwrap(), "--name", name, how]);
+        assert_eq!(row["file"], format!("{name}-00001-of-00002.gguf"));
+        home.command(&["verify", name]).assert().success();
+    }
+    // In a cache the parts are one model.
+    let second = home.at("big-00002-of-00002.gguf");
+    home.cache("tiny/split", &[("big-00001-of-00002.gguf", first), ("big-00002-of-00002.gguf", second.clone())]);
+    assert!(path_of(&home.json(&["verify", "tiny/split"])).ends_with("big-00001-of-00002.gguf"));
+    std::fs::remove_file(second).unwrap();
+    home.command(&["verify", "copied"]).assert().success();
+    assert!(said(&home.command(&["verify", "linked"]).assert()).contains("1 of the others is missing"));
+}
+
+/// What a run would refuse.
+#[test]
+fn an_import_tries_the_chat_template() {
+    let home = Home::new();
+    let brought = home.at("mine");
+    std::fs::create_dir(&brought).unwrap();
+    for entry in fixture("tiny-qwen2").read_dir().unwrap() {
+        let file = entry.unwrap().path();
+        std::fs::copy(&file, brought.join(file.file_name().unwrap())).unwrap();
+    }
+    let import = |name: &str| home.command(&["import", brought.to_str().unwrap(), "--name", name]).assert();
+    std::fs::write(brought.join("chat_template.jinja"), "{{ raise_exception('only tools') }}").unwrap();
+    let refused = said(&import("a"));
+    assert!(refused.contains("does not take these messages") && refused.contains("only tools"), "{refused}");
+    assert!(!home.at("models/imported/a.toml").exists());
+    let folding = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}";
+    std::fs::write(brought.join("chat_template.jinja"), folding).unwrap();
+    let told = String::from_utf8_lossy(&import("a").success().get_output().stderr).into_owned();
+    assert!(told.contains("takes no system turn"), "{told}");
+    let shown = String::from_utf8_lossy(&import("b").success().get_output().stdout).into_owned();
+    assert!(shown.contains("eliteloop warmup --model b") && shown.contains("minutes"), "{shown}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn a_file_cut_off_anywhere_is_refused() {
 
 #[test]
 fn a_file_of_another_kind_is_refused() {
-    refused_bytes(b"", "is not a GGUF file");
+    refused_bytes(b"", "is empty");
     refused_bytes(b"PK\x03\x04 something zipped", "is not a GGUF file");
     refused_bytes(&[0; 4096], "is not a GGUF file");
     refused(&Built { version: 1, ..Built::tiny() }, "GGUF version 1 is not supported");

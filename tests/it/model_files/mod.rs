@@ -9,6 +9,7 @@ mod malformed;
 #[cfg(feature = "hub")]
 mod pull;
 mod tokens;
+mod variants;
 mod weights;
 
 use std::path::PathBuf;
