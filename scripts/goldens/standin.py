@@ -79,9 +79,12 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
     """Runs the stand-in on a source."""
     record = Recorder()
     native = types.ModuleType("_record")
-    native.__dict__.update(begin=record.begin, node=record.node, end=record.end, state=record.state)
+    native.__dict__.update(begin=record.begin, node=record.node, end=record.end, state=record.state, built=lambda entry, arguments: None)
     own_sys, own_builtins = types.ModuleType("sys"), types.ModuleType("builtins")
-    known = {"_record": native, "_math": math, "sys": own_sys, "builtins": own_builtins}
+    # Libraries are this Python's own here.
+    library = types.ModuleType("_library")
+    library.names = ()
+    known = {"_record": native, "_math": math, "_library": library, "sys": own_sys, "builtins": own_builtins}
     own_sys.modules = known
 
     def first_import(name, globals=None, locals=None, fromlist=None, level=0):
@@ -103,7 +106,7 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
     known["torch._tensor"].State.BATCHES = (5, 7)
     space = {"__name__": "network", "__builtins__": own_builtins.__dict__}
     exec(compile(source, "network.py", "exec"), space)
-    known["_drive"].run(space, entry, input, classes)
+    known["_drive"].run(space, entry, input, classes, {})
     return record
 
 

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -142,13 +143,13 @@ fn fetch_hint(name: &str, dir: &Path) -> Result<()> {
         let stored::Origin { folder, labels, size, fit, test, seed, flip, skip_broken } = stored::header(dir, name)?.origin;
         let mut line = format!("eliteloop data import {} --name {name} --size {size}", shell(&folder));
         if let Some(table) = labels {
-            line += &format!(" --labels {}", shell(&table));
+            let _ = write!(line, " --labels {}", shell(&table));
         }
         if fit != Fit::Crop {
-            line += &format!(" --fit {}", fit.name());
+            let _ = write!(line, " --fit {}", fit.name());
         }
         if let Some(share) = test {
-            line += &format!(" --test {share} --seed {seed}");
+            let _ = write!(line, " --test {share} --seed {seed}");
         }
         for (is_set, flag) in [(!flip, " --no-flip"), (skip_broken, " --skip-broken")] {
             line += if is_set { flag } else { "" };

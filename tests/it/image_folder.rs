@@ -256,7 +256,9 @@ fn parts(layout: &[(&str, u32)]) -> tempfile::TempDir {
 
 #[test]
 fn the_usual_layouts_of_parts_are_known_in_any_case() {
-    let cases: [(&[(&str, u32)], [usize; 2], &str); 5] = [
+    /// Folders with their pictures, how many of them train and test, and what is said.
+    type Layout = (&'static [(&'static str, u32)], [usize; 2], &'static str);
+    let cases: [Layout; 5] = [
         (&[("train/a", 4), ("train/b", 4), ("val/a", 2), ("val/b", 2)], [8, 4], "val is the test part"),
         (&[("Train/a", 4), ("Train/b", 4), ("Test/a", 2), ("Test/b", 2)], [8, 4], ""),
         (&[("training/a", 4), ("training/b", 4), ("validation/a", 2), ("validation/b", 2)], [8, 4], "validation is the test part"),
@@ -315,7 +317,7 @@ fn a_table_of_labels_makes_classes() {
     };
     let lines = |from: u32, head: &str, ending: &str| {
         let line = |i: u32| format!("{i}{ending},{}\r\n", ["10", "9"][i as usize % 2]);
-        head.to_owned() + &(from..12).map(line).collect::<String>()
+        (from..12).map(line).fold(head.to_owned(), |all, line| all + &line)
     };
     let classes = || stored::header(data.path(), "mine").unwrap().format.class_names;
     // With the files' endings and without, with a head and without; numbers in their own order.
@@ -326,8 +328,7 @@ fn a_table_of_labels_makes_classes() {
         let train = dataset::load("mine", data.path(), Part::Train).unwrap();
         assert_eq!(train.images.len(), 8);
     }
-    let swapped: String =
-        "label;file\n".to_owned() + &(0..12).map(|i| format!("\"{}\";all/{i}.png\n", ["x, y", "z"][i % 2])).collect::<String>();
+    let swapped = (0..12).fold("label;file\n".to_owned(), |all, i| all + &format!("\"{}\";all/{i}.png\n", ["x, y", "z"][i % 2]));
     assert!(import(&swapped, "").status.success());
     assert_eq!(classes(), ["x, y", "z"]);
     let hint = succeed(with_data(data.path(), &["data", "fetch-hint", "mine"]));

@@ -181,9 +181,9 @@ fn an_adapter_that_does_not_fit_is_refused_with_the_reason() {
     let file = folder.path().join("adapter_config.json");
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to, why) in [
-        ("\"LORA\"", "\"IA3\"", "only LORA"),
+        ("\"LORA\"", "\"IA3\"", "only \"LORA\""),
         ("\"bias\": \"none\"", "\"bias\": \"all\"", "bias"),
-        ("\"r\": 16", "\"r\": 8", "this model wants"),
+        ("\"r\": 16", "\"r\": 8", "of rank 16"),
         ("\"r\": 16", "\"use_dora\": true, \"r\": 16", "use_dora"),
         ("q_proj", "c_attn", "c_attn"),
         ("{", "", "not JSON"),

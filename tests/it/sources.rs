@@ -56,7 +56,7 @@ fn state_dict(traced: &Traced) -> Vec<(String, Vec<usize>)> {
 
 /// A network around the lines of its constructor; its file begins with `head`.
 fn network(head: &str, init: &str) -> String {
-    let init: String = init.lines().map(|line| format!("        {line}\n")).collect();
+    let init = init.lines().fold(String::new(), |all, line| all + "        " + line + "\n");
     format!(
         "import torch\nimport torch.nn as nn\n{head}\n\n\nclass Net(nn.Module):\n    def __init__(self, num_classes=10):\n        super().__init__()\n\
          {init}        self.fc = nn.LazyLinear(num_classes)\n\n    def forward(self, x):\n        return self.fc(x.flatten(1))\n"
@@ -123,7 +123,7 @@ fn ready_made_networks_have_the_names_shapes_and_parameters_of_torchvision() {
         let source = format!("from torchvision.models import {name}\n\n\ndef make():\n    return {name}(weights=None, num_classes=10)\n");
         let options = TraceOptions { entry: Some("make".into()), input: [3, 64, 64], ..options() };
         let traced = trace_built(&source, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let text: String = state_dict(&traced).iter().map(|(tensor, shape)| format!("{tensor} {shape:?}\n")).collect();
+        let text = state_dict(&traced).iter().fold(String::new(), |all, (tensor, shape)| all + &format!("{tensor} {shape:?}\n"));
         assert_eq!(traced.graph.parameters(), golden.parameters, "{name}");
         assert_eq!(traced.graph.tensors.len(), golden.tensors, "{name}");
         assert_eq!(format!("{:x}", Sha256::digest(text.as_bytes())), golden.sha256, "{name}");

@@ -122,8 +122,8 @@ impl Choice {
 
     fn takes(&self, name: &str) -> Result<bool> {
         Ok(match self {
-            // PEFT leaves the output layer out.
-            Self::All => name != "lm_head",
+            // PEFT leaves the output layer out, and the embedding is none of the linear ones.
+            Self::All => !matches!(name, "lm_head" | "model.embed_tokens"),
             Self::Ends(ends) => {
                 ends.iter().any(|end| name.strip_suffix(end.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
             }

@@ -244,6 +244,6 @@ mod tests {
         }
         let read = |text: &str| text.bytes().try_fold(Prefix::new(Module::Layers), Prefix::with);
         assert!(read("Conv2").is_some_and(|prefix| prefix.whole().is_none()));
-        assert!(read("Conv3").is_none() && read("ReLU7").is_none() && read("relu").is_none());
+        assert!(read("Conv4").is_none() && read("ReLU7").is_none() && read("relu").is_none());
     }
 }

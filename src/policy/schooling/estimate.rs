@@ -33,7 +33,7 @@ pub fn seconds(file: &ModelFile, format: Format) -> Result<f64> {
     let (mut prompts, mut completions) = (0, 0);
     for lesson in 0..LESSONS {
         let mut rng = seed::rng(0, "warmup", &[lesson as u64]);
-        let longest = crate::delta::longest_delta(format);
+        let longest = crate::delta::longest(format);
         let family = random_family(&mut rng, format, PER_PARENT, |delta| completion(&tokenizer, delta).len() <= longest);
         prompts += prompt::encode(&tokenizer, template.as_ref(), format, &family.parent)?.len();
         completions += family.deltas.iter().map(|delta| completion(&tokenizer, delta).len()).sum::<usize>();

@@ -57,6 +57,12 @@ pub fn webp(bytes: &[u8], most: usize) -> Result {
 pub fn bmp(bytes: &[u8], most: usize) -> Result {
     let mut decoder = zune_bmp::BmpDecoder::new(ZCursor::new(bytes));
     decoder.decode_headers().map_err(|e| broken(format!("{e:?}")))?;
+    let number = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    // Of two colours the decoder takes the wrong one where the palette says otherwise. The oldest header is the shortest.
+    let bits = if number(14) < 40 { number(24) } else { number(28) } & 0xffff;
+    if bits < 4 {
+        return Err(broken(format!("a BMP of {bits} bits a pixel is not read: save it as PNG")));
+    }
     let (width, height) = decoder.dimensions().unwrap_or_default();
     let channels = decoder.colorspace().map_or(0, |space| space.num_components());
     let size = sized(width, height, channels, most)?;
@@ -65,7 +71,6 @@ pub fn bmp(bytes: &[u8], most: usize) -> Result {
         return Err(broken("it is not as long as it should be"));
     }
     // The fourth byte of a pixel is nothing unless the header names a mask for it.
-    let number = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let masked = number(14) >= 56 && number(30) == 3 && number(66) != 0;
     if channels == 4 && !masked {
         samples.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);

@@ -58,7 +58,7 @@ class MultiheadAttention(Module):
         if attn_mask is not None and len(attn_mask._shape) == 3:
             attn_mask = reshape(attn_mask, (query._shape[0], self.num_heads) + attn_mask._shape[1:])
         # Truth values mean the opposite of those of scaled_dot_product_attention.
-        weights = F.softmax(F.masked(scores, attn_mask, keep=False), -1)
+        weights = F.softmax(F._masked(scores, attn_mask, keep=False), -1)
         weights = F.dropout(weights, self.dropout, self.training)
         x = reshape(permute(weights.matmul(v), 0, 2, 1, 3), query._shape)
         x = self.out_proj(x)

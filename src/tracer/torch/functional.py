@@ -1,9 +1,8 @@
 # `torch.nn.functional`: each function records one operation, or a few.
 from _import import Unsupported, missing, public
-from torch._choice import masked_fill, triu, where
-from torch._ops import add, binary, clamp, compare, mean, norm, permute, reshape, square, stack, transpose
-from torch._tensor import _become, _count, _data, _dim, _kind, _outside, emit, full, is_owned
-import torch
+from torch._choice import masked_fill as _masked_fill, triu as _triu, where as _where
+from torch._ops import add, binary, clamp, compare as _compare, mean, norm, permute, reshape, square, stack, transpose
+from torch._tensor import _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")
@@ -93,17 +92,17 @@ def softplus(input, beta=1.0, threshold=20.0):
 
 
 def threshold(input, threshold, value, inplace=False):
-    got = where(compare("gt", input, threshold), input, value)
+    got = _where(_compare("gt", input, threshold), input, value)
     return _become(input, got) if inplace else got
 
 
 def hardshrink(input, lambd=0.5):
-    return where(compare("gt", input.abs(), lambd), input, 0.0)
+    return _where(_compare("gt", input.abs(), lambd), input, 0.0)
 
 
 def softshrink(input, lambd=0.5):
-    shrunk = where(compare("gt", input, lambd), binary("sub", input, lambd), 0.0)
-    return where(compare("lt", input, -lambd), binary("add", input, lambd), shrunk)
+    shrunk = _where(_compare("gt", input, lambd), binary("sub", input, lambd), 0.0)
+    return _where(_compare("lt", input, -lambd), binary("add", input, lambd), shrunk)
 
 
 def hardswish(input, inplace=False):
@@ -140,11 +139,11 @@ def softsign(input):
 
 
 def prelu(input, weight):
-    if is_owned(weight):
+    if _is_owned(weight):
         return emit("prelu", [input], [weight])
     if weight.numel() > 1:
         weight = reshape(weight, (1, -1) + (1,) * (len(input._shape) - 2))
-    return where(compare("gt", input, 0), input, binary("mul", weight, input))
+    return _where(_compare("gt", input, 0), input, binary("mul", weight, input))
 
 
 def _softmax_dim(input, dim):
@@ -223,7 +222,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 def _weighted(op, input, weight, bias):
     """The layer owns its weights, or reads them where forward computed them."""
     weights = [weight] if bias is None else [weight, bias]
-    return emit(op, [input], weights) if is_owned(*weights) else emit(op, [input] + weights)
+    return emit(op, [input], weights) if _is_owned(*weights) else emit(op, [input] + weights)
 
 
 def conv_transpose2d(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
@@ -304,7 +303,7 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
 
 def _normalised(kind, op, input, weight, bias):
     """Weights of a number a channel that forward computed are applied by themselves."""
-    if weight is None or is_owned(weight, bias):
+    if weight is None or _is_owned(weight, bias):
         return emit({kind: op}, [input], [] if weight is None else [weight, bias])
     shape = (1, -1) + (1,) * (len(input._shape) - 2)
     got = emit({kind: {**op, "affine": False}}, [input])
@@ -328,7 +327,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5):
     if not shape or input._shape[-len(shape) :] != shape:
         raise RuntimeError("Given normalized_shape={}, expected input with shape [*, {}], but got input of size{}".format(list(shape), str(list(shape))[1:-1], list(input._shape)))
     op = {"dims": len(shape), "eps": float(eps), "weight": weight is not None, "bias": bias is not None}
-    if not is_owned(weight, bias):
+    if not _is_owned(weight, bias):
         got = emit({"layer_norm": {**op, "weight": False, "bias": False}}, [input])
         got = got if weight is None else binary("mul", got, weight)
         return got if bias is None else add(got, bias)
@@ -457,14 +456,13 @@ def pad(input, pad, mode="constant", value=None):
 
 def _pad_by_cat(input, pad, value):
     from torch._ops import cat
-    from torch._tensor import full
 
     rank = len(input._shape)
     for i in range(len(pad) // 2):
         d = rank - 1 - i
         for n, front in ((pad[2 * i], True), (pad[2 * i + 1], False)):
             if n:
-                border = full(input._shape[:d] + (n,) + input._shape[d + 1 :], value)
+                border = _full(input._shape[:d] + (n,) + input._shape[d + 1 :], value)
                 input = cat([border, input] if front else [input, border], d)
     return input
 
@@ -516,18 +514,18 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if enable_gqa:
         raise Unsupported("scaled_dot_product_attention with enable_gqa")
     scale = query._shape[-1] ** -0.5 if scale is None else scale
-    weights = masked(binary("mul", query.matmul(transpose(key, -2, -1)), scale), attn_mask)
+    weights = _masked(binary("mul", query.matmul(transpose(key, -2, -1)), scale), attn_mask)
     if is_causal:
         if attn_mask is not None:
             raise RuntimeError("Explicit attn_mask should not be set when is_causal=True")
-        weights = masked_fill(weights, triu(full(weights._shape[-2:], True), 1), -float("inf"))
+        weights = _masked_fill(weights, _triu(_full(weights._shape[-2:], True), 1), -float("inf"))
     return dropout(softmax(weights, -1), dropout_p).matmul(value)
 
 
-def masked(weights, mask, keep=True):
+def _masked(weights, mask, keep=True):
     """Attention's scores where the mask is one of truth values that are `keep` where it looks; other masks are added."""
     if mask is None:
         return weights
     if _kind(mask) == 0:
-        return masked_fill(weights, mask.logical_not() if keep else mask, -float("inf"))
+        return _masked_fill(weights, mask.logical_not() if keep else mask, -float("inf"))
     return add(weights, mask)

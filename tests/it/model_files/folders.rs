@@ -115,10 +115,11 @@ fn a_folder_that_is_no_model_is_refused() {
         assert!(error.to_string().contains(expected), "'{error}' does not say '{expected}'");
     };
     tokenizer("tokenizer.json is missing");
-    let mut described: Value = serde_json::from_slice(&from("tiny-qwen2", "tokenizer.json")).unwrap();
-    described["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = r"\w+".into();
-    put("tokenizer.json", described.to_string().as_bytes());
-    tokenizer("its pre_tokenizer");
     put("tokenizer.json", &from("tiny-qwen2", "tokenizer.json"));
     tokenizer("tokenizer_config.json is missing");
+    put("tokenizer_config.json", &from("tiny-qwen2", "tokenizer_config.json"));
+    let mut described: Value = serde_json::from_slice(&from("tiny-qwen2", "tokenizer.json")).unwrap();
+    described["pre_tokenizer"] = serde_json::json!({"type": "Metaspace", "replacement": "_", "prepend_scheme": "always"});
+    put("tokenizer.json", described.to_string().as_bytes());
+    tokenizer("its pre_tokenizer");
 }
