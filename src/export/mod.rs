@@ -108,7 +108,7 @@ fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Tr
             result = Some(done);
         }
     })?;
-    let done = result.ok_or_else(|| Error::stopped("stopped before the training was done; nothing was written"))?;
+    let done = result.ok_or_else(|| Error::machine("stopped before the training was done; nothing was written"))?;
     let found = done.map_err(|failure| Error::machine(format!("{} cannot be trained again: {failure}", recorded.network)))?.accuracy;
     if recorded.accuracy.map(f64::to_bits) != Some(found.to_bits()) {
         let expected = recorded.accuracy.map_or_else(|| "none".to_owned(), |accuracy| accuracy.to_string());

@@ -138,7 +138,7 @@ pub fn rows(run: &Path) -> String {
     for name in names {
         let condition = if name == "meta" { "WHERE key NOT IN ('started', 'finished')" } else { "" };
         let mut statement = db.prepare(&format!("SELECT * FROM {name} {condition} ORDER BY rowid")).unwrap();
-        let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let value = |(at, column): (usize, &String)| format!("{column}={:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
