@@ -305,6 +305,8 @@ fn what_is_not_supported_is_named_with_its_line() {
         ("", "return x.cumprod(1)", "Tensor.cumprod", 11),
         ("", "import cv2\nreturn cv2.blur(x)", "cv2.blur", 12),
         ("", "import cv2\nreturn x * cv2.pi", "cv2.pi", 12),
+        // register_deform.
+        ("", "import torchvision.ops as ops\nreturn ops.deform_conv2d(x, x, x)", "torchvision.ops.deform_conv2d", 12),
         ("", "from .blocks import fold\nreturn fold(x)", ".blocks.fold", 12),
     ] {
         let failure = refused(init, forward);

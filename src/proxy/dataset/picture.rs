@@ -233,7 +233,8 @@ fn read_jpeg(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
     let mut decoder = zune_jpeg::JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers()?;
     let grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
-    // From here on strictly: otherwise what is missing becomes grey. Before, strictness would refuse harmless bytes between the headers.
+    // From here on strictly: before, strictness would refuse harmless bytes between the headers. An end that was put behind a cut is taken
+    // even so, and what is missing is grey.
     let options = options.set_strict_mode(true);
     decoder.set_options(options.jpeg_set_out_colorspace(if grey { ColorSpace::Luma } else { ColorSpace::RGB }));
     let size = decoder.output_buffer_size().unwrap_or(usize::MAX);
