@@ -236,7 +236,7 @@ fn what_would_have_another_gradient_or_value_is_refused_by_name() {
     for (init, forward, part) in [
         ("self.register_buffer('n', torch.zeros(1))", "self.n.add_(1)\nreturn x", "a change of a parameter or buffer in forward"),
         (
-            "self.fc = nn.LazyLinear(10)",
+            "self.fc = nn.Linear(3072, 10)",
             "self.fc.weight.data.clamp_(0, 1)\nreturn self.fc(x.flatten(1))",
             "a change of a parameter or buffer",
         ),
