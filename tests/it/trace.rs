@@ -236,7 +236,7 @@ fn what_would_have_another_gradient_or_value_is_refused_by_name() {
     for (init, forward, part) in [
         ("self.register_buffer('n', torch.zeros(1))", "self.n.add_(1)\nreturn x", "a change of a parameter or buffer in forward"),
         (
-            "self.fc = nn.LazyLinear(10)",
+            "self.fc = nn.Linear(3072, 10)",
             "self.fc.weight.data.clamp_(0, 1)\nreturn self.fc(x.flatten(1))",
             "a change of a parameter or buffer",
         ),
@@ -305,6 +305,7 @@ fn what_is_not_supported_is_named_with_its_line() {
         ("", "return x.cumprod(1)", "Tensor.cumprod", 11),
         ("", "import cv2\nreturn cv2.blur(x)", "cv2.blur", 12),
         ("", "import cv2\nreturn x * cv2.pi", "cv2.pi", 12),
+        ("", "import torchvision.ops as ops\nreturn ops.deform_conv2d(x, x, x)", "torchvision.ops.deform_conv2d", 12),
         ("", "from .blocks import fold\nreturn fold(x)", ".blocks.fold", 12),
     ] {
         let failure = refused(init, forward);

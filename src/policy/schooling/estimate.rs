@@ -21,7 +21,8 @@ pub const PER_PARENT: usize = 8;
 
 /// Lessons that are counted.
 const LESSONS: usize = 6;
-/// Of a step's time to that of its products: attention, norms, the adapter and the optimiser come on top. Measured: see LOG.md.
+/// Of a step's time to that of its products: attention, norms, the adapter and the optimiser come on top. A guess that no
+/// measurement stands behind.
 const BESIDES: f64 = 1.6;
 
 /// Seconds of a warm-up with the usual settings for deltas of `format`, about.
