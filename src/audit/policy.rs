@@ -188,7 +188,8 @@ impl CellPolicy {
         let mut seen: HashSet<Cell> = known().filter_map(Sample::cell).collect();
         // Evolution takes each child into its population at once.
         let mut history: Vec<(Cell, f64)> = known().filter_map(|s| Some((s.cell()?, s.quality?))).collect();
-        let mut climber = if self.config.policy == Policy::LocalSearch { Climber::after(&history) } else { Climber::default() };
+        let mut climber =
+            if self.config.policy == Policy::LocalSearch { Climber::after(self.config.seed, &history) } else { Climber::default() };
         let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
             let parent = of_sample.next().flatten();

@@ -7,7 +7,7 @@ use crate::base::files::read_text;
 use crate::config::RunConfig;
 use crate::gates::Stage;
 use crate::method::check::Check;
-use crate::method::train;
+use crate::method::{full, train};
 use crate::record::{Candidate, NetworkId, Store, best};
 
 /// Cycles, candidates, trainings and labels by the settings. `candidates` are those of closed cycles, the last of which is `last`.
@@ -41,6 +41,8 @@ pub fn complete(store: &Store, config: &RunConfig, candidates: &[Candidate], las
             let of = missing.as_ref().map_or_else(String::new, NetworkId::to_string);
             format!("cycle {cycle}: a training of {of} is missing, or shorter than it was to be")
         });
+        let full = full::missing(store, config, cycle)?;
+        note(!full.is_empty(), &|| format!("cycle {cycle}: the full training of {} is missing", full[0]));
     }
     let open = if finished { "" } else { ", not finished" };
     let right = format!("{last} cycles of {} candidates with their trainings, by the settings{open}", config.candidates);

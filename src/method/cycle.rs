@@ -9,7 +9,7 @@ use crate::base::done::Done;
 use crate::base::error::Result;
 use crate::base::progress;
 use crate::method::run::Run;
-use crate::method::{elite, propose, screen, summary, train, update};
+use crate::method::{elite, full, propose, screen, summary, train, update};
 
 /// Runs the cycles that are not closed yet.
 pub fn run(run: &mut Run) -> Result<Done<()>> {
@@ -25,7 +25,7 @@ pub fn run(run: &mut Run) -> Result<Done<()>> {
             return Ok(Done::Stopped);
         }
         run.folder.check_there()?;
-        for step in [propose::propose, screen::screen, train::train] {
+        for step in [propose::propose, screen::screen, train::train, full::train] {
             step(run, cycle)?;
             if run.stopped() {
                 return Ok(Done::Stopped);

@@ -8,6 +8,7 @@ pub mod complete;
 pub mod cycle;
 pub mod elite;
 pub mod evaluate;
+pub mod full;
 pub mod labels;
 pub mod limits;
 pub mod parents;

@@ -44,6 +44,10 @@ pub struct ProxyConfig {
     /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
     /// quality (claim 6). It does not change the quality.
     pub repeats: usize,
+    /// `{ networks = 2, epochs = 30 }`: so many of the candidates that each cycle trained, drawn at random, are trained once more, for so
+    /// many epochs and with another seed, to see whether the proxy orders networks as a full training does (claim 6). It does not change the
+    /// quality.
+    pub full: Full,
     /// Processes of one thread that train at the same time.
     pub workers: usize,
     /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::tracer::cost::Cost::of_training`]);
@@ -80,6 +84,7 @@ impl Default for ProxyConfig {
             augment: true,
             seeds: 1,
             repeats: 2,
+            full: Full::default(),
             workers: 2,
             max_training_macs: 10_000_000_000_000,
             cpu_seconds: 36_000,
@@ -149,11 +154,28 @@ impl Check for ProxyConfig {
         real("proxy.label_smoothing", self.label_smoothing, 0.0..1.0)?;
         whole("proxy.seeds", self.seeds, 1..=1000)?;
         whole("proxy.repeats", self.repeats, 0..=MANY)?;
+        whole("proxy.full.networks", self.full.networks, 0..=MANY)?;
+        whole("proxy.full.epochs", self.full.epochs, 1..=MANY)?;
         whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
         whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
         whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
         whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
         whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
+    }
+}
+
+/// Full trainings beside the short ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Full {
+    /// In each cycle; 0 is none.
+    pub networks: usize,
+    pub epochs: usize,
+}
+
+impl Default for Full {
+    fn default() -> Self {
+        Self { networks: 0, epochs: 30 }
     }
 }
 

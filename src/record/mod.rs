@@ -5,6 +5,7 @@ pub mod best;
 pub mod chain;
 mod faults;
 pub mod folder;
+mod full_training;
 mod funnel;
 mod rows;
 pub mod store;
@@ -18,6 +19,7 @@ use crate::base::error::Error;
 
 pub use crate::base::progress::PhaseRow;
 pub use crate::gates::Stage;
+pub use full_training::FullTraining;
 pub use funnel::Funnel;
 pub use rows::{
     Candidate, Change, CycleRow, EliteRow, GateAction, GateRecord, LabelRow, NetworkRow, Rescored, Screened, Training, TunedOn, Tuning,

@@ -49,6 +49,15 @@ CREATE TABLE IF NOT EXISTS training (               -- one seed of one network
     PRIMARY KEY (network, seed_index)
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS full_training (          -- of candidates drawn at random; not part of any quality
+    network TEXT PRIMARY KEY,
+    epochs INTEGER NOT NULL,
+    seed INTEGER NOT NULL,
+    accuracy REAL,                    -- on the validation split; NULL where it failed
+    failure TEXT,
+    seconds REAL NOT NULL
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS cycle (                  -- written when a cycle closes, all at once
     cycle INTEGER PRIMARY KEY,
     gamma REAL,                       -- elite threshold; NULL where nothing was trained

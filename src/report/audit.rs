@@ -214,11 +214,14 @@ fn family(config: &AuditConfig) -> bool {
     config.policy != Policy::TableCe
 }
 
+/// Whether an update takes fewer than all that it could have taken.
+fn is_selection(config: &AuditConfig, cycle: &Cycle) -> bool {
+    config.elite.source != AuditEliteSource::Cycle || cycle.elites.len() < cycle.samples.iter().filter(|s| s.quality.is_some()).count()
+}
+
 /// What the claims on quality suppose and an audit does not meet.
 fn broken(config: &AuditConfig, cycles: &[Cycle]) -> Vec<Assumption> {
-    let all = |c: &Cycle| c.samples.iter().filter(|s| s.quality.is_some()).count();
-    // Every update took fewer than all that it could have taken.
-    let selection = config.elite.source != AuditEliteSource::Cycle || cycles.iter().all(|c| c.elites.is_empty() || c.elites.len() < all(c));
+    let selection = cycles.iter().all(|c| c.elites.is_empty()) || cycles.iter().any(|c| is_selection(config, c));
     let met = [
         (config.policy.is_tuned(), Assumption::Updated),
         (!config.novelty.enabled, Assumption::FixedObjective),
@@ -338,6 +341,7 @@ fn samples_of(config: &AuditConfig, cycle: &Cycle) -> CycleSamples {
         cycle: cycle.cycle,
         samples: cycle.samples.iter().map(sample).collect(),
         updated: config.policy.is_tuned() && (!cycle.elites.is_empty() || config.elite.source == AuditEliteSource::Population),
+        selected: is_selection(config, cycle),
         exact: exact.map(|e| e.after.objective - e.before.objective),
     }
 }

@@ -12,7 +12,7 @@ use crate::record::{Candidate, CycleRow, GateRecord, NetworkId, Store};
 use crate::theory::diversity::{Accepted, Comparison, CycleCounts};
 use crate::theory::growth::Count;
 use crate::theory::improvement::{CycleSamples, Role, Sample};
-use crate::theory::reliability::Repeated;
+use crate::theory::reliability::{Pairs, Repeated};
 use crate::theory::statistics::mean;
 use crate::theory::values::{Cell, Show};
 use crate::theory::{Assumption, Panel, ce_update, convergence, diversity, improvement, reliability, token_errors};
@@ -41,6 +41,8 @@ pub struct Evidence {
     pub comparisons: Vec<Comparison>,
     /// Each network that was trained with several seeds.
     pub repeated: Vec<Repeated>,
+    /// Qualities by the proxy and by full training, of networks drawn at random.
+    pub pairs: Pairs,
     /// The share of the trained that was elite, over the cycles that had elites; None without.
     pub rho_in_effect: Option<f64>,
     threshold: f64,
@@ -57,15 +59,17 @@ impl Evidence {
         let closed = store.cycles()?;
         let gates = closed.iter().filter_map(|row| Some((row.cycle, row.tuning.as_ref()?.gate.clone()?)));
         let elites = store.elites()?;
-        let shares: Vec<(f64, f64)> = cycles(candidates)
+        // Elites and all trained, of the cycles that have elites.
+        let shares: BTreeMap<u64, (f64, f64)> = cycles(candidates)
             .map(|(cycle, own)| {
                 let elite = |c: &Candidate| elites.iter().any(|e| e.cycle == cycle && e.network == c.id());
                 let trained = own.iter().filter(|c| c.stage() == Some(Stage::Trained)).count() as f64;
-                (own.iter().filter(|c| elite(c)).count() as f64, trained)
+                (cycle, (own.iter().filter(|c| elite(c)).count() as f64, trained))
             })
-            .filter(|(elite, _)| *elite > 0.0)
+            .filter(|(_, (elite, _))| *elite > 0.0)
             .collect();
-        let total = shares.iter().fold((0.0, 0.0), |(a, b), (elite, trained)| (a + elite, b + trained));
+        let total = shares.values().fold((0.0, 0.0), |(a, b), (elite, trained)| (a + elite, b + trained));
+        let is_selection = |cycle: u64| shares.get(&cycle).is_none_or(|(elite, trained)| elite < trained);
         let (gamma, trainings) = threshold(store, config)?;
         let own = |c: &Candidate| match (c.log_p, c.log_q) {
             (Some(p), Some(q)) => (p - q).abs() <= ROUNDING * p.abs().max(1.0),
@@ -75,14 +79,14 @@ impl Evidence {
             (config.policy == Policy::Llm && config.tune.data == TuneData::Elites, Assumption::Updated),
             (!config.novelty.enabled, Assumption::FixedObjective),
             (candidates.iter().all(own), Assumption::OwnSamples),
-            (shares.iter().all(|(elite, trained)| elite < trained), Assumption::Selection),
+            (shares.is_empty() || shares.keys().any(|cycle| is_selection(*cycle)), Assumption::Selection),
             (trainings >= KNOWN, Assumption::KnownThreshold),
             (config.elite.threshold.is_some(), Assumption::FixedThreshold),
         ];
         Ok(Self {
             tunings: tunings(store, config, candidates)?,
             gates: gates.collect(),
-            samples: samples(config, &known, candidates, &closed),
+            samples: samples(config, &known, candidates, &closed, is_selection),
             counts: counts(gamma, &known, candidates),
             broken: met.into_iter().filter(|(met, _)| !met).map(|(_, assumption)| assumption).collect(),
             format: config.delta.format,
@@ -91,6 +95,7 @@ impl Evidence {
             diversity,
             comparisons,
             repeated: repeated(store, config, candidates)?,
+            pairs: pairs(store, &known)?,
             rho_in_effect: (total.1 > 0.0).then(|| total.0 / total.1),
             threshold: config.novelty.threshold,
             hashes: config.novelty.hashes,
@@ -115,6 +120,7 @@ impl Evidence {
                     Some(own) => {
                         own.samples.extend(theirs.samples);
                         own.updated |= theirs.updated;
+                        own.selected |= theirs.selected;
                     }
                     None => pool.samples.push(theirs),
                 }
@@ -137,15 +143,21 @@ impl Evidence {
             pool.diversity = pool.diversity.with(other.diversity, run);
             pool.comparisons.extend(other.comparisons);
             pool.repeated.extend(other.repeated);
+            pool.pairs.proxy.extend(other.pairs.proxy);
+            pool.pairs.full.extend(other.pairs.full);
         }
         Some(pool)
     }
 
-    /// A run's level of quality is its own (its data split is), so repeated trainings are taken about their run's mean.
+    /// A run's level of quality is its own (its data split is), so trainings are taken about their run's mean.
     fn center(&mut self) {
-        let own: Vec<f64> = self.repeated.iter().flat_map(|network| network.scores.iter().copied()).collect();
-        let shift = if own.is_empty() { 0.0 } else { mean(&own) };
-        self.repeated.iter_mut().flat_map(|network| &mut network.scores).for_each(|score| *score -= shift);
+        let about = |scores: Vec<&mut f64>| {
+            let shift = scores.iter().map(|score| **score).sum::<f64>() / scores.len().max(1) as f64;
+            scores.into_iter().for_each(|score| *score -= shift);
+        };
+        about(self.repeated.iter_mut().flat_map(|network| &mut network.scores).collect());
+        about(self.pairs.proxy.iter_mut().collect());
+        about(self.pairs.full.iter_mut().collect());
     }
 
     /// The six panels. `off` is the arm without the novelty filter, `other` one of the other kind of format, where there are such.
@@ -170,7 +182,7 @@ impl Evidence {
             convergence::judge(&self.broken, &self.counts).panel(),
             self.formats(other).panel(),
             self.filter(off).panel(),
-            reliability::judge(&self.repeated, &reliability::Pairs::default(), self.elite_share).panel(),
+            reliability::judge(&self.repeated, &self.pairs, self.elite_share).panel(),
         ]
     }
 
@@ -253,8 +265,21 @@ fn known(store: &Store, candidates: &[Candidate]) -> Result<BTreeMap<NetworkId, 
     Ok(quality)
 }
 
+/// Networks that were drawn at random and trained in full.
+fn pairs(store: &Store, known: &BTreeMap<NetworkId, f64>) -> Result<Pairs> {
+    let both = store.full_trainings()?.into_iter().filter_map(|full| Some((*known.get(&full.network)?, full.accuracy?)));
+    let (proxy, full) = both.unzip();
+    Ok(Pairs { proxy, full, restricted: None })
+}
+
 /// What each cycle sampled, for claim 2.
-fn samples(config: &RunConfig, known: &BTreeMap<NetworkId, f64>, candidates: &[Candidate], closed: &[CycleRow]) -> Vec<CycleSamples> {
+fn samples(
+    config: &RunConfig,
+    known: &BTreeMap<NetworkId, f64>,
+    candidates: &[Candidate],
+    closed: &[CycleRow],
+    is_selection: impl Fn(u64) -> bool,
+) -> Vec<CycleSamples> {
     let of = |cycle: u64, own: &[Candidate]| {
         let tuning = closed.iter().find(|row| row.cycle == cycle).and_then(|row| row.tuning.as_ref());
         let role = |id: &NetworkId| match tuning.and_then(|t| t.manifest.iter().find(|e| e.network == *id)) {
@@ -262,14 +287,18 @@ fn samples(config: &RunConfig, known: &BTreeMap<NetworkId, f64>, candidates: &[C
             Some(_) => Role::Trained,
             None => Role::Other,
         };
+        let change = tuning.and_then(|t| t.change.as_ref());
+        let rescored: BTreeMap<&NetworkId, f64> =
+            change.map(|change| change.samples.iter().map(|s| (&s.network, s.after)).collect()).unwrap_or_default();
         let sample = |c: &Candidate| Sample {
             parent: parent_name(config, &c.parent),
             quality: known.get(&c.id()).copied(),
             log_q: c.log_q,
-            log_p_after: None,
+            log_p_after: rescored.get(&c.id()).copied(),
             role: role(&c.id()),
         };
-        CycleSamples { cycle, samples: own.iter().map(sample).collect(), updated: tuning.is_some(), exact: None }
+        let updated = tuning.is_some_and(|t| !t.is_rolled_back());
+        CycleSamples { cycle, samples: own.iter().map(sample).collect(), updated, selected: is_selection(cycle), exact: None }
     };
     cycles(candidates).map(|(cycle, own)| of(cycle, own)).collect()
 }

@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use toml::Table as Settings;
 
-use super::file::flatten;
+use super::file::{flatten, misread};
 use crate::audit::settings::AuditConfig;
 use crate::audit::simulate;
 use crate::base::error::{Error, Result};
@@ -135,10 +135,7 @@ impl Calibration {
     /// # Errors
     /// Says where the file is wrong: a key that there is not, a number without meaning, settings that an audit refuses.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let read: Self = toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            Error::input(format!("{origin}, line {line}: {}", e.message())).hint("scripts/studies/calibration.toml is one to start from")
-        })?;
+        let read: Self = toml::from_str(text).map_err(|e| misread(text, origin, &e))?;
         let wrong = |why: String| Err(Error::input(format!("{origin}: {why}")));
         if read.kind != "calibration" {
             return wrong(format!("kind is '{}' and not 'calibration'", read.kind));

@@ -93,6 +93,17 @@ fn one() -> usize {
     1
 }
 
+/// A file that is no study, with its line and the nearest key that there is.
+pub(super) fn misread(text: &str, origin: &str, error: &toml::de::Error) -> Error {
+    let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
+    let place = error.span().map_or_else(String::new, |span| format!(", line {}", line(span.start)));
+    let wrong = Error::input(format!("{origin}{place}: {}", error.message()));
+    match nearest_key(error.message()) {
+        Some(key) => wrong.hint(format!("did you mean '{key}'?")),
+        None => wrong.hint("scripts/studies has studies to start from"),
+    }
+}
+
 impl Study {
     /// # Errors
     /// Says what is wrong with the file: a typo with the nearest right key, a name that is no folder, a setting without meaning.
@@ -108,15 +119,7 @@ impl Study {
     /// # Errors
     /// See [`Study::read`].
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let study: Self = toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            let place = if line > 0 { format!(", line {line}") } else { String::new() };
-            let error = Error::input(format!("{origin}{place}: {}", e.message()));
-            match nearest_key(e.message()) {
-                Some(key) => error.hint(format!("did you mean '{key}'?")),
-                None => error.hint("scripts/studies has studies to start from"),
-            }
-        })?;
+        let study: Self = toml::from_str(text).map_err(|e| misread(text, origin, &e))?;
         study.check(origin)?;
         Ok(study)
     }

@@ -5,6 +5,7 @@ mod needs;
 
 mod adapters;
 mod audit;
+mod audit_verify;
 mod calibration;
 mod candle_models;
 mod compare;
@@ -20,6 +21,7 @@ mod evaluate;
 mod export;
 mod fallback;
 mod families;
+mod full_training;
 mod gates;
 mod generate;
 mod halving;

@@ -170,8 +170,13 @@ fn panels(candidates: &[Candidate], cycles: &[Cycle]) -> Vec<Panel> {
         })
         .collect();
     let sample = |c: &Candidate| improvement::Sample { parent: c.parent.clone(), quality: c.quality, ..improvement::Sample::default() };
-    let sampled =
-        |c: &Cycle| improvement::CycleSamples { cycle: c.cycle, samples: of(c.cycle).map(sample).collect(), updated: true, exact: None };
+    let sampled = |c: &Cycle| improvement::CycleSamples {
+        cycle: c.cycle,
+        samples: of(c.cycle).map(sample).collect(),
+        updated: true,
+        selected: true,
+        exact: None,
+    };
     let reached = |c: &Cycle| {
         let reached = of(c.cycle).filter(|c| c.quality.is_some_and(|quality| quality >= 0.5)).count();
         Count::new(c.cycle, c.funnel.asked, reached as u64)

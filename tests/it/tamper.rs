@@ -4,16 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use eliteloop::base::error::Result;
-use eliteloop::method::verify::{Asked, Check, Finding, verify};
+use eliteloop::method::verify::Finding;
 use eliteloop::record::{Store, chain, folder};
 
 use crate::program::{SMALL_NETWORK, all_hold, copy_folder, program, small_run, succeed};
-
-/// All checks of an audit.
-pub fn verified(audit: &Path) -> Result<Vec<Check>> {
-    eliteloop::audit::verify::verify(audit, &Asked::default())
-}
 
 /// A run without an LLM, and one with it; each made once.
 fn finished(policy: &str) -> &'static PathBuf {
@@ -72,25 +66,23 @@ fn changed(run: &Path, base: &Path, change: Change) -> PathBuf {
 }
 
 /// What is wrong with a run: the names of the checks, or the error that ends the verification.
-fn wrong(run: &Path, asked: &Asked) -> Vec<String> {
-    match verify(run, asked) {
-        Ok(checks) => checks.iter().filter(|c| c.finding == Finding::Wrong).map(|c| c.name.to_owned()).collect(),
-        Err(error) => vec![format!("error: {error}")],
-    }
-}
-
-fn quick() -> Asked {
-    Asked { quick: true, ..Asked::default() }
+fn wrong(run: &Path, arguments: &[&str]) -> Vec<String> {
+    let output = program(&["verify", "--json"]).args(arguments).arg(run).output().unwrap();
+    let Ok(checks) = serde_json::from_slice::<Vec<serde_json::Value>>(&output.stdout) else {
+        return vec![format!("error: {}", String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default())];
+    };
+    let wrong = checks.iter().filter(|check| check["finding"] == serde_json::to_value(Finding::Wrong).unwrap());
+    wrong.map(|check| check["name"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Tries changes; those of `outside` may go unnoticed, the others may not.
 #[allow(clippy::print_stdout)]
 fn try_all(run: &Path, changes: &[(&str, Change)], outside: &[&str]) {
     let base = tempfile::tempdir().unwrap();
-    assert_eq!(wrong(run, &quick()), Vec::<String>::new(), "an honest run");
+    assert_eq!(wrong(run, &["--quick"]), Vec::<String>::new(), "an honest run");
     let (mut noticed, mut named) = (0, 0);
     for (name, change) in changes {
-        let found = wrong(&changed(run, base.path(), *change), &quick());
+        let found = wrong(&changed(run, base.path(), *change), &["--quick"]);
         println!("{name:<62} {}", if found.is_empty() { "outside of what is claimed".into() } else { found.join(", ") });
         assert_eq!(found.is_empty(), outside.contains(name), "{name}: {found:?}");
         if found.is_empty() { named += 1 } else { noticed += 1 }
@@ -261,9 +253,9 @@ fn a_change_under_a_forged_chain_is_found_by_what_is_recomputed_and_any_by_the_l
     ] {
         let copy = changed(run, base.path(), change);
         forge(&copy);
-        assert!(wrong(&copy, &Asked { quick: true, head: Some(head.clone()), ..Asked::default() }).contains(&"chain".to_owned()));
+        assert!(wrong(&copy, &["--quick", "--head", &head]).contains(&"chain".to_owned()));
         if check != "trained again" {
-            assert_eq!(wrong(&copy, &quick()), Vec::<String>::new(), "the chain was made again");
+            assert_eq!(wrong(&copy, &["--quick"]), Vec::<String>::new(), "the chain was made again");
         }
         let output = program(&["verify", "--train", "all"]).arg(&copy).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();

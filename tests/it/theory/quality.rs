@@ -164,7 +164,7 @@ pub fn cycles_of(
                 let quality = Some(0.5 + levels[parent] + shift(cycle) + spread * normal(rng));
                 Sample { parent: parent.to_string(), quality, ..Sample::default() }
             };
-            CycleSamples { cycle, samples: (0..n).map(|i| sample(i, &mut rng)).collect(), updated: true, exact: None }
+            CycleSamples { cycle, samples: (0..n).map(|i| sample(i, &mut rng)).collect(), updated: true, selected: true, exact: None }
         })
         .collect()
 }
@@ -195,7 +195,7 @@ fn claim_2_verdicts_on_the_same_parents() {
     let dropped = improved(&cycles_of(8, 40, 3, 0.05, 0.03, 1, |cycle| if cycle < 5 { 0.01 * cycle as f64 } else { -0.1 }));
     assert_eq!(dropped.finding.verdict, Verdict::Fails, "{}", dropped.sentence);
     assert!(dropped.sentence.contains("in cycle 4"), "{}", dropped.sentence);
-    let slide = improved(&cycles_of(20, 30, 1, 0.0, 0.03, 2, |cycle| -0.006 * cycle as f64));
+    let slide = improved(&cycles_of(20, 30, 3, 0.0, 0.03, 2, |cycle| -0.006 * cycle as f64));
     assert_eq!(slide.finding.verdict, Verdict::Fails, "no single step, but all together: {}", slide.sentence);
     let rising = improved(&cycles_of(6, 2000, 3, 0.05, 0.03, 3, |cycle| 0.02 * cycle as f64));
     assert_eq!(rising.finding.verdict, Verdict::Holds, "{}", rising.sentence);
@@ -222,8 +222,13 @@ fn claim_2_verdicts_on_the_same_parents() {
 #[test]
 fn claim_2_is_exact_where_the_change_is() {
     let with = |changes: &[f64]| {
-        let cycle =
-            |(cycle, change): (usize, &f64)| CycleSamples { cycle: cycle as u64, updated: true, exact: Some(*change), samples: vec![] };
+        let cycle = |(cycle, change): (usize, &f64)| CycleSamples {
+            cycle: cycle as u64,
+            updated: true,
+            selected: true,
+            exact: Some(*change),
+            samples: vec![],
+        };
         improved(&changes.iter().enumerate().map(cycle).collect::<Vec<_>>())
     };
     assert_eq!(with(&[0.004; 22]).finding.verdict, Verdict::Holds);
@@ -235,8 +240,23 @@ fn claim_2_is_exact_where_the_change_is() {
     assert_eq!(fell.finding.verdict, Verdict::Fails);
     assert!(fell.sentence.contains("fell in 2"), "{}", fell.sentence);
     assert_eq!(with(&[0.004; 5]).finding.verdict, Verdict::Undecided, "five updates without a fall may be luck");
-    let cycle = |cycle| CycleSamples { cycle, updated: true, exact: Some(-0.02), samples: vec![] };
+    let cycle = |cycle| CycleSamples { cycle, updated: true, selected: true, exact: Some(-0.02), samples: vec![] };
     assert_eq!(improvement::judge(&[Assumption::Family], &[cycle(1), cycle(2)]).finding.broken, Some(Assumption::Family));
+}
+
+#[test]
+fn claim_2_leaves_out_updates_that_selected_nothing() {
+    let cycle = |(cycle, change): (usize, &f64)| CycleSamples {
+        cycle: cycle as u64,
+        updated: true,
+        selected: *change > 0.0,
+        exact: Some(*change),
+        samples: vec![],
+    };
+    let changes = [[0.004; 16].as_slice(), &[-0.02; 6]].concat();
+    let outcome = improved(&changes.iter().enumerate().map(cycle).collect::<Vec<_>>());
+    assert_eq!((outcome.finding.verdict, outcome.changes.len()), (Verdict::Holds, 16), "{}", outcome.sentence);
+    assert!(outcome.sentence.contains("6 more took all"), "{}", outcome.sentence);
 }
 
 /// Where nothing changes, `fails` comes out in at most 5% of runs (give or take the noise of 400), at the sizes in use and with parents
@@ -371,7 +391,7 @@ fn claim_3_the_rate_is_found_and_its_interval_covers() {
 #[test]
 fn claim_3_verdicts() {
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let outcome = converged(&counts(22, 50, &mut rng, |t| 1.0 - 0.8 * 0.88f64.powf(t)));
+    let outcome = converged(&counts(22, 200, &mut rng, |t| 1.0 - 0.8 * 0.88f64.powf(t)));
     assert_eq!(outcome.finding.verdict, Verdict::Holds, "{}", outcome.sentence);
     assert!(outcome.sentence.contains("independent draws") && outcome.sentence.contains("geometric in 1-C"));
     let falling = converged(&counts(22, 50, &mut rng, |t| 0.6 - 0.02 * t));
@@ -398,13 +418,15 @@ fn frequencies(simulate: impl Fn(&mut ChaCha8Rng) -> Vec<Count>) -> (f64, f64) {
     (share(Verdict::Holds), share(Verdict::Fails))
 }
 
-/// True records do not fail, false ones do not hold, whatever the size; and at 22 x 50 the true ones are found. Once 79% of true small
-/// records failed, 65% of those with parents that differ, and 95% of straight lines held.
+/// True records do not fail, false ones do not hold, whatever the size; half of the true ones are found at 22 x 50, and nearly all with
+/// counts as of 200 samples. Once 79% of true small records failed, 65% of those with parents that differ, and 95% of straight lines held.
 #[test]
 fn claim_3_verdicts_come_out_as_often_as_they_should() {
     let geometric = |t: f64| 1.0 - 0.8 * 0.9f64.powf(t);
     let (holds, fails) = frequencies(|rng| counts(22, 50, rng, geometric));
-    assert!(holds >= 0.8 && fails <= 0.05, "geometric: holds {holds}, fails {fails}");
+    assert!(holds >= 0.45 && fails <= 0.05, "geometric: holds {holds}, fails {fails}");
+    let (holds, fails) = frequencies(|rng| counts(22, 200, rng, geometric));
+    assert!(holds >= 0.9 && fails <= 0.05, "geometric, many samples: holds {holds}, fails {fails}");
     let (_, fails) = frequencies(|rng| counts(5, 12, rng, |t| 1.0 - 0.97 * 0.9f64.powf(t)));
     assert!(fails <= 0.05, "geometric, small: fails {fails}");
     // Parents whose own probabilities differ: a beta spread that multiplies the variance by about four.

@@ -1,0 +1,48 @@
+//! Full trainings of candidates that were drawn at random, beside the short ones that give the quality.
+
+use rusqlite::params;
+
+use super::{NetworkId, Store};
+use crate::base::error::Result;
+
+/// One training of `epochs` epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FullTraining {
+    pub network: NetworkId,
+    pub epochs: usize,
+    pub seed: u64,
+    /// On the validation split; None where it failed.
+    pub accuracy: Option<f64>,
+    pub failure: Option<String>,
+    pub seconds: f64,
+}
+
+impl Store {
+    /// Stores a full training.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn put_full_training(&self, t: &FullTraining) -> Result<()> {
+        self.put(
+            "INSERT OR REPLACE INTO full_training VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![t.network.to_string(), t.epochs as u64, t.seed.cast_signed(), t.accuracy, t.failure, t.seconds],
+        )
+    }
+
+    /// All full trainings, by network.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn full_trainings(&self) -> Result<Vec<FullTraining>> {
+        self.rows("SELECT * FROM full_training ORDER BY network", [], |r| {
+            Ok(FullTraining {
+                network: r.get::<_, String>(0)?.parse()?,
+                epochs: r.get::<_, u64>(1)? as usize,
+                seed: r.get::<_, i64>(2)?.cast_unsigned(),
+                accuracy: r.get(3)?,
+                failure: r.get(4)?,
+                seconds: r.get(5)?,
+            })
+        })
+    }
+}
