@@ -153,7 +153,9 @@ impl Evidence {
     fn center(&mut self) {
         let about = |scores: Vec<&mut f64>| {
             let shift = scores.iter().map(|score| **score).sum::<f64>() / scores.len().max(1) as f64;
-            scores.into_iter().for_each(|score| *score -= shift);
+            for score in scores {
+                *score -= shift;
+            }
         };
         about(self.repeated.iter_mut().flat_map(|network| &mut network.scores).collect());
         about(self.pairs.proxy.iter_mut().collect());
