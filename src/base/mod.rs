@@ -12,6 +12,7 @@ pub mod printer;
 pub mod processor;
 pub mod progress;
 pub(crate) mod range;
+pub mod scratch;
 pub mod seed;
 pub mod show;
 pub mod stop;
