@@ -2,6 +2,7 @@
 
 pub(crate) mod card_errors;
 pub(crate) mod child;
+pub mod confine;
 pub mod device;
 pub mod done;
 pub mod error;

@@ -97,7 +97,7 @@ fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Tr
     let images = split.scratch()?;
     // It went through once, so it does again, however long it takes here.
     let config = ProxyConfig { cpu_seconds: 0, ..config.clone() };
-    let pool = Pool::new(Setup { split: images.path().to_owned(), config })?;
+    let pool = Pool::new(Setup { split: images.path().to_owned(), config, writes: Vec::new() })?;
     // Halving may have ended it early.
     let until = Some(recorded.epochs()?.len());
     let job = Job { weights: Some(weights.into()), until, ..Job::new(0, graph.clone(), recorded.seed) };

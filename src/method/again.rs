@@ -42,7 +42,7 @@ pub fn trained_again(store: &Store, config: &RunConfig, split: &Split, asked: Tr
     let images = split.scratch()?;
     // What went through once does so again, however long it takes here.
     let proxy = ProxyConfig { cpu_seconds: 0, ..config.proxy.clone() };
-    let pool = Pool::new(Setup { split: images.path().to_owned(), config: proxy })?;
+    let pool = Pool::new(Setup { split: images.path().to_owned(), config: proxy, writes: Vec::new() })?;
     let mut jobs = Vec::new();
     for (id, training) in (0..).zip(&chosen) {
         let graph = store.network(&training.network)?.graph;

@@ -51,7 +51,7 @@ impl Proxies {
     fn open(config: &RunConfig) -> Result<Self> {
         let split = draw_split(config)?;
         let images = split.scratch()?;
-        let setup = Setup { split: images.path().to_owned(), config: config.proxy.clone() };
+        let setup = Setup { split: images.path().to_owned(), config: config.proxy.clone(), writes: Vec::new() };
         Ok(Self { pool: Pool::new(setup)?, split_hash: split.hash(), format: split.format, _images: images })
     }
 }

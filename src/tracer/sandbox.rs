@@ -15,6 +15,7 @@ use super::built::Traced;
 use super::failure::TraceFailure;
 use super::{names, record, steps};
 use crate::base::child;
+use crate::base::confine::confine;
 use crate::base::error::{Error, Result};
 
 /// What the parent writes to the child's standard input.
@@ -152,6 +153,8 @@ fn limit(request: &Request) -> Result<()> {
     child::limit(libc::RLIMIT_CPU, request.cpu_seconds, Some(request.cpu_seconds.saturating_add(GRACE_SECONDS)))?;
     child::limit(libc::RLIMIT_FSIZE, 0, Some(0))?;
     child::limit(libc::RLIMIT_CORE, 0, Some(0))?;
+    // It opens a file of its own, and afterwards nothing can be looked up in /proc.
+    confine(&[]).map_err(|e| Error::machine("a sandbox cannot be confined").caused_by(e))?;
     Ok(child::limit(libc::RLIMIT_NOFILE, 3, Some(3))?)
 }
 
