@@ -7,6 +7,8 @@
 //! ([`Lost`]) is no word about that, so the job is done again, and an error ends the run where the machine does it twice. No clock
 //! decides here: a child is waited for as long as it gets processor time.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -193,10 +195,20 @@ pub fn own_processor_time() -> std::io::Result<Duration> {
 
 /// Bytes of address space that this process takes; None where the system does not say.
 pub fn addresses() -> Option<u64> {
-    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').next()?.parse().ok()?;
-    // SAFETY: a plain question to the system.
-    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    Some(pages * u64::try_from(size).ok()?)
+    address_counter()()
+}
+
+/// The same for later, when this process may open no file any more.
+pub fn address_counter() -> impl Fn() -> Option<u64> {
+    let file = File::open("/proc/self/statm").ok();
+    move || {
+        let mut text = [0; 64];
+        let length = file.as_ref()?.read_at(&mut text, 0).ok()?;
+        let pages: u64 = str::from_utf8(&text[..length]).ok()?.split(' ').next()?.parse().ok()?;
+        // SAFETY: a plain question to the system.
+        let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        Some(pages * u64::try_from(size).ok()?)
+    }
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -73,7 +73,8 @@ pub fn replace(from: &Path, to: &Path) -> Result<()> {
     sync_folder(parent(to))
 }
 
-fn parent(path: &Path) -> &Path {
+/// The folder that a file lies in; of a bare name, the current one.
+pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

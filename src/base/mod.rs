@@ -2,6 +2,7 @@
 
 pub(crate) mod card_errors;
 pub(crate) mod child;
+pub mod confine;
 pub mod device;
 pub mod done;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod printer;
 pub mod processor;
 pub mod progress;
 pub(crate) mod range;
+pub mod scratch;
 pub mod seed;
 pub mod show;
 pub mod stop;

@@ -78,6 +78,7 @@ fn tell(findings: &Findings) {
     for disk in &findings.disk {
         line("disk", format!("{} free in {}", disk.free.map_or("?".into(), gib), disk.folder.display()));
     }
+    line("confined", findings.unconfined.unwrap_or("sandboxes, and workers on the processor, by Landlock and a seccomp filter").to_owned());
     let Some(needs) = &findings.needs else { return };
     let memory = needs.llm;
     line("needs", format!("on {}: {} at most, by turns", needs.place, gib(needs.peak)));

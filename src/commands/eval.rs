@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use eliteloop::base::device::Place;
-use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::files::read_text;
 use eliteloop::base::printer;
 use eliteloop::config::RunConfig;
 use eliteloop::method::evaluate;
@@ -161,8 +162,7 @@ fn settings(args: &Args, of_run: bool) -> Result<RunConfig> {
 }
 
 fn traced(args: &Args, images: &Format) -> Result<Graph> {
-    let source = String::from_utf8(std::fs::read(&args.source).at("read", &args.source)?)
-        .map_err(|_| Error::input(format!("{} is not UTF-8", args.source.display())).hint("save the file as UTF-8"))?;
+    let source = read_text(&args.source, "read")?;
     let mut options = TraceOptions::new(images.shape, images.classes);
     args.making.apply(&mut options);
     let traced = trace_built(&source, &options).map_err(|failure| failure.into_error(args.source.display()))?;

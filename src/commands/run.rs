@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use eliteloop::base::confine;
 use eliteloop::base::device::Place;
 use eliteloop::base::done::Done;
 use eliteloop::base::error::{Error, Result};
@@ -39,6 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut config = args.settings.resolve(args.device)?;
     settle(&mut config);
     set_threads(config.threads)?;
+    confine::missing().into_iter().for_each(printer::note);
     let until = args.hours.map(|hours| Instant::now() + hours);
     let run = Run { until, ..Run::create(&args.out, config, stop::on_signal()?)? };
     go_on(run, &args.out)

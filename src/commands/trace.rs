@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::error::{Error, Result};
+use eliteloop::base::files::read_text;
 use eliteloop::base::printer;
 use eliteloop::tracer::{TraceOptions, sandbox, summary, trace_built};
 
@@ -43,13 +44,8 @@ pub fn run(args: &Args) -> Result<()> {
         printer::data(sandbox::operations()?);
         return Ok(());
     };
-    let bytes = std::fs::read(file).at("read", file)?;
+    let source = read_text(file, "read")?;
     let path = file.display();
-    let source = String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        let line = e.as_bytes()[..at].split(|&b| b == b'\n').count();
-        Error::input(format!("{path}:{line}: not UTF-8 (byte {at})")).hint("save the file as UTF-8")
-    })?;
     let mut options = TraceOptions::new(args.input.0, args.classes);
     args.making.apply(&mut options);
     options.steps = args.steps;

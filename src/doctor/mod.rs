@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::base::confine;
 use crate::base::device::{Card, Kernels, Place};
 use crate::base::error::{Error, Result};
 use crate::base::home;
@@ -23,6 +24,8 @@ pub struct Findings {
     pub model: Found,
     pub data: Found,
     pub disk: Vec<Disk>,
+    /// What sandboxes and workers go without, where this kernel lacks it.
+    pub unconfined: Option<&'static str>,
     /// None where there is no model to know it from.
     pub needs: Option<Needs>,
 }
@@ -115,7 +118,8 @@ pub fn examine(config: &RunConfig, quick: bool) -> Result<Findings> {
     let mut folders = vec![PathBuf::from("."), home::models(), home::data(), std::env::temp_dir()];
     folders.retain(|folder| folder.is_dir());
     let disk = folders.into_iter().map(|folder| Disk { free: free_bytes(&folder), folder }).collect();
-    Ok(Findings { version: env!("CARGO_PKG_VERSION"), processor: processor(), device, model, data, disk, needs })
+    let unconfined = confine::missing();
+    Ok(Findings { version: env!("CARGO_PKG_VERSION"), processor: processor(), device, model, data, disk, unconfined, needs })
 }
 
 fn device(asked: Place) -> Device {

@@ -94,11 +94,10 @@ fn recorded(store: &Store, id: &NetworkId) -> Result<Training> {
 
 /// Trains as the run did, in a worker process, and writes the state dict to `weights`; gives the accuracy, which is the recorded one.
 fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Training, weights: &Path, stop: &AtomicBool) -> Result<f64> {
-    let images = tempfile::NamedTempFile::new()?.into_temp_path();
-    split.save(&images)?;
+    let images = split.scratch()?;
     // It went through once, so it does again, however long it takes here.
     let config = ProxyConfig { cpu_seconds: 0, ..config.clone() };
-    let pool = Pool::new(Setup { split: images.to_path_buf(), config })?;
+    let pool = Pool::new(Setup { split: images.path().to_owned(), config, writes: Vec::new() })?;
     // Halving may have ended it early.
     let until = Some(recorded.epochs()?.len());
     let job = Job { weights: Some(weights.into()), until, ..Job::new(0, graph.clone(), recorded.seed) };

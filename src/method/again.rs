@@ -39,11 +39,10 @@ pub fn trained_again(store: &Store, config: &RunConfig, split: &Split, asked: Tr
     if chosen.is_empty() {
         return Ok(Check::not_recomputed(NAME, format!("0 {of_all}: `verify --train K` trains K of them again, --train all does all")));
     }
-    let images = tempfile::NamedTempFile::new()?.into_temp_path();
-    split.save(&images)?;
+    let images = split.scratch()?;
     // What went through once does so again, however long it takes here.
     let proxy = ProxyConfig { cpu_seconds: 0, ..config.proxy.clone() };
-    let pool = Pool::new(Setup { split: images.to_path_buf(), config: proxy })?;
+    let pool = Pool::new(Setup { split: images.path().to_owned(), config: proxy, writes: Vec::new() })?;
     let mut jobs = Vec::new();
     for (id, training) in (0..).zip(&chosen) {
         let graph = store.network(&training.network)?.graph;

@@ -100,9 +100,8 @@ impl Evaluation<'_> {
     /// Several trainings, in worker processes.
     fn side_by_side(&self, stop: &AtomicBool, mut on_epoch: impl FnMut(u64, &Epoch)) -> Result<Vec<(Outcome, Network)>> {
         let folder = tempfile::tempdir()?;
-        let images = folder.path().join("images");
-        self.split.save(&images)?;
-        let pool = Pool::new(Setup { split: images, config: self.config.clone() })?;
+        let images = self.split.scratch()?;
+        let pool = Pool::new(Setup { split: images.path().to_owned(), config: self.config.clone(), writes: Vec::new() })?;
         let weights = |id: u64| folder.path().join(format!("{id}.safetensors"));
         let job = |(id, &seed): (u64, &u64)| Job { weights: Some(weights(id)), ..Job::new(id, self.graph.clone(), seed) };
         let mut results: Vec<Option<Result<Outcome, Failure>>> = self.seeds.iter().map(|_| None).collect();

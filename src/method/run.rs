@@ -11,6 +11,7 @@ use crate::base::home;
 use crate::base::printer;
 use crate::base::processor;
 use crate::base::range::Check;
+use crate::base::scratch::Scratch;
 use crate::config::{RunConfig, differences};
 use crate::gates::Stage;
 use crate::method::check::settings_it_began_with;
@@ -42,16 +43,15 @@ pub struct Proxies {
     pub pool: Pool,
     pub format: Format,
     pub split_hash: String,
-    /// What the workers read the images from; gone with the run.
-    _images: tempfile::TempPath,
+    /// What the workers read the images from; gone with the run, whatever ends it.
+    _images: Scratch,
 }
 
 impl Proxies {
     fn open(config: &RunConfig) -> Result<Self> {
         let split = draw_split(config)?;
-        let images = tempfile::NamedTempFile::new()?.into_temp_path();
-        split.save(&images)?;
-        let setup = Setup { split: images.to_path_buf(), config: config.proxy.clone() };
+        let images = split.scratch()?;
+        let setup = Setup { split: images.path().to_owned(), config: config.proxy.clone(), writes: Vec::new() };
         Ok(Self { pool: Pool::new(setup)?, split_hash: split.hash(), format: split.format, _images: images })
     }
 }

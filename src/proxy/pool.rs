@@ -3,10 +3,10 @@
 //! A worker that crashes or passes its limits fails the one job it had; the next job gets a new process. One that the machine takes away
 //! fails nothing: its job is done again. Results do not depend on the number of workers, only the order in which they come does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -18,6 +18,7 @@ use super::{Epoch, Failure, Outcome, memory};
 use crate::base::child::{self, Lost, Owned, TICK, Watch};
 use crate::base::device;
 use crate::base::error::{Error, Result};
+use crate::base::files::parent;
 use crate::tracer::graph::Graph;
 
 const VERB: &str = "worker";
@@ -91,14 +92,17 @@ impl Pool {
 
     fn round(&self, jobs: Vec<Job>, workers: usize, abort: &AtomicBool, mut on_event: impl FnMut(Event)) -> Result<()> {
         let workers = workers.min(jobs.len());
+        let files = jobs.iter().flat_map(|job| job.weights.iter().chain(&job.state));
+        let writes: BTreeSet<PathBuf> = files.map(|file| parent(file).to_owned()).collect();
+        let setup = Setup { writes: writes.into_iter().collect(), ..self.setup.clone() };
         let queue = Mutex::new(VecDeque::from(jobs));
         let (sender, receiver) = channel();
         thread::scope(|scope| {
             let handles: Vec<_> = (0..workers)
                 .map(|_| {
-                    let (queue, sender) = (&queue, sender.clone());
+                    let (queue, sender, setup) = (&queue, sender.clone(), &setup);
                     scope.spawn(move || {
-                        let done = self.work_off(queue, abort, &sender);
+                        let done = self.work_off(setup, queue, abort, &sender);
                         if done.is_err() {
                             // The others end what they are at, so that nothing is lost, and begin nothing more.
                             lock(queue).clear();
@@ -113,7 +117,7 @@ impl Pool {
         })
     }
 
-    fn work_off(&self, queue: &Mutex<VecDeque<Job>>, abort: &AtomicBool, events: &Sender<Event>) -> Result<()> {
+    fn work_off(&self, setup: &Setup, queue: &Mutex<VecDeque<Job>>, abort: &AtomicBool, events: &Sender<Event>) -> Result<()> {
         let mut worker = None;
         while !abort.load(Ordering::Relaxed) {
             let Some(job) = lock(queue).pop_front() else { break };
@@ -126,7 +130,7 @@ impl Pool {
                     let _ = events.send(Event::Epoch { id: job.id, epoch });
                 }
             };
-            let Some(result) = self.train(&job, &mut worker, abort, on_epoch)? else { break };
+            let Some(result) = self.train(setup, &job, &mut worker, abort, on_epoch)? else { break };
             let _ = events.send(Event::Done { id: job.id, result });
         }
         Ok(())
@@ -135,6 +139,7 @@ impl Pool {
     /// Result of one job; `None` when `abort` was set. `worker` is the one of the job before and is left for the next.
     fn train(
         &self,
+        setup: &Setup,
         job: &Job,
         worker: &mut Option<Process>,
         abort: &AtomicBool,
@@ -143,7 +148,7 @@ impl Pool {
         child::persist(|| {
             let mut process = match worker.take() {
                 Some(process) => process,
-                None => Process::start(self)?,
+                None => Process::start(&self.program, setup)?,
             };
             let result = process.train(job, abort, &mut on_epoch)?;
             // After an error of the card the process that had it open may be good for nothing; its memory is free once it is gone.
@@ -186,10 +191,10 @@ impl Limits {
 }
 
 impl Process {
-    fn start(pool: &Pool) -> Result<Self, Lost> {
+    fn start(program: &Path, setup: &Setup) -> Result<Self, Lost> {
         let taken = |error: &dyn std::fmt::Display| Lost::Taken(format!("no worker could be started: {error}"));
-        let setup = serde_json::to_string(&pool.setup).map_err(|e| taken(&e))?;
-        let mut command = Command::new(&pool.program);
+        let line = serde_json::to_string(setup).map_err(|e| taken(&e))?;
+        let mut command = Command::new(program);
         let child = child::begin(&mut command, VERB)
             .map_err(|e| taken(&e))?
             .env("RAYON_NUM_THREADS", "1")
@@ -197,7 +202,7 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| taken(&format_args!("{}: {e}", pool.program.display())))?;
+            .map_err(|e| taken(&format_args!("{}: {e}", program.display())))?;
         let mut child = Owned(child);
         let watch = Watch::new(&child.0, VERB);
         let mut stdin = child.0.stdin.take().expect("piped");
@@ -206,8 +211,8 @@ impl Process {
         thread::Builder::new().spawn(move || forward(stdout, &sender)).map_err(|e| taken(&e))?;
         let complaints = thread::Builder::new().spawn(move || last_words(stderr)).map_err(|e| taken(&e))?;
         // A worker that is gone already is noticed when it is given its first job.
-        let _ = writeln!(stdin, "{setup}");
-        let config = &pool.setup.config;
+        let _ = writeln!(stdin, "{line}");
+        let config = &setup.config;
         let limits = Limits { memory_mib: config.memory_mib, cpu_seconds: config.cpu_seconds };
         Ok(Self { child, stdin, lines, complaints: Some(complaints), limits, watch, alive: true, ready: false })
     }

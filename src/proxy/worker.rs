@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use super::dataset::Split;
 use super::train::Training;
 use super::{Epoch, Failure, Outcome, state};
 use crate::base::child;
+use crate::base::confine::confine;
 use crate::base::error::{Error, Result};
 use crate::proxy::settings::ProxyConfig;
 use crate::tracer::graph::Graph;
@@ -20,6 +21,9 @@ pub struct Setup {
     /// What [`Split::save`] wrote.
     pub split: PathBuf,
     pub config: ProxyConfig,
+    /// Folders that jobs name files in; nothing else may be opened once the images are read.
+    #[serde(default)]
+    pub writes: Vec<PathBuf>,
 }
 
 /// Each line after it.
@@ -73,15 +77,21 @@ pub fn serve(input: impl BufRead) -> Result<()> {
     let mut lines = input.lines();
     let first = lines.next().ok_or_else(|| Error::machine("a worker was given no setup"))??;
     let setup: Setup = serde_json::from_str(&first)?;
+    let split = Split::load(&setup.split)?;
+    let taken = child::address_counter();
+    // Before there are threads. A card's driver opens what it needs when it needs it.
+    if !setup.config.device.is_card() {
+        let writes: Vec<&Path> = setup.writes.iter().map(PathBuf::as_path).collect();
+        confine(&writes).map_err(|e| Error::machine("a worker cannot be confined").caused_by(e))?;
+    }
     // Not by the first job that computes: that the machine has no thread left would be its failure.
     let threads = rayon::ThreadPoolBuilder::new().build_global();
     threads.map_err(|e| Error::machine("the thread of a worker cannot be started").caused_by(e))?;
     setup.config.device.open()?;
     // A card's driver reserves far more addresses than it uses; what a candidate takes is the card's memory, and that has an end.
-    if !setup.config.device.is_card() && !limit_memory(setup.config.memory_mib)? {
+    if !setup.config.device.is_card() && !limit_memory(setup.config.memory_mib, taken)? {
         return send(&Reply::NoRoom);
     }
-    let split = Split::load(&setup.split)?;
     // The reply carries the message; the default hook would print it a second time.
     std::panic::set_hook(Box::new(|_| {}));
     send(&Reply::Ready)?;
@@ -152,11 +162,11 @@ fn message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// Whether there is room below the limit. An allocator that has reserved addresses serves small jobs out of them under any limit.
-fn limit_memory(mib: u64) -> Result<bool> {
+fn limit_memory(mib: u64, taken: impl Fn() -> Option<u64>) -> Result<bool> {
     let bytes = mib.saturating_mul(1 << 20);
     let limited = child::limit(libc::RLIMIT_AS, bytes, Some(bytes));
     limited.map_err(|e| Error::machine(format!("cannot limit a worker to {mib} MiB")).caused_by(e))?;
-    Ok(child::addresses().is_none_or(|taken| taken < bytes))
+    Ok(taken().is_none_or(|taken| taken < bytes))
 }
 
 /// Gives the next job so many seconds of this process's time on processors; 0 is no limit.

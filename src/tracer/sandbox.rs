@@ -7,7 +7,7 @@
 use std::io::{Read, Write};
 
 use rustpython_vm as python;
-use rustpython_vm::builtins::{PyBaseExceptionRef, PyModule, PyStr};
+use rustpython_vm::builtins::{PyBaseExceptionRef, PyDictRef, PyModule, PyStr};
 use rustpython_vm::{AsObject, Interpreter, PyObjectRef, PyResult, Settings, VirtualMachine};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ use super::built::Traced;
 use super::failure::TraceFailure;
 use super::{names, record, steps};
 use crate::base::child;
+use crate::base::confine::confine;
 use crate::base::error::{Error, Result};
 
 /// What the parent writes to the child's standard input.
@@ -152,6 +153,8 @@ fn limit(request: &Request) -> Result<()> {
     child::limit(libc::RLIMIT_CPU, request.cpu_seconds, Some(request.cpu_seconds.saturating_add(GRACE_SECONDS)))?;
     child::limit(libc::RLIMIT_FSIZE, 0, Some(0))?;
     child::limit(libc::RLIMIT_CORE, 0, Some(0))?;
+    // It opens a file of its own, and afterwards nothing can be looked up in /proc.
+    confine(&[]).map_err(|e| Error::machine("a sandbox cannot be confined").caused_by(e))?;
     Ok(child::limit(libc::RLIMIT_NOFILE, 3, Some(3))?)
 }
 
@@ -161,7 +164,10 @@ fn interpreter() -> Interpreter {
     settings.hash_seed = Some(0);
     settings.install_signal_handlers = false;
     settings.import_site = false;
-    Interpreter::without_stdlib(settings)
+    Interpreter::with_init(settings, |vm| {
+        let state = python::common::rc::PyRc::get_mut(&mut vm.state).expect("nobody else has the state yet");
+        state.module_defs.retain(|name, _| BEGINNING.contains(name));
+    })
 }
 
 /// What a source may use, a line a module: read off the stand-in itself.
@@ -187,7 +193,10 @@ fn answer(request: &Request) -> Result<Answer> {
     let answer = interpreter.enter(|vm| {
         vm.recursion_limit.set(RECURSION_LIMIT);
         let most = request.steps;
-        let begun = load(vm).and_then(|()| steps::count(vm, most, move || end(&Answer::Failure(TraceFailure::Steps { most }))));
+        // The count first: it begins with what is then barred.
+        let begun = load(vm)
+            .and_then(|()| steps::count(vm, most, move || end(&Answer::Failure(TraceFailure::Steps { most }))))
+            .and_then(|()| bar(vm));
         begun.map_err(|e| Error::machine(format!("the interpreter does not start: {}", failure(vm, &e))))?;
         // From here on it is the source that counts.
         std::io::stdout().lock().write_all(READY)?;
@@ -198,6 +207,69 @@ fn answer(request: &Request) -> Result<Answer> {
     });
     std::mem::forget(interpreter);
     answer
+}
+
+/// Built-in modules that the interpreter begins with and the stand-in is made of. The others (clocks, code objects, the collector) are not in
+/// it.
+const BEGINNING: [&str; 15] = [
+    "_abc",
+    "_ast",
+    "_codecs",
+    "_collections",
+    "_functools",
+    "_imp",
+    "_io",
+    "_operator",
+    "_sre",
+    "_thread",
+    "_types",
+    "_typing",
+    "_warnings",
+    "_weakref",
+    "itertools",
+];
+/// Those of them that nothing needs once all is loaded: they are emptied, so that whoever finds one finds nothing in it.
+const EMPTIED: [&str; 8] =
+    ["_imp", "_io", "_thread", "_ast", "_warnings", "_frozen_importlib", "_frozen_importlib_external", "importlib._bootstrap"];
+/// What of `sys` says something and does nothing.
+const OF_SYS: [&str; 16] = [
+    "modules",
+    "maxsize",
+    "maxunicode",
+    "version",
+    "version_info",
+    "hexversion",
+    "implementation",
+    "flags",
+    "byteorder",
+    "float_info",
+    "int_info",
+    "hash_info",
+    "platform",
+    "unraisablehook",
+    "__name__",
+    "warnoptions",
+];
+
+/// Takes what the interpreter was begun with out of reach, however a source gets to it.
+fn bar(vm: &VirtualMachine) -> PyResult<()> {
+    let keys = |dict: &PyDictRef| dict.clone().into_iter().map(|(key, _)| key).collect::<Vec<_>>();
+    let modules = vm.sys_module.get_attr("modules", vm)?;
+    for name in EMPTIED {
+        let Ok(module) = modules.get_item(name, vm) else { continue };
+        if let Some(dict) = module.dict() {
+            keys(&dict).into_iter().try_for_each(|key| dict.del_item(&*key, vm))?;
+        }
+        modules.del_item(name, vm)?;
+    }
+    if let Some(dict) = vm.sys_module.as_object().dict() {
+        for key in keys(&dict) {
+            if !text(vm, &key).is_some_and(|name| OF_SYS.contains(&name.as_str())) {
+                dict.del_item(&*key, vm)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn load(vm: &VirtualMachine) -> PyResult<()> {

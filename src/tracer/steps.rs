@@ -1,8 +1,7 @@
 //! Counts what the interpreter does, by its monitoring of jumps and calls: whatever a source repeats, it repeats by one of them.
 //!
 //! Where the count ends does not depend on the machine. It does not see loops inside a native function over native values
-//! (`sum(range(10**12))`, a product of huge integers), nor a source that finds the monitoring and ends it: what these take is bounded by
-//! processor time and memory.
+//! (`sum(range(10**12))`, a product of huge integers): what these take is bounded by processor time and memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -460,3 +460,27 @@ fn the_files_have_the_tensors_that_peft_writes() {
     lora.save(folder.path(), "tiny", Precision::F32).unwrap();
     assert_eq!(shapes("adapter-by-peft"), shapes(folder.path().to_str().unwrap()));
 }
+
+#[test]
+fn what_an_adapter_announces_is_held_against_its_matrices_before_any_is_made() {
+    let model = ModelFile::open(&fixture("tiny-llama3")).unwrap();
+    let text = std::fs::read_to_string(fixture("adapter-by-peft/adapter_config.json")).unwrap();
+    let config: Value = serde_json::from_str(&text).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let weights = "adapter_model.safetensors";
+    std::fs::copy(fixture("adapter-by-peft").join(weights), folder.path().join(weights)).unwrap();
+    let load = |key: &str, value: Value| {
+        let mut config = config.clone();
+        config[key] = value;
+        std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+        Lora::load(folder.path(), model.config())
+    };
+    load("r", config["r"].clone()).unwrap();
+    for rank in [0, 1, 1000, 65_536, 100_000_000, 1_000_000_000_000, 1 << 62, u64::MAX] {
+        let error = load("r", rank.into()).err().unwrap();
+        assert!(error.exit_code() == 2 && error.to_string().contains("rank"), "{rank}: {error}");
+    }
+    for alpha in [0.0, -1.0, 1e308] {
+        assert!(load("lora_alpha", alpha.into()).err().unwrap().to_string().contains("lora_alpha"), "{alpha}");
+    }
+}

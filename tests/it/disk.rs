@@ -292,3 +292,43 @@ fn what_a_terminal_would_obey_does_not_reach_it() {
     assert!(code == 2 && said.contains("pwned") && said.contains("\\u001b") && said.contains("\\u202e"), "{said:?}");
     assert!(!said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains('\u{7}'), "{said:?}");
 }
+
+#[test]
+fn a_kill_leaves_nothing_in_the_folder_for_temporary_files_and_the_next_start_what_was_half_written() {
+    let base = tempfile::tempdir().unwrap();
+    let (run, temporary) = (base.path().join("run"), base.path().join("tmp"));
+    std::fs::create_dir(&temporary).unwrap();
+    let left = || std::fs::read_dir(&temporary).unwrap().map(|e| e.unwrap().file_name()).collect::<Vec<_>>();
+    let mut child = start(&run, &[]).env("TMPDIR", &temporary).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&run, &mut child, |s| s.trainings().is_ok_and(|t| !t.is_empty()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(left().is_empty(), "{:?}", left());
+    std::fs::write(run.join(".tmpAb3d"), "half").unwrap();
+    succeed(resume(&run, &[]).env("TMPDIR", &temporary));
+    assert!(left().is_empty() && !run.join(".tmpAb3d").exists());
+    assert!(contents(&run) == undisturbed().1);
+    let (code, said) = fail(start(&base.path().join("other"), &[]).env("TMPDIR", base.path().join("nowhere")));
+    assert!(code == 1 && said.contains("TMPDIR"), "{code}: {said}");
+}
+
+#[test]
+fn a_pipe_in_place_of_a_file_is_refused_and_not_waited_for() {
+    let base = tempfile::tempdir().unwrap();
+    let pipe = base.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let path = pipe.to_str().unwrap();
+    let started = format!("parents.start=[{path:?}]");
+    for arguments in [
+        vec!["trace", path],
+        vec!["eval", path, "--dataset", "synthetic"],
+        vec!["models", "import", path],
+        vec!["doctor", "--quick", "--config", path],
+        vec!["study", path, "--out", "/nowhere"],
+        vec!["run", "--set", "policy=random", "--set", "proxy.dataset=synthetic", "--set", &started, "--out", "/nowhere"],
+        vec!["run", "--config", path, "--out", "/nowhere"],
+    ] {
+        let (code, said) = fail(program(&arguments));
+        assert!(code == 2 && said.contains("not an ordinary file"), "{arguments:?}: {code}: {said}");
+    }
+}

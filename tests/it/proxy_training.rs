@@ -113,7 +113,7 @@ fn huge() -> Graph {
 fn pool(folder: &Path, split: &Split, workers: usize, config: ProxyConfig) -> Pool {
     let path = folder.join("split.bin");
     split.save(&path).unwrap();
-    Pool { program: PROGRAM.into(), setup: Setup { split: path, config: ProxyConfig { workers, ..config } } }
+    Pool { program: PROGRAM.into(), setup: Setup { split: path, config: ProxyConfig { workers, ..config }, writes: Vec::new() } }
 }
 
 fn results(pool: &Pool, jobs: Vec<Job>) -> BTreeMap<u64, Result<Outcome, Failure>> {

@@ -61,6 +61,31 @@ const NAME: &str = "chat_template";
 
 /// Messages to try a template with.
 const PROBES: [&str; 2] = ["How are sources answered?", "A network is to be changed."];
+/// Bytes of a template: the longest that a model brought has 17,000.
+const MOST_TEXT: usize = 64 << 10;
+/// For a template of that length that is one nesting.
+const STACK: usize = 256 << 20;
+/// Steps that a template may take, which end a loop in a loop: some thousand times what a conversation takes.
+const FUEL: u64 = 2_000_000;
+/// Bytes that a template may write: more than any model reads.
+const MOST_WRITTEN: usize = 64 << 20;
+
+/// What is written, up to a bound.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MOST_WRITTEN {
+            return Err(std::io::Error::other("it writes without an end"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Characters that Unicode will never assign.
 const MARKS: [char; 4] = ['\u{1fffe}', '\u{2fffe}', '\u{3fffe}', '\u{4fffe}'];
@@ -70,8 +95,12 @@ impl ChatTemplate {
     /// The tokens that begin and end a text are given as they are written.
     ///
     /// # Errors
-    /// Where the text is no Jinja template.
+    /// Where the text is no Jinja template, or longer than any.
     pub fn new(text: &str, bos: &str, eos: &str) -> Result<Self> {
+        if text.len() > MOST_TEXT {
+            let long = format!("the model's chat template has {} bytes, at most {MOST_TEXT} are read", text.len());
+            return Err(Error::input(long).hint("use another conversion of the model"));
+        }
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -81,7 +110,13 @@ impl ChatTemplate {
         });
         environment.add_function("strftime_now", |format: String| strftime(&format));
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, without_tracking(text)).map_err(|e| {
+        environment.set_fuel(Some(FUEL));
+        // The parser calls itself for each `not` and each dot.
+        let parsed = std::thread::scope(|scope| {
+            let parse = || environment.add_template_owned(NAME, without_tracking(text));
+            Ok::<_, std::io::Error>(std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, parse)?.join())
+        })?;
+        parsed.unwrap_or_else(|_| Err(minijinja::Error::new(ErrorKind::SyntaxError, "it cannot be parsed"))).map_err(|e| {
             Error::input("the model's chat template cannot be parsed").hint("use another conversion of the model").caused_by(e)
         })?;
         let template = Self { environment, text: text.to_owned(), bos: bos.to_owned(), eos: eos.to_owned(), folds_system: false };
@@ -159,7 +194,11 @@ impl ChatTemplate {
             tools => none,
             documents => none,
         };
-        template.render(values).map_err(|e| Error::input("the model's chat template does not take these messages").caused_by(e))
+        let mut written = Bounded(Vec::new());
+        template
+            .render_captured_to(values, &mut written)
+            .map_err(|e| Error::input("the model's chat template does not take these messages").caused_by(e))?;
+        String::from_utf8(written.0).map_err(|e| Error::input("the model's chat template writes no text").caused_by(e))
     }
 
     /// The conversation as tokens; special tokens come from the template alone, never from what a message says.

@@ -16,12 +16,15 @@ use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::stand_in::stand_in;
 use super::tokenizer::{Pre, Vocabulary};
 use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::{read_file, read_text};
 use crate::base::hash::sha256_list;
 
 const TOKENS_MAP: &str = "special_tokens_map.json";
 const GENERATION: &str = "generation_config.json";
 const HEAD: &str = "lm_head.weight";
 const EMBEDDING: &str = "model.embed_tokens.weight";
+/// Bytes of a JSON file; the longest is a tokenizer of 256,000 words.
+const MOST_JSON: u64 = 128 << 20;
 
 /// An open folder; weights are read when asked for.
 pub struct Folder {
@@ -230,10 +233,10 @@ impl Folder {
     /// Where the template cannot be parsed.
     pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let file = self.path.join("chat_template.jinja");
-        let text = match std::fs::read_to_string(&file) {
-            Ok(text) => Some(text),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => self.stated_template(&self.tokenizer_config()?["chat_template"])?,
-            Err(e) => return Err(e).at("read", &file),
+        let text = if file.try_exists().at("read", &file)? {
+            Some(read_text(&file, "read")?)
+        } else {
+            self.stated_template(&self.tokenizer_config()?["chat_template"])?
         };
         let (bos, eos) = self.ends()?;
         text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
@@ -277,11 +280,10 @@ impl Folder {
     /// Where the card cannot be read.
     pub fn licence(&self) -> Result<Option<String>> {
         let card = self.path.join("README.md");
-        let text = match std::fs::read_to_string(&card) {
-            Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e).at("read", &card),
-        };
+        if !card.try_exists().at("read", &card)? {
+            return Ok(None);
+        }
+        let text = read_text(&card, "read")?;
         let mut lines = text.lines();
         if lines.next() != Some("---") {
             return Ok(None);
@@ -370,14 +372,13 @@ fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// A JSON file, or none where there is no such file.
 fn json(path: &Path) -> Result<Option<Value>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => serde_json::from_str(&text).map(Some).map_err(|e| {
-            let not_json = || Error::input(format!("{} is not JSON", path.display())).hint("fetch or copy it again").caused_by(e);
-            stand_in(path).unwrap_or_else(not_json)
-        }),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e).at("read", path),
+    if !path.try_exists().at("read", path)? {
+        return Ok(None);
     }
+    serde_json::from_slice(&read_file(path, "read", MOST_JSON)?).map(Some).map_err(|e| {
+        let not_json = || Error::input(format!("{} is not JSON", path.display())).hint("fetch or copy it again").caused_by(e);
+        stand_in(path).unwrap_or_else(not_json)
+    })
 }
 
 fn find_id(described: &Value, token: &str) -> Option<u32> {

@@ -25,6 +25,7 @@ use candle_core::{Device, Tensor};
 
 use super::stand_in::stand_in;
 use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::open_file;
 
 /// Room for the header: the largest vocabularies in use take about 20 MiB.
 const HEADER_LIMIT: u64 = 128 << 20;
@@ -241,7 +242,7 @@ impl Gguf {
 }
 
 fn open_one(path: &Path) -> Result<(File, Contents)> {
-    let file = File::open(path).at("open", path)?;
+    let file = open_file(path, "open")?;
     let size = file.metadata().at("read", path)?.len();
     let header = Header { source: BufReader::new((&file).take(HEADER_LIMIT.min(size))), at: 0, size };
     let contents = header.read().map_err(|flaw| match (&flaw, stand_in(path)) {

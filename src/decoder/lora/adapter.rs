@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::matrices::Lora;
 use super::peft::settings;
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::files::write_whole;
+use crate::base::files::{read_file, read_text, write_whole};
 use crate::decoder::files::shape::DecoderConfig;
 use crate::decoder::files::stand_in::stand_in;
 
 const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
+/// Bytes of its matrices.
+const MOST_WEIGHTS: u64 = 16 << 30;
 const ROOT: &str = "base_model.model.";
 
 /// How the elements lie on disk.
@@ -71,7 +73,7 @@ impl Lora {
             if let Some(hint) = hint { error.hint(hint) } else { error }
         })?;
         let at = weights(folder)?;
-        let data = std::fs::read(&at).at("read", &at)?;
+        let data = read_file(&at, "read", MOST_WEIGHTS)?;
         let file = SafeTensors::deserialize(&data).map_err(|e| {
             stand_in(&at).unwrap_or_else(|| {
                 Error::input(format!("{} is not a whole safetensors file", at.display())).hint("copy it again").caused_by(e)
@@ -133,12 +135,10 @@ impl Lora {
 /// The settings of the adapter in a folder.
 fn config(folder: &Path) -> Result<Value> {
     let at = folder.join(CONFIG);
-    let text = match std::fs::read_to_string(&at) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(no_adapter(folder)),
-        Err(e) => return Err(e).at("read", &at),
-    };
-    serde_json::from_str(&text).map_err(|e| {
+    if !at.try_exists().at("read", &at)? {
+        return Err(no_adapter(folder));
+    }
+    serde_json::from_str(&read_text(&at, "read")?).map_err(|e| {
         let not_json = || Error::input(format!("{} is not JSON", at.display())).hint("copy it again").caused_by(e);
         stand_in(&at).unwrap_or_else(not_json)
     })

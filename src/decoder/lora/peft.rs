@@ -34,6 +34,11 @@ const HARMLESS: [&str; 21] = [
     "use_rslora",
 ];
 
+/// Wider than any matrix of the models, beyond whose width a rank adds nothing.
+const MOST_RANK: u64 = 1 << 16;
+/// Where an f32 no longer tells an update from the weights.
+const MOST_ALPHA: f64 = 1e6;
+
 /// The settings as ours.
 ///
 /// # Errors
@@ -58,11 +63,11 @@ pub fn settings(json: &Value, model: &DecoderConfig) -> Result<LoraConfig> {
         return Err(Error::input(format!("{key} is {}, which is not supported", short(value)))
             .hint("it may change what the adapter computes; train one without it, or merge this one into its model with PEFT"));
     }
-    let Some(rank) = json["r"].as_u64().filter(|rank| (1..=1 << 16).contains(rank)) else {
-        return refuse(format!("r is {}, not a whole number from 1", json["r"]));
+    let Some(rank) = json["r"].as_u64().filter(|rank| (1..=MOST_RANK).contains(rank)) else {
+        return refuse(format!("r is {}, and a rank is a whole number from 1 to {MOST_RANK}", json["r"]));
     };
-    let Some(alpha) = json["lora_alpha"].as_f64() else {
-        return refuse(format!("lora_alpha is {}, not a number", json["lora_alpha"]));
+    let Some(alpha) = json["lora_alpha"].as_f64().filter(|alpha| *alpha > 0.0 && *alpha <= MOST_ALPHA) else {
+        return refuse(format!("lora_alpha is {}, not a number above 0 and at most {MOST_ALPHA}", json["lora_alpha"]));
     };
     Ok(LoraConfig {
         rank: rank as usize,

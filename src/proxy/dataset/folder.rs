@@ -18,11 +18,14 @@ use super::picture::Picture;
 use super::stored::Origin;
 use super::{Format, Images};
 use crate::base::error::{Error, Result};
+use crate::base::files::read_file;
 use crate::base::hash::Hash;
 use crate::base::seed;
 
 /// Labels are bytes.
 const MOST_CLASSES: usize = 256;
+/// Bytes of a file.
+const MOST_FILE: u64 = 1 << 29;
 /// Bytes of one decoded image.
 const MOST_BYTES: usize = 1 << 29;
 /// Files that a message names before it counts the rest.
@@ -190,7 +193,7 @@ pub fn named(problems: &[String]) -> String {
 }
 
 fn decode_one(path: &Path, origin: &Origin) -> std::result::Result<Image, String> {
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    let bytes = read_file(path, "read", MOST_FILE).map_err(|e| e.to_string())?;
     let picture = Picture::read(&bytes, MOST_BYTES).map_err(|e| e.to_string())?;
     let findings = Findings {
         grey: usize::from(picture.grey),

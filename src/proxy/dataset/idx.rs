@@ -8,11 +8,15 @@ use std::path::Path;
 use flate2::read::GzDecoder;
 
 use super::{Dataset, Format, Images, Part, damaged, missing};
-use crate::base::error::{AtPath, Result};
+use crate::base::error::Result;
+use crate::base::files::{open_file, read_file};
 
 /// Images and labels of the training and of the test part.
 pub const FILES: [[&str; 2]; 2] =
     [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
+
+/// Bytes of a file that is unpacked; the largest of these sets has 47 million.
+const MOST: u64 = 64 << 20;
 
 pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
     let [images, labels] = FILES[usize::from(part == Part::Test)];
@@ -40,11 +44,13 @@ fn read(name: &str, dir: &Path, file: &str, rank: usize) -> Result<(Vec<usize>, 
     let plain = dir.join(file);
     let packed = dir.join(format!("{file}.gz"));
     let (path, bytes) = if plain.is_file() {
-        let bytes = std::fs::read(&plain).at("read", &plain)?;
+        let bytes = read_file(&plain, "read", MOST)?;
         (plain, bytes)
     } else if packed.is_file() {
         let mut bytes = Vec::new();
-        GzDecoder::new(std::fs::File::open(&packed).at("open", &packed)?)
+        // One byte more is too long to be whole.
+        GzDecoder::new(open_file(&packed, "open")?)
+            .take(MOST + 1)
             .read_to_end(&mut bytes)
             .map_err(|e| damaged(name, &packed, "cannot be unpacked").caused_by(e))?;
         (packed, bytes)

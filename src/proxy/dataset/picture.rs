@@ -47,7 +47,14 @@ pub enum Flaw {
     Empty,
     #[error("{0} bytes of pixels, at most {1}")]
     Large(usize, usize),
+    #[error("{0} bytes of pixels in a file of {1}: it is no picture but a bomb")]
+    Bomb(usize, usize),
 }
+
+/// Pixels of so many bytes may be as well packed as they like; of more, a drawing of few colours is packed a hundredfold, and what is packed
+/// better was made to fill the memory.
+const SMALL: usize = 16 << 20;
+const RATIO: usize = 400;
 
 fn check_size(bytes: usize, most: usize) -> Result<(), Flaw> {
     match bytes {
@@ -195,6 +202,9 @@ fn read_png(bytes: &[u8], most: usize) -> Result<Picture, Flaw> {
     let mut reader = decoder.read_info()?;
     let size = reader.output_buffer_size().unwrap_or(usize::MAX);
     check_size(size, most)?;
+    if size > SMALL && size / bytes.len().max(1) > RATIO {
+        return Err(Flaw::Bomb(size, bytes.len()));
+    }
     let held = reader.info().exif_metadata.as_deref().map_or(1, held);
     let mut samples = vec![0; size];
     let frame = reader.next_frame(&mut samples)?;
@@ -469,6 +479,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_small_file_of_very_many_pixels_is_refused_before_they_are_made() {
+        let (width, height) = (6000, 6000);
+        let mut bytes = Vec::new();
+        let mut encoder = ::png::Encoder::new(&mut bytes, width, height);
+        encoder.set_compression(::png::Compression::High);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&vec![0; (width * height) as usize]).unwrap();
+        writer.finish().unwrap();
+        assert!(bytes.len() < 100_000);
+        assert!(matches!(Picture::read(&bytes, 1 << 29), Err(Flaw::Bomb(36_000_000, _))));
     }
 
     #[test]

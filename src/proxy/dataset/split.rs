@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Dataset, Format, Images};
 use crate::base::error::{AtPath, Error, Result};
+use crate::base::files::read_file;
 use crate::base::hash::Hash;
+use crate::base::scratch::Scratch;
 use crate::base::seed;
 
 /// Training and validation images: balanced by class, disjoint.
@@ -136,22 +138,34 @@ impl Split {
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let header = Header { format: self.format.clone(), train: self.train.len(), valid: self.valid.len(), hash: self.hash() };
-        let header = serde_json::to_vec(&header)?;
         let part = path.with_extension("part");
         let write = || -> std::io::Result<()> {
-            let mut file = std::io::BufWriter::new(std::fs::File::create(&part)?);
-            file.write_all(MAGIC)?;
-            file.write_all(&(header.len() as u64).to_le_bytes())?;
-            file.write_all(&header)?;
-            for images in [&self.train, &self.valid] {
-                file.write_all(&images.labels)?;
-                file.write_all(&images.pixels)?;
-            }
-            file.flush()?;
+            self.write(&mut std::fs::File::create(&part)?)?;
             std::fs::rename(&part, path)
         };
         write().at("write the images of the run to", path)
+    }
+
+    /// The same into a file of which nothing stays.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::new(|file| self.write(file))
+    }
+
+    fn write(&self, file: &mut std::fs::File) -> std::io::Result<()> {
+        let header = Header { format: self.format.clone(), train: self.train.len(), valid: self.valid.len(), hash: self.hash() };
+        let header = serde_json::to_vec(&header)?;
+        let mut file = std::io::BufWriter::new(file);
+        file.write_all(MAGIC)?;
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        for images in [&self.train, &self.valid] {
+            file.write_all(&images.labels)?;
+            file.write_all(&images.pixels)?;
+        }
+        file.flush()
     }
 
     /// Reads what [`Split::save`] wrote.
@@ -159,7 +173,7 @@ impl Split {
     /// # Errors
     /// The file is missing, cut off or changed.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).at("read the images of the run from", path)?;
+        let bytes = read_file(path, "read the images of the run from", u64::MAX - 1)?;
         let split = Self::parse(&bytes);
         split.ok_or_else(|| Error::machine(format!("{}: not a whole file of images", path.display())))
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::{Fit, Size};
 use super::{Dataset, Format, Images, Part};
 use crate::base::error::{AtPath, Error, Result};
-use crate::base::files::write_whole;
+use crate::base::files::{open_file, write_whole};
 use crate::base::hash::Hash;
 
 const MAGIC: &[u8; 8] = b"elimage1";
@@ -102,7 +102,7 @@ pub fn header(data: &Path, name: &str) -> Result<Header> {
 /// The open file at its first part, and the header.
 fn open(path: &Path) -> Result<(File, Header)> {
     let damaged = || damaged(path, "is not a whole data set");
-    let mut file = File::open(path).at("read", path)?;
+    let mut file = open_file(path, "read")?;
     let mut start = [0; 16];
     file.read_exact(&mut start).map_err(|_| damaged())?;
     let length = u64::from_le_bytes(start[8..].try_into().expect("eight bytes"));

@@ -188,4 +188,5 @@ def alias(name, target):
 
 
 builtins.__import__ = _import
+del _native_import
 builtins.print = lambda *args, **kwargs: None

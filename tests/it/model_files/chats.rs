@@ -62,3 +62,23 @@ fn templates_have_what_python_gives_them() {
     assert!(render("{{ raise_exception('roles must alternate') }}").unwrap_err().to_string().contains("roles must alternate"));
     assert!(render("{% if %}").unwrap_err().to_string().contains("cannot be parsed"));
 }
+
+#[test]
+fn a_template_that_nests_loops_or_writes_without_an_end_is_refused() {
+    let nots = format!("{{{{ {}1 }}}}", "not ".repeat(15_000));
+    let dots = format!("{{{{ a{} }}}}", ".a".repeat(30_000));
+    let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(30_000), ")".repeat(30_000));
+    let long = "x".repeat((64 << 10) + 1);
+    let ranges = "{% for i in range(99999) %}{% for j in range(99999) %}aaaa{% endfor %}{% endfor %}";
+    let recursive = "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}";
+    let large = format!("{{% for i in range(90000) %}}{}{{% endfor %}}", "x".repeat(2000));
+    for text in [nots.as_str(), &dots, &brackets, &long, ranges, recursive, &large] {
+        let refused = ChatTemplate::new(text, "", "").and_then(|template| template.render(&[Message::user("hi")], true));
+        // Nested nothings may well have a value: what counts is that it comes to an end.
+        if let Err(error) = refused {
+            assert!(error.exit_code() == 2 && error.to_string().contains("chat template"), "{error}");
+        } else {
+            assert!(text.starts_with("{{ not") || text.starts_with("{{ a."), "{:.40} passes", text);
+        }
+    }
+}
