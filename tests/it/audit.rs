@@ -1,7 +1,7 @@
 //! The exact audit: enumeration against brute force, the table policy against its closed form, resuming, reports.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -29,7 +29,7 @@ use rand::Rng;
 
 use crate::audit_verify::verified;
 use crate::models::{tiny, tiny_config};
-use crate::program::{copy_folder, fail, program, rows, succeed};
+use crate::program::{fail, program, rows, succeed};
 
 static GO_ON: AtomicBool = AtomicBool::new(false);
 

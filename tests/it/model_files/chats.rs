@@ -78,7 +78,7 @@ fn a_template_that_nests_loops_or_writes_without_an_end_is_refused() {
         if let Err(error) = refused {
             assert!(error.exit_code() == 2 && error.to_string().contains("chat template"), "{error}");
         } else {
-            assert!(text.starts_with("{{ not") || text.starts_with("{{ a."), "{:.40} passes", text);
+            assert!(text.starts_with("{{ not") || text.starts_with("{{ a."), "{text:.40} passes");
         }
     }
 }
