@@ -1,5 +1,5 @@
 //! A network trained with several seeds and, where it is asked for, tested: each trained network sees the test part once, after its
-//! last epoch. Nothing else in the program reads a test part but the check of its files.
+//! last epoch. Nothing else in the program reads a test part but the check of its files: `eval --test` and studies that `retrain` ask here.
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

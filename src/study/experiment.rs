@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use super::outcome::Outcome;
 use crate::base::error::Result;
@@ -31,6 +32,11 @@ pub trait Experiment: fmt::Debug + Send + Sync {
     /// # Errors
     /// When it cannot be read.
     fn outcome(&self, folder: &Path) -> Result<Outcome>;
+    /// Trains the best network of a finished run `seeds` times again: see [`super::retrain`].
+    ///
+    /// # Errors
+    /// A training failed or was stopped.
+    fn retrain(&self, folder: &Path, seeds: u64, stop: &AtomicBool) -> Result<()>;
     /// How the runs of an arm searched a space whose best is known; None where it is not.
     fn search(&self, name: String, runs: &[Outcome]) -> Option<searches::Arm>;
 }

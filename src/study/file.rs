@@ -6,6 +6,7 @@
 //! candidates = 50
 //! seeds = [0, 1, 2]                 # or { first = 0, count = 20 }
 //! workers = 1                       # runs at the same time
+//! retrain = 0                       # of real runs: seeds with which the best network of each is trained again and tested
 //!
 //! [settings]                        # of every run, as for `run --set` and `audit --set`
 //! threads = 2
@@ -30,7 +31,7 @@ use super::job::Job;
 use super::kinds::resolve;
 use crate::base::error::{Error, Result};
 use crate::base::files::read_text;
-use crate::base::range::MOST_WORKERS;
+use crate::base::range::{MOST_WORKERS, whole};
 use crate::config::layers::nearest_key;
 use crate::record::Kind;
 
@@ -55,6 +56,9 @@ pub struct Study {
     /// Runs at the same time.
     #[serde(default = "one")]
     pub workers: usize,
+    /// Of real runs: the best network of each is trained so many times again, on other images, and tested (see [`super::retrain`]).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retrain: u64,
     /// Built-in settings below all others; for `run` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
@@ -93,6 +97,10 @@ fn one() -> usize {
     1
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A file that is no study, with its line and the nearest key that there is.
 pub(super) fn misread(text: &str, origin: &str, error: &toml::de::Error) -> Error {
     let line = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
@@ -126,6 +134,10 @@ impl Study {
 
     fn check(&self, origin: &str) -> Result<()> {
         let wrong = |why: String| Err(Error::input(format!("{origin}: {why}")));
+        whole("retrain", self.retrain, 0..=1000)?;
+        if self.retrain > 0 && self.kind == Kind::Audit {
+            return wrong("retrain: an audit trains no networks, and queries what is known of them".into());
+        }
         let seeds = self.seeds.all();
         if seeds.is_empty() || self.workers == 0 || self.arms.is_empty() {
             return wrong("a study has at least one seed, one worker and one arm".into());
@@ -233,7 +245,7 @@ impl Study {
         let flat = |study: &Self| {
             let mut assignments = Vec::new();
             let mut table: Table = study.to_toml().parse().expect("a study is plain TOML");
-            for free in ["title", "workers"] {
+            for free in ["title", "workers", "retrain"] {
                 table.remove(free);
             }
             // An arm without changes is an arm too.

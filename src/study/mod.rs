@@ -14,6 +14,7 @@ pub mod page;
 pub mod plan;
 pub mod published;
 pub mod report;
+pub mod retrain;
 pub mod schedule;
 pub mod tables;
 mod view;
@@ -83,9 +84,23 @@ impl Open {
         Ok(Self { study, jobs, states, folder: folder.into(), _lock: lock })
     }
 
-    /// Runs what is left.
+    /// Runs what is left, and trains the best network of each finished run again where the study asks for it.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<Ending> {
-        schedule::run(&self.jobs, &mut self.states, &self.folder, self.study.workers, stop)
+        let mut ending = schedule::run(&self.jobs, &mut self.states, &self.folder, self.study.workers, stop)?;
+        for (job, _) in self.jobs.iter().zip(&self.states).filter(|(_, state)| state.finished && self.study.retrain > 0) {
+            if ending.stopped {
+                break;
+            }
+            match job.settings.retrain(&job.folder(&self.folder), self.study.retrain, stop) {
+                Ok(()) => {}
+                Err(error) if error.is_stop() => ending.stopped = true,
+                Err(error) => {
+                    let (message, log) = (format!("its best network, trained again: {error}"), job.log(&self.folder));
+                    ending.failures.push(job::Failure { job: job.name(), message, log });
+                }
+            }
+        }
+        Ok(ending)
     }
 }
 

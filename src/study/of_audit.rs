@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::experiment::{Experiment, Words};
 use super::outcome::{Claimed, Measures, Outcome, falls};
@@ -122,6 +123,10 @@ impl Experiment for AuditConfig {
             entry,
             facts: None,
         })
+    }
+
+    fn retrain(&self, _: &Path, _: u64, _: &AtomicBool) -> Result<()> {
+        Err(Error::input("an audit trains no networks"))
     }
 
     fn search(&self, name: String, runs: &[Outcome]) -> Option<searches::Arm> {

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::experiment::{Experiment, Words};
 use super::outcome::{Claimed, Measures, Outcome, falls};
+use super::retrain;
 use crate::base::error::Result;
 use crate::base::home;
 use crate::compare::runs::{RunFacts, identity, is_method};
@@ -90,10 +92,15 @@ impl Experiment for RunConfig {
             claims: evidence.panels(None, None).into_iter().map(Claimed::from).collect(),
             measures,
             search: None,
+            retrained: retrain::read(folder)?,
             qualities: facts.qualities.clone(),
             entry,
             facts: Some(Box::new(facts)),
         })
+    }
+
+    fn retrain(&self, folder: &Path, seeds: u64, stop: &AtomicBool) -> Result<()> {
+        retrain::retrain(folder, self, seeds, stop)
     }
 
     fn search(&self, _: String, _: &[Outcome]) -> Option<searches::Arm> {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::retrain::Retrained;
 use crate::compare::contest::Entry;
 use crate::compare::runs::RunFacts;
 use crate::compare::searches::Search;
@@ -28,6 +29,8 @@ pub struct Outcome {
     pub measures: Measures,
     /// Of an audit.
     pub search: Option<Search>,
+    /// Of a real run whose study asks for it.
+    pub retrained: Option<Retrained>,
     /// (cycle, quality)
     #[serde(skip)]
     pub qualities: Vec<(u64, f64)>,

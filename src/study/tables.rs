@@ -10,6 +10,7 @@ use crate::compare::text::measured;
 use crate::compare::{curves, searches};
 use crate::record::Funnel;
 use crate::report::chart::Band;
+use crate::theory::statistics::mean;
 use crate::theory::values::{Cell, Column, Show, Table, estimate, part, seconds, value, values};
 use crate::theory::{Claim, Panel, Verdict};
 
@@ -25,6 +26,7 @@ pub fn tables(report: &Report) -> Vec<Table> {
         contests(report),
         funnel(report),
         verdicts(report),
+        retrained(report),
         measures(report),
         pairs(report),
         runs(report),
@@ -97,6 +99,37 @@ fn search(report: &Report) -> Table {
     });
     let head = [vec![value("model"), value("arm")], searches::head()].concat();
     table("search", "The search", searches::note(), head, rows)
+}
+
+/// What the chosen best is worth where nothing was chosen.
+fn retrained(report: &Report) -> Table {
+    let rows = shown(report).filter_map(|cell| {
+        let again =
+            |r: &Outcome| r.retrained.as_ref().filter(|again| !again.valid.is_empty()).map(|again| (again.quality, mean(&again.valid)));
+        let count = cell.runs.iter().filter(|r| again(r).is_some()).count();
+        let row = || {
+            vec![
+                cell.model.as_str().into(),
+                cell.arm.as_str().into(),
+                Cell::Part(count as u64, cell.planned as u64),
+                measured(cell.measure(|r| again(r).map(|(chosen, _)| chosen)), SHARE),
+                measured(cell.measure(|r| again(r).map(|(_, again)| again)), SHARE),
+                measured(cell.measure(|r| again(r).map(|(chosen, again)| again - chosen)), Show::Points),
+                measured(
+                    cell.measure(|r| r.retrained.as_ref().filter(|again| !again.test.is_empty()).map(|again| mean(&again.test))),
+                    SHARE,
+                ),
+            ]
+        };
+        (count > 0).then(row)
+    });
+    let note = "The best network of each run, trained again with fresh seeds on other images of the training part, where nothing was chosen, and \
+                each training tested once: means over the runs. What it loses is what its quality owed to being chosen.";
+    let head = [
+        vec![value("model"), value("arm"), part("runs"), estimate("quality as chosen"), estimate("on other images")],
+        vec![estimate("difference"), estimate("test accuracy")],
+    ];
+    table("retrained", "The chosen best, trained again", note, head.concat(), rows)
 }
 
 fn contests(report: &Report) -> Table {

@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use eliteloop::record::{Store, folder};
+use eliteloop::study::retrain;
 
 use crate::program::rows;
 
@@ -185,4 +186,49 @@ fn an_audit_of_the_former_shape_is_named_and_kept() {
     assert!(said.contains("1 of 6 runs failed: no-llm/random/seed-1") && said.contains("JSON lines"), "{said}");
     assert!(former.join("audit.toml").is_file());
     assert_eq!(cycles(&place.run("random/seed-2")), 40);
+}
+
+/// Two seeds of real trainings, their best networks trained again.
+const REAL: &str = r#"
+kind = "run"
+cycles = 1
+candidates = 4
+seeds = [1, 2]
+retrain = 2
+[settings]
+threads = 1
+parents.per_cycle = 1
+proxy = { dataset = "synthetic", train_images = 64, valid_images = 40, epochs = 1, repeats = 0 }
+[arms.random]
+policy = "random"
+"#;
+
+#[test]
+fn the_best_network_of_each_run_is_trained_again_and_tested() {
+    let place = Place::new();
+    let file =
+        REAL.replace("[settings]", &format!("[settings]\nparents.start = [\"{}/tests/fixtures/small.py\"]", env!("CARGO_MANIFEST_DIR")));
+    let printed = succeed(&place.study(&file));
+    assert!(printed.contains("The chosen best, trained again"), "{printed}");
+    let path = |seed: u64| place.run(&format!("random/seed-{seed}")).join("retrained.json");
+    let mut seen = Vec::new();
+    for seed in [1, 2] {
+        let again = retrain::read(&place.run(&format!("random/seed-{seed}"))).unwrap().unwrap();
+        let store = Store::read(&folder::store_path(&place.run(&format!("random/seed-{seed}")))).unwrap();
+        let (best, quality) = eliteloop::record::best::of(&store).unwrap().unwrap();
+        assert_eq!((again.network.clone(), again.quality), (best.to_string(), quality));
+        assert!(again.valid.len() == 2 && again.test.len() == 2 && again.valid[0] != again.valid[1], "{again:?}");
+        seen.push(again);
+    }
+    // What is there stays; what is gone comes again to the same.
+    let kept = path(1).metadata().unwrap().modified().unwrap();
+    std::fs::remove_file(path(2)).unwrap();
+    succeed(&place.study(&file));
+    assert_eq!(path(1).metadata().unwrap().modified().unwrap(), kept);
+    assert_eq!(retrain::read(&place.run("random/seed-2")).unwrap().unwrap(), seen[1]);
+    // Another number of seeds is no other study.
+    succeed(&place.study(&file.replace("retrain = 2", "retrain = 3")));
+    assert_eq!(retrain::read(&place.run("random/seed-1")).unwrap().unwrap().valid.len(), 3);
+    let refused = place.study(&TINY.replace("seeds = [1, 2]", "seeds = [1, 2]\nretrain = 2"));
+    assert!(!refused.status.success() && stderr(&refused).contains("an audit trains no networks"), "{}", stderr(&refused));
 }

@@ -7,6 +7,7 @@ use eliteloop::study::file::NO_MODEL;
 use eliteloop::study::outcome::{Claimed, Measures, Outcome};
 use eliteloop::study::page::page as render;
 use eliteloop::study::report::{Cell, Missing, Report};
+use eliteloop::study::retrain::Retrained;
 use eliteloop::study::tables;
 use eliteloop::theory::values as table;
 use eliteloop::theory::{Claim, Finding, Verdict};
@@ -46,6 +47,7 @@ fn outcome(seed: u64, level: f64, tokens: Option<u64>) -> Outcome {
         claims: vec![Claimed { claim: Claim::Improvement, finding: Finding::of(Verdict::Holds, None), sentence: "It rose.".into() }],
         measures: Measures { fell: 1, transitions: 3, first_c: Some(0.1), last_c: Some(0.2 + 0.01 * seed as f64), ..Measures::default() },
         search: None,
+        retrained: Some(Retrained { network: "1/0".into(), quality: 0.5 + 0.01 * seed as f64, valid: vec![0.42, 0.44], test: vec![0.4] }),
         qualities,
         entry,
         facts: None,
