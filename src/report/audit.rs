@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::collect::{named, sealed, tuning};
 use super::data::{self, ReportData};
+use crate::audit::beyond::{Beyond, lost};
 use crate::audit::codec::Proposal;
 use crate::audit::exact::Update;
 use crate::audit::record::{self, Cycle, Elite, Exact, Inputs, Sample};
@@ -303,6 +304,10 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         let figure =
             |(name, figure): (String, Option<f64>)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, Show::Fixed(5)));
         panel.numbers.extend(beyond.figures().into_iter().map(figure));
+    }
+    let beyond: Vec<Beyond> = cycles.iter().filter_map(|c| c.exact.as_ref()?.beyond).collect();
+    if !beyond.is_empty() {
+        panel.numbers.push(("exact: D, what drift would take of the diversity in all".into(), Cell::number(lost(&beyond), Show::Fixed(4))));
     }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),

@@ -191,6 +191,13 @@ fn data_files_give_back_every_number() {
         assert_eq!((behind.count(row, "mean_fell"), behind.number(row, "c_last")), (1, run.measures.last_c));
         assert_eq!(behind.number(row, "snr"), None);
     }
+    let again = Data::read(folder.path(), "retrained");
+    for cell in report.cells.iter().filter(|cell| !cell.runs.is_empty()) {
+        let row = again.row(&[("model", &cell.model), ("arm", &cell.arm)]);
+        assert_eq!(again.count(row, "runs"), cell.runs.len() as u64);
+        again.assert_measured(row, "difference", cell.measure(|r| Some(0.43 - r.retrained.as_ref()?.quality)));
+        again.assert_measured(row, "test_accuracy", cell.measure(|_| Some(0.4)));
+    }
     // What people see is rounded from the same numbers.
     let level = report.cells[0].level.mean.unwrap();
     let (low, high) = level.interval.unwrap();
