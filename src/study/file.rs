@@ -57,7 +57,7 @@ pub struct Study {
     #[serde(default = "one")]
     pub workers: usize,
     /// Of real runs: the best network of each is trained so many times again, on other images, and tested (see [`super::retrain`]).
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub retrain: u64,
     /// Built-in settings below all others; for `run` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,10 +95,6 @@ impl Seeds {
 
 fn one() -> usize {
     1
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// A file that is no study, with its line and the nearest key that there is.

@@ -118,6 +118,7 @@ impl Experiment for AuditConfig {
                 new: (funnel.traced > 0).then(|| distinct as f64 / funnel.traced as f64),
                 ..exact(&cycles, inputs.gamma_star, &qualities)
             },
+            retrained: None,
             search: Some(search),
             qualities,
             entry,
