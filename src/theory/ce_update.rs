@@ -28,7 +28,7 @@ pub const LITERAL: f64 = 0.9;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tuning {
     pub cycle: u64,
-    /// Whether the loss was the mean of sums; a mean over tokens is another objective.
+    /// Whether the loss was the mean of sums; of a mean over tokens the losses are in another unit.
     pub summed: bool,
     /// The loss as it was logged at sampling; None where not all examples were sampled in this cycle, or no loss is computed by scoring.
     pub logged: Option<f64>,
@@ -123,7 +123,7 @@ pub fn judge(cycles: &[Tuning], family: bool) -> Outcome {
     let (finding, mut sentence) = if cycles.is_empty() {
         (Finding::broken(Assumption::Updated, None), "The policy of this run was never tuned.".to_owned())
     } else if let Some(t) = cycles.iter().find(|t| !t.summed) {
-        let why = "which weights each elite by one over its length and is not the CE update";
+        let why = "whose losses are a token's and not an elite's, so that the share realised cannot be read off them";
         (Finding::broken(Assumption::SummedLoss, effect), format!("Cycle {} was tuned on the mean over tokens, {why}.", t.cycle))
     } else if cycles.iter().any(|t| t.trained.is_empty()) {
         (Finding::broken(Assumption::OnRecord, effect), "A cycle was tuned, but its examples are not on record.".to_owned())

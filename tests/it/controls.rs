@@ -85,7 +85,7 @@ fn uniform_parents_are_ranked_by_nothing() {
 const SMALL: [&str; 9] = [
     "seed=3",
     "cycles=2",
-    "candidates=8",
+    "candidates=12",
     "elite.rho=0.4",
     "audit_every=0",
     "lora.rank=1",
@@ -95,7 +95,7 @@ const SMALL: [&str; 9] = [
 ];
 
 #[test]
-fn updates_of_every_kind_go_on_to_the_same_bytes_and_are_verified() {
+fn updates_of_every_kind_are_verified_and_go_on_to_the_same_bytes() {
     needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let cases: [(&str, &[&str]); 3] = [
@@ -107,8 +107,8 @@ fn updates_of_every_kind_go_on_to_the_same_bytes_and_are_verified() {
         let overrides = [&SMALL[..], overrides].concat();
         let [whole, broken] = ["whole", "broken"].map(|kind| base.path().join(format!("{name} {kind}")));
         let audit = run(&whole, &overrides, false);
-        // The natural gradient differs from the others in its steps alone.
-        if name != "natural" {
+        // What differs between them is the steps; that a kill changes nothing is asked of one.
+        if name == "trust" {
             run(&broken, &overrides, true);
             assert!(rows(&whole) == rows(&broken), "{name}");
         }
@@ -116,7 +116,7 @@ fn updates_of_every_kind_go_on_to_the_same_bytes_and_are_verified() {
         for cycle in &audit.cycles {
             let tuning = cycle.tuning.as_ref().unwrap();
             let change = tuning.change.as_ref().unwrap();
-            assert!(change.samples.len() == 8 && change.kl.unwrap() > 0.0 && change.generalised.is_some(), "{change:?}");
+            assert!(change.samples.len() == 12 && change.kl.unwrap() > 0.0 && change.generalised.is_some(), "{change:?}");
             for (sample, scored) in cycle.samples.iter().zip(&change.samples) {
                 assert!((sample.log_q.unwrap() - scored.before).abs() < 1e-3, "{scored:?}");
             }

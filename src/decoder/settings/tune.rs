@@ -136,7 +136,8 @@ pub enum StartFrom {
 pub enum Objective {
     /// Mean over elites of the summed negative log-likelihood of the completion: the CE update.
     Sum,
-    /// Mean over tokens: weights each elite by 1/length, so not the CE update.
+    /// The same sum over all tokens divided by their number: of one batch a multiple of the CE objective, of several each batch's by a
+    /// number of its own. Its losses are a token's, so no share of the CE update can be read off them.
     TokenMean,
 }
 
