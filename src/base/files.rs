@@ -46,7 +46,8 @@ pub fn read_text(path: &Path, doing: &str) -> Result<String> {
     String::from_utf8(read_file(path, doing, MOST_TEXT)?).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         let line = e.as_bytes()[..at].split(|&b| b == b'\n').count();
-        Error::input(format!("cannot {doing} {}: line {line} is not UTF-8 (byte {at})", path.display())).hint("save the file as UTF-8")
+        // What editors and terminals can jump to.
+        Error::input(format!("{}:{line}: not UTF-8 (byte {at})", path.display())).hint("save the file as UTF-8")
     })
 }
 
@@ -106,7 +107,7 @@ mod tests {
         #[cfg(unix)]
         refused(Path::new("/dev/zero"), "not an ordinary file");
         std::fs::write(&file, b"a = 1\nb = \"\xff\"\n").unwrap();
-        refused(&file, "line 2 is not UTF-8");
+        refused(&file, ":2: not UTF-8");
         File::create(&file).unwrap().set_len(MOST_TEXT + 1).unwrap();
         refused(&file, "longer than 16 MiB");
         std::fs::write(&file, "a = 1").unwrap();

@@ -189,7 +189,7 @@ fn what_cannot_be_read_as_settings_ends_the_program_with_its_place() {
     assert!(said.contains("s.toml, line 2 (seed = 9223372036854775808)") && said.contains("hint: ") && said.contains("2^63-1"), "{said}");
     std::fs::write(&file, b"seed = 1 # \xff\n").unwrap();
     let (code, said) = fail(program(&["doctor", "--quick", "--config", file.to_str().unwrap()]));
-    assert!(code == 2 && said.contains("line 1 is not UTF-8"), "{said}");
+    assert!(code == 2 && said.contains(":1: not UTF-8"), "{said}");
     let (code, said) =
         fail(run(&folder.path().join("out"), &["policy=random", "proxy.dataset=synthetic", "parents.start=[\"/dev/zero\"]"]));
     assert!(code == 2 && said.contains("/dev/zero: it is not an ordinary file"), "{said}");
