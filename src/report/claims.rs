@@ -452,6 +452,7 @@ mod tests {
         }
         let mut config = RunConfig::default();
         config.elite.source = EliteSource::Cumulative;
+        config.elite.rho = 0.2;
         let evidence = Evidence::of(&store, &config, &all).unwrap();
         let outcome = ce_update::judge(&evidence.tunings, true);
         assert_eq!(outcome.differences, [(1, 0.0)], "{}", outcome.sentence);
