@@ -252,7 +252,7 @@ fn rows_are_those_of_the_f32_tensors() {
 fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
     needs!(Model);
     for dtype in ["f32", "bf16", "quantized"] {
-        let mut command = program(&["bench", "tune", "--prompts", "2", "--branches", "12", "--prompt", "250", "--completion", "60"]);
+        let mut command = program(&["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
         let printed = succeed(command.args(["--repeats", "1", "--json", "--dtype", dtype]));
         let row: serde_json::Value = serde_json::from_str(&printed).unwrap();
         let (peak, estimate) = (row["peak_mib"].as_f64().unwrap(), row["estimated_mib"].as_f64().unwrap());
