@@ -81,22 +81,14 @@ impl Tile<'_> {
         }
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the features were just found.
-            unsafe { self.row_avx2::<M>(len, out) };
+            // SAFETY: the features were just found; `product` checked every range that is read or written.
+            unsafe { self.row_avx2::<M>(len, out.as_mut_ptr()) };
             return;
         }
-        self.row_portable::<M, false>(len, out);
+        self.row_portable::<M>(len, out);
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn row_avx2<const M: usize>(&self, len: usize, out: &mut [f32]) {
-        self.row_portable::<M, true>(len, out);
-    }
-
-    #[inline(always)]
-    #[allow(clippy::inline_always)]
-    fn row_portable<const M: usize, const FUSED: bool>(&self, len: usize, out: &mut [f32]) {
+    fn row_portable<const M: usize>(&self, len: usize, out: &mut [f32]) {
         const WIDTH: usize = 8;
         for p in (0..len).step_by(WIDTH) {
             let width = WIDTH.min(len - p);
@@ -106,19 +98,95 @@ impl Tile<'_> {
             }
             for (weights, &offset) in self.a.as_chunks::<M>().0.iter().zip(self.offsets) {
                 let mut x = [0f32; WIDTH];
-                if width == WIDTH {
-                    x.copy_from_slice(&self.b[offset + p..offset + p + WIDTH]);
-                } else {
-                    x[..width].copy_from_slice(&self.b[offset + p..offset + p + width]);
-                }
+                x[..width].copy_from_slice(&self.b[offset + p..offset + p + width]);
                 for m in 0..M {
                     for i in 0..WIDTH {
-                        sums[m][i] = if FUSED { weights[m].mul_add(x[i], sums[m][i]) } else { weights[m] * x[i] + sums[m][i] };
+                        sums[m][i] += weights[m] * x[i];
                     }
                 }
             }
             for m in 0..self.rows {
                 out[m * self.stride + p..][..width].copy_from_slice(&sums[m][..width]);
+            }
+        }
+    }
+
+    /// The same bits as with AVX-512: each sum is one of its own, in the order of the offsets.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn row_avx2<const M: usize>(&self, len: usize, out: *mut f32) {
+        // Of sixteen registers: the sums, the vectors of b, a weight.
+        let most = match M {
+            8 => 1,
+            4 => 3,
+            _ => 4,
+        };
+        let mut p = 0;
+        while p < len {
+            let left = len - p;
+            let vectors = left.div_ceil(8).min(most);
+            let last = (left - 8 * (vectors - 1)).min(8);
+            // SAFETY: `p` plus the lanes that `last` allows is at most `len`.
+            unsafe {
+                match (vectors, last) {
+                    (1, 8) => self.tile_avx2::<M, 1, true>(p, 8, out),
+                    (1, _) => self.tile_avx2::<M, 1, false>(p, last, out),
+                    (2, 8) => self.tile_avx2::<M, 2, true>(p, 8, out),
+                    (2, _) => self.tile_avx2::<M, 2, false>(p, last, out),
+                    (3, 8) => self.tile_avx2::<M, 3, true>(p, 8, out),
+                    (3, _) => self.tile_avx2::<M, 3, false>(p, last, out),
+                    (_, 8) => self.tile_avx2::<M, 4, true>(p, 8, out),
+                    _ => self.tile_avx2::<M, 4, false>(p, last, out),
+                }
+            }
+            p += 8 * vectors;
+        }
+    }
+
+    /// `M` rows by `V` vectors of 8, of the last of which `last` lanes count: all, where it is `WHOLE`.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    unsafe fn tile_avx2<const M: usize, const V: usize, const WHOLE: bool>(&self, p: usize, last: usize, out: *mut f32) {
+        use std::arch::x86_64::{
+            _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_maskload_ps, _mm256_maskstore_ps, _mm256_set1_ps,
+            _mm256_setzero_ps, _mm256_storeu_ps,
+        };
+        const LANES: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+        // SAFETY: `last` is 1 to 8, so the eight that are read lie within.
+        let mask = unsafe { _mm256_loadu_si256(LANES.as_ptr().add(8 - last).cast()) };
+        let mut sums = [[_mm256_setzero_ps(); V]; M];
+        for m in 0..M {
+            sums[m] = [_mm256_set1_ps(self.start[m]); V];
+        }
+        let mut a = self.a.as_ptr();
+        for &offset in self.offsets {
+            // SAFETY: `product` checked `offset + len <= b.len()`, and the packed factor has M values for each offset.
+            unsafe {
+                let b = self.b.as_ptr().add(offset + p);
+                let mut x = [_mm256_setzero_ps(); V];
+                for v in 0..V {
+                    x[v] = if WHOLE || v + 1 < V { _mm256_loadu_ps(b.add(8 * v)) } else { _mm256_maskload_ps(b.add(8 * v), mask) };
+                }
+                for m in 0..M {
+                    let weight = _mm256_set1_ps(*a.add(m));
+                    for v in 0..V {
+                        sums[m][v] = _mm256_fmadd_ps(weight, x[v], sums[m][v]);
+                    }
+                }
+                a = a.add(M);
+            }
+        }
+        for m in 0..M {
+            if m == self.rows {
+                break;
+            }
+            for v in 0..V {
+                // SAFETY: `product` checked the range of every row below `rows`.
+                unsafe {
+                    let to = out.add(m * self.stride + p + 8 * v);
+                    if WHOLE || v + 1 < V { _mm256_storeu_ps(to, sums[m][v]) } else { _mm256_maskstore_ps(to, mask, sums[m][v]) }
+                }
             }
         }
     }
@@ -347,6 +415,9 @@ impl Outer<'_> {
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the feature was just found; `outer` checked every range.
             unsafe { self.tile_avx512(m, &b, &mut tile) };
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the features were just found; `outer` checked every range.
+            unsafe { self.tile_avx2(m, &b, &mut tile) };
         } else {
             self.tile_portable(m, &b, &mut tile);
         }
@@ -370,6 +441,46 @@ impl Outer<'_> {
                     let value = self.b[at + b[j]];
                     for i in 0..16 * V {
                         tile[j][i / 16][i % 16] += value * g[i];
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same bits as with AVX-512, a part of the tile at a time: it has twice as many sums as there are registers, or more.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tile_avx2<const V: usize>(&self, m: usize, b: &[usize; SPAN], tile: &mut [[[f32; 16]; V]; SPAN]) {
+        use std::arch::x86_64::{_mm256_fmadd_ps, _mm256_loadu_ps, _mm256_set1_ps, _mm256_setzero_ps, _mm256_storeu_ps};
+        const PART: usize = SPAN / 2;
+        let [height, width] = self.size;
+        for v in 0..V {
+            for first in [0, PART] {
+                let mut sums = [[_mm256_setzero_ps(); 2]; PART];
+                for image in 0..self.images {
+                    for y in 0..height {
+                        // SAFETY: `outer` checked the first and the last element that each pointer reads.
+                        unsafe {
+                            let mut g = self.g.as_ptr().add((image * height + y) * width * self.width + m + 16 * v);
+                            let row = self.b.as_ptr().add(image * self.b_image + y * self.b_row);
+                            let values: [*const f32; PART] = std::array::from_fn(|j| row.add(b[first + j]));
+                            for x in 0..width {
+                                let rows = [_mm256_loadu_ps(g), _mm256_loadu_ps(g.add(8))];
+                                for j in 0..PART {
+                                    let value = _mm256_set1_ps(*values[j].add(x));
+                                    for half in 0..2 {
+                                        sums[j][half] = _mm256_fmadd_ps(value, rows[half], sums[j][half]);
+                                    }
+                                }
+                                g = g.wrapping_add(self.width);
+                            }
+                        }
+                    }
+                }
+                for j in 0..PART {
+                    for half in 0..2 {
+                        // SAFETY: each array has room for 16 values.
+                        unsafe { _mm256_storeu_ps(tile[first + j][v].as_mut_ptr().add(8 * half), sums[j][half]) };
                     }
                 }
             }
