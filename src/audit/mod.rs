@@ -33,7 +33,7 @@ use crate::base::progress::PhaseRow;
 use crate::base::range::Check;
 use crate::decoder::settings::tune::StartFrom;
 use crate::method::check::settings_it_began_with;
-use crate::method::run::{More, refuse_edited, refuse_fewer, tell_of_another_processor};
+use crate::method::run::{More, cycles_asked, tell_of_another_processor};
 use crate::oracle::Table;
 use crate::record::folder::{Folder, write_settings};
 use crate::record::{Kind, Store, chain};
@@ -262,16 +262,10 @@ fn load_last(folder: &Folder, store: &Store, policy: &mut CellPolicy) -> Result<
 /// Holds the settings against those that the audit began with, and writes down that more cycles are asked for.
 fn ask_for_more(folder: &Folder, store: &Store, config: &mut AuditConfig, more: &More) -> Result<()> {
     let began = AuditConfig::from_toml(&settings_it_began_with(store)?, "the settings it began with")?;
-    refuse_edited(folder.path(), &without_cycles(&began), &without_cycles(config))?;
-    let closed = store.cycles()?.last().map_or(0, |c| c.cycle);
-    let asked = more.cycles.unwrap_or(config.cycles);
-    refuse_fewer(asked, closed)?;
-    if asked != config.cycles {
-        config.cycles = asked;
-        config.check()?;
-        write_settings(folder, Kind::Audit, &config.to_toml())?;
-    }
-    if asked > closed { store.unfinish() } else { Ok(()) }
+    let planned = config.cycles;
+    config.cycles = cycles_asked(folder, store, [&without_cycles(&began), &without_cycles(config)], planned, more)?;
+    config.check()?;
+    if config.cycles == planned { Ok(()) } else { write_settings(folder, Kind::Audit, &config.to_toml()) }
 }
 
 /// The settings that an audit may not change once it has begun, as TOML.

@@ -2,8 +2,6 @@
 //! seed, so that claim 6 knows whether the proxy orders networks as a full training does. They are no part of any quality, and nothing is
 //! chosen by them. Each is stored as soon as it is done.
 
-use std::sync::atomic::Ordering;
-
 use rand::seq::IndexedRandom;
 
 use crate::base::error::Result;
@@ -12,8 +10,9 @@ use crate::base::seed;
 use crate::config::RunConfig;
 use crate::gates::Stage;
 use crate::method::run::Run;
+use crate::method::train::store_as_done;
 use crate::proxy::halving::Halving;
-use crate::proxy::pool::{Event, Pool};
+use crate::proxy::pool::Pool;
 use crate::proxy::settings::ProxyConfig;
 use crate::proxy::worker::{Job, Setup};
 use crate::record::{Candidate, FullTraining, NetworkId, Store};
@@ -35,24 +34,13 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     for (id, network) in (0..).zip(&waiting) {
         jobs.push(Job::new(id, run.store.network(network)?.graph, seed_of(run.config.seed, network)));
     }
-    let mut stored = Ok(());
-    pool.run(jobs, &run.stop, |event| {
-        let Event::Done { id, result } = event else { return };
+    store_as_done(run, &pool, jobs, &phase, |id, result| {
         let network = waiting[id as usize].clone();
-        phase.step();
         let seed = seed_of(run.config.seed, &network);
-        let row = match result {
-            Ok(done) => FullTraining { network, epochs, seed, accuracy: Some(done.accuracy), failure: None, seconds: done.seconds },
-            Err(failure) => FullTraining { network, epochs, seed, accuracy: None, failure: Some(failure.to_string()), seconds: 0.0 },
-        };
-        let row = run.store.put_full_training(&row);
-        // A full disk must end the run, but only after the workers were told.
-        if row.is_err() && stored.is_ok() {
-            run.stop.store(true, Ordering::Relaxed);
-            stored = row;
-        }
+        let (accuracy, seconds) = result.as_ref().map_or((None, 0.0), |done| (Some(done.accuracy), done.seconds));
+        let failure = result.err().map(|failure| failure.to_string());
+        run.store.put_full_training(&FullTraining { network, epochs, seed, accuracy, failure, seconds })
     })?;
-    stored?;
     if run.stopped() { Ok(()) } else { run.store.put_phase(&phase.finish()) }
 }
 

@@ -148,21 +148,35 @@ pub struct More {
 fn ask_for_more(folder: &Folder, store: &Store, config: &mut RunConfig, more: &More) -> Result<()> {
     let began = RunConfig::from_toml(&settings_it_began_with(store)?, "the settings it began with")?;
     let without = |config: &RunConfig| RunConfig { cycles: 0, ..config.essential() }.to_toml();
-    refuse_edited(folder.path(), &without(&began), &without(config))?;
+    let planned = config.cycles;
+    config.cycles = cycles_asked(folder, store, [&without(&began), &without(config)], planned, more)?;
+    config.check()?;
+    if config.cycles == planned { Ok(()) } else { folder::write_settings(folder, Kind::Run, &config.to_toml()) }
+}
+
+/// How many cycles a run or an audit that goes on is to have in all, of which `planned` were known; one that was finished and gets more is
+/// no longer. `began` and `now` are its settings as TOML, without those that may change.
+///
+/// # Errors
+/// Settings that change results were edited, or fewer cycles are asked for than are closed.
+pub fn cycles_asked(folder: &Folder, store: &Store, [began, now]: [&str; 2], planned: u64, more: &More) -> Result<u64> {
+    refuse_edited(folder.path(), began, now)?;
     let closed = store.cycles()?.last().map_or(0, |c| c.cycle);
-    let asked = more.cycles.unwrap_or(config.cycles);
-    refuse_fewer(asked, closed)?;
-    if asked != config.cycles {
-        config.cycles = asked;
-        config.check()?;
-        folder::write_settings(folder, Kind::Run, &config.to_toml())?;
+    let asked = more.cycles.unwrap_or(planned);
+    if asked < closed {
+        return Err(
+            Error::input(format!("cycles = {asked}, and {closed} are closed")).hint("`eliteloop resume --cycles N` asks for more of them")
+        );
     }
-    if asked > closed { store.unfinish() } else { Ok(()) }
+    if asked > closed {
+        store.unfinish()?;
+    }
+    Ok(asked)
 }
 
 /// # Errors
 /// Settings that change results were edited since the record began; both are TOML.
-pub fn refuse_edited(folder: &Path, began: &str, now: &str) -> Result<()> {
+fn refuse_edited(folder: &Path, began: &str, now: &str) -> Result<()> {
     let keys = differences(began, now);
     if keys.is_empty() {
         return Ok(());
@@ -170,15 +184,6 @@ pub fn refuse_edited(folder: &Path, began: &str, now: &str) -> Result<()> {
     Err(Error::input(format!("{}: run.toml has another {} than the run began with", folder.display(), keys.join(", "))).hint(
         "put the old value back: what goes on with other settings would be another run. More cycles are asked for by `eliteloop resume --cycles N`, another device by --device",
     ))
-}
-
-/// # Errors
-/// Fewer cycles are asked for than are closed.
-pub fn refuse_fewer(asked: u64, closed: u64) -> Result<()> {
-    if asked >= closed {
-        return Ok(());
-    }
-    Err(Error::input(format!("cycles = {asked}, and {closed} are closed")).hint("`eliteloop resume --cycles N` asks for more of them"))
 }
 
 /// Where the last cycle was closed on another kind of processor.

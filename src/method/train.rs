@@ -16,7 +16,7 @@ use crate::gates::Gate;
 use crate::gates::Stage;
 use crate::method::run::Run;
 use crate::proxy::halving::{Curve, Halving, Known};
-use crate::proxy::pool::Event;
+use crate::proxy::pool::{Event, Pool};
 use crate::proxy::settings::ProxyConfig;
 use crate::proxy::worker::Job;
 use crate::proxy::{Failure, Outcome};
@@ -118,25 +118,41 @@ fn work_off(run: &Run, places: &[Place], phase: &Phase) -> Result<()> {
         let name = format!("{}-{}.safetensors", place.network, place.seed_index).replace('/', "-");
         jobs.push(Job { until: Some(place.until), state: Some(states.join(name)), ..Job::new(id, graph, place.seed) });
     }
-    let mut stored = Ok(());
-    run.proxies.pool.run(jobs, &run.stop, |event| {
-        let Event::Done { id, result } = event else { return };
+    store_as_done(run, &run.proxies.pool, jobs, phase, |id, result| {
         let place = &places[id as usize];
-        phase.step();
         if let Ok(outcome) = &result {
             phase.say(format!("{}: {:.3}", place.network, outcome.accuracy));
         }
-        let row = training(place.clone(), result).and_then(|row| run.store.put_training(&row));
+        run.store.put_training(&training(place.clone(), result)?)
+    })
+}
+
+/// Trains all jobs; `put` stores each as soon as it is done.
+///
+/// # Errors
+/// Those of the workers, and the first of `put`.
+pub(super) fn store_as_done(
+    run: &Run,
+    pool: &Pool,
+    jobs: Vec<Job>,
+    phase: &Phase,
+    mut put: impl FnMut(u64, Result<Outcome, Failure>) -> Result<()>,
+) -> Result<()> {
+    let mut stored = Ok(());
+    pool.run(jobs, &run.stop, |event| {
+        let Event::Done { id, result } = event else { return };
+        phase.step();
+        let done = put(id, result);
         // A full disk must end the run, but only after the workers were told.
-        if row.is_err() && stored.is_ok() {
+        if done.is_err() && stored.is_ok() {
             run.stop.store(true, Ordering::Relaxed);
-            stored = row;
+            stored = done;
         }
     })?;
     stored
 }
 
-fn training(place: Place, result: std::result::Result<Outcome, Failure>) -> Result<Training> {
+fn training(place: Place, result: Result<Outcome, Failure>) -> Result<Training> {
     let Place { network, seed_index, seed, repeat, curve, .. } = place;
     Ok(match result {
         Ok(done) => {

@@ -21,6 +21,7 @@ use crate::oracle::Cell as Cells;
 use crate::record::Funnel;
 use crate::record::{Store, folder};
 use crate::theory::ce_update::{self, Tuning};
+use crate::theory::change::conditional_entropy;
 use crate::theory::convergence;
 use crate::theory::growth::Count;
 use crate::theory::improvement::{self, CycleSamples, Role};
@@ -264,12 +265,15 @@ fn tuning_of(config: &AuditConfig, earlier: &[Cycle], cycle: &Cycle) -> Option<T
     };
     let log_q = |proposal: Proposal| cycle.samples.iter().find(|s| s.proposal() == Some(proposal)).and_then(|s| s.log_q);
     // An elite of an earlier cycle has no log q of this one.
-    let logged: Option<f64> = trained.iter().map(|e| log_q(e.proposal())).sum();
+    let weight = |e: &Elite| tuning.manifest.iter().find(|example| example.network == e.sample).map_or(1.0, |example| example.weight);
+    let logged: Option<f64> = trained.iter().map(|e| Some(weight(e) * log_q(e.proposal())?)).sum();
+    let total: f64 = trained.iter().map(|e| weight(e)).sum();
+    let examples: Vec<_> = trained.iter().map(|e| (e.parent.map(Cells::index), e.cell.index(), weight(e))).collect();
     Some(Tuning {
-        logged: logged.filter(|_| tuning.logged.is_some()).map(|sum| -sum / trained.len() as f64),
+        logged: logged.filter(|_| tuning.logged.is_some()).map(|sum| -sum / total),
         loss_before: tuning.before,
         loss_after: tuning.after,
-        target: ce_update::target(&trained.iter().map(|e| (e.parent.map(Cells::index), e.cell.index())).collect::<Vec<_>>()),
+        target: conditional_entropy(&examples),
         held_out: tuning.held_out_before.zip(tuning.held_out_after),
         ..common
     })

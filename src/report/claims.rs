@@ -9,6 +9,7 @@ use crate::decoder::settings::tune::Objective;
 use crate::delta::settings::Format;
 use crate::gates::Stage;
 use crate::record::{Candidate, CycleRow, GateRecord, NetworkId, Store};
+use crate::theory::change::conditional_entropy;
 use crate::theory::diversity::{Accepted, Comparison, CycleCounts};
 use crate::theory::growth::Count;
 use crate::theory::improvement::{CycleSamples, Role, Sample};
@@ -229,15 +230,16 @@ fn tunings(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Resul
         let trained: Vec<_> = tuning.manifest(&elites, row.cycle).into_iter().filter(|t| !t.held_out).collect();
         // An example of an earlier cycle was logged under another policy.
         let log_p = |id: &NetworkId| of.get(id).filter(|c| c.cycle == row.cycle).and_then(|c| c.log_p);
-        let logged: Option<f64> = trained.iter().map(|e| log_p(&e.network)).sum();
-        let pairs: Vec<_> = trained.iter().map(|e| (of.get(&e.network).map(|c| &c.parent), &e.example_hash)).collect();
+        let logged: Option<f64> = trained.iter().map(|e| Some(e.weight * log_p(&e.network)?)).sum();
+        let total: f64 = trained.iter().map(|e| e.weight).sum();
+        let examples: Vec<_> = trained.iter().map(|e| (of.get(&e.network).map(|c| &c.parent), &e.example_hash, e.weight)).collect();
         tunings.push(ce_update::Tuning {
             cycle: row.cycle,
             summed: config.tune.tuning.objective == Objective::Sum,
-            logged: logged.map(|sum| -sum / trained.len() as f64),
+            logged: logged.map(|sum| -sum / total),
             loss_before: tuning.before,
             loss_after: tuning.after,
-            target: ce_update::target(&pairs),
+            target: conditional_entropy(&examples),
             held_out: tuning.held_out_before.zip(tuning.held_out_after),
             elites: own.iter().map(|e| e.example_hash.clone()).collect(),
             trained: trained.into_iter().map(|t| t.example_hash).collect(),
@@ -399,7 +401,7 @@ mod tests {
     use super::*;
     use crate::config::EliteSource;
     use crate::method::elite::example_hash;
-    use crate::record::{EliteRow, Kind, Screened, Tuning};
+    use crate::record::{EliteRow, Kind, Screened, TunedOn, Tuning};
     use crate::theory::Verdict;
 
     fn candidate(cycle: u64, index: u64) -> Candidate {
@@ -466,5 +468,30 @@ mod tests {
         assert!(panels[0].sentence.contains("38% were elites"), "{}", panels[0].sentence);
         assert_eq!(panels[1].finding.broken, Some(Assumption::FixedObjective), "the default run has a novelty filter");
         assert_eq!(panels[2].finding.broken, Some(Assumption::FixedObjective));
+    }
+
+    /// The loss of weighted elites was held against the plain mean of their logged ones, and claim 1 failed.
+    #[test]
+    fn weights_of_elites_are_those_of_their_loss() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
+        let mut all: Vec<Candidate> = (0..2).map(|index| candidate(1, index)).collect();
+        (all[1].log_p, all[1].log_q) = (Some(-40.0), Some(-40.0));
+        let weights = [0.75, 0.25];
+        let example = |(c, weight): (&Candidate, f64)| {
+            store.put_candidate(c).unwrap();
+            TunedOn { network: c.id(), held_out: false, example_hash: example_hash(c), weight }
+        };
+        let manifest = all.iter().zip(weights).map(example).collect();
+        let tuning = Some(Tuning { manifest, ..tuned(0.75 * 20.0 + 0.25 * 40.0, 1.0) });
+        store.put_cycle(&CycleRow { cycle: 0, gamma: None, adapter_hash: String::new(), tuning: None }).unwrap();
+        store.put_cycle(&CycleRow { cycle: 1, gamma: Some(0.5), adapter_hash: String::new(), tuning }).unwrap();
+        for c in &all {
+            store.put_elite(&elite(1, c)).unwrap();
+        }
+        let tuning = &tunings(&store, &RunConfig::default(), &all).unwrap()[0];
+        assert_eq!(tuning.logged, Some(tuning.loss_before));
+        let entropy = -weights.iter().map(|w: &f64| w * w.ln()).sum::<f64>();
+        assert!((tuning.target - entropy).abs() < 1e-12, "{}", tuning.target);
     }
 }

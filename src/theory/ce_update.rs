@@ -9,8 +9,6 @@
 //! the target being the loss of the distribution that the update should give: H(e|a), the entropy of the elites given their parents,
 //! or with a smoothing alpha that of (1 - alpha) p + alpha e. It equals the share of KL(e || p) that was closed, and needs no enumeration.
 
-use std::collections::BTreeMap;
-
 use super::statistics::{Uncertain, mean};
 use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Point, Series, Verdict};
 use crate::theory::values::{Cell, Show};
@@ -34,7 +32,7 @@ pub struct Tuning {
     pub logged: Option<f64>,
     pub loss_before: f64,
     pub loss_after: f64,
-    /// The loss of the distribution that the update should give, see [`target`].
+    /// The loss of the distribution that the update should give: [`super::change::conditional_entropy`].
     pub target: f64,
     /// Mean loss of the held-out elites before and after.
     pub held_out: Option<(f64, f64)>,
@@ -65,17 +63,6 @@ pub fn relative_difference(expected: f64, loss: f64) -> f64 {
 /// Examples that are not among the elites.
 pub fn strays<'a>(trained: &'a [String], elites: &[String]) -> Vec<&'a String> {
     trained.iter().filter(|example| !elites.contains(example)).collect()
-}
-
-/// H(e|a): the least loss that any policy can have on these examples, by (parent, delta); in nats.
-pub fn target<P: Ord, D: Ord>(examples: &[(P, D)]) -> f64 {
-    let (mut parents, mut pairs) = (BTreeMap::new(), BTreeMap::new());
-    for (parent, delta) in examples {
-        *parents.entry(parent).or_insert(0.0) += 1.0;
-        *pairs.entry((parent, delta)).or_insert(0.0) += 1.0;
-    }
-    let sum: f64 = pairs.iter().map(|((parent, _), count)| count * f64::ln(parents[parent] / count)).sum();
-    sum / examples.len().max(1) as f64
 }
 
 impl Tuning {

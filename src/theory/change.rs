@@ -13,19 +13,18 @@ use std::collections::BTreeMap;
 
 use super::finite::{effective_samples, weights};
 
-/// Of examples the index of the prompt, that of the completion, and the weight: `H(e(d|a))` in nats, the mean negative log-likelihood
-/// that no policy gets below.
-pub fn conditional_entropy(examples: &[(usize, usize, f64)]) -> f64 {
+/// Of examples the prompt (the parent), the completion (the delta) and the weight: `H(e(d|a))` in nats, the mean negative log-likelihood
+/// that no policy gets below. 0 of no examples.
+pub fn conditional_entropy<P: Ord, D: Ord>(examples: &[(P, D, f64)]) -> f64 {
     let (mut of_prompt, mut of_pair) = (BTreeMap::new(), BTreeMap::new());
     let mut total = 0.0;
-    for &(prompt, completion, weight) in examples {
+    for (prompt, completion, weight) in examples {
         *of_prompt.entry(prompt).or_insert(0.0) += weight;
         *of_pair.entry((prompt, completion)).or_insert(0.0) += weight;
         total += weight;
     }
-    let part =
-        |((prompt, _), weight): (&(usize, usize), &f64)| if *weight > 0.0 { weight * (of_prompt[prompt] / weight).ln() } else { 0.0 };
-    of_pair.iter().map(part).sum::<f64>() / total
+    let part = |((prompt, _), weight): (&(&P, &D), &f64)| if *weight > 0.0 { weight * f64::ln(of_prompt[prompt] / weight) } else { 0.0 };
+    if total > 0.0 { of_pair.iter().map(part).sum::<f64>() / total } else { 0.0 }
 }
 
 /// The share of the cross-entropy update that was realised; None where there was nothing left to realise.

@@ -1,6 +1,6 @@
 //! What the disk and other programs do to a run: kills while its folder is made, no room, locks, edited settings; and how it ends.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use eliteloop::record::{Store, chain, folder};
 use rusqlite::Connection;
 
 use crate::needs::without_tool;
-use crate::program::{SMALL_NETWORK, all_hold, contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
+use crate::program::{Kept, SMALL_NETWORK, all_hold, contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
 
 /// A small file system of its own, gone with the test.
 pub struct SmallDisk(tempfile::TempDir);
@@ -52,16 +52,9 @@ fn resume(run: &Path, more: &[&str]) -> Command {
 }
 
 /// The run with nothing in its way.
-fn undisturbed() -> &'static (PathBuf, String) {
-    static RUN: OnceLock<(tempfile::TempDir, (PathBuf, String))> = OnceLock::new();
-    let (_, run) = RUN.get_or_init(|| {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("run");
-        succeed(start(&path, &[]));
-        let contents = contents(&path);
-        (base, (path, contents))
-    });
-    run
+fn undisturbed() -> &'static Kept {
+    static RUN: OnceLock<Kept> = OnceLock::new();
+    RUN.get_or_init(|| Kept::of(|path| start(path, &[])))
 }
 
 /// The last link of the chain, without `prefix` and what follows.
@@ -73,8 +66,8 @@ fn head(run: &Path) -> String {
 fn go_on(run: &Path) {
     let command = if folder::is_begun(run) { resume(run, &[]) } else { start(run, &[]) };
     succeed(command);
-    assert!(contents(run) == undisturbed().1, "the rows differ from those of an undisturbed run");
-    assert_eq!(head(run), head(&undisturbed().0));
+    assert!(contents(run) == undisturbed().contents, "the rows differ from those of an undisturbed run");
+    assert_eq!(head(run), head(&undisturbed().path));
 }
 
 #[test]
@@ -138,7 +131,7 @@ fn a_start_network_that_fails_leaves_no_folder_and_the_corrected_command_begins(
     }
     std::fs::write(&network, small).unwrap();
     succeed(start(&run, &[&with]));
-    assert!(contents(&run) == undisturbed().1);
+    assert!(contents(&run) == undisturbed().contents);
 }
 
 /// Holds a lock on the store of a run for some seconds, once it can be had.
@@ -177,7 +170,7 @@ fn who_looks_at_a_run_does_not_end_it_and_a_lock_is_waited_for_with_a_line() {
         let told = stderr(&output).contains("holds a lock on the run's store");
         assert_eq!(told, is_told, "{name}: {}", stderr(&output));
         holder.join().unwrap();
-        assert!(contents(&run) == undisturbed().1, "{name}");
+        assert!(contents(&run) == undisturbed().contents, "{name}");
         assert!(all_hold(&succeed(program(&["verify", "--quick"]).arg(&run))), "{name}");
     }
 }
@@ -186,7 +179,7 @@ fn who_looks_at_a_run_does_not_end_it_and_a_lock_is_waited_for_with_a_line() {
 fn locked_read_only_and_damaged_are_not_called_by_each_others_name() {
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
-    copy_folder(&undisturbed().0, &run);
+    copy_folder(&undisturbed().path, &run);
     let store = folder::store_path(&run);
     let said_of = |verb: &str, run: &Path| {
         let (code, said) = fail(program(&[verb]).arg(run));
@@ -212,7 +205,7 @@ fn locked_read_only_and_damaged_are_not_called_by_each_others_name() {
         return;
     };
     let run = disk.path().join("run");
-    copy_folder(&undisturbed().0, &run);
+    copy_folder(&undisturbed().path, &run);
     disk.remount("ro");
     let (code, said) = said_of("resume", &run);
     assert!(code == 2 && said.contains("read-only") && !said.contains("damaged"), "{code}: {said}");
@@ -240,7 +233,7 @@ fn settings_that_were_edited_are_refused_by_their_keys_and_more_cycles_are_asked
     assert!(text.contains("cycles = 2"), "{text}");
     std::fs::write(&file, text.replace("workers = 2", "workers = 1")).unwrap();
     succeed(resume(&run, &[]));
-    assert!(contents(&run) == undisturbed().1);
+    assert!(contents(&run) == undisturbed().contents);
     assert!(all_hold(&succeed(program(&["verify"]).arg(&run))));
 }
 
@@ -307,7 +300,7 @@ fn a_kill_leaves_nothing_in_the_folder_for_temporary_files_and_the_next_start_wh
     std::fs::write(run.join(".tmpAb3d"), "half").unwrap();
     succeed(resume(&run, &[]).env("TMPDIR", &temporary));
     assert!(left().is_empty() && !run.join(".tmpAb3d").exists());
-    assert!(contents(&run) == undisturbed().1);
+    assert!(contents(&run) == undisturbed().contents);
     let (code, said) = fail(start(&base.path().join("other"), &[]).env("TMPDIR", base.path().join("nowhere")));
     assert!(code == 1 && said.contains("TMPDIR"), "{code}: {said}");
 }

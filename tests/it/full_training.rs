@@ -5,26 +5,12 @@ use std::path::Path;
 use eliteloop::record::{FullTraining, NetworkId, Store, folder};
 use eliteloop::report::collect;
 
-use crate::program::{self, SMALL_NETWORK, all_hold, fail, program, succeed};
+use crate::program::{self, TRAININGS, all_hold, fail, program, succeed};
 
-const SETTINGS: [&str; 13] = [
-    SMALL_NETWORK,
-    "policy=random",
-    "seed=4",
-    "cycles=2",
-    "candidates=8",
-    "parents.per_cycle=2",
-    "proxy.dataset=synthetic",
-    "proxy.train_images=64",
-    "proxy.valid_images=100",
-    "proxy.batch=32",
-    "proxy.epochs=1",
-    "proxy.repeats=0",
-    "novelty.threshold=0.999",
-];
+const SETTINGS: [&str; 3] = ["proxy.epochs=1", "proxy.repeats=0", "novelty.threshold=0.999"];
 
 fn run(out: &Path, more: &[&str]) -> Store {
-    succeed(program::run(out, &[&SETTINGS[..], more].concat()));
+    succeed(program::run(out, &[&TRAININGS[..], &SETTINGS, more].concat()));
     Store::read(&folder::store_path(out)).unwrap()
 }
 
@@ -69,7 +55,7 @@ fn some_of_each_cycle_are_trained_in_full_and_nothing_else_changes() {
 fn what_makes_no_sense_is_refused() {
     let base = tempfile::tempdir().unwrap();
     for (setting, why) in [("proxy.full.epochs=0", "proxy.full.epochs"), ("proxy.full={ nets = 3 }", "nets")] {
-        let (_, said) = fail(program::run(&base.path().join("x"), &[&SETTINGS[..], &[setting]].concat()));
+        let (_, said) = fail(program::run(&base.path().join("x"), &[&TRAININGS[..], &SETTINGS, &[setting]].concat()));
         assert!(said.contains(why), "{said}");
     }
 }

@@ -7,28 +7,13 @@ use eliteloop::gates::Stage;
 use eliteloop::proxy::Epoch;
 use eliteloop::record::{NetworkId, Store, Training, folder};
 
-use crate::program::{self, SMALL_NETWORK, all_hold, copy_folder, program, succeed};
+use crate::program::{self, TRAININGS, all_hold, copy_folder, program, succeed};
 
-const SETTINGS: [&str; 14] = [
-    SMALL_NETWORK,
-    "policy=random",
-    "seed=4",
-    "cycles=2",
-    "candidates=8",
-    "parents.per_cycle=2",
-    "proxy.dataset=synthetic",
-    "proxy.train_images=64",
-    "proxy.valid_images=100",
-    "proxy.batch=32",
-    "proxy.epochs=4",
-    "proxy.repeats=2",
-    "elite.rho=0.5",
-    "novelty.threshold=0.999",
-];
+const SETTINGS: [&str; 4] = ["proxy.epochs=4", "proxy.repeats=2", "elite.rho=0.5", "novelty.threshold=0.999"];
 const HALVING: &str = "proxy.halving={ epochs = 1, eta = 2 }";
 
 fn run(out: &Path, more: &[&str]) {
-    succeed(program::run(out, &[&SETTINGS[..], more].concat()));
+    succeed(program::run(out, &[&TRAININGS[..], &SETTINGS, more].concat()));
 }
 
 fn store(run: &Path) -> Store {

@@ -1,7 +1,7 @@
 //! What the machine does to a run changes nothing of it: load, pauses, kills of its children, limits that leave no room.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use eliteloop::record::{Store, folder};
 
-use crate::program::{all_hold, contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
+use crate::program::{Kept, all_hold, contents, copy_folder, fail, program, small_run, stderr, succeed, wait_for};
 
 /// No LLM, and little to train: the same gates, trainings and selection, in seconds.
 const SETTINGS: [&str; 5] = ["policy=random", "elite.held_out=0.3", "candidates=4", "proxy.train_images=64", "proxy.valid_images=40"];
@@ -19,20 +19,13 @@ fn start(out: &Path, more: &[&str]) -> Command {
 }
 
 /// The run with nothing beside it, shared by the tests of this file.
-fn undisturbed() -> &'static (PathBuf, String) {
-    static RUN: OnceLock<(tempfile::TempDir, (PathBuf, String))> = OnceLock::new();
-    let (_, run) = RUN.get_or_init(|| {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("run");
-        succeed(start(&path, &[]));
-        let contents = contents(&path);
-        (base, (path, contents))
-    });
-    run
+fn undisturbed() -> &'static Kept {
+    static RUN: OnceLock<Kept> = OnceLock::new();
+    RUN.get_or_init(|| Kept::of(|path| start(path, &[])))
 }
 
 fn is_undisturbed(run: &Path) {
-    assert!(contents(run) == undisturbed().1, "the rows differ from those of an undisturbed run");
+    assert!(contents(run) == undisturbed().contents, "the rows differ from those of an undisturbed run");
     let checks = succeed(program(&["verify"]).arg(run));
     assert!(checks.lines().count() >= 8 && all_hold(&checks), "{checks}");
 }
@@ -281,7 +274,7 @@ fn a_network_whose_training_would_take_too_much_is_refused_with_both_numbers() {
 fn a_run_with_limits_by_the_clock_is_read_but_not_gone_on_with() {
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
-    copy_folder(&undisturbed().0, &run);
+    copy_folder(&undisturbed().path, &run);
     let settings = run.join("run.toml");
     let text = std::fs::read_to_string(&settings).unwrap();
     std::fs::write(&settings, text.replace("[proxy]\n", "[proxy]\ndeadline_seconds = 120.0\n")).unwrap();

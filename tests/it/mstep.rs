@@ -62,24 +62,18 @@ struct Tuned {
     kl: f64,
 }
 
+fn plan<'a>(config: &'a TuneConfig, reference: Option<&'a Reference>) -> Plan<'a> {
+    Plan { config, batch: None, schedule: Schedule::Constant, budget: 512, seed: 5, abort: &GO_ON, weights: &[], reference }
+}
+
 /// Tunes on the elites; what was sampled is every sequence as if from the uniform distribution.
 fn tuned(config: &TuneConfig) -> Tuned {
     let decoder = decoder();
     let mut lora = adapter(&decoder);
     let before = distribution(&decoder, &lora);
     let reference = Reference::new(&decoder, &lora, all(), vec![-(9f64.ln()); 9], 512).unwrap();
-    let plan = Plan {
-        config,
-        batch: None,
-        schedule: Schedule::Constant,
-        budget: 512,
-        seed: 5,
-        abort: &GO_ON,
-        weights: &[],
-        reference: Some(&reference),
-    };
     let mut optimizer = AdamW::of(&lora);
-    let log = tune(&decoder, &mut lora, &mut optimizer, &elites(), &plan, |_, _, _| ()).unwrap();
+    let log = tune(&decoder, &mut lora, &mut optimizer, &elites(), &plan(config, Some(&reference)), |_, _, _| ()).unwrap();
     assert!((log.floor - (1.0 / 4.0 * 4f64.ln() * 2.0 + 0.5 * 2f64.ln())).abs() < 1e-12, "{}", log.floor);
     let share = share(log.loss_before, log.loss_after, log.floor).unwrap();
     let after = distribution(&decoder, &lora);
@@ -153,21 +147,11 @@ fn moments_of_other_elites_do_not_keep_an_update_from_its_descent() {
     let decoder = decoder();
     let mut lora = adapter(&decoder);
     let mut optimizer = AdamW::of(&lora);
-    let plan = |config| Plan {
-        config,
-        batch: None,
-        schedule: Schedule::Constant,
-        budget: 512,
-        seed: 5,
-        abort: &GO_ON,
-        weights: &[],
-        reference: None,
-    };
     // Many steps towards one sequence, then a few towards another.
     let long = TuneConfig { epochs: 30, ..config() };
-    tune(&decoder, &mut lora, &mut optimizer, &[sequence(0)], &plan(&long), |_, _, _| ()).unwrap();
+    tune(&decoder, &mut lora, &mut optimizer, &[sequence(0)], &plan(&long, None), |_, _, _| ()).unwrap();
     let short = TuneConfig { epochs: 3, backtrack: true, ..config() };
-    let log = tune(&decoder, &mut lora, &mut optimizer, &[sequence(8)], &plan(&short), |_, _, _| ()).unwrap();
+    let log = tune(&decoder, &mut lora, &mut optimizer, &[sequence(8)], &plan(&short, None), |_, _, _| ()).unwrap();
     assert!(log.steps.len() == 3 && log.loss_after < log.loss_before, "{log:?}");
 }
 

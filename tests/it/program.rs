@@ -27,6 +27,37 @@ pub const SMALL: [&str; 12] = [
     "delta.max_tokens=80",
 ];
 
+/// A run of many small trainings and no LLM.
+pub const TRAININGS: [&str; 10] = [
+    SMALL_NETWORK,
+    "policy=random",
+    "seed=4",
+    "cycles=2",
+    "candidates=8",
+    "parents.per_cycle=2",
+    "proxy.dataset=synthetic",
+    "proxy.train_images=64",
+    "proxy.valid_images=100",
+    "proxy.batch=32",
+];
+
+/// A run that tests of one file share: its folder, and what it stored.
+pub struct Kept {
+    pub path: PathBuf,
+    pub contents: String,
+    _base: tempfile::TempDir,
+}
+
+impl Kept {
+    pub fn of(start: impl FnOnce(&Path) -> Command) -> Self {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("run");
+        succeed(start(&path));
+        let contents = contents(&path);
+        Self { path, contents, _base: base }
+    }
+}
+
 /// The program, its output for the test to read.
 pub fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eliteloop"));

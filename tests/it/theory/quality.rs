@@ -1,6 +1,7 @@
 //! Claims 1 to 3: the update, expected quality, convergence.
 
 use eliteloop::theory::ce_update::Tuning;
+use eliteloop::theory::change::conditional_entropy;
 use eliteloop::theory::growth::Count;
 use eliteloop::theory::improvement::{CycleSamples, Role, Sample};
 use eliteloop::theory::statistics::Uncertain;
@@ -74,12 +75,12 @@ fn claim_1_is_graded_by_the_share_realised() {
 #[test]
 fn claim_1_the_target_is_the_entropy_of_the_elites_given_their_parents() {
     let by_hand = (2.0 * 1.5f64.ln() + 3f64.ln()) / 4.0;
-    near(ce_update::target(&[("a", 1), ("a", 1), ("a", 2), ("b", 3)]), by_hand, 1e-12);
-    near(ce_update::target(&[("a", 1), ("b", 1), ("c", 2)]), 0.0, 1e-12);
+    near(conditional_entropy(&[("a", 1, 1.0), ("a", 1, 1.0), ("a", 2, 1.0), ("b", 3, 1.0)]), by_hand, 1e-12);
+    near(conditional_entropy(&[("a", 1, 1.0), ("b", 1, 1.0), ("c", 2, 1.0)]), 0.0, 1e-12);
     // The share by losses is that of the divergence, exactly.
     let (e, p, q) = ([0.5, 0.25, 0.25, 0.0], [0.1, 0.2, 0.3, 0.4], [0.4, 0.2, 0.2, 0.2]);
     let loss = |p: &[f64]| -e.iter().zip(p).map(|(e, p): (&f64, &f64)| e * p.ln()).sum::<f64>();
-    let target = ce_update::target(&[("", 0), ("", 0), ("", 1), ("", 2)]);
+    let target = conditional_entropy(&[("", 0, 2.0), ("", 1, 1.0), ("", 2, 1.0)]);
     let t = Tuning { loss_before: loss(&p), loss_after: loss(&q), target, ..Tuning::default() };
     near(t.share().unwrap(), table::realised(&e, &p, &q).share, 1e-12);
 }
