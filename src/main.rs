@@ -55,6 +55,8 @@ enum Verb {
     Export(commands::export::Args),
     /// Tune a fresh model on random deltas, so that it knows the delta formats
     Warmup(commands::warmup::Args),
+    /// Teach an adapter what helps, from the deltas that runs have measured
+    School(commands::school::Args),
     /// Carry an adapter between runs, models and other programs
     Adapter(commands::adapter::Args),
     /// Models that are here
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Verb::Eval(args) => commands::eval::run(&args),
         Verb::Export(args) => commands::export::run(&args),
         Verb::Warmup(args) => commands::warmup::run(&args),
+        Verb::School(args) => commands::school::run(&args),
         Verb::Adapter(args) => commands::adapter::run(&args),
         Verb::Models(args) => commands::models::run(&args),
         Verb::Data(args) => commands::data::run(&args),

@@ -16,6 +16,7 @@ pub mod report;
 pub mod resume;
 pub mod run;
 pub mod sandbox;
+pub mod school;
 mod settings;
 mod source;
 pub mod study;

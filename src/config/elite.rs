@@ -10,8 +10,9 @@ use crate::base::range::{Check, above, real};
 pub struct EliteConfig {
     /// Elite fraction of the N samples; gamma is the (1-rho) quantile of the qualities, invalid ones at the bottom.
     pub rho: f64,
-    /// An absolute threshold instead of the quantile.
+    /// An absolute threshold instead of the quantile, in the unit of `by`.
     pub threshold: Option<f64>,
+    pub by: EliteBy,
     pub source: EliteSource,
     pub weights: EliteWeights,
     /// Share of the elites kept out of tuning to see whether the update generalises.
@@ -20,7 +21,14 @@ pub struct EliteConfig {
 
 impl Default for EliteConfig {
     fn default() -> Self {
-        Self { rho: 0.25, threshold: None, source: EliteSource::Cycle, weights: EliteWeights::Truncation, held_out: 0.2 }
+        Self {
+            rho: 0.25,
+            threshold: None,
+            by: EliteBy::Quality,
+            source: EliteSource::Cycle,
+            weights: EliteWeights::Truncation,
+            held_out: 0.2,
+        }
     }
 }
 
@@ -33,8 +41,9 @@ impl Check for EliteConfig {
             )
             .hint("leave elite.threshold away: elite.rho says how sharp the weights are"));
         }
-        // A quality is an accuracy.
-        self.threshold.map_or(Ok(()), |threshold| real("elite.threshold", threshold, 0.0..=1.0))
+        // A quality is an accuracy, and a gain the difference of two.
+        let least = if self.by == EliteBy::Gain { -1.0 } else { 0.0 };
+        self.threshold.map_or(Ok(()), |threshold| real("elite.threshold", threshold, least..=1.0))
     }
 }
 
@@ -42,6 +51,18 @@ impl Check for EliteConfig {
 pub(crate) fn check_shares(rho: f64, held_out: f64) -> Result<()> {
     real("elite.rho", rho, above(0.0, 1.0))?;
     real("elite.held_out", held_out, 0.0..1.0)
+}
+
+/// What `S(x)` is, by which the elites are chosen and weighed. An update by any of them is a CE update, each for an objective of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EliteBy {
+    /// The network's accuracy.
+    Quality,
+    /// The accuracy less the parent's: what the delta did, whatever it began from.
+    Gain,
+    /// The place among the deltas of the same parent in the same cycle: 1 is above all of them, 0 below.
+    RankWithinParent,
 }
 
 /// How much each elite counts in the update: `method/weights.rs` has the formulas.

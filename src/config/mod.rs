@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 pub(crate) use self::elite::check_shares;
-pub use self::elite::{EliteConfig, EliteSource, EliteWeights};
+pub use self::elite::{EliteBy, EliteConfig, EliteSource, EliteWeights};
 pub(crate) use self::layers::differences;
 use self::layers::{Settings, given, merge, parse, read};
 pub use self::parents::ParentsConfig;

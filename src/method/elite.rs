@@ -1,12 +1,15 @@
-//! The elite set of a cycle: `E = { x : S(x) >= gamma }` with gamma the (1-rho) sample quantile of the quality over all N
-//! samples. A sample that is invalid has no quality: it counts in N, below everything, and is never elite.
+//! The elite set of a cycle: `E = { x : S(x) >= gamma }` with gamma the (1-rho) sample quantile of the score S over all N
+//! samples. The score is the quality, or what a delta gained over its parent. A sample that is invalid has none: it counts in N, below
+//! everything, and is never elite.
+
+use std::collections::BTreeMap;
 
 use rand::seq::SliceRandom;
 
 use crate::base::error::Result;
 use crate::base::hash::Hash;
 use crate::base::seed;
-use crate::config::{EliteConfig, EliteSource, EliteWeights, RunConfig};
+use crate::config::{EliteBy, EliteConfig, EliteSource, EliteWeights, RunConfig};
 use crate::gates::Stage;
 use crate::record::{Candidate, EliteRow, NetworkId, Store};
 
@@ -96,15 +99,16 @@ pub struct CycleElites {
 
 /// Selects the elites of a cycle whose trainings are all stored; where elites are cumulative, those of earlier cycles follow.
 pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleElites> {
-    let quality = store.qualities_of(cycle)?;
-    let trained = store.candidates_of(cycle)?.into_iter().filter(|c| c.stage() == Some(Stage::Trained));
-    let scored = trained.filter_map(|c| Some(Scored { quality: *quality.get(&c.id())?, item: c })).collect();
+    let quality = store.qualities()?;
+    let trained: Vec<Candidate> = store.candidates_of(cycle)?.into_iter().filter(|c| c.stage() == Some(Stage::Trained)).collect();
+    let score = scores(config.elite.by, &trained, &quality);
+    let scored = trained.into_iter().filter_map(|c| Some(Scored { quality: *score.get(&c.id())?, item: c })).collect();
     let cut = Cut::of(&config.elite, config.candidates);
     let selection = select(scored, cut, config.elite.held_out, config.seed, cycle);
     let row = |elite: Elite<Candidate>| EliteRow {
         cycle,
         network: elite.item.id(),
-        quality: elite.quality,
+        quality: quality[&elite.item.id()],
         held_out: elite.held_out,
         example_hash: example_hash(&elite.item),
     };
@@ -117,6 +121,24 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64) -> Result<CycleEl
         rows.extend(earlier.map(|e| EliteRow { cycle, ..e }));
     }
     Ok(CycleElites { gamma: selection.gamma, rows })
+}
+
+/// What each of these candidates is ranked by, where it is known. `quality` is that of all networks, their parents among them.
+pub fn scores(by: EliteBy, trained: &[Candidate], quality: &BTreeMap<NetworkId, f64>) -> BTreeMap<NetworkId, f64> {
+    let own = |c: &Candidate| quality.get(&c.id()).copied();
+    let score = |c: &Candidate| match by {
+        EliteBy::Quality => own(c),
+        EliteBy::Gain => Some(own(c)? - quality.get(&c.parent)?),
+        EliteBy::RankWithinParent => {
+            let mine = own(c)?;
+            let siblings = trained.iter().filter(|other| other.cycle == c.cycle && other.parent == c.parent && other.index != c.index);
+            let of_each: Vec<f64> =
+                siblings.filter_map(own).map(|other| if other == mine { 0.5 } else { f64::from(other < mine) }).collect();
+            // Of an only child nothing is known.
+            Some(if of_each.is_empty() { 0.5 } else { of_each.iter().sum::<f64>() / of_each.len() as f64 })
+        }
+    };
+    trained.iter().filter_map(|c| Some((c.id(), score(c)?))).collect()
 }
 
 /// [`hash_of`] what the update sees of a candidate.
@@ -185,6 +207,20 @@ mod tests {
         let above = |qualities: &[f64]| select(scored(qualities), Cut::of(&config, 4), 0.2, 0, 0);
         assert_eq!(above(&[0.1, 0.5, 0.3, 0.4]).elites.len(), 2);
         assert_eq!(above(&[0.1]), Selection { gamma: Some(0.35), elites: vec![] });
+    }
+
+    #[test]
+    fn gains_and_ranks_are_within_a_parent() {
+        let start = |name: &str| NetworkId::Start(name.into());
+        let made = |index, parent: &str| Candidate::new(1, index, start(parent), "");
+        let trained = [made(0, "good"), made(1, "good"), made(2, "poor"), made(3, "poor"), made(4, "poor"), made(5, "alone")];
+        let mut quality: BTreeMap<NetworkId, f64> = trained.iter().map(Candidate::id).zip([0.75, 0.625, 0.5, 0.25, 0.25, 0.5]).collect();
+        quality.extend([("good", 0.75), ("poor", 0.25)].map(|(name, quality)| (start(name), quality)));
+        let by = |by| scores(by, &trained, &quality).into_values().collect::<Vec<_>>();
+        assert_eq!(by(EliteBy::Quality), [0.75, 0.625, 0.5, 0.25, 0.25, 0.5]);
+        // The parent of the last was not trained.
+        assert_eq!(by(EliteBy::Gain), [0.0, -0.125, 0.25, 0.0, 0.0]);
+        assert_eq!(by(EliteBy::RankWithinParent), [1.0, 0.0, 1.0, 0.25, 0.25, 0.5]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::gates::Stage;
 use crate::method::run::Run;
 use crate::proxy::halving::{Curve, Halving, Known};
 use crate::proxy::pool::{Event, Pool};
-use crate::proxy::settings::ProxyConfig;
+use crate::proxy::settings::{ProxyConfig, RandomNumbers};
 use crate::proxy::worker::Job;
 use crate::proxy::{Failure, Outcome};
 use crate::record::{Candidate, NetworkId, Screened, Store, Training};
@@ -218,7 +218,7 @@ fn places(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<Place>> {
         {
             return Ok(None);
         }
-        let (seed, curve) = (seed_of(config.seed, network, seed_index), stored.map_or_else(|| "[]".into(), |t| t.curve.clone()));
+        let (seed, curve) = (seed_of(config, network, seed_index), stored.map_or_else(|| "[]".into(), |t| t.curve.clone()));
         Ok(Some(Place { network: network.clone(), seed_index, seed, repeat: seed_index >= seeds, until, curve }))
     };
     let mut places = Vec::new();
@@ -238,8 +238,12 @@ fn places(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<Place>> {
     Ok(places)
 }
 
-/// Seed of one training: by the network's place, never by when a worker gets to it.
-pub fn seed_of(run: u64, network: &NetworkId, seed_index: u64) -> u64 {
+/// Seed of one training: by the network's place or for all the same, never by when a worker gets to it.
+pub fn seed_of(config: &RunConfig, network: &NetworkId, seed_index: u64) -> u64 {
+    let run = config.seed;
+    if config.proxy.random_numbers == RandomNumbers::Common {
+        return seed::derive(run, "train all", &[seed_index]);
+    }
     match network {
         NetworkId::Start(name) => seed::derive(run, &format!("train start {name}"), &[seed_index]),
         NetworkId::Candidate { cycle, index } => seed::derive(run, "train", &[*cycle, *index, seed_index]),

@@ -1,6 +1,8 @@
 //! What the update of a cycle is tuned on. The CE update takes the elites; the controls take all valid candidates, or as many of
 //! these as there are elites, drawn whatever their quality. A share of each is held out to see whether the update generalises.
 
+use std::collections::BTreeMap;
+
 use rand::seq::IndexedRandom;
 
 use crate::base::error::Result;
@@ -8,7 +10,7 @@ use crate::base::seed;
 use crate::config::TuneData;
 use crate::config::{EliteSource, RunConfig};
 use crate::gates::Stage;
-use crate::method::elite::{Cut, CycleElites, Scored, held_out_of, select};
+use crate::method::elite::{Cut, CycleElites, Scored, held_out_of, scores, select};
 use crate::method::weights;
 use crate::record::{EliteRow, NetworkId, Store};
 
@@ -23,8 +25,9 @@ pub struct Chosen {
 /// The tuning set of a cycle whose elites are `elites`, in the order of the elites or else of the candidates.
 pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleElites) -> Result<Vec<Chosen>> {
     if matches!(config.tune.data, TuneData::Elites | TuneData::Replay) {
-        let quality: Vec<f64> = elites.rows.iter().map(|e| e.quality).collect();
-        let weights = weights::of(config.elite.weights, &quality, config.elite.rho, config.candidates as usize);
+        let score = scores_up_to(store, config, cycle)?;
+        let of_elites: Vec<f64> = elites.rows.iter().map(|e| score.get(&e.network).copied().unwrap_or(e.quality)).collect();
+        let weights = weights::of(config.elite.weights, &of_elites, config.elite.rho, config.candidates as usize);
         let one = |(i, e): (usize, &EliteRow)| Chosen {
             network: e.network.clone(),
             held_out: e.held_out,
@@ -57,11 +60,15 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
     Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out, weight: 1.0 }).collect())
 }
 
+/// What the candidates that were trained up to a cycle are ranked by.
+fn scores_up_to(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
+    let trained = store.candidates()?.into_iter().filter(|c| c.cycle <= cycle && c.stage() == Some(Stage::Trained));
+    Ok(scores(config.elite.by, &trained.collect::<Vec<_>>(), &store.qualities()?))
+}
+
 /// The `wanted` best of all that was trained up to a cycle, best first; of equal ones the earlier.
 fn archive(store: &Store, config: &RunConfig, cycle: u64, wanted: usize) -> Result<Vec<Chosen>> {
-    let quality = store.qualities()?;
-    let trained = store.candidates()?.into_iter().filter(|c| c.cycle <= cycle && c.stage() == Some(Stage::Trained));
-    let scored = trained.filter_map(|c| Some(Scored { quality: *quality.get(&c.id())?, item: c.id() })).collect();
+    let scored = scores_up_to(store, config, cycle)?.into_iter().map(|(item, quality)| Scored { item, quality }).collect();
     let best = select(scored, Cut::Best(wanted), config.elite.held_out, config.seed, cycle).elites;
     Ok(best.into_iter().map(|e| Chosen { network: e.item, held_out: e.held_out, weight: 1.0 }).collect())
 }

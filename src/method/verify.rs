@@ -159,7 +159,7 @@ fn screened(store: &Store, config: &RunConfig, images: &Format, candidates: &[Ca
 
 fn training_seeds(store: &Store, config: &RunConfig) -> Result<Check> {
     let trainings = store.trainings()?;
-    let odd = trainings.iter().find(|t| t.seed != train::seed_of(config.seed, &t.network, t.seed_index));
+    let odd = trainings.iter().find(|t| t.seed != train::seed_of(config, &t.network, t.seed_index));
     Ok(Check::new(
         "training seeds",
         odd.map(|t| format!("{} was trained with another seed", t.network)),

@@ -41,6 +41,8 @@ pub struct ProxyConfig {
     pub augment: bool,
     /// Independent trainings of a candidate; quality is their mean.
     pub seeds: u64,
+    /// Where the n-th training of a network takes its random numbers from.
+    pub random_numbers: RandomNumbers,
     /// Candidates drawn at random in each cycle that are trained once more with another seed, to measure the noise of the
     /// quality (claim 6). It does not change the quality.
     pub repeats: usize,
@@ -83,6 +85,7 @@ impl Default for ProxyConfig {
             label_smoothing: 0.0,
             augment: true,
             seeds: 1,
+            random_numbers: RandomNumbers::Own,
             repeats: 2,
             full: Full::default(),
             workers: 2,
@@ -162,6 +165,17 @@ impl Check for ProxyConfig {
         whole("proxy.memory_mib", self.memory_mib, 1..=MOST_MIB)?;
         whole("proxy.card_memory_mib", self.card_memory_mib, 0..=MOST_MIB)
     }
+}
+
+/// The streams that a training draws from: starting values (by the name of each tensor), order of the images, crops and flips, dropout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RandomNumbers {
+    /// Each network's are its own.
+    Own,
+    /// All networks of a run have the same (common random numbers): what they share then starts alike and sees the same images in the same
+    /// order, so that less of a difference between two of them is chance.
+    Common,
 }
 
 /// Full trainings beside the short ones.

@@ -3,6 +3,7 @@
 pub(crate) mod absent;
 pub mod best;
 pub mod chain;
+pub mod deltas;
 mod faults;
 pub mod folder;
 mod full_training;

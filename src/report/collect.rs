@@ -7,7 +7,7 @@ use super::claims::Evidence;
 use super::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, ReportData, StartNetwork, Tuning};
 use super::early::early;
 use crate::base::error::Result;
-use crate::config::{RunConfig, departures};
+use crate::config::{EliteBy, RunConfig, departures};
 use crate::gates::Gate;
 use crate::gates::Stage;
 use crate::proxy;
@@ -34,7 +34,11 @@ pub fn collect(run: &Path) -> Result<ReportData> {
         settings: config.to_toml(),
         provenance: provenance(&store, &config)?,
         start: starts(&store, &quality)?,
-        cycles: closed.iter().filter(|c| c.cycle > 0).map(|row| cycle(&store, row, &candidates, &elites)).collect::<Result<_>>()?,
+        cycles: closed
+            .iter()
+            .filter(|c| c.cycle > 0)
+            .map(|row| cycle(&store, &config, row, &candidates, &elites))
+            .collect::<Result<_>>()?,
         candidates: show_candidates(&store, &candidates, &quality, &elites)?,
         lineage: lineage(&store, &candidates, &quality)?,
         best,
@@ -84,7 +88,13 @@ fn starts(store: &Store, quality: &BTreeMap<NetworkId, f64>) -> Result<Vec<Start
     Ok(networks.filter_map(|n| start(n.id)).collect())
 }
 
-fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate], elites: &[EliteRow]) -> Result<Cycle> {
+fn cycle(
+    store: &Store,
+    config: &RunConfig,
+    row: &record::CycleRow,
+    candidates: &[record::Candidate],
+    elites: &[EliteRow],
+) -> Result<Cycle> {
     let own: Vec<record::Candidate> = candidates.iter().filter(|c| c.cycle == row.cycle).cloned().collect();
     let mut reasons: BTreeMap<(Gate, String), u64> = BTreeMap::new();
     for screened in own.iter().filter_map(|c| c.screened.as_ref()) {
@@ -97,7 +107,7 @@ fn cycle(store: &Store, row: &record::CycleRow, candidates: &[record::Candidate]
         cycle: row.cycle,
         funnel: Funnel::of(&own, elites.iter().filter(|e| e.cycle == row.cycle).count()),
         reasons: reasons.into_iter().map(|((gate, reason), count)| Reason { gate, reason, count }).collect(),
-        gamma: row.gamma,
+        gamma: row.gamma.filter(|_| config.elite.by == EliteBy::Quality),
         tuning: row.tuning.as_ref().map(tuning),
         peak_memory_mib: phases.iter().map(|p| p.peak_mib).reduce(f64::max),
         seconds: phases.into_iter().map(|p| (p.name, p.seconds)).collect(),

@@ -49,7 +49,7 @@ pub struct Cycle {
     pub funnel: Funnel,
     /// Why candidates ended before they were trained, or failed in training.
     pub reasons: Vec<Reason>,
-    /// The elite threshold.
+    /// The elite threshold; None where elites are chosen by something else than quality.
     pub gamma: Option<f64>,
     /// None where the policy is not tuned.
     pub tuning: Option<Tuning>,

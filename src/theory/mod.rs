@@ -12,6 +12,7 @@ pub mod finite;
 pub mod gate;
 pub mod growth;
 pub mod improvement;
+pub mod ranking;
 pub mod reliability;
 pub mod statistics;
 pub mod token_errors;

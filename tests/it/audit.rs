@@ -299,7 +299,7 @@ fn a_killed_audit_goes_on_to_the_same_bytes() {
 fn deltas_on_cells_queried_before_go_on_to_the_same_bytes() {
     needs!(Model, Nasbench201);
     let mut overrides = SMALL.to_vec();
-    overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=2", "warmup.steps=8"]);
+    overrides.extend(["format=delta", "novelty.enabled=true", "audit_every=2", "warmup.steps=4", "tune.epochs=1"]);
     let audit = killed_and_whole(&overrides);
     let mut best: Vec<(f64, Cell)> = Vec::new();
     for cycle in &audit.cycles {

@@ -119,7 +119,10 @@ fn verify_finds_what_was_changed_in_an_audit() {
 fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
     needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
-    succeed(begin(&base.path().join("whole"), &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=3"]].concat()));
+    succeed(begin(
+        &base.path().join("whole"),
+        &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=3", "candidates=8", "tune.epochs=1"]].concat(),
+    ));
     let tampered: [(&str, &[&str]); 3] = [
         (
             "UPDATE sample SET log_q = log_q - 0.1 WHERE cycle = 1 AND idx = 3; UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2; \

@@ -43,6 +43,7 @@ mod regression;
 mod report;
 mod run;
 mod sandbox;
+mod school;
 mod settings;
 mod sources;
 mod study;

@@ -251,7 +251,8 @@ fn rows_are_those_of_the_f32_tensors() {
 #[test]
 fn the_estimate_of_tunings_memory_is_above_the_truth_and_near_it() {
     needs!(Model);
-    for dtype in ["f32", "bf16", "quantized"] {
+    // The widest weights and the narrowest.
+    for dtype in ["f32", "quantized"] {
         let mut command = program(&["bench", "tune", "--prompts", "4", "--branches", "16", "--prompt", "250", "--completion", "60"]);
         let printed = succeed(command.args(["--repeats", "1", "--json", "--dtype", dtype]));
         let row: serde_json::Value = serde_json::from_str(&printed).unwrap();
