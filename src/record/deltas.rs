@@ -8,13 +8,16 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Kind, NetworkId, Store, Training, folder};
-use crate::base::error::{AtPath, Error, Result};
-use crate::base::files::write_whole;
+use crate::base::error::{Error, Result};
+use crate::base::files::{read_file, write_whole};
 use crate::config::RunConfig;
 use crate::delta::settings::Format;
 use crate::gates::Stage;
 use crate::proxy::estimate::Estimates;
 use crate::proxy::settings::RandomNumbers;
+
+/// Longest table: some hundred thousand deltas.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// A delta whose network was trained, beside the training of its parent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,10 +67,10 @@ pub fn read(path: &Path) -> Result<Vec<MeasuredDelta>> {
     if path.is_dir() {
         return of_run(path);
     }
-    let text = std::fs::read_to_string(path).at("read", path)?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let parse = |(i, line): (usize, &str)| {
-        let row: MeasuredDelta = serde_json::from_str(line).map_err(|e| refused(path, i, &e.to_string()))?;
+    let bytes = read_file(path, "read the measured deltas", MOST_BYTES)?;
+    let lines = bytes.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.trim_ascii().is_empty());
+    let parse = |(i, line): (usize, &[u8])| {
+        let row: MeasuredDelta = serde_json::from_slice(line).map_err(|e| refused(path, i, &e.to_string()))?;
         let shares = [row.quality, row.parent_quality];
         if !shares.iter().all(|share| (0.0..=1.0).contains(share)) || row.noise.is_some_and(|noise| !(0.0..=1.0).contains(&noise)) {
             return Err(refused(path, i, "an accuracy or its noise is no share of 1"));
