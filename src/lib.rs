@@ -21,3 +21,4 @@ pub mod report;
 pub mod study;
 pub mod theory;
 pub mod tracer;
+pub mod watch;

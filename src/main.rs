@@ -5,7 +5,8 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use eliteloop::base::printer;
+use eliteloop::base::error::Result;
+use eliteloop::base::{printer, processor};
 use eliteloop::proxy::allocator;
 
 #[global_allocator]
@@ -37,10 +38,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Write the settings of a first run, with numbers for your images and this machine
+    Init(commands::init::Args),
     /// Start a run
     Run(commands::run::Args),
     /// Go on with a run or an audit that was stopped or killed
     Resume(commands::resume::Args),
+    /// See a run or a study on a terminal while it goes on
+    Watch(commands::watch::Args),
     /// Write the HTML report of a run or an audit
     Report(commands::report::Args),
     /// Put runs side by side: quality, funnel, cost, the claims that take two arms; or audits
@@ -63,29 +68,34 @@ enum Verb {
     Models(commands::models::Args),
     /// Data sets that are here
     Data(commands::data::Args),
-    /// The cross-entropy method on NAS-Bench-201, every probability exact
+    /// Where models and data sets lie
+    Dirs(commands::dirs::Args),
+    /// The cross-entropy method on NAS-Bench-201 or a table of your own, every probability exact
     Audit(commands::audit::Args),
+    /// What every setting does, its default and what it may be
+    Settings(commands::settings::Args),
     /// What this machine has, and what a run will need
     Doctor(commands::doctor::Args),
     /// Many runs out of one file: models, arms, seeds; one report
     Study(commands::study::Args),
     /// Measure this machine: tuning, generation, proxies
     Bench(commands::bench::Args),
+    /// What a shell completes, or manual pages
+    Completions(commands::completions::Args),
     /// Trace one source from stdin under limits (child process of `trace` and `run`)
     #[command(hide = true)]
     Sandbox(commands::sandbox::Args),
-    /// Train networks sent over stdin (child process of `run`)
+    /// Train networks sent over stdin (child process of `run`), or told in task files (on the machines of an engine)
     #[command(hide = true)]
     Worker(commands::worker::Args),
 }
 
-fn main() -> ExitCode {
-    allocator::keep_freed_memory();
-    be_called_by_name();
-    tell_of_long_files();
-    let done = match Cli::parse().verb {
+fn act(verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Init(args) => commands::init::run(&args),
         Verb::Run(args) => commands::run::run(&args),
         Verb::Resume(args) => commands::resume::run(&args),
+        Verb::Watch(args) => commands::watch::run(&args),
         Verb::Report(args) => commands::report::run(&args),
         Verb::Compare(args) => commands::compare::run(&args),
         Verb::Verify(args) => commands::verify::run(&args),
@@ -97,14 +107,24 @@ fn main() -> ExitCode {
         Verb::Adapter(args) => commands::adapter::run(&args),
         Verb::Models(args) => commands::models::run(&args),
         Verb::Data(args) => commands::data::run(&args),
+        Verb::Dirs(args) => commands::dirs::run(&args),
         Verb::Audit(args) => commands::audit::run(&args),
         Verb::Doctor(args) => commands::doctor::run(&args),
+        Verb::Settings(args) => commands::settings::run(&args),
         Verb::Study(args) => commands::study::run(&args),
         Verb::Bench(args) => commands::bench::run(&args),
+        Verb::Completions(args) => commands::completions::run(&args),
         Verb::Sandbox(args) => commands::sandbox::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),
-    };
-    match done.and_then(|()| printer::finish()) {
+    }
+}
+
+fn main() -> ExitCode {
+    allocator::keep_freed_memory();
+    be_called_by_name();
+    tell_of_long_files();
+    let verb = Cli::parse().verb;
+    match processor::limit().and_then(|_| act(verb)).and_then(|()| printer::finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer::error(&error);

@@ -20,24 +20,25 @@ use crate::decoder::model::pack::Example;
 use crate::decoder::sample::generate::Request;
 use crate::decoder::sample::sampling::Sampling;
 use crate::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
-use crate::oracle::cell::{Cell, EDGES};
+use crate::oracle::{Cell, Space};
 use crate::policy::Learner;
 use crate::policy::learner::adapter_folder;
 use crate::record::NetworkId;
 
+/// The LLM as a policy over cells, and the codec between its tokens and cells.
 pub struct CellLearner {
-    pub learner: Learner,
+    pub(crate) learner: Learner,
     codec: Codec,
 }
 
 impl CellLearner {
-    /// Loads the model and the adapter that the audit starts from.
+    /// Loads the model and the adapter that the audit starts from; it writes cells of `space`.
     ///
     /// # Errors
     /// See [`Learner::open`]; where the tokenizer or the model's context does not suit cells.
-    pub fn open(config: &AuditConfig) -> Result<Self> {
+    pub fn open(config: &AuditConfig, space: &'static Space) -> Result<Self> {
         let file = ModelFile::open(&catalogue::find(&config.llm.model)?)?;
-        let codec = Codec::new(&file.tokenizer()?, &config.llm.prompt, config.format)?;
+        let codec = Codec::new(&file.tokenizer()?, &config.llm.prompt, config.format, space)?;
         let (needed, context) = (codec.context(), file.config().context);
         if needed > context {
             return Err(Error::input(format!("setting llm.prompt: with a cell it has {needed} tokens, the model reads {context}")));
@@ -78,16 +79,16 @@ impl CellLearner {
         let mut samples = Vec::with_capacity(seeds.len());
         for (&(parent, _), drawn) in parents.iter().zip(drawn) {
             for sample in drawn {
-                let text = self.text(parent, &sample.tokens);
-                let (log_p, log_q) = (Some(sample.log_p), Some(sample.log_q));
-                samples.push(Sample { parent, text, tokens: sample.tokens, log_p, log_q, quality: None, log_p_after: None });
+                let mut cell = Sample::new(self.codec.space(), parent, self.text(parent, &sample.tokens));
+                (cell.log_p, cell.log_q, cell.tokens) = (Some(sample.log_p), Some(sample.log_q), sample.tokens);
+                samples.push(cell);
             }
         }
         Ok(Done::Finished(samples))
     }
 
     /// The cell that tokens propose, or else their text.
-    pub fn text(&self, parent: Option<Cell>, tokens: &[u32]) -> String {
+    pub(crate) fn text(&self, parent: Option<Cell>, tokens: &[u32]) -> String {
         self.codec.read(parent, tokens).map_or_else(|| self.learner.model.tokenizer.decode(tokens), |cell| cell.to_string())
     }
 
@@ -95,7 +96,7 @@ impl CellLearner {
     ///
     /// # Errors
     /// Where a sample holds what the learner cannot say.
-    pub fn likelihoods(&self, samples: &[Sample]) -> Result<Vec<(f64, f64)>> {
+    pub(crate) fn likelihoods(&self, samples: &[Sample]) -> Result<Vec<(f64, f64)>> {
         let (words, outputs) = self.codec.vocabulary();
         let mute =
             |s: &&Sample| s.tokens.is_empty() || self.learner.is_restricted() && s.tokens.iter().any(|t| !words[..outputs].contains(t));
@@ -113,47 +114,43 @@ impl CellLearner {
     }
 
     /// What was sampled as examples by their names, and the log q of each.
-    pub fn scored(&self, samples: &[(NetworkId, &Sample)]) -> (Vec<Example>, Vec<f64>) {
+    pub(crate) fn scored(&self, samples: &[(NetworkId, &Sample)]) -> (Vec<Example>, Vec<f64>) {
         let drawn = samples.iter().filter(|(_, s)| !s.tokens.is_empty()).filter_map(|(id, s)| Some((id, s, s.log_q?)));
         let example =
             |id: &NetworkId, s: &Sample| Example { id: id.to_string(), prompt: self.codec.prompt(s.parent), completion: s.tokens.clone() };
         drawn.map(|(id, s, log_q)| (example(id, s), log_q)).unzip()
     }
 
-    /// Tokens as the learner's decoder numbers them.
-    fn ids<const N: usize>(&self, tokens: &[u32; N]) -> Result<[u32; N]> {
-        Ok(self.learner.ids(tokens)?.try_into().expect("as many as were given"))
-    }
-
-    /// `log q` of every sequence of the first `edges` operations, in lexicographic order.
-    pub fn enumerate(&self, edges: usize) -> Result<Vec<f64>> {
-        let (prompt, words) = (self.learner.ids(&self.codec.prompt(None))?, self.ids(self.codec.words())?);
-        exact::enumerate(&self.learner.adapted()?, &prompt, &words, edges)
+    /// `log q` of every sequence of the words of the first `slots`, in lexicographic order.
+    pub fn enumerate(&self, slots: usize) -> Result<Vec<f64>> {
+        let (prompt, words) = (self.learner.ids(&self.codec.prompt(None))?, self.learner.ids(self.codec.words())?);
+        exact::enumerate(&self.learner.adapted()?, &prompt, &words, slots)
     }
 
     /// The exact distribution over all cells: with deltas, parents drawn in proportion to their samples.
     pub fn distribution(&self, parents: &Parents) -> Result<Distribution> {
-        let Some(edges) = self.codec.edges() else {
-            let p = self.enumerate(EDGES)?.into_iter().map(f64::exp).collect();
-            return Ok(if self.learner.is_restricted() { Distribution::complete(p) } else { Distribution::partial(p) });
+        let space = self.codec.space();
+        let Some(slots) = self.codec.slots() else {
+            let p = self.enumerate(space.slots().len())?.into_iter().map(f64::exp).collect();
+            return Ok(if self.learner.is_restricted() { Distribution::complete(space, p) } else { Distribution::partial(space, p) });
         };
-        let (edges, words) = (self.ids(edges)?, self.ids(self.codec.words())?);
+        let (slots, words) = (self.learner.ids(slots)?, self.learner.ids(self.codec.words())?);
         let decoder = self.learner.adapted()?;
         let total: usize = parents.iter().map(|(_, share)| share).sum();
         let mut deltas = Vec::new();
         for (parent, share) in parents {
             let parent = parent.ok_or_else(|| Error::machine("a delta has no parent"))?;
-            let log_p = exact::deltas(&decoder, &self.learner.ids(&self.codec.prompt(Some(parent)))?, &edges, &words)?;
+            let log_p = exact::deltas(&decoder, &self.learner.ids(&self.codec.prompt(Some(parent)))?, &slots, &words)?;
             deltas.push((parent, *share as f64 / total as f64, log_p));
         }
-        Ok(Distribution::of_deltas(&deltas))
+        Ok(Distribution::of_deltas(space, &deltas))
     }
 
     /// What the learner is scored and tuned on.
     ///
     /// # Errors
     /// When a cell is not one delta away from its parent.
-    pub fn examples(&self, proposals: &[Proposal]) -> Result<Vec<Example>> {
+    pub(crate) fn examples(&self, proposals: &[Proposal]) -> Result<Vec<Example>> {
         proposals.iter().map(|proposal| self.codec.example(proposal)).collect()
     }
 
@@ -183,7 +180,7 @@ impl CellLearner {
             }
             let mut rng = seed::rng(run_seed, "warm-up", &[step as u64]);
             let random = |_| {
-                let cell = Cell::random(&mut rng);
+                let cell = Cell::random(self.codec.space(), &mut rng);
                 match format {
                     CellFormat::Full => Proposal { parent: None, cell },
                     CellFormat::Delta => Proposal { parent: Some(cell), cell: cell.mutated(&mut rng) },

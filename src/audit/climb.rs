@@ -7,12 +7,12 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::base::seed;
-use crate::oracle::Cell;
-use crate::oracle::cell::CELLS;
+use crate::oracle::{Cell, Space};
 use crate::policy::local_search::LocalSearch;
 
-#[derive(Default)]
+/// A local search over cells: where it stands, and what is known of the cells that were queried.
 pub struct Climber {
+    space: &'static Space,
     seed: u64,
     search: LocalSearch<Cell>,
     known: HashMap<Cell, f64>,
@@ -21,13 +21,14 @@ pub struct Climber {
 }
 
 impl Climber {
-    pub fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+    /// Knows no cell yet; the order in which neighbours are visited is drawn from `seed`.
+    pub fn new(space: &'static Space, seed: u64) -> Self {
+        Self { space, seed, search: LocalSearch::default(), known: HashMap::new(), ahead: Vec::new() }
     }
 
     /// As it stands after these cells, in the order in which they were queried.
-    pub fn after(seed: u64, history: &[(Cell, f64)]) -> Self {
-        let mut climber = Self::new(seed);
+    pub(crate) fn after(space: &'static Space, seed: u64, history: &[(Cell, f64)]) -> Self {
+        let mut climber = Self::new(space, seed);
         for (cell, quality) in history {
             climber.observe(*cell, *quality);
         }
@@ -48,7 +49,7 @@ impl Climber {
 
     fn visit(&mut self, cell: Cell, quality: f64) {
         let stood = self.search.at().copied();
-        self.search.observe(&cell, quality, |a, b| are_neighbours(*a, *b));
+        self.search.observe(&cell, quality, |a, b| a.distance(*b) == 1);
         if self.search.at().copied() != stood {
             self.ahead = cell.neighbours().collect();
             // The number of cells that are known tells a second visit from the first.
@@ -60,8 +61,8 @@ impl Climber {
     pub fn next(&self, rng: &mut impl Rng) -> Cell {
         self.ahead.last().copied().unwrap_or_else(|| {
             loop {
-                let cell = Cell::random(rng);
-                if self.known.len() >= CELLS || !self.known.contains_key(&cell) {
+                let cell = Cell::random(self.space, rng);
+                if self.known.len() >= self.space.cells() || !self.known.contains_key(&cell) {
                     return cell;
                 }
             }
@@ -69,41 +70,38 @@ impl Climber {
     }
 }
 
-fn are_neighbours(a: Cell, b: Cell) -> bool {
-    a.operations().iter().zip(b.operations()).filter(|(a, b)| **a != *b).count() == 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::nasbench201::space;
 
     #[test]
     fn it_climbs_a_hill_without_a_query_twice_and_begins_anew_on_its_top() {
-        // The operations' sum: from anywhere a climb, with one top.
-        let quality = |cell: Cell| cell.operations().iter().sum::<usize>() as f64;
+        // The words' sum: from anywhere a climb, with one top.
+        let quality = |cell: Cell| cell.words().sum::<usize>() as f64;
         let mut history: Vec<(Cell, f64)> = Vec::new();
         let mut stood = Vec::new();
         for i in 0..400 {
-            let climber = Climber::after(7, &history);
+            let climber = Climber::after(space(), 7, &history);
             let cell = climber.next(&mut seed::rng(3, "test", &[i]));
             assert!(history.iter().all(|(known, _)| *known != cell), "{cell} twice");
             if let Some(at) = climber.search.at() {
-                assert!(are_neighbours(*at, cell));
+                assert_eq!(at.distance(cell), 1);
             }
             stood.push(climber.search.at().copied());
             history.push((cell, quality(cell)));
         }
-        let top = Cell::new(&[4; 6]).unwrap();
+        let top = Cell::new(space(), &[4; 6]).unwrap();
         let found = history.iter().position(|(cell, _)| *cell == top).expect("the top is found");
         assert!((3..150).contains(&found), "{found}");
         // All around the top is queried, then it is left.
         let left = stood.iter().rposition(|at| *at == Some(top)).unwrap();
         assert!(left < 399 && top.neighbours().all(|next| history[..=left].iter().any(|(cell, _)| *cell == next)));
         // As it goes on by one, it is as if it had seen all at once.
-        let mut one = Climber::new(7);
+        let mut one = Climber::new(space(), 7);
         for (cell, quality) in &history {
             one.observe(*cell, *quality);
         }
-        assert_eq!(one.search, Climber::after(7, &history).search);
+        assert_eq!(one.search, Climber::after(space(), 7, &history).search);
     }
 }

@@ -1,4 +1,5 @@
-//! How a policy's tokens are cells: all six operations after a prompt, or a delta on a parent that stands in the prompt.
+//! How a policy's tokens are cells: the words of all slots after a prompt, or a delta on a parent that stands in the prompt. Of
+//! NAS-Bench-201:
 //!
 //! - full: `Cell:` is followed by ` none skip one three pool none`
 //! - delta: `Cell: A none B skip C one D three E pool F none`, newline, `Change:` is followed by ` C three`
@@ -11,16 +12,17 @@ use super::settings::CellFormat;
 use crate::base::error::{Error, Result};
 use crate::decoder::files::tokenizer::Tokenizer;
 use crate::decoder::model::pack::Example;
-use crate::oracle::cell::{Cell, EDGES, WORDS};
+use crate::oracle::{Cell, Space};
 
-/// The names of the edges in a delta, and what asks for one.
-const NAMES: [&str; EDGES] = ["A", "B", "C", "D", "E", "F"];
+/// What asks for a delta.
 const CHANGE: &str = "\nChange:";
 
 /// A cell, and the parent it was written as a delta on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Proposal {
+    /// None of a whole cell.
     pub parent: Option<Cell>,
+    /// The whole cell; of a delta the parent with the change made.
     pub cell: Cell,
 }
 
@@ -38,59 +40,65 @@ impl fmt::Display for Proposal {
 
 /// Token ids of the format's words.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Codec {
+pub(crate) struct Codec {
+    space: &'static Space,
     prompt: Vec<u32>,
-    words: [u32; WORDS.len()],
-    /// Where deltas are written: the edges' names, and what stands between the parent and the delta.
-    delta: Option<([u32; EDGES], Vec<u32>)>,
+    words: Vec<u32>,
+    /// Where deltas are written: the slots' names, and what stands between the parent and the delta.
+    delta: Option<(Vec<u32>, Vec<u32>)>,
 }
 
 impl Codec {
     /// # Errors
     /// When the prompt is empty or the tokenizer cuts a word of the format into pieces.
-    pub fn new(tokenizer: &Tokenizer, prompt: &str, format: CellFormat) -> Result<Self> {
+    pub(crate) fn new(tokenizer: &Tokenizer, prompt: &str, format: CellFormat, space: &'static Space) -> Result<Self> {
         let prompt = tokenizer.encode_plain(prompt);
         if prompt.is_empty() {
             return Err(Error::input("setting llm.prompt: a cell needs something before it"));
         }
         let delta = match format {
             CellFormat::Full => None,
-            CellFormat::Delta => Some((single(tokenizer, &NAMES)?, tokenizer.encode_plain(CHANGE))),
+            CellFormat::Delta => Some((single(tokenizer, space.slots())?, tokenizer.encode_plain(CHANGE))),
         };
-        Ok(Self { prompt, words: single(tokenizer, &WORDS)?, delta })
+        Ok(Self { space, prompt, words: single(tokenizer, space.words())?, delta })
     }
 
     /// The tokens that a learner restricted to this format reads (`Learner::restrict`), and how many of them (the first) it can say.
-    pub fn vocabulary(&self) -> (Vec<u32>, usize) {
-        let (edges, change): (&[u32], &[u32]) = self.delta.as_ref().map_or((&[], &[]), |(edges, change)| (edges, change));
-        let tokens = [&self.words, edges, &self.prompt, change].concat();
-        (tokens, WORDS.len() + edges.len())
+    pub(crate) fn vocabulary(&self) -> (Vec<u32>, usize) {
+        let (slots, change): (&[u32], &[u32]) = self.delta.as_ref().map_or((&[], &[]), |(slots, change)| (slots, change));
+        let tokens = [&self.words, slots, &self.prompt, change].concat();
+        (tokens, self.words.len() + slots.len())
     }
 
     /// Tokens of the longest prompt and a proposal after it.
-    pub fn context(&self) -> usize {
-        self.prompt.len() + self.delta.as_ref().map_or(0, |(edges, change)| 2 * edges.len() + change.len()) + self.length()
+    pub(crate) fn context(&self) -> usize {
+        self.prompt.len() + self.delta.as_ref().map_or(0, |(slots, change)| 2 * slots.len() + change.len()) + self.length()
     }
 
     /// Tokens of a proposal.
-    pub fn length(&self) -> usize {
-        if self.delta.is_some() { 2 } else { EDGES }
+    pub(crate) fn length(&self) -> usize {
+        if self.delta.is_some() { 2 } else { self.space.slots().len() }
     }
 
-    pub fn words(&self) -> &[u32; WORDS.len()] {
+    /// What its cells are of.
+    pub(crate) fn space(&self) -> &'static Space {
+        self.space
+    }
+
+    pub(crate) fn words(&self) -> &[u32] {
         &self.words
     }
 
-    /// The names of the edges, where deltas are written.
-    pub fn edges(&self) -> Option<&[u32; EDGES]> {
-        self.delta.as_ref().map(|(edges, _)| edges)
+    /// The names of the slots, where deltas are written.
+    pub(crate) fn slots(&self) -> Option<&[u32]> {
+        self.delta.as_ref().map(|(slots, _)| &slots[..])
     }
 
     /// What stands before a proposal.
-    pub fn prompt(&self, parent: Option<Cell>) -> Vec<u32> {
+    pub(crate) fn prompt(&self, parent: Option<Cell>) -> Vec<u32> {
         let mut tokens = self.prompt.clone();
-        if let (Some((edges, change)), Some(parent)) = (&self.delta, parent) {
-            tokens.extend(edges.iter().zip(parent.operations()).flat_map(|(edge, operation)| [*edge, self.words[operation]]));
+        if let (Some((slots, change)), Some(parent)) = (&self.delta, parent) {
+            tokens.extend(slots.iter().zip(parent.words()).flat_map(|(slot, word)| [*slot, self.words[word]]));
             tokens.extend(change);
         }
         tokens
@@ -98,16 +106,16 @@ impl Codec {
 
     /// # Errors
     /// When the cell is not one delta away from its parent.
-    pub fn example(&self, proposal: &Proposal) -> Result<Example> {
-        let operations = proposal.cell.operations();
+    pub(crate) fn example(&self, proposal: &Proposal) -> Result<Example> {
         let completion = match (&self.delta, proposal.parent) {
-            (None, None) => operations.map(|o| self.words[o]).to_vec(),
-            (Some((edges, _)), Some(parent)) => {
-                let changed: Vec<usize> = (0..EDGES).filter(|&edge| operations[edge] != parent.operations()[edge]).collect();
-                let [edge] = changed[..] else {
+            (None, None) => proposal.cell.words().map(|word| self.words[word]).collect(),
+            (Some((slots, _)), Some(parent)) => {
+                let changes = slots.iter().zip(proposal.cell.words().zip(parent.words()));
+                let changed: Vec<_> = changes.filter(|(_, (word, before))| word != before).collect();
+                let [(slot, (word, _))] = changed[..] else {
                     return Err(Error::machine(format!("{} is not one delta away from {parent}", proposal.cell)));
                 };
-                vec![edges[edge], self.words[operations[edge]]]
+                vec![*slot, self.words[word]]
             }
             _ => return Err(Error::machine("a delta without a parent, or a parent without a delta")),
         };
@@ -115,28 +123,35 @@ impl Codec {
     }
 
     /// The cell that the tokens propose; None where they do not.
-    pub fn read(&self, parent: Option<Cell>, tokens: &[u32]) -> Option<Cell> {
+    pub(crate) fn read(&self, parent: Option<Cell>, tokens: &[u32]) -> Option<Cell> {
         let word = |token: &u32| self.words.iter().position(|w| w == token);
         match (&self.delta, parent) {
-            (Some((edges, _)), Some(parent)) => {
-                let [edge, operation] = tokens else { return None };
-                let cell = parent.with(edges.iter().position(|e| e == edge)?, word(operation)?);
+            (Some((slots, _)), Some(parent)) => {
+                let [slot, changed] = tokens else { return None };
+                let cell = parent.with(slots.iter().position(|s| s == slot)?, word(changed)?);
                 (cell != parent).then_some(cell)
             }
-            _ => Cell::new(&tokens.iter().map(word).collect::<Option<Vec<usize>>>()?).ok(),
+            _ => Cell::new(self.space, &tokens.iter().map(word).collect::<Option<Vec<usize>>>()?).ok(),
         }
     }
 }
 
 /// The token of each word with the space before it.
-fn single<const N: usize>(tokenizer: &Tokenizer, words: &[&str; N]) -> Result<[u32; N]> {
-    let mut ids = [0; N];
-    for (id, word) in ids.iter_mut().zip(words) {
-        let [one] = tokenizer.encode_plain(&format!(" {word}"))[..] else {
-            return Err(Error::input(format!("this model's tokenizer cuts '{word}' into several tokens"))
-                .hint("the exact audit needs a model that has each word of a cell as one token"));
+fn single(tokenizer: &Tokenizer, words: &[String]) -> Result<Vec<u32>> {
+    let mut ids = Vec::with_capacity(words.len());
+    for word in words {
+        let wrong = |what: String| {
+            Error::input(format!("this model's tokenizer {what}"))
+                .hint("an audit needs each word of a cell as one token: take another model, or in a table of your own another word")
         };
-        *id = one;
+        let [id] = tokenizer.encode_plain(&format!(" {word}"))[..] else {
+            return Err(wrong(format!("cuts '{word}' into several tokens")));
+        };
+        // What a tokenizer does not know can be one token, too, and the same for every word.
+        if let Some(same) = ids.iter().position(|known| *known == id) {
+            return Err(wrong(format!("has one token for '{}' and '{word}'", words[same])));
+        }
+        ids.push(id);
     }
     Ok(ids)
 }
@@ -144,13 +159,15 @@ fn single<const N: usize>(tokenizer: &Tokenizer, words: &[&str; N]) -> Result<[u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::nasbench201;
 
     fn codec(delta: bool) -> Codec {
-        Codec { prompt: vec![70, 71], words: [10, 11, 12, 13, 14], delta: delta.then(|| ([20, 21, 22, 23, 24, 25], vec![80, 81])) }
+        let delta = delta.then(|| (vec![20, 21, 22, 23, 24, 25], vec![80, 81]));
+        Codec { space: nasbench201::space(), prompt: vec![70, 71], words: vec![10, 11, 12, 13, 14], delta }
     }
 
     fn cell(text: &str) -> Cell {
-        text.parse().unwrap()
+        Cell::parse(nasbench201::space(), text).unwrap()
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The exact audit: the cross-entropy method on a space whose every quality is known and whose every probability is computed.
 //!
-//! A policy proposes NAS-Bench-201 cells; quality is one training seed's accuracy from the table; the elites of the cycle tune
-//! the policy. Before and after an update the distribution over all 15,625 cells is exact, so what the update did is not
+//! A policy proposes cells of NAS-Bench-201 or of a table of the user's own; quality is one training seed's accuracy from the table; the
+//! elites of the cycle tune the policy. Before and after an update the distribution over all cells is exact, so what the update did is not
 //! estimated: E\[S\], C, entropy, the divergence from the elites and the share of the cross-entropy update realised.
 
 pub mod beyond;
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use policy::CellPolicy;
-use record::{Cycle, Inputs};
+use record::{Cycle, Inputs, same};
 use settings::AuditConfig;
 
 use crate::base::done::Done;
@@ -31,32 +31,38 @@ use crate::base::printer;
 use crate::base::progress::Phase;
 use crate::base::progress::PhaseRow;
 use crate::base::range::Check;
+use crate::base::show::in_shell;
 use crate::decoder::settings::tune::StartFrom;
 use crate::method::check::settings_it_began_with;
 use crate::method::run::{More, cycles_asked, tell_of_another_processor};
-use crate::oracle::Table;
+use crate::oracle::{self, Table};
 use crate::record::folder::{Folder, write_settings};
 use crate::record::{Kind, Store, chain};
 
 /// An audit that is open: its policy, its store, and the cycles that are closed.
 pub struct Audit {
+    /// What proposes, as it is after the last closed cycle; it holds the settings.
     pub policy: CellPolicy,
+    /// Where the audit is recorded; locked as long as this lives.
     pub folder: Folder,
+    /// The record in that folder.
     pub store: Store,
+    /// What the audit began with.
     pub inputs: Inputs,
+    /// The closed cycles in order, from 1.
     pub cycles: Vec<Cycle>,
     stop: Arc<AtomicBool>,
     /// No cycle begins after it.
-    pub until: Option<Instant>,
+    pub(crate) until: Option<Instant>,
 }
 
 impl Audit {
     /// Starts an audit in a new folder. Everything that can be wrong with the settings is found before the folder is made.
     pub fn create(path: &Path, config: AuditConfig, stop: Arc<AtomicBool>, say: impl FnMut(String)) -> Result<Self> {
-        let table = Arc::new(Table::load(&config.dataset, &home::data())?);
+        let table = Arc::new(oracle::load(&config.dataset, &home::data())?);
         let policy = CellPolicy::open(config, table)?;
         let inputs = inputs_of(&policy);
-        let (folder, store) = Folder::create(path, Kind::Audit, &policy.config.to_toml(), |s| record::begin(s, &inputs))?;
+        let (folder, store) = Folder::create(path, Kind::Audit, &policy.config.to_toml(), |s| record::begin(s, &inputs, policy.space()))?;
         let audit = Self { policy, folder, store, inputs, cycles: Vec::new(), stop, until: None };
         audit.begin(say)
     }
@@ -74,9 +80,8 @@ impl Audit {
             why.into_iter().for_each(printer::note);
         }
         let inputs = record::inputs(&store)?;
-        let table = Arc::new(Table::load(&config.dataset, &home::data())?);
-        same("the table", &inputs.table_sha256, table.sha256())?;
-        let mut policy = CellPolicy::open(config, table)?;
+        let table = record::table(&config, &store)?;
+        let mut policy = CellPolicy::open(config, Arc::new(table))?;
         if let Some(cells) = &policy.learner {
             let began = inputs.model_sha256.as_deref().unwrap_or(record::NO_ADAPTER);
             same("the model file", began, &cells.learner.model.identity.sha256)?;
@@ -128,13 +133,18 @@ impl Audit {
         })?;
         if warm == Done::Stopped {
             return Err(Error::stopped("stopped in the warm-up, before there was anything to keep")
-                .hint(format!("begin it again with: eliteloop resume {}", self.folder.path().display())));
+                .hint(format!("begin it again with: eliteloop resume {}", in_shell(self.folder.path()))));
         }
         Ok(())
     }
 
     /// Runs the cycles that are not closed yet.
-    pub fn run(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
+    pub fn run(&mut self, on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
+        let ending = self.all_cycles(on_cycle);
+        self.folder.tell_if_gone(ending)
+    }
+
+    fn all_cycles(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
         while !is_finished(&self.policy.config, &self.cycles) {
             if self.until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(Done::Stopped);
@@ -187,7 +197,7 @@ impl Audit {
 fn advance(policy: &mut CellPolicy, earlier: &[Cycle], cycle: u64, stop: &AtomicBool) -> Result<Done<(Cycle, Vec<PhaseRow>)>> {
     let stopped = || stop.load(Ordering::Relaxed);
     let phase = Phase::begin(cycle, "propose", 0);
-    let parents = search::parents(earlier, &policy.config, cycle);
+    let parents = search::parents(earlier, &policy.config, policy.space(), cycle);
     let Done::Finished(mut samples) = policy.propose(earlier, &parents, cycle, stop)? else { return Ok(Done::Stopped) };
     let chosen = search::elites(earlier, &samples, &policy.config, cycle);
     let elites: Vec<_> = chosen.iter().map(|c| c.elite.clone()).collect();
@@ -227,7 +237,7 @@ fn advance(policy: &mut CellPolicy, earlier: &[Cycle], cycle: u64, stop: &Atomic
 ///
 /// # Errors
 /// When the settings ask for an LLM that cannot be read.
-pub fn simulate(config: AuditConfig, table: Arc<Table>) -> Result<(Inputs, Vec<Cycle>)> {
+pub(crate) fn simulate(config: AuditConfig, table: Arc<Table>) -> Result<(Inputs, Vec<Cycle>)> {
     let mut policy = CellPolicy::open(config, table)?;
     let (inputs, never) = (inputs_of(&policy), AtomicBool::new(false));
     let mut cycles = Vec::new();
@@ -241,7 +251,7 @@ pub fn simulate(config: AuditConfig, table: Arc<Table>) -> Result<(Inputs, Vec<C
 }
 
 /// Whether the adapter of a cycle is kept when `last` is closed.
-pub fn is_kept(cycle: u64, last: u64) -> bool {
+pub(crate) fn is_kept(cycle: u64, last: u64) -> bool {
     cycle == 0 || cycle + 2 > last
 }
 
@@ -261,6 +271,11 @@ fn load_last(folder: &Folder, store: &Store, policy: &mut CellPolicy) -> Result<
 
 /// Holds the settings against those that the audit began with, and writes down that more cycles are asked for.
 fn ask_for_more(folder: &Folder, store: &Store, config: &mut AuditConfig, more: &More) -> Result<()> {
+    if more.until_quality.is_some() {
+        return Err(
+            Error::input("--until-quality: an audit trains no networks").hint("leave it out; stop_at_best ends an audit at the best cell")
+        );
+    }
     let began = AuditConfig::from_toml(&settings_it_began_with(store)?, "the settings it began with")?;
     let planned = config.cycles;
     config.cycles = cycles_asked(folder, store, [&without_cycles(&began), &without_cycles(config)], planned, more)?;
@@ -291,17 +306,9 @@ fn inputs_of(policy: &CellPolicy) -> Inputs {
 }
 
 /// Whether no cycle is left: all are closed, or the budget is spent.
-pub fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
+pub(crate) fn is_finished(config: &AuditConfig, cycles: &[Cycle]) -> bool {
     let search = cycles.last().map(|c| c.search).unwrap_or_default();
     cycles.len() as u64 >= config.cycles
         || config.stop_at_best && search.best_found_at.is_some()
         || config.budget.is_some_and(|budget| search.distinct >= budget)
-}
-
-fn same(what: &str, began: &str, found: &str) -> Result<()> {
-    if began == found {
-        return Ok(());
-    }
-    Err(Error::input(format!("{what} is not the one this audit began with (SHA-256 {found}, then {began})"))
-        .hint("put the original back: an audit that goes on with other inputs would not be the same"))
 }

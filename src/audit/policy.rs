@@ -23,25 +23,31 @@ use crate::config::Policy;
 use crate::method::elite::hash_of;
 use crate::method::propose::prompt_hash;
 use crate::method::weights;
-use crate::oracle::cell::{CELLS, EDGES, NEIGHBOURS, WORDS};
-use crate::oracle::{Cell, Table};
+use crate::oracle::{Cell, Space, Table};
 use crate::policy::lesson::Lesson;
 use crate::policy::table_ce::{TableCe, draw};
 use crate::record::{NetworkId, TunedOn, Tuning, TuningStep};
 use crate::theory::finite;
 use crate::theory::statistics::quantile;
 
+/// The table under which all cells are alike.
+fn uniform(space: &Space) -> TableCe {
+    TableCe::uniform(space.slots().len(), space.words().len())
+}
+
+/// Any policy over cells: an LLM, a distribution in closed form or a search, with the table that answers its queries.
 pub struct CellPolicy {
+    /// The settings of the audit.
     pub config: AuditConfig,
-    pub table: Arc<Table>,
+    pub(crate) table: Arc<Table>,
     /// The quality of each cell as this audit measures it.
     objective: Vec<f64>,
     /// The fixed accuracy whose probability of being reached is C.
-    pub gamma_star: f64,
+    pub(crate) gamma_star: f64,
     /// None where no LLM proposes.
-    pub learner: Option<CellLearner>,
+    pub(crate) learner: Option<CellLearner>,
     /// The table policy, or beside an LLM what it would be with the same elites.
-    table_policy: TableCe<EDGES>,
+    table_policy: TableCe,
     /// The distribution of a policy that has no other form.
     cells: Option<Distribution>,
     /// The exact distribution as it is with these parents, where it was computed.
@@ -52,27 +58,34 @@ impl CellPolicy {
     /// As it is before the warm-up.
     ///
     /// # Errors
-    /// When the model or the adapter cannot be read.
-    pub fn open(config: AuditConfig, table: Arc<Table>) -> Result<Self> {
-        let learner = config.policy.has_llm().then(|| CellLearner::open(&config)).transpose()?;
+    /// When the settings do not suit the table's space, or the model or the adapter cannot be read.
+    pub(crate) fn open(config: AuditConfig, table: Arc<Table>) -> Result<Self> {
+        let space = table.space();
+        config.check_in(space)?;
+        let learner = config.policy.has_llm().then(|| CellLearner::open(&config, space)).transpose()?;
         if let (true, Some(cells)) = (config.policy.is_tuned(), &learner) {
             cells.learner.check_update(&config.tune, config.candidates)?;
         }
         let gamma_star = config.gamma_star.unwrap_or_else(|| quantile(table.means(), 0.99));
         let objective = match config.quality {
-            Measured::OneSeed => Cell::all().map(|cell| table.query(cell, config.seed)).collect(),
+            Measured::OneSeed => Cell::all(space).map(|cell| table.query(cell, config.seed)).collect(),
             Measured::Mean => table.means().to_vec(),
         };
-        let table_policy = TableCe::uniform(WORDS.len());
-        let cells = config.policy.is_exact().then(|| Distribution::of_table(&table_policy));
+        let table_policy = uniform(space);
+        let cells = config.policy.is_exact().then(|| Distribution::of_table(space, &table_policy));
         Ok(Self { config, table, objective, gamma_star, learner, table_policy, cells, now: None })
+    }
+
+    /// What it proposes cells of.
+    pub(crate) fn space(&self) -> &'static Space {
+        self.table.space()
     }
 
     /// SHA-256 of the adapter; [`NO_ADAPTER`] where no LLM proposes.
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn adapter_hash(&self) -> Result<String> {
+    pub(crate) fn adapter_hash(&self) -> Result<String> {
         self.learner.as_ref().map_or_else(|| Ok(NO_ADAPTER.to_owned()), |cells| cells.learner.adapter_hash())
     }
 
@@ -80,7 +93,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// When it is another, or cannot be read.
-    pub fn load(&mut self, checkpoint: &Path, adapter_hash: &str) -> Result<()> {
+    pub(crate) fn load(&mut self, checkpoint: &Path, adapter_hash: &str) -> Result<()> {
         self.now = None;
         let Some(cells) = &mut self.learner else { return Ok(()) };
         cells.learner.load_checkpoint(checkpoint, self.config.tune.moments, adapter_hash)
@@ -90,12 +103,12 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn keep_prior(&mut self) -> Result<()> {
+    pub(crate) fn keep_prior(&mut self) -> Result<()> {
         self.learner.as_mut().map_or(Ok(()), |cells| cells.learner.keep_prior(&self.config.tune))
     }
 
     /// Takes the elites of closed cycles as updates of the table; an LLM is loaded from a checkpoint instead.
-    pub fn catch_up(&mut self, cycles: &[Cycle]) {
+    pub(crate) fn catch_up(&mut self, cycles: &[Cycle]) {
         let tuned: &[Cycle] = if self.config.policy.is_tuned() { cycles } else { &[] };
         for cycle in tuned {
             let trained: Vec<Cell> = cycle.elites.iter().filter(|e| !e.held_out).map(|e| e.cell).collect();
@@ -111,22 +124,24 @@ impl CellPolicy {
         }
         let cells = p.inside();
         let gamma = elite.threshold.unwrap_or_else(|| finite::threshold(&cells, &self.objective, elite.rho));
-        Some((Distribution::complete(finite::above(&cells, &self.objective, gamma)?), gamma))
+        Some((Distribution::complete(self.space(), finite::above(&cells, &self.objective, gamma)?), gamma))
     }
 
     /// The policies in closed form by these elites, or by the population's.
     fn update_tables(&mut self, trained: &[Cell]) {
-        let alpha = self.config.table_smoothing;
-        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(&self.table_policy));
+        let (space, alpha) = (self.space(), self.config.table_smoothing);
+        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(self.space(), &self.table_policy));
         let population = self.population(&now).map(|(elites, _)| elites);
         match &population {
             Some(elites) => self.table_policy.toward(&elites.marginals(), alpha),
-            None => self.table_policy.update(&trained.iter().map(|cell| cell.operations()).collect::<Vec<_>>(), alpha),
+            None => self.table_policy.update(&trained.iter().map(|cell| cell.words().collect()).collect::<Vec<_>>(), alpha),
         }
-        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(trained));
+        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(space, trained));
         let moved = match self.config.policy {
-            Policy::MixtureCe => population.or_else(sampled).map(|e| Distribution::complete(finite::smooth(e.cells(), now.cells(), alpha))),
-            Policy::TiltCe => Some(Distribution::complete(finite::tilt(now.cells(), &self.objective, self.config.tilt_kl))),
+            Policy::MixtureCe => {
+                population.or_else(sampled).map(|e| Distribution::complete(space, finite::smooth(e.cells(), now.cells(), alpha)))
+            }
+            Policy::TiltCe => Some(Distribution::complete(space, finite::tilt(now.cells(), &self.objective, self.config.tilt_kl))),
             Policy::Llm
             | Policy::Frozen
             | Policy::BestOfN
@@ -142,11 +157,11 @@ impl CellPolicy {
     }
 
     /// The quality of the worst elite, or the threshold of the population as the policy is.
-    pub fn gamma(&self, elites: &[Elite]) -> Option<f64> {
+    pub(crate) fn gamma(&self, elites: &[Elite]) -> Option<f64> {
         if self.config.elite.source != AuditEliteSource::Population {
             return elites.last().map(|worst| worst.quality);
         }
-        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(&self.table_policy));
+        let now = self.cells.clone().unwrap_or_else(|| Distribution::of_table(self.space(), &self.table_policy));
         self.population(&now).map(|(_, gamma)| gamma)
     }
 
@@ -154,7 +169,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn propose(&self, earlier: &[Cycle], parents: &Parents, cycle: u64, stop: &AtomicBool) -> Result<Done<Vec<Sample>>> {
+    pub(crate) fn propose(&self, earlier: &[Cycle], parents: &Parents, cycle: u64, stop: &AtomicBool) -> Result<Done<Vec<Sample>>> {
         let (seed, n) = (self.config.seed, self.config.candidates as u64);
         let mut samples = if let Some(cells) = &self.learner {
             let seeds: Vec<u64> = (0..n).map(|i| seed::derive(seed, "sample", &[cycle, i])).collect();
@@ -168,7 +183,7 @@ impl CellPolicy {
     }
 
     /// Looks the qualities of a cycle's samples up.
-    pub fn query(&self, earlier: &[Cycle], samples: &mut [Sample]) {
+    pub(crate) fn query(&self, earlier: &[Cycle], samples: &mut [Sample]) {
         let mut seen: HashSet<Cell> = earlier.iter().flat_map(|c| &c.samples).filter_map(Sample::cell).collect();
         for sample in samples {
             sample.quality = sample.cell().and_then(|cell| self.quality(cell, &mut seen));
@@ -188,26 +203,28 @@ impl CellPolicy {
         let mut seen: HashSet<Cell> = known().filter_map(Sample::cell).collect();
         // Evolution takes each child into its population at once.
         let mut history: Vec<(Cell, f64)> = known().filter_map(|s| Some((s.cell()?, s.quality?))).collect();
-        let mut climber =
-            if self.config.policy == Policy::LocalSearch { Climber::after(self.config.seed, &history) } else { Climber::default() };
+        let climbed: &[_] = if self.config.policy == Policy::LocalSearch { &history } else { &[] };
+        let space = self.space();
+        let mut climber = Climber::after(space, self.config.seed, climbed);
         let mut of_sample = parents.iter().flat_map(|&(parent, share)| std::iter::repeat_n(parent, share));
         let sample = |i| {
             let parent = of_sample.next().flatten();
             let (cell, log_p) = match self.config.policy {
                 Policy::TableCe => {
-                    let operations = self.table_policy.sample(&mut rng(i));
-                    (Cell::new(&operations).expect("the table has six places"), Some(self.table_policy.probability(operations).ln()))
+                    let words = self.table_policy.sample(&mut rng(i));
+                    let cell = Cell::new(space, &words).expect("the table has a place a slot");
+                    (cell, Some(self.table_policy.probability(words).ln()))
                 }
-                Policy::Evolution => (search::evolve(&history, &mut rng(i)), None),
+                Policy::Evolution => (search::evolve(space, &history, &mut rng(i)), None),
                 Policy::MixtureCe | Policy::TiltCe => {
                     let p = self.cells.as_ref().map_or(&[] as &[f64], Distribution::cells);
-                    let cell = Cell::at(draw(p, rng(i).random()));
+                    let cell = Cell::at(space, draw(p, rng(i).random()));
                     (cell, Some(p[cell.index()].ln()))
                 }
                 Policy::LocalSearch => (climber.next(&mut rng(i)), None),
                 Policy::Llm | Policy::Frozen | Policy::BestOfN | Policy::Random | Policy::Uniform => match parent {
-                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(NEIGHBOURS as f64).ln())),
-                    None => (Cell::random(&mut rng(i)), Some(-(CELLS as f64).ln())),
+                    Some(parent) => (parent.mutated(&mut rng(i)), Some(-(space.neighbours() as f64).ln())),
+                    None => (Cell::random(space, &mut rng(i)), Some(-(space.cells() as f64).ln())),
                 },
             };
             let quality = self.quality(cell, &mut seen);
@@ -215,7 +232,9 @@ impl CellPolicy {
                 history.push((cell, quality));
                 climber.observe(cell, quality);
             }
-            Sample { parent, text: cell.to_string(), tokens: Vec::new(), log_p, log_q: log_p, quality, log_p_after: None }
+            let mut sample = Sample::new(space, parent, cell.to_string());
+            (sample.log_p, sample.log_q, sample.quality) = (log_p, log_p, quality);
+            sample
         };
         (0..self.config.candidates as u64).map(sample).collect()
     }
@@ -224,7 +243,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// When a proposal is none of the format.
-    pub fn examples(&self, elites: &[Elite]) -> Result<Vec<String>> {
+    pub(crate) fn examples(&self, elites: &[Elite]) -> Result<Vec<String>> {
         let Some(cells) = &self.learner else { return Ok(vec![hash_of("", &[]); elites.len()]) };
         let examples = cells.examples(&elites.iter().map(Elite::proposal).collect::<Vec<_>>())?;
         Ok(examples.iter().map(|e| hash_of(&prompt_hash(&e.prompt), &e.completion)).collect())
@@ -235,7 +254,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn update(
+    pub(crate) fn update(
         &mut self,
         samples: &[Sample],
         chosen: &[Chosen],
@@ -293,7 +312,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
+    pub(crate) fn distribution(&mut self, parents: &Parents) -> Result<Option<Distribution>> {
         if let Some(cells) = &self.learner {
             let now = match self.now.take() {
                 Some((of, now)) if of == *parents => now,
@@ -304,10 +323,10 @@ impl CellPolicy {
         }
         Ok(match self.config.policy {
             Policy::MixtureCe | Policy::TiltCe => self.cells.clone(),
-            Policy::TableCe => Some(Distribution::of_table(&self.table_policy)),
+            Policy::TableCe => Some(Distribution::of_table(self.space(), &self.table_policy)),
             Policy::Random | Policy::Uniform => Some(match self.config.format {
-                CellFormat::Full => Distribution::of_table(&TableCe::uniform(WORDS.len())),
-                CellFormat::Delta => Distribution::of_uniform_deltas(parents),
+                CellFormat::Full => Distribution::of_table(self.space(), &uniform(self.space())),
+                CellFormat::Delta => Distribution::of_uniform_deltas(self.space(), parents),
             }),
             Policy::Llm | Policy::Frozen | Policy::BestOfN | Policy::Evolution | Policy::LocalSearch => None,
         })
@@ -317,7 +336,7 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn score(&mut self, parents: &Parents, samples: &mut [Sample]) -> Result<()> {
+    pub(crate) fn score(&mut self, parents: &Parents, samples: &mut [Sample]) -> Result<()> {
         if self.config.format == CellFormat::Delta {
             return Ok(());
         }
@@ -329,7 +348,7 @@ impl CellPolicy {
     }
 
     /// Whether the exact numbers of a cycle are asked for.
-    pub fn is_due(&self, cycle: u64) -> bool {
+    pub(crate) fn is_due(&self, cycle: u64) -> bool {
         self.config.audit_every > 0 && cycle.is_multiple_of(self.config.audit_every)
     }
 
@@ -337,10 +356,10 @@ impl CellPolicy {
     ///
     /// # Errors
     /// Those of the LLM.
-    pub fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
+    pub(crate) fn measure(&mut self, parents: &Parents, before: &Distribution, chosen: &[Chosen]) -> Result<Exact> {
         let after = self.distribution(parents)?.ok_or_else(|| Error::machine("a distribution that was there before the update is gone"))?;
         let trained: Vec<Cell> = chosen.iter().filter(|c| !c.elite.held_out).map(|c| c.elite.cell).collect();
-        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(&trained));
+        let sampled = || (!trained.is_empty()).then(|| Distribution::empirical(self.space(), &trained));
         let population = self.population(before);
         let gamma = population.as_ref().map(|(_, gamma)| *gamma).or_else(|| chosen.last().map(|worst| worst.elite.quality));
         let elites = population.map(|(elites, _)| elites).or_else(sampled).filter(|_| self.config.policy.is_tuned());
@@ -355,7 +374,7 @@ impl CellPolicy {
             | Policy::Evolution
             | Policy::LocalSearch => 1.0,
         };
-        let table = Distribution::of_table(&self.table_policy);
+        let table = Distribution::of_table(self.space(), &self.table_policy);
         let update = elites.as_ref().map(|elites| Update::of(elites, before, &after, &table, alpha));
         let beyond = elites.as_ref().zip(gamma);
         let beyond = beyond.map(|(elites, gamma)| Beyond::of(before, &after, elites, &self.objective, gamma, &self.table));

@@ -13,25 +13,29 @@ use super::codec::Proposal;
 use super::exact::{Measures, Update};
 use super::settings::AuditConfig;
 use crate::base::error::{Error, Result};
-use crate::oracle::Cell;
+use crate::base::home;
+use crate::oracle::{self, Cell, Space, Table, nasbench201};
 use crate::record::folder;
 use crate::record::store::{from_words32, words32};
 use crate::record::{CycleRow, EliteRow, Kind, NetworkId, Store, Tuning};
 
 const SCHEMA: &str = include_str!("schema.sql");
 /// Where no LLM proposes.
-pub const NO_ADAPTER: &str = "none";
+pub(crate) const NO_ADAPTER: &str = "none";
 
 /// One thing the policy proposed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sample {
     /// Of a delta.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<Cell>,
     /// A cell, or what was written instead.
     pub text: String,
+    /// What the text names.
+    #[serde(skip)]
+    cell: Option<Cell>,
     /// What the LLM wrote.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<u32>,
     /// Under the model as it is; None where the policy has no probabilities.
     pub log_p: Option<f64>,
@@ -40,34 +44,43 @@ pub struct Sample {
     /// From 0 to 1, as the audit measures it; None for what is no cell, or is refused because it was queried before.
     pub quality: Option<f64>,
     /// Under the policy after the update of its cycle, where all cells have a probability of their own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log_p_after: Option<f64>,
 }
 
 impl Sample {
-    pub fn cell(&self) -> Option<Cell> {
-        self.text.parse().ok()
+    /// What was written, before anything else is known of it.
+    pub fn new(space: &'static Space, parent: Option<Cell>, text: String) -> Self {
+        let cell = Cell::parse(space, &text).ok();
+        Self { parent, text, cell, tokens: Vec::new(), log_p: None, log_q: None, quality: None, log_p_after: None }
     }
 
+    /// The cell that the text names; None where it names none.
+    pub fn cell(&self) -> Option<Cell> {
+        self.cell
+    }
+
+    /// The cell with its parent; None where the text names no cell.
     pub fn proposal(&self) -> Option<Proposal> {
-        Some(Proposal { parent: self.parent, cell: self.cell()? })
+        Some(Proposal { parent: self.parent, cell: self.cell? })
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A proposal that was chosen as elite.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Elite {
     /// The sample that proposed it first.
-    pub sample: NetworkId,
+    pub(crate) sample: NetworkId,
     /// Of a delta.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Cell>,
-    pub cell: Cell,
-    pub quality: f64,
-    pub held_out: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Cell>,
+    pub(crate) cell: Cell,
+    pub(crate) quality: f64,
+    pub(crate) held_out: bool,
 }
 
 impl Elite {
-    pub fn proposal(&self) -> Proposal {
+    pub(crate) fn proposal(&self) -> Proposal {
         Proposal { parent: self.parent, cell: self.cell }
     }
 }
@@ -77,11 +90,12 @@ impl Elite {
 pub struct Exact {
     /// Of the distribution that the cycle sampled from.
     pub before: Measures,
+    /// Of the distribution after the cycle's update, on the same parents; as before where there was no update.
     pub after: Measures,
     /// None where there was no update.
     pub update: Option<Update>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub beyond: Option<Beyond>,
+    pub(crate) beyond: Option<Beyond>,
 }
 
 /// Where the search stands after a cycle.
@@ -91,24 +105,31 @@ pub struct Search {
     pub distinct: usize,
     /// The distinct cells queried when the best cell of the space was.
     pub best_found_at: Option<usize>,
-    /// Mean accuracy over the training seeds of the cell with the highest queried accuracy, and the highest such mean queried.
+    /// Mean accuracy over the training seeds of the cell with the highest queried accuracy.
     pub incumbent: f64,
+    /// The highest true mean over the training seeds among the cells queried.
     pub highest: f64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A closed cycle of an audit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Cycle {
     /// From 1.
     pub cycle: u64,
+    /// In the order in which they were drawn.
     pub samples: Vec<Sample>,
     /// The quality of the worst elite.
     pub gamma: Option<f64>,
+    /// Best first; empty where the elites are a distribution.
     pub elites: Vec<Elite>,
     /// SHA-256 of what is tuned on for each elite.
     #[serde(skip)]
     pub examples: Vec<String>,
+    /// What the update did to the LLM; None where no LLM was tuned.
     pub tuning: Option<Tuning>,
+    /// None in a cycle that `audit_every` leaves out, and of a policy without a distribution, as evolution.
     pub exact: Option<Exact>,
+    /// After this cycle, over all cycles so far.
     pub search: Search,
     /// Of the adapter after the cycle.
     pub adapter_hash: String,
@@ -133,20 +154,31 @@ impl Default for Cycle {
 /// What an audit began with; a resumed one must find the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inputs {
-    pub program: String,
-    pub table_sha256: String,
-    pub model: Option<String>,
-    pub model_sha256: Option<String>,
+    pub(crate) program: String,
+    pub(crate) table_sha256: String,
+    pub(crate) model: Option<String>,
+    pub(crate) model_sha256: Option<String>,
     /// The fixed accuracy whose probability of being reached is C, from 0 to 1.
-    pub gamma_star: f64,
+    pub(crate) gamma_star: f64,
+}
+
+/// The space of a table of the user's own, as it is stored: with it an audit can be read where the table is not.
+#[derive(Serialize, Deserialize)]
+struct StoredSpace {
+    slots: Vec<String>,
+    words: Vec<String>,
 }
 
 /// Puts into a new store what an audit begins with.
 ///
 /// # Errors
 /// Those of the disk.
-pub fn begin(store: &Store, inputs: &Inputs) -> Result<()> {
+pub(crate) fn begin(store: &Store, inputs: &Inputs, space: &Space) -> Result<()> {
     store.batch(SCHEMA)?;
+    if space != nasbench201::space() {
+        let stored = StoredSpace { slots: space.slots().to_vec(), words: space.words().to_vec() };
+        store.set_meta("space", &serde_json::to_string(&stored)?)?;
+    }
     store.set_meta("program", &inputs.program)?;
     store.set_meta("dataset", &inputs.table_sha256)?;
     if let (Some(name), Some(sha256)) = (&inputs.model, &inputs.model_sha256) {
@@ -161,7 +193,7 @@ pub fn begin(store: &Store, inputs: &Inputs) -> Result<()> {
 ///
 /// # Errors
 /// Those of the store.
-pub fn forget(store: &Store, cycle: u64) -> Result<()> {
+pub(crate) fn forget(store: &Store, cycle: u64) -> Result<()> {
     store.reopen(cycle)?;
     store.transaction(|s| {
         ["sample", "exact", "exact_update", "search", "phase"]
@@ -181,7 +213,7 @@ pub fn settings(audit: &Path) -> Result<AuditConfig> {
 
 /// # Errors
 /// When one is missing or is no number.
-pub fn inputs(store: &Store) -> Result<Inputs> {
+pub(crate) fn inputs(store: &Store) -> Result<Inputs> {
     let need = |key: &str| store.meta(key)?.ok_or_else(|| Error::machine(format!("the store does not say its {key}")));
     let gamma_star = need("gamma_star")?;
     Ok(Inputs {
@@ -193,6 +225,38 @@ pub fn inputs(store: &Store) -> Result<Inputs> {
             .parse()
             .map_err(|e| Error::machine(format!("gamma_star in the store is no number: {gamma_star}")).caused_by(e))?,
     })
+}
+
+/// What the cells of an audit are of.
+///
+/// # Errors
+/// When what is stored is no space.
+pub(crate) fn space(store: &Store) -> Result<&'static Space> {
+    let Some(stored) = store.meta("space")? else { return Ok(nasbench201::space()) };
+    let StoredSpace { slots, words } = serde_json::from_str(&stored)?;
+    Space::of(slots, words)
+}
+
+/// The table that an audit looks its cells up in, which has to be the one it began with.
+///
+/// # Errors
+/// When it is not there or is another one.
+pub(crate) fn table(config: &AuditConfig, store: &Store) -> Result<Table> {
+    let table = oracle::load(&config.dataset, &home::data())?;
+    same("the table", &inputs(store)?.table_sha256, table.sha256())?;
+    if table.space() == space(store)? {
+        return Ok(table);
+    }
+    Err(Error::machine("the store has cells of another space than the table").hint("the store was changed after it was written"))
+}
+
+/// Refuses another file than an audit began with.
+pub(crate) fn same(what: &str, began: &str, found: &str) -> Result<()> {
+    if began == found {
+        return Ok(());
+    }
+    Err(Error::input(format!("{what} is not the one this audit began with (SHA-256 {found}, then {began})"))
+        .hint("put the original back: an audit that goes on with other inputs would not be the same"))
 }
 
 /// The hash of the adapter before the first cycle; None where the audit has not begun its first cycle.
@@ -207,7 +271,7 @@ pub fn start(store: &Store) -> Result<Option<String>> {
 ///
 /// # Errors
 /// Those of the store.
-pub fn put_start(store: &Store, adapter_hash: String) -> Result<()> {
+pub(crate) fn put_start(store: &Store, adapter_hash: String) -> Result<()> {
     store.put_cycle(&CycleRow { cycle: 0, gamma: None, adapter_hash, tuning: None })
 }
 
@@ -215,9 +279,9 @@ pub fn put_start(store: &Store, adapter_hash: String) -> Result<()> {
 ///
 /// # Errors
 /// Those of the store.
-pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
+pub(crate) fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
     let of = cycle.cycle;
-    for (index, Sample { parent, text, tokens, log_p, log_q, quality, log_p_after }) in cycle.samples.iter().enumerate() {
+    for (index, Sample { parent, text, tokens, log_p, log_q, quality, log_p_after, .. }) in cycle.samples.iter().enumerate() {
         let parent = parent.map(|cell| cell.to_string());
         store.put(
             "INSERT INTO sample VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -238,8 +302,8 @@ pub fn put_cycle(store: &Store, cycle: &Cycle) -> Result<()> {
             )?;
         }
     }
-    if let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond) {
-        store.put("INSERT INTO exact_beyond VALUES (?1, ?2)", params![of, serde_json::to_string(&beyond)?])?;
+    if let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond.as_ref()) {
+        store.put("INSERT INTO exact_beyond VALUES (?1, ?2)", params![of, serde_json::to_string(beyond)?])?;
     }
     let Search { distinct, best_found_at, incumbent, highest } = cycle.search;
     store.put("INSERT INTO search VALUES (?1, ?2, ?3, ?4, ?5)", params![of, distinct, best_found_at, incumbent, highest])?;
@@ -259,8 +323,9 @@ fn put_measures(store: &Store, cycle: u64, moment: &str, m: &Measures) -> Result
 /// # Errors
 /// When a row is not what was written, with its table and cycle.
 pub fn cycles(store: &Store) -> Result<Vec<Cycle>> {
+    let space = space(store)?;
     let mut samples: BTreeMap<u64, Vec<Sample>> = BTreeMap::new();
-    for (cycle, index, row) in store.rows("SELECT * FROM sample ORDER BY cycle, idx", [], sample)? {
+    for (cycle, index, row) in store.rows("SELECT * FROM sample ORDER BY cycle, idx", [], |r| sample(r, space))? {
         let own = samples.entry(cycle).or_default();
         if own.len() as u64 != index {
             return Err(Error::machine(format!("the store lacks sample {cycle}/{}", own.len())));
@@ -314,11 +379,12 @@ fn proposal_of(samples: &BTreeMap<u64, Vec<Sample>>, network: &NetworkId) -> Opt
     samples.get(cycle)?.get(usize::try_from(*index).ok()?)?.proposal()
 }
 
-fn sample(r: &Row<'_>) -> Result<(u64, u64, Sample)> {
-    let parent = r.get::<_, Option<String>>(2)?.map(|cell| cell.parse()).transpose()?;
-    let tokens = from_words32(&r.get::<_, Vec<u8>>(4)?);
-    let (log_p, log_q, quality, log_p_after) = (r.get(5)?, r.get(6)?, r.get(7)?, r.get(8)?);
-    let sample = Sample { parent, text: r.get(3)?, tokens, log_p, log_q, quality, log_p_after };
+fn sample(r: &Row<'_>, space: &'static Space) -> Result<(u64, u64, Sample)> {
+    let parent = r.get::<_, Option<String>>(2)?.map(|cell| Cell::parse(space, &cell)).transpose()?;
+    let mut sample = Sample::new(space, parent, r.get(3)?);
+    sample.tokens = from_words32(&r.get::<_, Vec<u8>>(4)?);
+    (sample.log_p, sample.log_q) = (r.get(5)?, r.get(6)?);
+    (sample.quality, sample.log_p_after) = (r.get(7)?, r.get(8)?);
     Ok((r.get(0)?, r.get(1)?, sample))
 }
 

@@ -12,7 +12,7 @@ use crate::base::seed;
 use crate::config::{EliteWeights, Policy};
 use crate::method::elite::{Cut, Scored, select};
 use crate::method::parents;
-use crate::oracle::{Cell, Table};
+use crate::oracle::{Cell, Space, Table};
 use crate::policy::evolution::{Draws, Evolution};
 use crate::record::NetworkId;
 
@@ -20,13 +20,13 @@ const EVOLUTION: Evolution = Evolution { population: 50, tournament: 10, draws: 
 
 /// An elite, and the log q it was sampled with where that was in this cycle.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chosen {
-    pub elite: Elite,
-    pub log_q: Option<f64>,
+pub(crate) struct Chosen {
+    pub(crate) elite: Elite,
+    pub(crate) log_q: Option<f64>,
 }
 
 /// Samples by their names.
-pub fn named(cycle: u64, samples: &[Sample]) -> impl Iterator<Item = (NetworkId, &Sample)> {
+pub(crate) fn named(cycle: u64, samples: &[Sample]) -> impl Iterator<Item = (NetworkId, &Sample)> {
     (0..).zip(samples).map(move |(index, sample)| (NetworkId::Candidate { cycle, index }, sample))
 }
 
@@ -53,14 +53,14 @@ fn archive<'a>(samples: impl Iterator<Item = (NetworkId, &'a Sample)>) -> Vec<Ch
 
 /// Whose deltas a cycle asks for, best first, and how many of each: see [`AuditConfig::parents`]. `earlier` are the cycles
 /// before it.
-pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
+pub(crate) fn parents(earlier: &[Cycle], config: &AuditConfig, space: &'static Space, cycle: u64) -> Parents {
     let n = config.candidates;
     if config.format == CellFormat::Full {
         return vec![(None, n)];
     }
     let rng = |i: usize| seed::rng(config.seed, "parent", &[cycle, i as u64]);
     if config.policy == Policy::BestOfN {
-        return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
+        return (0..n).map(|i| (Some(Cell::random(space, &mut rng(i))), 1)).collect();
     }
     let mut pool: Vec<Cell> = archive(all(earlier)).into_iter().map(|known| known.elite.cell).collect();
     if config.novelty.enabled {
@@ -70,13 +70,13 @@ pub fn parents(earlier: &[Cycle], config: &AuditConfig, cycle: u64) -> Parents {
     let power = if config.policy == Policy::Uniform { 0.0 } else { config.parents.power };
     let Some(shares) = parents::shares(pool.len(), n, power, rng) else {
         // There are none yet, or the whole space was queried.
-        return (0..n).map(|i| (Some(Cell::random(&mut rng(i))), 1)).collect();
+        return (0..n).map(|i| (Some(Cell::random(space, &mut rng(i))), 1)).collect();
     };
     pool.into_iter().map(Some).zip(shares).filter(|(_, share)| *share > 0).collect()
 }
 
 /// The elites of a cycle, best first; `earlier` are the cycles before it.
-pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
+pub(crate) fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle: u64) -> Vec<Chosen> {
     let wanted = config.elites();
     let scored = |known: Chosen| Scored { quality: known.elite.quality, item: known };
     let (scored, cut): (Vec<_>, Cut) = match config.elite.source {
@@ -111,7 +111,7 @@ pub fn elites(earlier: &[Cycle], samples: &[Sample], config: &AuditConfig, cycle
 }
 
 /// Where the search stands after the samples of a cycle; `earlier` are the cycles before it.
-pub fn progress(earlier: &[Cycle], cycle: u64, samples: &[Sample], table: &Table) -> Search {
+pub(crate) fn progress(earlier: &[Cycle], cycle: u64, samples: &[Sample], table: &Table) -> Search {
     let mut seen = HashSet::new();
     let mut search = Search::default();
     let mut best_quality = f64::NEG_INFINITY;
@@ -132,9 +132,9 @@ pub fn progress(earlier: &[Cycle], cycle: u64, samples: &[Sample], table: &Table
 }
 
 /// The next child of regularised evolution, a random cell until the population is full.
-pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
+pub(crate) fn evolve(space: &'static Space, history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
     if history.len() < EVOLUTION.population {
-        return Cell::random(rng);
+        return Cell::random(space, rng);
     }
     let (parent, _) = EVOLUTION.parent(EVOLUTION.alive(history), |(_, quality)| *quality, rng);
     parent.mutated(rng)
@@ -143,17 +143,12 @@ pub fn evolve(history: &[(Cell, f64)], rng: &mut ChaCha8Rng) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oracle::nasbench201::space;
 
     fn sample(cell: usize, quality: f64) -> Sample {
-        Sample {
-            parent: None,
-            text: Cell::at(cell).to_string(),
-            tokens: Vec::new(),
-            log_p: None,
-            log_q: Some(-1.0),
-            quality: Some(quality),
-            log_p_after: None,
-        }
+        let mut sample = Sample::new(space(), None, Cell::at(space(), cell).to_string());
+        (sample.log_q, sample.quality) = (Some(-1.0), Some(quality));
+        sample
     }
 
     fn config(overrides: &[&str]) -> AuditConfig {
@@ -164,18 +159,18 @@ mod tests {
     fn evolution_mutates_the_best_of_ten_of_the_last_fifty() {
         let mut rng = seed::rng(1, "test", &[]);
         // The best of all is the oldest of 51 and so dead; of the others quality falls with the index.
-        let history: Vec<(Cell, f64)> = (0..51).map(|i| (Cell::at(300 * i), 0.91 - 0.01 * i as f64)).collect();
+        let history: Vec<(Cell, f64)> = (0..51).map(|i| (Cell::at(space(), 300 * i), 0.91 - 0.01 * i as f64)).collect();
         let mut ranks = Vec::new();
         for _ in 0..2_000 {
-            let child = evolve(&history, &mut rng).operations();
-            let apart = |cell: Cell| cell.operations().iter().zip(child).filter(|(a, b)| **a != *b).count();
-            assert!(history[1..].iter().any(|(cell, _)| apart(*cell) == 1));
-            ranks.extend((1..51).filter(|&i| apart(history[i].0) == 1).take(1));
+            let child = evolve(space(), &history, &mut rng);
+            assert!(history[1..].iter().any(|(cell, _)| cell.distance(child) == 1));
+            ranks.extend((1..51).filter(|&i| history[i].0.distance(child) == 1).take(1));
         }
         // The best of ten of fifty has mean rank 51/11 = 4.6.
         let mean = ranks.iter().sum::<usize>() as f64 / ranks.len() as f64;
         assert!((3.6..5.6).contains(&mean), "{mean}");
-        assert_ne!(evolve(&history[..49], &mut rng), evolve(&history[..49], &mut rng), "random until there are fifty");
+        let young = &history[..49];
+        assert_ne!(evolve(space(), young, &mut rng), evolve(space(), young, &mut rng), "random until there are fifty");
     }
 
     #[test]
@@ -193,21 +188,25 @@ mod tests {
     #[test]
     fn parents_are_drawn_by_rank_and_those_without_a_new_neighbour_never() {
         let config = |novelty: &str| config(&["format=delta", "candidates=40000", "parents.power=2", novelty]);
-        let random = parents(&[], &config("novelty.enabled=true"), 1);
+        let random = parents(&[], &config("novelty.enabled=true"), space(), 1);
         assert!(random.len() == 40_000 && random.iter().all(|(parent, share)| parent.is_some() && *share == 1));
         // The best cell with all its neighbours but one, which is the last of the ranks.
-        let best = Cell::at(7);
+        let best = Cell::at(space(), 7);
         let mut samples = vec![sample(7, 0.95)];
         samples.extend(best.neighbours().skip(1).enumerate().map(|(i, cell)| sample(cell.index(), 0.9 - 0.01 * i as f64)));
         let cycle = |samples: &[Sample]| [Cycle { cycle: 1, samples: samples.to_vec(), ..Cycle::default() }];
-        let open = parents(&cycle(&samples), &config("novelty.enabled=true"), 2);
+        let open = parents(&cycle(&samples), &config("novelty.enabled=true"), space(), 2);
         assert_eq!(open.iter().map(|(_, share)| share).sum::<usize>(), 40_000);
         // Shares of 1, 1/4, 1/9 ... of 24 ranks.
         let total: f64 = (1..=24).map(|r| 1.0 / f64::from(r * r)).sum();
         assert_eq!(open[0].0, Some(best));
         assert!((open[0].1 as f64 / 4e4 - 1.0 / total).abs() < 0.01 && (open[1].1 as f64 / 4e4 - 0.25 / total).abs() < 0.01, "{open:?}");
         samples.push(sample(best.neighbours().next().unwrap().index(), 0.1));
-        assert_ne!(parents(&cycle(&samples), &config("novelty.enabled=true"), 2)[0].0, Some(best), "all its neighbours were queried");
-        assert_eq!(parents(&cycle(&samples), &config("novelty.enabled=false"), 2)[0].0, Some(best));
+        assert_ne!(
+            parents(&cycle(&samples), &config("novelty.enabled=true"), space(), 2)[0].0,
+            Some(best),
+            "all its neighbours were queried"
+        );
+        assert_eq!(parents(&cycle(&samples), &config("novelty.enabled=false"), space(), 2)[0].0, Some(best));
     }
 }

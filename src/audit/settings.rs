@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -9,25 +10,30 @@ use crate::base::device::Place;
 use crate::base::error::{Error, Result};
 use crate::base::range::{Check, MANY, MOST_WORKERS, above, check_seed, real, whole};
 use crate::config::layers::{Settings, given, is_key, merge, parse, read};
-use crate::config::{EliteWeights, Policy, RunConfig, check_power, check_shares};
+use crate::config::{EliteWeights, Policy, Reference, RunConfig, check_power, check_shares};
 use crate::decoder::settings::llm::{Dtype, TuningDtype};
 use crate::decoder::settings::lora::LoraConfig;
-use crate::decoder::settings::tune::{Moments, TuneConfig};
+use crate::decoder::settings::tune::{Moments, TuneConfig, Until};
 use crate::method::elite::Cut;
-use crate::oracle::cell::CELLS;
+use crate::oracle::Space;
+use crate::oracle::space::MOST_CELLS;
 
 /// All settings of an audit. What a run has under the same name is the same thing; a setting that only a run reads is refused.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
     /// Every random stream of the audit is derived from it.
     pub seed: u64,
+    /// Cycles in all; `budget` and `stop_at_best` may end the audit before.
     pub cycles: u64,
     /// N: cells asked of the policy in a cycle.
     pub candidates: usize,
+    /// Threads of the LLM; they change no result.
     pub threads: usize,
+    /// What proposes cells: the tuned LLM, the method in closed form, or a control.
     pub policy: Policy,
-    /// Whose accuracies the table has: `cifar10`, `cifar100` or `imagenet`.
+    /// Whose accuracies the table has: `cifar10`, `cifar100` or `imagenet` of NAS-Bench-201; or the JSON file of a table of your own
+    /// ([`crate::oracle::table_file`]), by its path from where the program is started.
     pub dataset: String,
     /// Sampling, scoring and tuning over the words of the format only; without it the LLM may write anything. What is no cell has
     /// no quality. (A run's `delta.mask` is another thing: it is about the lines of a source.)
@@ -48,13 +54,19 @@ pub struct AuditConfig {
     pub table_smoothing: f64,
     /// How far `tilt-ce` moves in a cycle: KL(p' || p), in nats.
     pub tilt_kl: f64,
+    /// Whose deltas are asked for, where the format is `delta`.
     pub parents: AuditParentsConfig,
+    /// Whether cells that were queried before are refused.
     pub novelty: AuditNoveltyConfig,
+    /// Which samples are elite, and what each weighs in the update.
     pub elite: AuditEliteConfig,
+    /// The LLM and where it computes; read by the policies that have one.
     pub llm: AuditLlmConfig,
+    /// Tuning before the first cycle, of an LLM.
     pub warmup: WarmupConfig,
     /// Of a new adapter; None beside one that has all of it fixed, see `llm.adapter`.
     pub lora: Option<LoraConfig>,
+    /// How the LLM is tuned on the elites of a cycle.
     pub tune: TuneConfig,
 }
 
@@ -87,23 +99,28 @@ impl Default for AuditConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a query of a cell measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measured {
+    /// The accuracy of one of the cell's trainings, drawn once for each cell and seed of an audit.
     OneSeed,
+    /// The mean accuracy over the cell's trainings.
     Mean,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// How a policy writes cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CellFormat {
-    /// Six operations.
+    /// The words of all slots.
     Full,
-    /// One edge and its new operation.
+    /// One slot and its new word.
     Delta,
 }
 
 impl CellFormat {
+    /// As it is written in the settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -113,12 +130,12 @@ impl CellFormat {
 }
 
 /// Whose deltas a sample asks for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditParentsConfig {
     /// The r-th best cell queried so far, from 0, is drawn with weight `(1 + r)^-power`; all of them may be. With the novelty filter
     /// only cells with a neighbour that was not queried; before any were, random cells.
-    pub power: f64,
+    pub(crate) power: f64,
 }
 
 impl Default for AuditParentsConfig {
@@ -133,28 +150,31 @@ impl Check for AuditParentsConfig {
     }
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// The novelty filter of an audit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditNoveltyConfig {
     /// Whether a cell is refused that was queried before: it has then no quality and is no elite. Cells are the same or not; there is
     /// no threshold of similarity.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Which samples of a cycle are elite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditEliteConfig {
     /// Elite fraction of the N samples.
-    pub rho: f64,
-    pub source: AuditEliteSource,
+    pub(crate) rho: f64,
+    /// Of what they are the best.
+    pub(crate) source: AuditEliteSource,
     /// Which of them: the best, or as many at random, which is the control that selects nothing.
-    pub choice: Choice,
+    pub(crate) choice: Choice,
     /// A fixed threshold in place of `rho`, from 0 to 1: what the theorem of geometric convergence supposes.
-    pub threshold: Option<f64>,
+    pub(crate) threshold: Option<f64>,
     /// As in a run's settings.
-    pub weights: EliteWeights,
+    pub(crate) weights: EliteWeights,
     /// Share of the elites kept out of tuning to see whether the update generalises.
-    pub held_out: f64,
+    pub(crate) held_out: f64,
 }
 
 impl Default for AuditEliteConfig {
@@ -177,16 +197,18 @@ impl Check for AuditEliteConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Choice {
+pub(crate) enum Choice {
+    /// Those of the highest quality.
     Best,
+    /// As many, whatever their quality.
     Random,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum AuditEliteSource {
+pub(crate) enum AuditEliteSource {
     /// The best samples of the cycle, a cell sampled twice counting twice: the CE update.
     Cycle,
     /// The best distinct cells of all cycles so far, as many. (A run's `cumulative` keeps the elites of every cycle, ever more.)
@@ -196,19 +218,20 @@ pub enum AuditEliteSource {
     Population,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The LLM of an audit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditLlmConfig {
     /// A name of the catalogue (`eliteloop models list`), or the path of a GGUF file or a Hugging Face folder.
-    pub model: String,
+    pub(crate) model: String,
     /// What stands before a cell.
-    pub prompt: String,
+    pub(crate) prompt: String,
     /// `none`, or the PEFT folder of the adapter that the audit starts from.
-    pub adapter: String,
+    pub(crate) adapter: String,
     /// How the frozen weights are kept.
-    pub dtype: Dtype,
+    pub(crate) dtype: Dtype,
     /// As in a run's settings.
-    pub tuning_dtype: TuningDtype,
+    pub(crate) tuning_dtype: TuningDtype,
     /// Where it computes: `cpu`, `cuda:N`, `metal:N`, or `auto`. A card keeps f32 weights as f32 and narrower ones as bf16.
     pub device: Place,
 }
@@ -228,11 +251,14 @@ impl Default for AuditLlmConfig {
 
 /// Tuning on uniform random cells before the first cycle, so that the search starts from about the uniform distribution: the
 /// model as it comes is sure of a few cells for reasons of its own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WarmupConfig {
+    /// Optimiser steps; 0 for no warm-up.
     pub steps: usize,
-    pub batch: usize,
+    /// Random cells of a step.
+    pub(crate) batch: usize,
+    /// Learning rate, the same in every step.
     pub lr: f64,
 }
 
@@ -285,8 +311,25 @@ impl AuditConfig {
         toml::to_string(self).expect("settings are plain TOML")
     }
 
+    /// What every setting of an audit is.
+    pub fn reference() -> Reference {
+        let defaults = Self::default();
+        let mut given = Self { budget: Some(1), gamma_star: Some(0.5), ..defaults.clone() };
+        given.elite.threshold = Some(0.5);
+        given.tune.until = Until { steps: Some(1), share: Some(0.5), kl: Some(0.5) };
+        Reference::of(&defaults, &given)
+    }
+
+    /// Holds what only a space can tell against it.
+    ///
+    /// # Errors
+    /// Names the setting, as [`Check::check`] does.
+    pub(crate) fn check_in(&self, space: &Space) -> Result<()> {
+        self.budget.map_or(Ok(()), |budget| whole("budget", budget, 1..=space.cells()))
+    }
+
     /// How many elites are wanted of a cycle.
-    pub fn elites(&self) -> usize {
+    pub(crate) fn elites(&self) -> usize {
         Cut::wanted(self.elite.rho, self.candidates as u64)
     }
 }
@@ -311,7 +354,7 @@ impl Check for AuditConfig {
         whole("cycles", self.cycles, 1..=MANY as u64)?;
         whole("candidates", self.candidates, 1..=MANY)?;
         whole("threads", self.threads, 1..=MOST_WORKERS)?;
-        self.budget.map_or(Ok(()), |budget| whole("budget", budget, 1..=CELLS))?;
+        self.budget.map_or(Ok(()), |budget| whole("budget", budget, 1..=MOST_CELLS))?;
         whole("audit_every", self.audit_every, 0..=MANY as u64)?;
         if let Some(percent) = self.gamma_star.filter(|gamma| *gamma > 1.0 && *gamma <= 100.0) {
             return Err(Error::input(format!("setting gamma_star = {percent}: an accuracy, from 0 to 1"))

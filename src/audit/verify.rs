@@ -19,7 +19,7 @@ use crate::base::error::{Error, Result};
 use crate::base::home;
 use crate::decoder::settings::llm::Dtype;
 use crate::method::verify::{Asked, Check, NARROW_TOLERANCE, Sealed, TOLERANCE, Train, identity, settings_it_began_with};
-use crate::oracle::{Cell, Table};
+use crate::oracle::{self, Cell};
 use crate::record::{Store, Tuning, folder};
 
 /// Largest differences of exact numbers, relative and absolute: of tables, and of an LLM on two kinds of processors.
@@ -112,7 +112,7 @@ pub fn verify(audit: &Path, asked: &Asked) -> Result<Vec<Check>> {
     let start =
         record::start(&store)?.ok_or_else(|| Error::input(format!("the audit in {} has not begun its first cycle", audit.display())))?;
     let cycles = record::cycles(&store)?;
-    let policy = CellPolicy::open(config.clone(), Arc::new(Table::load(&config.dataset, &home::data())?))?;
+    let policy = CellPolicy::open(config.clone(), Arc::new(oracle::load(&config.dataset, &home::data())?))?;
     let last = cycles.last().map_or(0, |c| c.cycle);
     let began = settings_it_began_with(&store)?;
     let began = AuditConfig::from_toml(&began, "the settings it began with").map_or(began, |config| without_cycles(&config));
@@ -120,6 +120,11 @@ pub fn verify(audit: &Path, asked: &Asked) -> Result<Vec<Check>> {
     let sealed = Sealed { folder: audit, store: &store, last, settings: [without_cycles(&config), began], must: &must };
     let mut checks = sealed.checks(asked)?;
     if asked.quick {
+        return Ok(checks);
+    }
+    if policy.space() != record::space(&store)? {
+        // No cell of the one is a cell of the other.
+        checks.push(Check::new("table", Some("it is of other slots or words than the cells in the store".into()), String::new()));
         return Ok(checks);
     }
     checks.extend(given(&policy, &inputs));
@@ -230,7 +235,7 @@ impl<'a> Replay<'a> {
         let all: &'a [Cycle] = self.cycles;
         let (earlier, stored) = (&all[..at], &all[at]);
         let (cycle, has_llm) = (stored.cycle, self.policy.learner.is_some());
-        let parents = search::parents(earlier, &self.policy.config, cycle);
+        let parents = search::parents(earlier, &self.policy.config, self.policy.space(), cycle);
         let drawn = parents.iter().flat_map(|(parent, share)| std::iter::repeat_n(*parent, *share));
         let shown: Vec<Option<Cell>> = stored.samples.iter().map(|s| s.parent).collect();
         note(&mut self.wrong.parents, drawn.collect::<Vec<_>>() != shown, || {
@@ -420,7 +425,7 @@ fn same_exact(again: &Exact, stored: &Exact, has_llm: bool) -> bool {
         (a, b) => a.is_none() && b.is_none(),
     };
     let beyond = match (&again.beyond, &stored.beyond) {
-        (Some(a), Some(b)) => a.figures().iter().zip(b.figures()).all(|(a, b)| close(&[a.1], &[b.1])),
+        (Some(a), Some(b)) => a.kernel.len() == b.kernel.len() && a.figures().iter().zip(b.figures()).all(|(a, b)| close(&[a.1], &[b.1])),
         (a, b) => a.is_none() && b.is_none(),
     };
     beyond

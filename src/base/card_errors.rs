@@ -1,7 +1,7 @@
 //! What the errors of a card mean, and what to do about them: from the texts that candle and cudarc write.
 
 /// Whether an error's text says that a card's memory is full.
-pub fn is_out_of_memory(text: &str) -> bool {
+pub(crate) fn is_out_of_memory(text: &str) -> bool {
     ["CUDA_ERROR_OUT_OF_MEMORY", "CUBLAS_STATUS_ALLOC_FAILED", "Failed to create metal resource"].iter().any(|mark| text.contains(mark))
 }
 
@@ -74,6 +74,6 @@ const MEANINGS: &[(&[&str], &str, &str)] = &[
 ];
 
 /// What an error of a card means, and what to do about it.
-pub fn meaning(text: &str) -> Option<(&'static str, &'static str)> {
+pub(crate) fn meaning(text: &str) -> Option<(&'static str, &'static str)> {
     MEANINGS.iter().find(|(marks, ..)| marks.iter().any(|mark| text.contains(mark))).map(|(_, what, hint)| (*what, *hint))
 }

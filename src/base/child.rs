@@ -17,13 +17,13 @@ use std::time::Duration;
 use crate::base::error::{Error, Result};
 
 /// What lists of processes show, whatever path the program was started by.
-pub const NAME: &str = "eliteloop";
+pub(crate) const NAME: &str = "eliteloop";
 
 /// Set for a child to the verb it was started with.
 const MARK: &str = "ELITELOOP_CHILD";
 
 /// How long a parent waits for word of a child before it looks at other things.
-pub const TICK: Duration = Duration::from_millis(50);
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 /// A child that is waited for so long without a moment on a processor is stopped.
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Before a job is done again: processes, threads or memory that are not to be had now may be a moment later.
@@ -58,7 +58,7 @@ impl From<Lost> for Error {
 ///
 /// # Errors
 /// The machine took it twice, or stopped it.
-pub fn persist<T>(mut job: impl FnMut() -> Result<T, Lost>) -> Result<T, Lost> {
+pub(crate) fn persist<T>(mut job: impl FnMut() -> Result<T, Lost>) -> Result<T, Lost> {
     match job() {
         Err(Lost::Taken(_)) => {
             std::thread::sleep(PAUSE);
@@ -70,7 +70,7 @@ pub fn persist<T>(mut job: impl FnMut() -> Result<T, Lost>) -> Result<T, Lost> {
 
 /// Whether a signal ended a process that no process sends itself by a mistake: somebody else sent it, the kernel out of memory for
 /// instance. An allocation beyond a process's own limit ends it by `SIGABRT`, and too much processor time by `SIGXCPU`.
-pub fn is_taken(status: ExitStatus) -> bool {
+pub(crate) fn is_taken(status: ExitStatus) -> bool {
     const OWN: [i32; 9] =
         [libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGSYS, libc::SIGXCPU, libc::SIGXFSZ];
     status.signal().is_some_and(|signal| !OWN.contains(&signal))
@@ -81,7 +81,7 @@ pub fn is_taken(status: ExitStatus) -> bool {
 ///
 /// # Errors
 /// The system does not say.
-pub fn executable() -> std::io::Result<PathBuf> {
+pub(crate) fn executable() -> std::io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
@@ -90,7 +90,7 @@ pub fn executable() -> std::io::Result<PathBuf> {
 ///
 /// # Errors
 /// This process is a child.
-pub fn begin<'a>(command: &'a mut Command, verb: &str) -> Result<&'a mut Command> {
+pub(crate) fn begin<'a>(command: &'a mut Command, verb: &str) -> Result<&'a mut Command> {
     match std::env::var_os(MARK) {
         None => Ok(follow(command.arg0(NAME).arg(verb).env(MARK, verb))),
         Some(own) => {
@@ -100,7 +100,7 @@ pub fn begin<'a>(command: &'a mut Command, verb: &str) -> Result<&'a mut Command
 }
 
 /// What `command` starts is killed when the thread that starts it ends, and so when this process does.
-pub fn follow(command: &mut Command) -> &mut Command {
+pub(crate) fn follow(command: &mut Command) -> &mut Command {
     #[cfg(target_os = "linux")]
     {
         let parent = std::process::id() as libc::pid_t;
@@ -118,7 +118,7 @@ pub fn follow(command: &mut Command) -> &mut Command {
 
 /// A child that does not outlive its owner.
 #[derive(Debug)]
-pub struct Owned(pub Child);
+pub(crate) struct Owned(pub Child);
 
 impl Drop for Owned {
     fn drop(&mut self) {
@@ -131,7 +131,7 @@ impl Drop for Owned {
 /// Notices that a child gets no processor time. The time that it counts is what this process spent waiting, so that a pause of both
 /// (a suspended machine, Ctrl-Z) is none.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     pid: u32,
     verb: &'static str,
     patience: Duration,
@@ -140,7 +140,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(child: &Child, verb: &'static str) -> Self {
+    pub(crate) fn new(child: &Child, verb: &'static str) -> Self {
         Self { pid: child.id(), verb, patience: PATIENCE, waited: Duration::ZERO, used: None }
     }
 
@@ -148,7 +148,7 @@ impl Watch {
     ///
     /// # Errors
     /// The child is stopped.
-    pub fn waited(&mut self, time: Duration) -> Result<(), Lost> {
+    pub(crate) fn waited(&mut self, time: Duration) -> Result<(), Lost> {
         self.waited += time;
         if self.waited < self.patience {
             return Ok(());
@@ -184,7 +184,7 @@ fn processor_time(pid: u32) -> Option<Duration> {
 ///
 /// # Errors
 /// The system does not say.
-pub fn own_processor_time() -> std::io::Result<Duration> {
+pub(crate) fn own_processor_time() -> std::io::Result<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: it is given a place that lives long enough.
     if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } != 0 {
@@ -194,12 +194,12 @@ pub fn own_processor_time() -> std::io::Result<Duration> {
 }
 
 /// Bytes of address space that this process takes; None where the system does not say.
-pub fn addresses() -> Option<u64> {
+pub(crate) fn addresses() -> Option<u64> {
     address_counter()()
 }
 
 /// The same for later, when this process may open no file any more.
-pub fn address_counter() -> impl Fn() -> Option<u64> {
+pub(crate) fn address_counter() -> impl Fn() -> Option<u64> {
     let file = File::open("/proc/self/statm").ok();
     move || {
         let mut text = [0; 64];
@@ -220,7 +220,7 @@ type Resource = libc::c_int;
 ///
 /// # Errors
 /// The system refuses, for instance to raise what it was given.
-pub fn limit(resource: Resource, soft: u64, hard: Option<u64>) -> std::io::Result<()> {
+pub(crate) fn limit(resource: Resource, soft: u64, hard: Option<u64>) -> std::io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a plain system call on a value that lives long enough, as is the next.
     if unsafe { libc::getrlimit(resource, &raw mut limit) } != 0 {

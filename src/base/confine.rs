@@ -10,14 +10,14 @@ use std::path::Path;
 /// # Errors
 /// The kernel has what is asked of it, and refuses.
 #[cfg(target_os = "linux")]
-pub fn confine(writes: &[&Path]) -> std::io::Result<()> {
+pub(crate) fn confine(writes: &[&Path]) -> std::io::Result<()> {
     landlock(writes).map_err(std::io::Error::other)?;
     if writes.is_empty() { filter(&[NEVER, OPENS].concat()) } else { filter(NEVER) }
 }
 
 /// Nothing, where there is nothing to confine by.
 #[cfg(not(target_os = "linux"))]
-pub fn confine(_: &[&Path]) -> std::io::Result<()> {
+pub(crate) fn confine(_: &[&Path]) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -36,7 +36,7 @@ pub fn missing() -> Option<&'static str> {
 /// As for Linux.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
-pub fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     Some("only Linux has Landlock and seccomp filters: sandboxes and workers have their limits alone")
 }
 

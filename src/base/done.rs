@@ -4,6 +4,8 @@
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Done<T> {
+    /// Ended early: nothing of it is kept.
     Stopped,
+    /// Done, with what it gave.
     Finished(T),
 }

@@ -7,11 +7,12 @@ use std::fmt;
 
 use crate::base::stop;
 
+/// What may fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Exit code of the process when an error reaches `main`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
+pub(crate) enum Blame {
     /// The user can mend it: a typo, a missing file, a bad source. Exit code 2.
     Input,
     /// The machine or the program failed: disk full, a broken invariant. Exit code 1.
@@ -52,17 +53,20 @@ impl Error {
         self
     }
 
+    /// Puts the error that led to it below it; its message is shown after this one's.
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
     }
 
+    /// What to do about it, where that is known.
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
+    /// What the process ends with: 2 for a mistake in what the user gave, 1 for any other failure, 130 or 143 where it was asked to stop.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.blame {
@@ -74,7 +78,7 @@ impl Error {
 
     /// Whether it is no failure but an end that was asked for.
     #[must_use]
-    pub fn is_stop(&self) -> bool {
+    pub(crate) fn is_stop(&self) -> bool {
         self.blame == Blame::Stopped
     }
 }

@@ -13,7 +13,7 @@ const MOST_TEXT: u64 = 16 << 20;
 ///
 /// # Errors
 /// Where it is not there, may not be read, or is no ordinary file.
-pub fn open_file(path: &Path, doing: &str) -> Result<File> {
+pub(crate) fn open_file(path: &Path, doing: &str) -> Result<File> {
     // Before it is opened: opening a pipe waits for who writes it.
     let ordinary = std::fs::metadata(path).at(doing, path)?.is_file();
     // Afterwards too: it may have been replaced in between.
@@ -28,7 +28,7 @@ pub fn open_file(path: &Path, doing: &str) -> Result<File> {
 ///
 /// # Errors
 /// Those of [`open_file`], and where it is longer.
-pub fn read_file(path: &Path, doing: &str, most: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_file(path: &Path, doing: &str, most: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_file(path, doing)?.take(most.saturating_add(1)).read_to_end(&mut bytes).at(doing, path)?;
     if bytes.len() as u64 > most {
@@ -53,20 +53,33 @@ pub fn read_text(path: &Path, doing: &str) -> Result<String> {
 
 /// Writes a file beside its place and renames it: a reader sees the old one or the new one, and so does who comes after a power cut.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    fill_whole(path, 0o644, |file| file.write_all(bytes))
+}
+
+/// The same with what another file holds, and with this mode.
+///
+/// # Errors
+/// One of them cannot be read or written.
+pub(crate) fn copy_whole(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    let mut source = open_file(from, "read")?;
+    fill_whole(to, mode, |file| std::io::copy(&mut source, file).map(drop))
+}
+
+fn fill_whole(path: &Path, mode: u32, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
     // A temporary file is private by default; this one becomes an ordinary file.
     #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(mode));
     let mut file = builder.tempfile_in(folder).at("write in", folder)?;
-    file.write_all(bytes).at("write", path)?;
+    fill(file.as_file_mut()).at("write", path)?;
     file.as_file().sync_all().at("write", path)?;
     file.persist(path).map_err(|e| e.error).at("write", path)?;
     sync_folder(folder)
 }
 
 /// Replaces `to` by `from`, a file or a folder (on the same disk). A kill in between leaves a folder `to` absent, never half-written.
-pub fn replace(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn replace(from: &Path, to: &Path) -> Result<()> {
     if to.is_dir() {
         std::fs::remove_dir_all(to).at("remove", to)?;
     }
@@ -75,7 +88,7 @@ pub fn replace(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// The folder that a file lies in; of a bare name, the current one.
-pub fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -9,36 +9,36 @@ use crate::base::files::open_file;
 
 /// What is hashed part by part, as if the parts were one text.
 #[derive(Clone, Default)]
-pub struct Hash(Sha256);
+pub(crate) struct Hash(Sha256);
 
 impl Hash {
-    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn update(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.update(bytes);
     }
 
     /// Token ids, four bytes each, the lowest first.
-    pub fn tokens(&mut self, tokens: &[u32]) {
+    pub(crate) fn tokens(&mut self, tokens: &[u32]) {
         for token in tokens {
             self.0.update(token.to_le_bytes());
         }
     }
 
-    pub fn digest(self) -> [u8; 32] {
+    pub(crate) fn digest(self) -> [u8; 32] {
         self.0.finalize().into()
     }
 
-    pub fn hex(self) -> String {
+    pub(crate) fn hex(self) -> String {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         self.digest().iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
     }
 
     /// The first eight bytes, the lowest first.
-    pub fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.digest();
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn of(bytes: impl AsRef<[u8]>) -> Self {
         let mut hash = Self::default();
         hash.update(bytes);
         hash
@@ -54,7 +54,7 @@ pub fn sha256(bytes: impl AsRef<[u8]>) -> String {
 ///
 /// # Errors
 /// Where it cannot be read.
-pub fn sha256_file(path: &Path) -> Result<String> {
+pub(crate) fn sha256_file(path: &Path) -> Result<String> {
     let mut file = open_file(path, "read")?;
     let mut hash = Sha256::new();
     std::io::copy(&mut file, &mut hash).at("read", path)?;
@@ -65,7 +65,7 @@ pub fn sha256_file(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// Where one cannot be read.
-pub fn sha256_list<'a>(files: impl IntoIterator<Item = (&'a Path, String)>) -> Result<String> {
+pub(crate) fn sha256_list<'a>(files: impl IntoIterator<Item = (&'a Path, String)>) -> Result<String> {
     let mut hash = Hash::default();
     for (file, name) in files {
         hash.update(format!("{}  {name}\n", sha256_file(file)?));

@@ -55,12 +55,12 @@ pub fn error(error: &Error) {
 }
 
 /// Whether diagnostics may be coloured: on a terminal, and `NO_COLOR` not set.
-pub fn color() -> bool {
+pub(crate) fn color() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
 }
 
 /// A text without a character that a terminal obeys, but for the ends of lines and tabs.
-pub struct Plain<T>(pub T);
+pub(crate) struct Plain<T>(pub T);
 
 impl<T: Display> Display for Plain<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -10,14 +10,18 @@ use crate::base::printer;
 /// What a phase of a cycle took.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PhaseRow {
+    /// From 1; 0 for what comes before the first one.
     pub cycle: u64,
+    /// What was done: `propose`, `screen`, `train`, ..
     pub name: String,
+    /// Time by the wall clock.
     pub seconds: f64,
+    /// Highest resident memory of this process during the phase, in MiB; 0 where the system does not tell.
     pub peak_mib: f64,
 }
 
 /// A phase in progress. [`Phase::finish`] gives its row for the store.
-pub struct Phase {
+pub(crate) struct Phase {
     cycle: u64,
     name: &'static str,
     bar: ProgressBar,
@@ -26,7 +30,7 @@ pub struct Phase {
 
 impl Phase {
     /// Begins a phase of `steps` steps.
-    pub fn begin(cycle: u64, name: &'static str, steps: u64) -> Self {
+    pub(crate) fn begin(cycle: u64, name: &'static str, steps: u64) -> Self {
         forget_peak_memory();
         let terminal = std::io::stderr().is_terminal();
         let bar =
@@ -39,30 +43,30 @@ impl Phase {
     }
 
     /// As many steps more than were known of when it began.
-    pub fn more(&self, steps: u64) {
+    pub(crate) fn more(&self, steps: u64) {
         self.bar.inc_length(steps);
     }
 
-    pub fn step(&self) {
+    pub(crate) fn step(&self) {
         self.bar.inc(1);
     }
 
-    pub fn at(&self, position: u64) {
+    pub(crate) fn at(&self, position: u64) {
         self.bar.set_position(position);
     }
 
-    pub fn say(&self, message: impl Into<String>) {
+    pub(crate) fn say(&self, message: impl Into<String>) {
         self.bar.set_message(printer::Plain(message.into()).to_string());
     }
 
-    pub fn finish(self) -> PhaseRow {
+    pub(crate) fn finish(self) -> PhaseRow {
         self.bar.finish_and_clear();
         PhaseRow { cycle: self.cycle, name: self.name.into(), seconds: self.began.elapsed().as_secs_f64(), peak_mib: peak_memory_mib() }
     }
 }
 
 /// A line that stays, whatever bars come and go.
-pub fn line(text: impl std::fmt::Display) {
+pub(crate) fn line(text: impl std::fmt::Display) {
     printer::note(text);
 }
 

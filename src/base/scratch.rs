@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::base::error::{AtPath, Error, Result};
 
 /// A file that children open by its path as long as this lives.
-pub struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
     _file: File,
     /// Removed at the end, where it has a name.
@@ -18,7 +18,7 @@ impl Scratch {
     ///
     /// # Errors
     /// There is no room for it in the folder for temporary files.
-    pub fn new(fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<Self> {
+    pub(crate) fn new(fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<Self> {
         let place = || {
             let file = tempfile::tempfile()?;
             if let Some(path) = unnamed(&file) {
@@ -39,7 +39,7 @@ impl Scratch {
 
     /// Where children find it.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }

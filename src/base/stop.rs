@@ -25,7 +25,7 @@ pub fn on_signal() -> std::io::Result<Arc<AtomicBool>> {
 }
 
 /// What a shell gives for a process that was ended so: 143 after SIGTERM, else 130.
-pub fn exit_code() -> u8 {
+pub(crate) fn exit_code() -> u8 {
     match SIGNAL.load(Ordering::Relaxed) {
         0 => 128 + SIGINT as u8,
         signal => 128 + signal as u8,

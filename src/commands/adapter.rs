@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use eliteloop::base::error::{Error, Result};
+use eliteloop::base::error::{AtPath, Error, Result};
+use eliteloop::base::files::write_whole;
 use eliteloop::base::printer;
 use eliteloop::decoder::files::catalogue;
 use eliteloop::decoder::files::chat::ChatTemplate;
@@ -25,13 +26,16 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Verb {
-    /// Write the adapter of a run's cycle as a PEFT folder
+    /// Write the adapter of a run's cycle as a PEFT folder, or for llama.cpp
     Export {
         #[command(flatten)]
         source: Source,
         /// As f16, in half the space
         #[arg(long)]
         half: bool,
+        /// As `adapter.gguf` for llama.cpp, and a Modelfile for Ollama beside it
+        #[arg(long)]
+        gguf: bool,
     },
     /// Check that a PEFT folder fits a model, and show what it is; a run then starts from it by llm.adapter = DIR
     Import {
@@ -71,7 +75,7 @@ struct Source {
 
 pub fn run(args: &Args) -> Result<()> {
     match &args.verb {
-        Verb::Export { source, half } => export(source, *half),
+        Verb::Export { source, half, gguf } => export(source, *half, *gguf),
         Verb::Import { adapter, model, force, json } => import(adapter, model, *force, *json),
         Verb::Merge { source, dtype, json } => merged(source, *dtype, *json),
     }
@@ -129,15 +133,27 @@ impl Source {
     }
 }
 
-fn export(source: &Source, half: bool) -> Result<()> {
+fn export(source: &Source, half: bool, gguf: bool) -> Result<()> {
     if source.out.exists() {
         return Err(Error::input(format!("{} exists already", source.out.display())).hint("give --out a new folder"));
     }
-    let Checkpoint { lora, provenance, .. } = source.open()?;
-    lora.save(&source.out, &provenance.model, if half { Precision::F16 } else { Precision::F32 })?;
+    let Checkpoint { model, lora, provenance } = source.open()?;
+    let precision = if half { Precision::F16 } else { Precision::F32 };
+    if gguf {
+        std::fs::create_dir_all(&source.out).at("create", &source.out)?;
+        lora.save_gguf(&source.out.join("adapter.gguf"), &model, precision)?;
+        write_whole(&source.out.join("Modelfile"), modelfile(model.path())?.as_bytes())?;
+    } else {
+        lora.save(&source.out, &provenance.model, precision)?;
+    }
     provenance.write(&source.out)?;
     printer::data(source.out.display());
     Ok(())
+}
+
+/// What Ollama makes a model of: `ollama create NAME -f Modelfile`.
+fn modelfile(model: &Path) -> Result<String> {
+    Ok(format!("FROM {}\nADAPTER ./adapter.gguf\n", model.canonicalize().at("find", model)?.display()))
 }
 
 fn import(adapter: &Path, model: &str, force: bool, as_json: bool) -> Result<()> {

@@ -21,6 +21,7 @@ use eliteloop::record::{Store, chain, folder};
 use eliteloop::report::{self, audit as shown};
 use eliteloop::theory::values as table;
 
+use super::page::PAGE;
 use super::run::{set_threads, stopped, tell_head};
 
 #[derive(clap::Args)]
@@ -49,7 +50,7 @@ pub struct Args {
     /// Elite fraction
     #[arg(long)]
     rho: Option<f64>,
-    /// Whose accuracies: cifar10, cifar100, imagenet
+    /// Whose accuracies: cifar10, cifar100, imagenet, or the JSON file of a table of your own
     #[arg(long)]
     dataset: Option<String>,
     #[arg(long)]
@@ -145,7 +146,7 @@ fn said(ending: &Done<Option<String>>, folder: &Path) -> Result<()> {
     match ending {
         Done::Stopped => Err(stopped(folder)),
         Done::Finished(head) => {
-            printer::note(format_args!("finished; the report is {}", folder.join("report.html").display()));
+            printer::note(format_args!("finished; the report is {}", folder.join(PAGE).display()));
             tell_head(head.as_deref());
             Ok(())
         }
@@ -220,7 +221,7 @@ fn finish(mut audit: Audit, path: &Path) -> Result<(Done<Option<String>>, Vec<Cy
             Done::Finished(head)
         }
     };
-    write_whole(&path.join("report.html"), report::render(&shown::collect(path)?).as_bytes())?;
+    write_whole(&path.join(PAGE), report::render(&shown::collect(path)?).as_bytes())?;
     drop(folder);
     Ok((ending, cycles))
 }

@@ -3,9 +3,11 @@
 use eliteloop::base::device::Place;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
+use eliteloop::base::show::count;
 use eliteloop::doctor::{Findings, Found, examine};
+use eliteloop::proxy::settings::On;
 
-use super::settings::SettingsArgs;
+use super::flags::SettingsArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,7 +16,10 @@ pub struct Args {
     /// cpu, cuda:N, metal:N, or auto
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Place,
-    /// Compute no hashes
+    /// What is to do the trainings, in place of the setting proxy.on
+    #[arg(long, value_name = "ENGINE", value_enum)]
+    on: Option<On>,
+    /// Compute no hashes, and only ask the engine who it is
     #[arg(long)]
     quick: bool,
     /// One JSON object
@@ -23,7 +28,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<()> {
-    let config = args.settings.resolve(Some(args.device))?;
+    let config = args.settings.resolve_on(Some(args.device), args.on)?;
     let findings = examine(&config, args.quick)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&findings)?);
@@ -44,7 +49,7 @@ fn tell(findings: &Findings) {
     let Findings { processor, device, .. } = findings;
     let name = processor.name.as_deref().unwrap_or("unknown");
     let features = if processor.features.is_empty() { "no wide registers that count".to_owned() } else { processor.features.join(", ") };
-    line("processor", format!("{name}, {} threads, {features}", processor.threads));
+    line("processor", format!("{name}, {} threads, {features}; kernels of {}", processor.threads, processor.kernels));
     if processor.features.contains(&"AVX512-BF16") {
         line("", "it tunes faster in bf16: --set llm.tuning_dtype=bf16".to_owned());
     }
@@ -75,6 +80,15 @@ fn tell(findings: &Findings) {
     };
     found("model", &findings.model);
     found("data", &findings.data);
+    if let Some(engine) = &findings.engine {
+        let said = engine.said.as_deref().unwrap_or("no answer");
+        let state = match (&engine.trouble, engine.tried) {
+            (Some(trouble), _) => trouble.clone(),
+            (None, true) => format!("{said}; it trains a network, and the result comes back"),
+            (None, false) => format!("{said}; it was given nothing to do"),
+        };
+        line("trains on", format!("{}: {state}", engine.on.name()));
+    }
     for disk in &findings.disk {
         line("disk", format!("{} free in {}", disk.free.map_or("?".into(), gib), disk.folder.display()));
     }
@@ -87,7 +101,7 @@ fn tell(findings: &Findings) {
     line("  propose", gib(memory.generation));
     let less = needs.peak_recomputing.map_or(String::new(), |peak| format!(" (in all {} with one layer's graph at a time)", gib(peak)));
     line("  tune", format!("{}{less}", gib(memory.tuning)));
-    line("  train", format!("{} workers of at most {} addresses each", needs.workers, gib(needs.worker)));
+    line("  train", format!("{} of at most {} addresses each", count(needs.workers, "worker"), gib(needs.worker)));
     line("  disk", format!("{} a cycle", gib(needs.checkpoint)));
 }
 

@@ -8,6 +8,7 @@ use eliteloop::base::printer;
 use eliteloop::report;
 use eliteloop::theory::values as table;
 
+use super::page::PAGE;
 use super::recorded;
 
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let data = (recorded::of(&args.run)?.report)(&args.run)?;
-    let path = args.run.join("report.html");
+    let path = args.run.join(PAGE);
     write_whole(&path, report::render(&data).as_bytes())?;
     if let Some(folder) = &args.data {
         table::write(&report::tables::tables(&data), folder)?;

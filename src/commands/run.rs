@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use eliteloop::base::confine;
@@ -6,13 +7,15 @@ use eliteloop::base::device::Place;
 use eliteloop::base::done::Done;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
+use eliteloop::base::show::in_shell;
 use eliteloop::base::stop;
 use eliteloop::config::RunConfig;
 use eliteloop::method::cycle;
 use eliteloop::method::run::Run;
 use eliteloop::record::{best, chain};
 
-use super::settings::SettingsArgs;
+use super::flags::SettingsArgs;
+use super::page::{self, PAGE, Shown};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -27,6 +30,9 @@ pub struct Args {
     /// Begin no cycle after so many hours; `eliteloop resume` goes on
     #[arg(long, value_name = "H", value_parser = parse_hours)]
     hours: Option<Duration>,
+    /// Begin no cycle once a network has this quality, the validation accuracy of the short training from 0 to 1; `eliteloop resume` goes on
+    #[arg(long, value_name = "Q", value_parser = parse_quality)]
+    until_quality: Option<f64>,
 }
 
 /// Hours, from 0 up.
@@ -36,19 +42,37 @@ pub fn parse_hours(text: &str) -> Result<Duration, String> {
     hours.map(|hours| Duration::from_secs_f64(3600.0 * hours)).ok_or_else(|| "a number of hours from 0 to 1000000, for example 7.5".into())
 }
 
+/// From 0 to 1.
+pub fn parse_quality(text: &str) -> Result<f64, String> {
+    let quality = text.parse().ok().filter(|quality: &f64| (0.0..=1.0).contains(quality));
+    quality.ok_or_else(|| "a number from 0 to 1, for example 0.8".into())
+}
+
 pub fn run(args: &Args) -> Result<()> {
     let mut config = args.settings.resolve(args.device)?;
     settle(&mut config);
     set_threads(config.threads)?;
     confine::missing().into_iter().for_each(printer::note);
     let until = args.hours.map(|hours| Instant::now() + hours);
-    let run = Run { until, ..Run::create(&args.out, config, stop::on_signal()?)? };
+    let run = Run { until, until_quality: args.until_quality, ..Run::create(&args.out, config, stop::on_signal()?)? };
     go_on(run, &args.out)
 }
 
 /// Runs what is left of a run and tells how it ended.
 pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
-    if cycle::run(&mut run)? == Done::Stopped {
+    if cycle::run(&mut run, || page::show(folder, Shown::Live))? == Done::Stopped {
+        // What nobody writes any more need not be loaded again.
+        if folder.join(PAGE).is_file() {
+            page::show(folder, Shown::AsItIs);
+        }
+        if let Some((network, quality)) = run.good_enough()?.filter(|_| !run.stop.load(Ordering::Relaxed)) {
+            best::write(&run.store, folder)?;
+            printer::note(format_args!(
+                "{network} has quality {quality:.4}, as was asked for; next: eliteloop report {0}, or go on: eliteloop resume {0}",
+                in_shell(folder)
+            ));
+            return Ok(());
+        }
         return Err(stopped(folder));
     }
     best::write(&run.store, folder)?;
@@ -57,14 +81,15 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
     }
     let head = chain::head(&run.store)?;
     run.store.seal()?;
-    printer::note(format_args!("finished; next: eliteloop report {}", folder.display()));
+    page::show(folder, Shown::AsItIs);
+    printer::note(format_args!("finished; next: eliteloop report {}", in_shell(folder)));
     tell_head(head.as_deref());
     Ok(())
 }
 
 /// A run or an audit that was asked to end.
 pub fn stopped(folder: &Path) -> Error {
-    Error::stopped(format!("stopped, nothing is lost; go on with: eliteloop resume {}", folder.display()))
+    Error::stopped(format!("stopped, nothing is lost; go on with: eliteloop resume {}", in_shell(folder)))
 }
 
 /// What stands for all that was stored: who keeps it can tell whether anything was changed.

@@ -1,28 +1,27 @@
 //! `eliteloop school`: an adapter learns from the deltas that runs have measured which of them help, and is judged on parents it was not
 //! schooled on, beside everything that costs less than a training.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use eliteloop::base::device::Place;
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::hash::sha256;
 use eliteloop::base::printer;
-use eliteloop::decoder::files::catalogue;
-use eliteloop::decoder::files::model_file::ModelFile;
-use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
+use eliteloop::decoder::settings::llm::LlmConfig;
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta;
 use eliteloop::delta::settings::Format;
 use eliteloop::policy::Learner;
 use eliteloop::policy::learner::adapter_folder;
 use eliteloop::policy::schooling::school::{self, School, Siblings, Worth};
-use eliteloop::policy::schooling::warmup::{LONGEST_PROMPT, Recipe};
+use eliteloop::policy::schooling::warmup::Recipe;
 use eliteloop::record::deltas::{self, MeasuredDelta};
 use eliteloop::theory::ranking::{Ordering, OverParents, ordering};
 use eliteloop::theory::values::{Cell, Show, Table, estimate, section, value};
 use serde::Serialize;
+
+use super::making::{self, Log, open};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -60,6 +59,9 @@ pub struct Args {
     /// Inverse of how far the adapter may go for a preference
     #[arg(long, default_value_t = School::default().beta)]
     beta: f64,
+    /// What the mean loss of a token of the corpus weighs beside the deltas: more of it keeps what the adapter knows of validity
+    #[arg(long, default_value_t = School::default().corpus_weight)]
+    corpus_weight: f64,
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Where the LLM computes: cpu, cuda:N, metal:N, or auto
@@ -76,11 +78,21 @@ impl Args {
         if !is_positive(self.lr) || !is_positive(self.beta) || self.epochs == 0 {
             return Err(Error::input("--lr, --beta and --epochs are above 0"));
         }
+        if !(self.corpus_weight.is_finite() && self.corpus_weight >= 0.0) {
+            return Err(Error::input("--corpus-weight is 0 or above"));
+        }
         Ok(())
     }
 
     fn plan(&self) -> School {
-        School { worth: self.worth, epochs: self.epochs, lr: self.lr, beta: self.beta, ..School::default() }
+        School {
+            worth: self.worth,
+            epochs: self.epochs,
+            lr: self.lr,
+            beta: self.beta,
+            corpus_weight: self.corpus_weight,
+            ..School::default()
+        }
     }
 
     fn recipe(&self) -> Recipe {
@@ -99,22 +111,6 @@ impl Args {
 
     fn is_learnt_from(&self, family: &str, dataset: &str) -> bool {
         !self.hold_out.iter().any(|name| name == family) && !self.without.iter().any(|name| name == dataset)
-    }
-
-    fn open(&self, recipe: &Recipe) -> Result<Learner> {
-        let (device, why) = self.device.settle();
-        why.into_iter().for_each(printer::note);
-        let file = ModelFile::open(&catalogue::find(&self.model)?)?;
-        let config = LlmConfig {
-            model: self.model.clone(),
-            adapter: self.adapter.clone(),
-            dtype: Dtype::F32,
-            max_context: LONGEST_PROMPT + recipe.max_tokens,
-            device,
-            card_dtype: CardDtype::F32,
-            ..LlmConfig::default()
-        };
-        Learner::of(&file, &config, adapter_folder(&config)?.as_deref(), &recipe.lora, recipe.seed)
     }
 }
 
@@ -143,10 +139,55 @@ struct Group {
     after: Vec<f64>,
 }
 
+impl Group {
+    fn parent(&self) -> &str {
+        &self.rows[0].parent
+    }
+}
+
+/// A delta with its gain and its `log p`, as `scores.jsonl` has them: what the tables are made of.
+#[derive(Serialize)]
+struct Scored<'a> {
+    family: &'a str,
+    dataset: &'a str,
+    recipe: &'a str,
+    parent_sha256: String,
+    delta: &'a str,
+    gain: f64,
+    log_p_before: f64,
+    log_p_after: f64,
+    held_out: bool,
+    /// Whether something was learnt from another delta of its parent.
+    seen_parent: bool,
+}
+
+fn write_scores(path: &Path, learnt: &[Group], held_out: &[Group], seen: &BTreeSet<&str>) -> Result<()> {
+    let mut text = String::new();
+    for (group, is_held_out) in learnt.iter().map(|group| (group, false)).chain(held_out.iter().map(|group| (group, true))) {
+        for (i, row) in group.rows.iter().enumerate() {
+            let scored = Scored {
+                family: &row.family,
+                dataset: &row.dataset,
+                recipe: &row.recipe,
+                parent_sha256: sha256(&row.parent),
+                delta: &row.delta,
+                gain: group.siblings.gain[i],
+                log_p_before: group.before[i],
+                log_p_after: group.after[i],
+                held_out: is_held_out,
+                seen_parent: seen.contains(group.parent()),
+            };
+            text += &serde_json::to_string(&scored)?;
+            text.push('\n');
+        }
+    }
+    std::fs::write(path, text).at("write", path)
+}
+
 fn make(args: &Args, measured: &[MeasuredDelta], out: &Path) -> Result<()> {
     let (plan, recipe) = (args.plan(), args.recipe());
     for (what, names, known) in [
-        ("--without", &args.without, measured.iter().map(|row| &row.dataset).collect::<std::collections::BTreeSet<_>>()),
+        ("--without", &args.without, measured.iter().map(|row| &row.dataset).collect::<BTreeSet<_>>()),
         ("--hold-out", &args.hold_out, measured.iter().map(|row| &row.family).collect()),
     ] {
         if let Some(name) = names.iter().find(|name| !known.contains(name)) {
@@ -154,7 +195,8 @@ fn make(args: &Args, measured: &[MeasuredDelta], out: &Path) -> Result<()> {
             return Err(Error::input(format!("{what} {name}: nothing was measured there")).hint(format!("there are: {there}")));
         }
     }
-    let mut learner = args.open(&recipe)?;
+    let config = LlmConfig { model: args.model.clone(), adapter: args.adapter.clone(), ..LlmConfig::default() };
+    let mut learner = open(&args.model, adapter_folder(&config)?.as_deref(), args.device, &recipe)?;
     let (mut learnt, mut held_out): (Vec<Group>, Vec<Group>) = grouped(&learner, &recipe, measured)?
         .into_iter()
         .partition(|group| args.is_learnt_from(&group.siblings.family, &group.siblings.dataset));
@@ -184,25 +226,26 @@ fn make(args: &Args, measured: &[MeasuredDelta], out: &Path) -> Result<()> {
         seed: args.seed,
         school: plan.clone(),
     };
-    let log_path = out.join("school.jsonl");
-    let mut log = std::fs::File::create(&log_path).at("write", &log_path)?;
+    let mut log = Log::new(out, "school.jsonl")?;
     school::school(&mut learner, &recipe, &plan, &siblings, &mut |term, _| {
         record.seconds = term.seconds;
-        writeln!(log, "{}", serde_json::to_string(term)?).at("write", &log_path)?;
-        if term.step.is_power_of_two() || term.step.is_multiple_of(25) || term.step == term.of {
-            printer::note(format_args!("step {}/{}: loss {:.3}, corpus {:.3}", term.step, term.of, term.loss, term.corpus_loss));
-        }
-        Ok(())
+        log.line(term, term.step, term.of, || format!("loss {:.3}, corpus {:.3}", term.loss, term.corpus_loss))
     })?;
     learner.save_adapter(out)?;
-    let path = out.join("school.toml");
-    let text = toml::to_string(&record).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
-    std::fs::write(&path, text).at("write", &path)?;
+    making::record(&out.join("school.toml"), &record)?;
     for group in learnt.iter_mut().chain(&mut held_out) {
         group.after = learner.log_p(&group.siblings.examples)?;
     }
-    for (title, of) in [("on what it learnt from", &learnt), ("on what was held out", &held_out)] {
-        if let Some(table) = judged(title, of) {
+    let seen: BTreeSet<&str> = learnt.iter().map(Group::parent).collect();
+    write_scores(&out.join("scores.jsonl"), &learnt, &held_out, &seen)?;
+    let unseen: Vec<&Group> = held_out.iter().filter(|group| !seen.contains(group.parent())).collect();
+    let tables = [
+        ("on what it learnt from", learnt.iter().collect()),
+        ("on what was held out", held_out.iter().collect()),
+        ("on what was held out, of parents that it has not seen at all", if unseen.len() < held_out.len() { unseen } else { Vec::new() }),
+    ];
+    for (title, groups) in tables {
+        if let Some(table) = judged(title, groups) {
             printer::data(section(&table));
         }
     }
@@ -265,8 +308,8 @@ fn grouped(learner: &Learner, recipe: &Recipe, measured: &[MeasuredDelta]) -> Re
 type Score<'a> = &'a dyn Fn(&Group, usize) -> Option<f64>;
 
 /// Who orders siblings by their gains, and how well.
-fn judged(title: &str, groups: &[Group]) -> Option<Table> {
-    let groups: Vec<&Group> = groups.iter().filter(|group| group.rows.len() >= FEWEST_JUDGED).collect();
+fn judged(title: &str, mut groups: Vec<&Group>) -> Option<Table> {
+    groups.retain(|group| group.rows.len() >= FEWEST_JUDGED);
     if groups.is_empty() {
         return None;
     }

@@ -1,29 +1,61 @@
-//! The flags that give the settings of a run.
+//! What every setting does, out of the code that reads it.
 
-use std::path::PathBuf;
-
-use eliteloop::base::device::Place;
+use eliteloop::audit::settings::AuditConfig;
 use eliteloop::base::error::Result;
+use eliteloop::base::printer;
 use eliteloop::config::RunConfig;
+use eliteloop::config::reference::Setting;
 
+// Flags, of which clap lets one be given.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(clap::Args)]
-pub struct SettingsArgs {
-    /// Settings as TOML; they go over the preset's
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Built-in settings: quick, cifar10
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// One setting, e.g. --set elite.rho=0.2; goes over the preset's and the file's
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+pub struct Args {
+    /// One setting, or a table of them, with all that is said of it: elite.rho, tune
+    key: Option<String>,
+    /// Of an audit
+    #[arg(long)]
+    audit: bool,
+    /// A file of settings with every key, commented out
+    #[arg(long, conflicts_with_all = ["key", "schema", "json"])]
+    template: bool,
+    /// A JSON schema, for editors that check and complete TOML
+    #[arg(long, conflicts_with_all = ["key", "json"])]
+    schema: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
-impl SettingsArgs {
-    /// The settings of these flags, and over them `--device`, which is each verb's own.
-    pub fn resolve(&self, device: Option<Place>) -> Result<RunConfig> {
-        let places = device.into_iter().flat_map(|place| ["llm", "proxy"].map(|whose| format!("{whose}.device={place}")));
-        let overrides: Vec<String> = self.overrides.iter().cloned().chain(places).collect();
-        RunConfig::resolve(self.preset.as_deref(), self.config.as_deref(), &overrides)
+pub fn run(args: &Args) -> Result<()> {
+    let reference = if args.audit { AuditConfig::reference() } else { RunConfig::reference() };
+    if args.template {
+        printer::data(reference.template().trim_end());
+    } else if args.schema {
+        printer::data(serde_json::to_string_pretty(&reference.schema)?);
+    } else {
+        let (found, in_full) = match &args.key {
+            Some(key) => (reference.find(key)?, true),
+            None => (reference.settings.iter().collect(), false),
+        };
+        if args.json {
+            printer::data(serde_json::to_string_pretty(&found)?);
+        } else {
+            for setting in found {
+                tell(setting, in_full);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `elite.rho = 0.25`, and what is said of it: all, or the first sentence.
+fn tell(setting: &Setting, in_full: bool) {
+    const WIDTH: usize = 96;
+    printer::data(format_args!("{} = {}", setting.key, setting.default.as_deref().unwrap_or("(not given)")));
+    if in_full {
+        setting.lines(WIDTH).iter().for_each(|line| printer::data(format_args!("    {line}")));
+    } else {
+        let first = setting.doc.split_once(". ").map_or(setting.doc.as_str(), |(first, _)| first);
+        printer::data(format_args!("    {}", first.trim_end_matches('.')));
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::files::{read_text, write_whole};
 use eliteloop::base::{home, printer, stop};
-use eliteloop::oracle::Table;
+use eliteloop::oracle;
+use eliteloop::proxy::engine::jobs::{Jobs, Machine};
+use eliteloop::proxy::settings::On;
 use eliteloop::study::calibration::{self, Calibration};
 use eliteloop::study::file::Study;
 use eliteloop::study::plan::{self, Spread};
@@ -18,9 +20,27 @@ pub struct Args {
     /// Folder of the study; the same command goes on with what is there
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Runs at the same time, in place of the file's
-    #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    /// Runs at the same time, in place of the file's; with --runs-on, jobs that wait or run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+    /// What does the trainings of all runs, in place of the setting proxy.on
+    #[arg(long, value_name = "ENGINE", value_enum)]
+    on: Option<On>,
+    /// What does the runs themselves, each a job
+    #[arg(long, value_name = "ENGINE", value_enum, conflicts_with = "on")]
+    runs_on: Option<On>,
+    /// With --runs-on: cores of a job, in place of the setting threads
+    #[arg(long, value_name = "N", requires = "runs_on", value_parser = clap::value_parser!(u16).range(1..))]
+    cores: Option<u16>,
+    /// With --runs-on: graphics cards of a job
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "runs_on")]
+    gpus: u16,
+    /// With --runs-on: memory of a job, for the LLM and its trainings together
+    #[arg(long, value_name = "MIB", default_value_t = 8192, requires = "runs_on", value_parser = clap::value_parser!(u64).range(256..))]
+    memory_mib: u64,
+    /// With --runs-on slurm: the batch script, after src/presets/slurm.sh
+    #[arg(long, value_name = "FILE", requires = "runs_on")]
+    slurm_script: Option<PathBuf>,
     /// Run nothing: say how many seeds a difference needs, by --spread or by what the folder has measured
     #[arg(long)]
     plan: bool,
@@ -44,10 +64,16 @@ pub fn run(args: &Args) -> Result<()> {
     if args.plan {
         return plan(args, &file);
     }
-    file.workers = args.workers.unwrap_or(file.workers).max(1);
+    file.on = args.on;
+    if args.slurm_script.is_some() && args.runs_on != Some(On::Slurm) {
+        return Err(Error::input("--slurm-script: it is Slurm's").hint("give --runs-on slurm with it"));
+    }
     let stop = stop::on_signal()?;
     let mut open = Open::new(file, &args.out)?;
-    let ending = open.run(&stop)?;
+    let machine =
+        Machine { cores: args.cores.map_or_else(|| open.threads(), usize::from), gpus: args.gpus.into(), memory_mib: args.memory_mib };
+    let mut engine = Jobs::open(args.runs_on.unwrap_or_default(), args.slurm_script.clone(), machine, &args.out)?;
+    let ending = open.run(args.workers, engine.as_mut(), &stop)?;
     let report = study::write_report(&args.out, &ending.failures)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&report)?);
@@ -99,7 +125,7 @@ fn plan(args: &Args, file: &Study) -> Result<()> {
 /// Counts verdicts on controls; ends with an error where a bar is not met.
 fn calibrate(args: &Args, text: &str) -> Result<()> {
     let calibration = Calibration::parse(text, &args.file.display().to_string())?;
-    let data = Arc::new(Table::load(&calibration.dataset, &home::data())?);
+    let data = Arc::new(oracle::load(&calibration.dataset, &home::data())?);
     std::fs::create_dir_all(&args.out).at("make the folder", &args.out)?;
     let rows = calibration.run(&data, |done| printer::note(done))?;
     let counted = calibration::table(&calibration, &rows);

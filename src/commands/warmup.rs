@@ -1,16 +1,12 @@
 //! `eliteloop warmup`: tune a fresh adapter on the random corpus, then on its own deltas. `eliteloop bench formats` measures what it writes.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use eliteloop::base::device::Place;
 use eliteloop::base::error::{AtPath, Error, Result};
 use eliteloop::base::hash::sha256;
 use eliteloop::base::{printer, seed};
-use eliteloop::decoder::files::catalogue;
-use eliteloop::decoder::files::model_file::ModelFile;
-use eliteloop::decoder::settings::llm::{CardDtype, Dtype, LlmConfig};
 use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::decoder::settings::tune::Objective;
 use eliteloop::delta;
@@ -22,8 +18,10 @@ use eliteloop::policy::Learner;
 use eliteloop::policy::prompt;
 use eliteloop::policy::schooling::estimate::{EXAMPLES, PER_PARENT};
 use eliteloop::policy::schooling::practice::{Practice, Written, judge_family, practise};
-use eliteloop::policy::schooling::warmup::{LONGEST_PROMPT, OBJECTIVE, Recipe, warm_up};
+use eliteloop::policy::schooling::warmup::{OBJECTIVE, Recipe, warm_up};
 use serde::Serialize;
+
+use super::making::{self, Log, open};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -133,28 +131,10 @@ struct Record<'a> {
     practice: Option<Practice>,
 }
 
-/// The model and the adapter that is made of it.
-fn open(args: &Args, recipe: &Recipe) -> Result<Learner> {
-    let (device, why) = args.device.settle();
-    why.into_iter().for_each(printer::note);
-    let file = ModelFile::open(&catalogue::find(&args.model)?)?;
-    let config = LlmConfig {
-        model: args.model.clone(),
-        dtype: Dtype::F32,
-        max_context: LONGEST_PROMPT + recipe.max_tokens,
-        // Nothing is refused beforehand, and passes are as long as they get.
-        memory_mib: u64::MAX,
-        device,
-        card_dtype: CardDtype::F32,
-        ..LlmConfig::default()
-    };
-    Learner::of(&file, &config, args.from.as_deref(), &recipe.lora, recipe.seed)
-}
-
 pub fn run(args: &Args) -> Result<()> {
     let recipe = args.recipe()?;
     match (&args.out, &args.dump) {
-        (Some(out), _) => make(&mut open(args, &recipe)?, &recipe, args, out),
+        (Some(out), _) => make(&mut open(&args.model, args.from.as_deref(), args.device, &recipe)?, &recipe, args, out),
         (None, Some(dump)) => dump_corpus(dump, args),
         (None, None) => Err(Error::input("where to put the adapter is missing").hint("give --out DIR")),
     }
@@ -205,9 +185,7 @@ fn make(learner: &mut Learner, recipe: &Recipe, args: &Args, out: &Path) -> Resu
         })?;
         record.final_valid = Some(end_mean(&valid));
     }
-    let path = out.join("warmup.toml");
-    let text = toml::to_string(&record).map_err(|e| Error::machine("the record cannot be written as TOML").caused_by(e))?;
-    std::fs::write(&path, text).at("write", &path)?;
+    making::record(&out.join("warmup.toml"), &record)?;
     printer::data(out.display());
     Ok(())
 }
@@ -223,28 +201,6 @@ const KEEP_EVERY: usize = 25;
 
 fn keep(learner: &Learner, out: &Path, step: usize, of: usize) -> Result<()> {
     if step.is_multiple_of(KEEP_EVERY) || step == of { learner.save_adapter(out) } else { Ok(()) }
-}
-
-/// A line a step in a file, some of them shown.
-struct Log {
-    path: PathBuf,
-    file: std::fs::File,
-}
-
-impl Log {
-    fn new(folder: &Path, name: &str) -> Result<Self> {
-        let path = folder.join(name);
-        let file = std::fs::File::create(&path).at("write", &path)?;
-        Ok(Self { path, file })
-    }
-
-    fn line(&mut self, record: &impl Serialize, step: usize, of: usize, shown: impl FnOnce() -> String) -> Result<()> {
-        writeln!(self.file, "{}", serde_json::to_string(record)?).at("write", &self.path)?;
-        if step.is_power_of_two() || step.is_multiple_of(25) || step == of {
-            printer::note(format_args!("step {step}/{of}: {}", shown()));
-        }
-        Ok(())
-    }
 }
 
 fn prompt_hash(format: Format) -> Result<String> {

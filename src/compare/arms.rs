@@ -7,7 +7,7 @@ use toml::{Table, Value};
 use crate::base::error::{Error, Result};
 
 /// One of an arm.
-pub trait Member {
+pub(crate) trait Member {
     fn folder(&self) -> &Path;
     fn seed(&self) -> u64;
     /// Its policy by name.
@@ -23,7 +23,7 @@ pub trait Member {
 ///
 /// # Errors
 /// When there is none, or one twice.
-pub fn grouped<M: Member>(members: Vec<M>) -> Result<Vec<(String, Vec<M>)>> {
+pub(crate) fn grouped<M: Member>(members: Vec<M>) -> Result<Vec<(String, Vec<M>)>> {
     let mut arms: Vec<(Table, Vec<M>)> = Vec::new();
     for member in members {
         let identity = member.identity();

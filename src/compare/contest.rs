@@ -8,15 +8,17 @@ use crate::theory::Estimate;
 use crate::theory::statistics::{LEVEL95, Uncertain, detectable, few_interval_at, mean};
 
 /// What Holm's correction asks of the stronger of two tests: the upper end of a 97.5% interval.
-pub const STRICT: f64 = 0.9875;
+pub(crate) const STRICT: f64 = 0.9875;
 
 /// A measured quantity; with one run there is no interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Measured {
+    /// The mean over the runs; of a contest that of the differences of its pairs.
     pub value: f64,
+    /// The ends of the 95% interval.
     pub interval: Option<(f64, f64)>,
     /// The least true difference from zero that the strict level finds in 4 of 5 cases.
-    pub detectable: Option<f64>,
+    pub(crate) detectable: Option<f64>,
     /// Whether zero lies outside the 97.5% interval too.
     #[serde(skip)]
     strict: bool,
@@ -24,7 +26,7 @@ pub struct Measured {
 
 impl Measured {
     /// Of one value a run.
-    pub fn of(values: &[f64], seed: u64) -> Option<Self> {
+    pub(crate) fn of(values: &[f64], seed: u64) -> Option<Self> {
         let value = (!values.is_empty()).then(|| mean(values))?;
         let found = Uncertain::mean(values).filter(|u| u.error > 0.0).map(|u| u.error * detectable(u.freedom, STRICT));
         Some(Self { detectable: found, ..Self::from_intervals(value, |level| few_interval_at(values, seed, level)) })
@@ -35,11 +37,11 @@ impl Measured {
         Self { value, interval: at(LEVEL95).map(|e| (e.low, e.high)), detectable: None, strict }
     }
 
-    pub fn is_above_zero(&self) -> bool {
+    pub(crate) fn is_above_zero(&self) -> bool {
         self.interval.is_some_and(|(low, _)| low > 0.0)
     }
 
-    pub fn is_below_zero(&self) -> bool {
+    pub(crate) fn is_below_zero(&self) -> bool {
         self.interval.is_some_and(|(_, high)| high < 0.0)
     }
 }
@@ -47,6 +49,7 @@ impl Measured {
 /// One run as a contest sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {
+    /// What pairs it with a run of another arm.
     pub seed: u64,
     /// Of all that has one.
     pub qualities: Vec<f64>,
@@ -61,6 +64,7 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The mean quality; None where nothing has one.
     pub fn mean(&self) -> Option<f64> {
         (!self.qualities.is_empty()).then(|| mean(&self.qualities))
     }
@@ -82,7 +86,7 @@ impl Entry {
 }
 
 /// In which keys the ground of two runs differs, as `key (one / other)`.
-pub fn differing(a: &Entry, b: &Entry) -> Vec<String> {
+pub(crate) fn differing(a: &Entry, b: &Entry) -> Vec<String> {
     let keys: BTreeSet<&String> = a.ground.keys().chain(b.ground.keys()).collect();
     let of = |entry: &Entry, key: &str| entry.ground.get(key).map_or_else(|| "nothing".to_owned(), |value| shortened(value));
     let differ = keys.into_iter().filter(|key| a.ground.get(*key) != b.ground.get(*key));
@@ -95,14 +99,15 @@ fn shortened(value: &str) -> String {
 
 /// An arm as a contest sees it.
 #[derive(Clone, Debug)]
-pub struct Side {
-    pub name: String,
-    pub entries: Vec<Entry>,
+pub(crate) struct Side {
+    pub(crate) name: String,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// Mean and best quality of an arm over its runs.
 #[derive(Clone, Debug, Serialize)]
 pub struct Level {
+    /// The mean quality of a run.
     pub mean: Option<Measured>,
     /// At the budget: of as many trials as every run that is compared has.
     pub best: Option<Measured>,
@@ -112,7 +117,7 @@ pub struct Level {
 
 impl Level {
     /// `valid` is the share of each run that asked for candidates.
-    pub fn of(side: &Side, budget: usize, valid: &[f64]) -> Self {
+    pub(crate) fn of(side: &Side, budget: usize, valid: &[f64]) -> Self {
         let per_run = |f: &dyn Fn(&Entry) -> Option<f64>| side.entries.iter().filter_map(f).collect::<Vec<f64>>();
         Self {
             mean: Measured::of(&per_run(&Entry::mean), 1),
@@ -125,31 +130,34 @@ impl Level {
 /// `arm` minus `against`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Contest {
+    /// Name of the arm.
     pub arm: String,
+    /// Name of the arm that it is held against.
     pub against: String,
     /// Seeds that both have.
     pub seeds: Vec<u64>,
     /// What the intervals are of, seed by seed.
-    pub pairs: Vec<Pair>,
+    pub(crate) pairs: Vec<Pair>,
+    /// Difference of the mean qualities, by pair.
     pub mean: Option<Measured>,
     /// After as many trials (trained networks, distinct cells) as both runs of a seed have.
     pub best: Option<Measured>,
     /// After as many candidates asked for, and after as many seconds.
-    pub best_asked: Option<Measured>,
-    pub best_seconds: Option<Measured>,
+    pub(crate) best_asked: Option<Measured>,
+    pub(crate) best_seconds: Option<Measured>,
     /// Seeds that both have whose runs are no pair, and in what they differ.
-    pub refused: Vec<(u64, Vec<String>)>,
+    pub(crate) refused: Vec<(u64, Vec<String>)>,
 }
 
 /// The differences of two runs that share a seed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Pair {
-    pub seed: u64,
-    pub mean: Option<f64>,
+pub(crate) struct Pair {
+    pub(crate) seed: u64,
+    pub(crate) mean: Option<f64>,
     /// At the budget that both have: of trials, of candidates asked for, of seconds.
-    pub best: Option<f64>,
-    pub best_asked: Option<f64>,
-    pub best_seconds: Option<f64>,
+    pub(crate) best: Option<f64>,
+    pub(crate) best_asked: Option<f64>,
+    pub(crate) best_seconds: Option<f64>,
 }
 
 impl Pair {
@@ -173,11 +181,15 @@ impl Pair {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
+    /// Significantly better in the mean or in the best, and in neither significantly worse.
     Beats,
+    /// Significantly worse in the mean or in the best, and in neither significantly better.
     IsBeaten,
+    /// No significant difference, or better in one and worse in the other.
     Open,
     /// One seed never beats anything.
     OneSeed,
+    /// No two runs of one seed whose qualities are measured alike.
     NoPair,
 }
 
@@ -195,7 +207,7 @@ impl Standing {
 }
 
 impl Contest {
-    pub fn hold(arm: &Side, against: &Side) -> Self {
+    pub(crate) fn hold(arm: &Side, against: &Side) -> Self {
         let other = |seed: u64| against.entries.iter().find(|e| e.seed == seed);
         let both: Vec<(&Entry, &Entry)> = arm.entries.iter().filter_map(|e| Some((e, other(e.seed)?))).collect();
         let (same, other): (Vec<_>, Vec<_>) = both.into_iter().partition(|(a, b)| a.ground == b.ground);
@@ -230,6 +242,7 @@ impl Contest {
         }
     }
 
+    /// Whether the arm beats the other, see [`Self::standing`].
     pub fn wins(&self) -> bool {
         self.standing() == Standing::Beats
     }

@@ -6,7 +6,7 @@ use crate::report::html::escape;
 use crate::theory::statistics::quantile;
 
 /// Of values of several runs, one at each `x`.
-pub fn band(x: f64, values: &[f64]) -> Band {
+pub(crate) fn band(x: f64, values: &[f64]) -> Band {
     let [low, middle, high] = [0.25, 0.5, 0.75].map(|share| quantile(values, share));
     Band { x, low, middle, high }
 }
@@ -18,12 +18,12 @@ fn bands(runs: &[Vec<f64>]) -> Vec<Band> {
 }
 
 /// The best of the first trials.
-pub fn best(entries: &[Entry]) -> Vec<Band> {
+pub(crate) fn best(entries: &[Entry]) -> Vec<Band> {
     bands(&entries.iter().map(|e| e.best_so_far.clone()).collect::<Vec<_>>())
 }
 
 /// The mean quality of the first candidates that have one.
-pub fn mean_so_far(entries: &[Entry]) -> Vec<Band> {
+pub(crate) fn mean_so_far(entries: &[Entry]) -> Vec<Band> {
     let of = |entry: &Entry| {
         let sums = entry.qualities.iter().scan(0.0, |sum, quality| {
             *sum += quality;
@@ -35,22 +35,22 @@ pub fn mean_so_far(entries: &[Entry]) -> Vec<Band> {
 }
 
 /// One arm in a chart.
-pub struct Curve {
-    pub name: String,
-    pub style: Style,
-    pub bands: Vec<Band>,
+pub(crate) struct Curve {
+    pub(crate) name: String,
+    pub(crate) style: Style,
+    pub(crate) bands: Vec<Band>,
 }
 
 /// What an axis of quality has to hold: all but the first twentieth of each curve, where a search has seen next to nothing and
 /// which would flatten the rest.
-pub fn range<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Option<(f64, f64)> {
+pub(crate) fn range<'a>(curves: impl IntoIterator<Item = &'a Curve>) -> Option<(f64, f64)> {
     let settled = |curve: &'a Curve| &curve.bands[curve.bands.len() / 20..];
     let ends = curves.into_iter().flat_map(settled).map(|b| (b.low, b.high));
     ends.reduce(|(low, high), (l, h)| (low.min(l), high.max(h)))
 }
 
 /// The curves in one figure, with the caption that says how to read them; empty where there are none.
-pub fn figure(curves: &[Curve], x: Axis, y: &str, range: (f64, f64), course: Course, caption: &str) -> String {
+pub(crate) fn figure(curves: &[Curve], x: Axis, y: &str, range: (f64, f64), course: Course, caption: &str) -> String {
     if curves.iter().all(|c| c.bands.is_empty()) {
         return String::new();
     }
@@ -65,7 +65,7 @@ pub fn figure(curves: &[Curve], x: Axis, y: &str, range: (f64, f64), course: Cou
 }
 
 /// Figures beside each other; nothing where there are none.
-pub fn pair(heading: &str, figures: &[String]) -> String {
+pub(crate) fn pair(heading: &str, figures: &[String]) -> String {
     let drawn: String = figures.concat();
     if drawn.is_empty() {
         return drawn;

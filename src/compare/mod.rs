@@ -3,7 +3,7 @@
 pub(crate) mod arms;
 pub mod contest;
 pub(crate) mod curves;
-pub(crate) mod page;
+pub mod page;
 pub mod runs;
 pub mod searches;
 pub mod text;
@@ -22,10 +22,12 @@ use runs::{Arm, RunFacts};
 
 pub use page::page;
 
+/// Arms side by side: all that the page and the text show.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// Whether tuning on elites, and the LLM, beat their controls: the first line.
     pub verdict: String,
+    /// In the order of their first run.
     pub arms: Vec<Arm>,
     /// Trained candidates that every run has; the best is of so many.
     pub budget: usize,
@@ -43,7 +45,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Comparison> {
     Ok(of_arms(runs::arms(runs)?))
 }
 
-pub fn of_arms(arms: Vec<Arm>) -> Comparison {
+pub(crate) fn of_arms(arms: Vec<Arm>) -> Comparison {
     let budget = arms.iter().flat_map(|a| &a.runs).map(|r| r.qualities.len()).min().unwrap_or(0);
     let reference = arms.iter().position(Arm::is_method).unwrap_or(0);
     let sides: Vec<Side> = arms.iter().map(Arm::side).collect();
@@ -137,7 +139,7 @@ fn sentence(who: &str, whom: &str, contest: &Contest) -> String {
 }
 
 /// Claims that take two arms.
-pub fn panels(arms: &[Arm]) -> Vec<Panel> {
+pub(crate) fn panels(arms: &[Arm]) -> Vec<Panel> {
     let mut panels = Vec::new();
     let pair =
         |of: &dyn Fn(&Arm, &Arm) -> bool| arms.iter().find_map(|a| arms.iter().find(|b| of(a, b)).map(|b| (a.evidence(), b.evidence())));

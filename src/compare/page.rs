@@ -12,10 +12,10 @@ use crate::theory::statistics::{mean, mean_interval};
 
 /// The whole page.
 pub fn page(c: &Comparison) -> String {
-    document("eliteloop: comparison", &header("Runs side by side", &c.verdict), &sections(c))
+    document("eliteloop: comparison", &header("Runs side by side", &c.verdict), &sections(c), None)
 }
 
-pub fn header(heading: &str, verdict: &str) -> String {
+pub(crate) fn header(heading: &str, verdict: &str) -> String {
     format!(
         "<header><p class=\"kicker\">eliteloop {}</p><h1>{}</h1>\n<p class=\"result\">{}</p></header>\n",
         env!("CARGO_PKG_VERSION"),
@@ -25,7 +25,7 @@ pub fn header(heading: &str, verdict: &str) -> String {
 }
 
 /// What a page about several runs shows.
-pub fn sections(c: &Comparison) -> Vec<Section> {
+pub(crate) fn sections(c: &Comparison) -> Vec<Section> {
     let mut sections = vec![
         Section::new("arms", "Arms", levels(c) + &shown(c, &["arms", "differences"])),
         Section::new("search", "Best so far", search(c)),

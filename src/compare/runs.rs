@@ -12,19 +12,19 @@ use crate::base::error::Result;
 use crate::config::TuneData;
 use crate::config::{Policy, RunConfig};
 use crate::record::Funnel;
-use crate::record::{Candidate, NetworkId, Store, folder};
+use crate::record::{NetworkId, Store, folder};
 use crate::report::claims::Evidence;
 
 /// The facts of one run.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunFacts {
-    pub folder: PathBuf,
-    pub seed: u64,
-    pub finished: bool,
-    pub cycles: u64,
-    pub funnel: Funnel,
+    pub(crate) folder: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) finished: bool,
+    pub(crate) cycles: u64,
+    pub(crate) funnel: Funnel,
     /// (cycle, quality) of the trained candidates in the order in which they were proposed.
-    pub qualities: Vec<(u64, f64)>,
+    pub(crate) qualities: Vec<(u64, f64)>,
     /// Of every candidate that was asked for, in order.
     #[serde(skip)]
     asked: Vec<Option<f64>>,
@@ -34,26 +34,26 @@ pub struct RunFacts {
     /// What the qualities are measured by, see [`Entry`].
     #[serde(skip)]
     ground: BTreeMap<String, String>,
-    pub best_start: Option<f64>,
+    pub(crate) best_start: Option<f64>,
     /// Wall seconds of each phase.
-    pub seconds: Vec<(String, f64)>,
+    pub(crate) seconds: Vec<(String, f64)>,
     /// Tokens written by the policy, and tokens that went through the decoder in tuning.
-    pub tokens_written: u64,
-    pub tokens_tuned: u64,
+    pub(crate) tokens_written: u64,
+    pub(crate) tokens_tuned: u64,
     #[serde(skip)]
-    pub config: RunConfig,
+    pub(crate) config: RunConfig,
     #[serde(skip)]
-    pub evidence: Evidence,
+    pub(crate) evidence: Evidence,
 }
 
 impl RunFacts {
     /// Reads a run; cycles that are not closed are left out.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
         let config = folder::settings(path)?;
         let store = Store::read(&folder::store_path(path))?;
         let closed = store.cycles()?;
         let last = closed.last().map_or(0, |c| c.cycle);
-        let candidates: Vec<Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+        let candidates = store.candidates_up_to(last)?;
         let quality = store.qualities()?;
         let mut seconds: Vec<(String, f64)> = Vec::new();
         for phase in store.phases()?.into_iter().filter(|p| p.cycle <= last) {
@@ -87,18 +87,18 @@ impl RunFacts {
         })
     }
 
-    pub fn mean(&self) -> Option<f64> {
+    pub(crate) fn mean(&self) -> Option<f64> {
         let sum: f64 = self.qualities.iter().map(|(_, q)| q).sum();
         (!self.qualities.is_empty()).then(|| sum / self.qualities.len() as f64)
     }
 
     /// The best of the first `budget` trained candidates.
-    pub fn best_of(&self, budget: usize) -> Option<f64> {
+    pub(crate) fn best_of(&self, budget: usize) -> Option<f64> {
         self.qualities.iter().take(budget).map(|(_, q)| *q).reduce(f64::max)
     }
 
     /// As a contest sees it: a trained candidate is a trial of the budget.
-    pub fn entry(&self) -> Entry {
+    pub(crate) fn entry(&self) -> Entry {
         let qualities: Vec<f64> = self.qualities.iter().map(|(_, q)| *q).collect();
         let rising = |values: &mut dyn Iterator<Item = f64>| {
             let best = values.scan(f64::NEG_INFINITY, |best, q| {
@@ -117,7 +117,7 @@ impl RunFacts {
         }
     }
 
-    pub fn total_seconds(&self) -> f64 {
+    pub(crate) fn total_seconds(&self) -> f64 {
         self.seconds.iter().map(|(_, s)| s).sum()
     }
 }
@@ -125,41 +125,39 @@ impl RunFacts {
 /// Runs of the same settings but for the seed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Arm {
+    /// In a comparison the policy of the method, or the settings in which an arm differs from it; in a study `model/arm`.
     pub name: String,
     /// By seed.
     pub runs: Vec<RunFacts>,
 }
 
 impl Arm {
-    pub fn config(&self) -> &RunConfig {
+    pub(crate) fn config(&self) -> &RunConfig {
         &self.runs[0].config
     }
 
-    pub fn run(&self, seed: u64) -> Option<&RunFacts> {
-        self.runs.iter().find(|r| r.seed == seed)
-    }
-
+    /// Of its runs, in their order.
     pub fn seeds(&self) -> Vec<u64> {
         self.runs.iter().map(|r| r.seed).collect()
     }
 
-    pub fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> Side {
         Side { name: self.name.clone(), entries: self.runs.iter().map(RunFacts::entry).collect() }
     }
 
     /// The share of the candidates of each run that are networks.
-    pub fn valid(&self) -> Vec<f64> {
+    pub(crate) fn valid(&self) -> Vec<f64> {
         self.runs.iter().filter(|r| r.funnel.asked > 0).map(|r| r.funnel.traced as f64 / r.funnel.asked as f64).collect()
     }
 
     /// The evidence of all its runs.
-    pub fn evidence(&self) -> Evidence {
+    pub(crate) fn evidence(&self) -> Evidence {
         let all: Vec<Evidence> = self.runs.iter().map(|r| r.evidence.clone()).collect();
         Evidence::pool(&all).expect("an arm has a run")
     }
 
     /// Whether this is the method and not one of its controls.
-    pub fn is_method(&self) -> bool {
+    pub(crate) fn is_method(&self) -> bool {
         is_method(self.config())
     }
 }
@@ -169,7 +167,7 @@ impl Arm {
 ///
 /// # Errors
 /// When there is no run, or one twice.
-pub fn arms(runs: Vec<RunFacts>) -> Result<Vec<Arm>> {
+pub(crate) fn arms(runs: Vec<RunFacts>) -> Result<Vec<Arm>> {
     Ok(grouped(runs)?.into_iter().map(|(name, runs)| Arm { name, runs }).collect())
 }
 
@@ -196,14 +194,15 @@ impl Member for RunFacts {
 }
 
 /// Whether these are the settings of the method and not of one of its controls.
-pub fn is_method(config: &RunConfig) -> bool {
+pub(crate) fn is_method(config: &RunConfig) -> bool {
     config.policy == Policy::Llm && config.tune.data == TuneData::Elites && config.novelty.enabled
 }
 
 /// What the qualities of a run are measured by: its images, the recipe of a training, and the networks it starts from.
 fn ground(store: &Store, config: &RunConfig) -> Result<BTreeMap<String, String>> {
     // What changes time, place or the number of measurements, and not what is measured.
-    const FREE: [&str; 7] = ["workers", "cpu_seconds", "memory_mib", "card_memory_mib", "device", "repeats", "halving"];
+    const FREE: [&str; 9] =
+        ["on", "slurm_script", "workers", "cpu_seconds", "memory_mib", "card_memory_mib", "device", "repeats", "halving"];
     let recipe: Table = toml::to_string(&config.proxy).expect("settings are plain TOML").parse().expect("it was written a moment ago");
     let keys = recipe.into_iter().filter(|(key, _)| !FREE.contains(&key.as_str()));
     let mut ground: BTreeMap<String, String> =
@@ -219,6 +218,6 @@ fn ground(store: &Store, config: &RunConfig) -> Result<BTreeMap<String, String>>
 }
 
 /// The settings that make an arm: all but the seed and what changes nothing but the time.
-pub fn identity(config: &RunConfig) -> RunConfig {
+pub(crate) fn identity(config: &RunConfig) -> RunConfig {
     RunConfig { seed: 0, ..config.essential() }
 }

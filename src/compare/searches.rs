@@ -13,7 +13,6 @@ use super::page::header;
 use crate::audit::record::{self, Cycle};
 use crate::audit::settings::AuditConfig;
 use crate::base::error::Result;
-use crate::base::home;
 use crate::config::Policy;
 use crate::oracle::Table;
 use crate::record::{Store, folder};
@@ -22,45 +21,51 @@ use crate::theory::statistics::{mean, median_interval, quantile};
 use crate::theory::values::{self as table, Cell, Column, Show, estimate, part, value, values};
 
 /// Distinct cells after which searches are compared.
-pub const AFTER: [usize; 3] = [100, 500, 1100];
+pub(crate) const AFTER: [usize; 3] = [100, 500, 1100];
 
 /// One search.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Search {
+    /// Of the audit.
     pub seed: u64,
     /// Distinct cells queried in all.
     pub distinct: usize,
     /// How many had been when the best cell of the space was queried.
     pub best_found_at: Option<usize>,
     /// After [`AFTER`] distinct cells, or at the end of a shorter search: the mean over training seeds of the best of the cells
-    /// queried, and of the cell whose queried accuracy was highest.
+    /// queried.
     pub best: [f64; AFTER.len()],
+    /// After as many cells: the mean over training seeds of the cell whose queried accuracy was highest.
     pub incumbent: [f64; AFTER.len()],
 }
 
 /// The same search under several seeds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Arm {
+    /// In a comparison the policy of the method, or the settings in which an arm differs from it; in a study `model/arm`.
     pub name: String,
-    pub policy: Policy,
-    pub dataset: String,
+    pub(crate) policy: Policy,
+    pub(crate) dataset: String,
+    /// By seed.
     pub searches: Vec<Search>,
-    pub found: usize,
+    pub(crate) found: usize,
     /// Of [`Search::best_found_at`] where it was found, with its bootstrap interval over the seeds.
-    pub median_found_at: Option<f64>,
-    pub median_interval: Option<(f64, f64)>,
-    /// Means over the searches.
+    pub(crate) median_found_at: Option<f64>,
+    pub(crate) median_interval: Option<(f64, f64)>,
+    /// Mean of [`Search::best`] over the searches.
     pub best: [f64; AFTER.len()],
+    /// Mean of [`Search::incumbent`] over the searches.
     pub incumbent: [f64; AFTER.len()],
 }
 
 impl Search {
+    /// The search of an audit by its cycles; samples without a quality are left out, and a cell counts once.
     pub fn of(seed: u64, cycles: &[Cycle], table: &Table) -> Self {
         Self::with_curve(seed, cycles, table).0
     }
 
     /// Also the best of the cells queried after one, two, .. distinct ones.
-    pub fn with_curve(seed: u64, cycles: &[Cycle], table: &Table) -> (Self, Vec<f64>) {
+    pub(crate) fn with_curve(seed: u64, cycles: &[Cycle], table: &Table) -> (Self, Vec<f64>) {
         let mut seen = HashSet::new();
         let mut curve = Vec::new();
         let mut search = Self { seed, distinct: 0, best_found_at: None, best: [0.0; AFTER.len()], incumbent: [0.0; AFTER.len()] };
@@ -99,8 +104,8 @@ struct Searched {
 impl Searched {
     fn read(folder: &Path) -> Result<Self> {
         let config = record::settings(folder)?;
-        let table = Table::load(&config.dataset, &home::data())?;
-        let cycles = record::cycles(&Store::read(&folder::store_path(folder))?)?;
+        let store = Store::read(&folder::store_path(folder))?;
+        let (table, cycles) = (record::table(&config, &store)?, record::cycles(&store)?);
         Ok(Self { folder: folder.into(), search: Search::of(config.seed, &cycles, &table), config })
     }
 }
@@ -128,12 +133,12 @@ impl Member for Searched {
 }
 
 /// Whether these are the settings of the method and not of one of its controls.
-pub fn is_method(config: &AuditConfig) -> bool {
+pub(crate) fn is_method(config: &AuditConfig) -> bool {
     config.policy == Policy::Llm
 }
 
 /// The settings that make an arm: all but the seed and what changes nothing but the time.
-pub fn identity(config: &AuditConfig) -> AuditConfig {
+pub(crate) fn identity(config: &AuditConfig) -> AuditConfig {
     AuditConfig { seed: 0, threads: 0, ..config.clone() }
 }
 
@@ -151,7 +156,7 @@ pub fn compare(folders: &[PathBuf]) -> Result<Vec<Arm>> {
 }
 
 impl Arm {
-    pub fn of(name: String, policy: Policy, dataset: &str, searches: Vec<Search>) -> Self {
+    pub(crate) fn of(name: String, policy: Policy, dataset: &str, searches: Vec<Search>) -> Self {
         let found: Vec<f64> = searches.iter().filter_map(|s| Some(s.best_found_at? as f64)).collect();
         let average = |get: fn(&Search) -> &[f64; AFTER.len()]| {
             std::array::from_fn(|i| mean(&searches.iter().map(|s| get(s)[i]).collect::<Vec<_>>()))
@@ -170,7 +175,7 @@ impl Arm {
     }
 
     /// As cells, in the order of [`head`].
-    pub fn cells(&self) -> Vec<Cell> {
+    pub(crate) fn cells(&self) -> Vec<Cell> {
         let median = self.median_found_at.map(|median| Cell::estimate(median, self.median_interval, Show::Fixed(1)));
         let mut row = vec![Cell::Part(self.found as u64, self.searches.len() as u64), median.into()];
         row.extend(self.best.iter().chain(&self.incumbent).map(|accuracy| Cell::number(*accuracy, Show::Percent(2))));
@@ -179,13 +184,13 @@ impl Arm {
 }
 
 /// What [`Arm::cells`] are.
-pub fn head() -> Vec<Column> {
+pub(crate) fn head() -> Vec<Column> {
     let after = ["best after 100", "best after 500", "best after 1100", "chosen after 100", "chosen after 500", "chosen after 1100"];
     [vec![part("found in"), estimate("median cells until")], values(after)].concat()
 }
 
 /// What stands under a table of them.
-pub fn note() -> String {
+pub(crate) fn note() -> String {
     let [a, b, c] = AFTER;
     format!(
         "Seeds that queried the best cell of the space; of these, median distinct cells until they did, with its bootstrap interval; the true \
@@ -218,5 +223,5 @@ pub fn page(arms: &[Arm]) -> String {
     let verdict = format!("{searches} audits of {} arms.", arms.len());
     let [arms, searches] = tables(arms);
     let sections = [Section::new("arms", "Arms", titled_table(&arms)), Section::new("audits", "Audits", titled_table(&searches))];
-    document("eliteloop: comparison", &header("Audits side by side", &verdict), &sections)
+    document("eliteloop: comparison", &header("Audits side by side", &verdict), &sections, None)
 }

@@ -8,23 +8,24 @@ use crate::record::Funnel;
 use crate::theory::values::{Cell, Show, Table, estimate, part, seconds, section, value, values};
 
 /// A difference of qualities in percentage points.
-pub fn points(m: Measured) -> String {
+pub(crate) fn points(m: Measured) -> String {
     let missing = if m.interval.is_none() { " (one seed: no interval)" } else { "" };
     format!("{}{missing}", measured(m, Show::Points))
 }
 
 /// A share with its interval.
-pub fn share(m: Measured) -> String {
+pub(crate) fn share(m: Measured) -> String {
     measured(m, SHARE).to_string()
 }
 
 /// A measured quantity as a cell.
-pub fn measured(m: impl Into<Option<Measured>>, show: Show) -> Cell {
+pub(crate) fn measured(m: impl Into<Option<Measured>>, show: Show) -> Cell {
     m.into().map_or(Cell::Unknown, |m| Cell::estimate(m.value, m.interval, show))
 }
 
 const SHARE: Show = Show::Percent(1);
 
+/// Arms, differences, runs, funnel and cost, in this order.
 pub fn tables(c: &Comparison) -> Vec<Table> {
     vec![arms(c), contests(c), runs(c), funnel(c), cost(c)]
 }
@@ -99,7 +100,7 @@ fn runs(c: &Comparison) -> Table {
 }
 
 /// The funnel of an arm, its runs together.
-pub fn funnel_of(arm: &super::runs::Arm) -> Funnel {
+pub(crate) fn funnel_of(arm: &super::runs::Arm) -> Funnel {
     arm.runs.iter().map(|run| run.funnel).sum()
 }
 

@@ -1,22 +1,27 @@
 //! `[elite]`: which candidates the LLM is tuned on.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Result};
 use crate::base::range::{Check, above, real};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A run's `[elite]`: who is elite, how much each counts, and how many are held out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct EliteConfig {
     /// Elite fraction of the N samples; gamma is the (1-rho) quantile of the qualities, invalid ones at the bottom.
     pub rho: f64,
     /// An absolute threshold instead of the quantile, in the unit of `by`.
-    pub threshold: Option<f64>,
-    pub by: EliteBy,
-    pub source: EliteSource,
+    pub(crate) threshold: Option<f64>,
+    /// What they are the best by.
+    pub(crate) by: EliteBy,
+    /// Of which cycles they are the best.
+    pub(crate) source: EliteSource,
+    /// How much each elite counts in the update.
     pub weights: EliteWeights,
     /// Share of the elites kept out of tuning to see whether the update generalises.
-    pub held_out: f64,
+    pub(crate) held_out: f64,
 }
 
 impl Default for EliteConfig {
@@ -54,7 +59,7 @@ pub(crate) fn check_shares(rho: f64, held_out: f64) -> Result<()> {
 }
 
 /// What `S(x)` is, by which the elites are chosen and weighed. An update by any of them is a CE update, each for an objective of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EliteBy {
     /// The network's accuracy.
@@ -65,8 +70,18 @@ pub enum EliteBy {
     RankWithinParent,
 }
 
+impl EliteBy {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Quality => "quality",
+            Self::Gain => "gain over the parent",
+            Self::RankWithinParent => "rank among the deltas of a parent",
+        }
+    }
+}
+
 /// How much each elite counts in the update: `method/weights.rs` has the formulas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EliteWeights {
     /// All the same: the CE update.
@@ -78,7 +93,8 @@ pub enum EliteWeights {
     Rank,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which cycles the elites are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EliteSource {
     /// Elites of this cycle only: the CE update.

@@ -125,8 +125,13 @@ fn in_words(message: &str) -> String {
 pub(crate) fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let unknown = message.starts_with("unknown ").then(|| quoted.next())??;
+    nearest(quoted, unknown)
+}
+
+/// The key that was meant, as far as can be told.
+pub(super) fn nearest<'a>(keys: impl Iterator<Item = &'a str>, unknown: &str) -> Option<&'a str> {
     let distance = |key: &str| strsim::damerau_levenshtein(unknown, key);
-    quoted.min_by_key(|key| distance(key)).filter(|key| 2 * distance(key) <= key.len().max(unknown.len()))
+    keys.min_by_key(|key| distance(key)).filter(|key| 2 * distance(key) <= key.len().max(unknown.len()))
 }
 
 pub(crate) fn merge(into: &mut Table, from: Table) {

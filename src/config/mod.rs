@@ -8,11 +8,13 @@ pub(crate) mod layers;
 mod parents;
 mod policy;
 mod record;
+pub mod reference;
 mod retired;
 mod update;
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -20,28 +22,32 @@ pub(crate) use self::elite::check_shares;
 pub use self::elite::{EliteBy, EliteConfig, EliteSource, EliteWeights};
 pub(crate) use self::layers::differences;
 use self::layers::{Settings, given, merge, parse, read};
-pub use self::parents::ParentsConfig;
+pub(crate) use self::parents::ParentsConfig;
 pub(crate) use self::parents::check_power;
 pub use self::policy::Policy;
-pub use self::record::RecordConfig;
-pub use self::retired::retired_key;
+pub(crate) use self::record::RecordConfig;
+pub use self::reference::Reference;
+pub(crate) use self::retired::retired_key;
 pub use self::update::{Gate, TuneData, UpdateConfig, departures};
+use crate::base::device::Place;
 use crate::base::error::{Error, Result};
 use crate::base::home;
 use crate::base::range::{Check, MANY, MOST_WORKERS, check_seed, refused, whole};
 use crate::decoder::settings::llm::LlmConfig;
 use crate::decoder::settings::lora::LoraConfig;
+use crate::decoder::settings::tune::Until;
 use crate::delta::settings::DeltaConfig;
 use crate::gates::settings::ScreenConfig;
-use crate::proxy::settings::ProxyConfig;
+use crate::proxy::settings::{On, ProxyConfig};
 use crate::tracer::settings::NoveltyConfig;
 
 /// All settings of a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
     /// Every random stream of the run is derived from it.
     pub seed: u64,
+    /// Cycles in all, counted from 1; the start networks are trained before the first.
     pub cycles: u64,
     /// N: samples asked of the policy in a cycle, invalid ones counted.
     pub candidates: u64,
@@ -50,16 +56,25 @@ pub struct RunConfig {
     /// What proposes: the tuned LLM or one of its controls.
     #[serde(deserialize_with = "policy::of_run")]
     pub policy: Policy,
+    /// Which LLM proposes, where it computes and what memory it may take.
     pub llm: LlmConfig,
+    /// How changes are written and sampled.
     pub delta: DeltaConfig,
+    /// Which networks are shown to the policy.
     pub parents: ParentsConfig,
+    /// The limits of tracing and the budget of a network.
     pub screen: ScreenConfig,
+    /// How like a known network a candidate may be.
     pub novelty: NoveltyConfig,
+    /// The short trainings that give a candidate its quality.
     pub proxy: ProxyConfig,
+    /// Which candidates the LLM is tuned on.
     pub elite: EliteConfig,
     /// Of a new adapter; None beside one that has all of it fixed, see `llm.adapter`.
     pub lora: Option<LoraConfig>,
+    /// What the update is made of, how the LLM is tuned, and whether the update is adopted.
     pub tune: UpdateConfig,
+    /// What stays on disk of the adapters.
     pub record: RecordConfig,
 }
 
@@ -160,18 +175,32 @@ impl RunConfig {
 
     /// These settings without those that change time and place only and no result: in two runs of one seed what is left makes the same rows.
     #[must_use]
-    pub fn essential(&self) -> Self {
+    pub(crate) fn essential(&self) -> Self {
         let mut same = Self { threads: 0, record: RecordConfig::default(), ..self.clone() };
         (same.proxy.workers, same.proxy.cpu_seconds, same.proxy.memory_mib, same.proxy.card_memory_mib) = (0, 0, 0, 0);
+        (same.proxy.on, same.proxy.slurm_script) = (On::Local, String::new());
         same
     }
 
     /// Where LLM and proxies compute; each `auto` becomes a device that is there. Gives what to tell where that is the processor.
     pub fn settle_devices(&mut self) -> Option<String> {
         let (llm, why) = self.llm.device.settle();
-        let (proxy, also) = self.proxy.device.settle();
+        // An engine trains on processors.
+        let away = self.proxy.on != On::Local && self.proxy.device == Place::Auto;
+        let (proxy, also) = if away { (Place::Cpu, None) } else { self.proxy.device.settle() };
         (self.llm.device, self.proxy.device) = (llm, proxy);
         why.or(also)
+    }
+}
+
+impl RunConfig {
+    /// What every setting of a run is.
+    pub fn reference() -> Reference {
+        let defaults = Self { lora: Some(LoraConfig::default()), ..Self::default() };
+        let mut given = defaults.clone();
+        given.elite.threshold = Some(0.5);
+        given.tune.tuning.until = Until { steps: Some(1), share: Some(0.5), kl: Some(0.5) };
+        Reference::of(&defaults, &given)
     }
 }
 
@@ -239,6 +268,14 @@ mod tests {
         let config = RunConfig::resolve(Some("quick"), None, &["proxy.dataset=synthetic".into(), "seed=7".into()]).unwrap();
         assert_eq!((config.seed, config.proxy.dataset.as_str()), (7, "synthetic"));
         assert_eq!(RunConfig::from_toml(&config.to_toml(), "run.toml").unwrap(), config);
+    }
+
+    #[test]
+    fn what_does_the_trainings_is_no_part_of_what_a_run_is() {
+        let of = |set: &[&str]| RunConfig::resolve(None, None, &set.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()).unwrap();
+        let away = of(&["proxy.on=slurm", "proxy.slurm_script=mine.sh"]);
+        assert_eq!((away.proxy.on, away.essential()), (On::Slurm, of(&[]).essential()));
+        assert_eq!(RunConfig::from_toml(&away.to_toml(), "run.toml").unwrap(), away);
     }
 
     #[test]

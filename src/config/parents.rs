@@ -2,28 +2,30 @@
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
 use crate::base::range::{Check, MANY, real, whole};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParentsConfig {
-    /// Source files to start from; empty means the start networks built into the program.
-    pub start: Vec<PathBuf>,
+    /// Source files to start from, or folders of them; empty means the start networks built into the program.
+    pub(crate) start: Vec<PathBuf>,
     /// Whether the policy is shown start networks of yours with the widths that layers read left to lazy modules
     /// ([`crate::tracer::normal_form`]); small LLMs edit these far better.
-    pub normal_form: bool,
+    pub(crate) normal_form: bool,
     /// Distinct parents shown in a cycle; the candidates are shared out evenly among them.
-    pub per_cycle: usize,
+    pub(crate) per_cycle: usize,
     /// Elites (best first) that may become parents; the start networks always may.
-    pub pool: usize,
+    pub(crate) pool: usize,
     /// The r-th best of the pool, from 0, is drawn with weight `(1 + r)^-power`.
-    pub power: f64,
-    /// Of `policy = evolution`: how many of the youngest trained networks are alive, and how many of these a tournament draws.
-    pub population: usize,
-    pub tournament: usize,
+    pub(crate) power: f64,
+    /// Of `policy = evolution`: how many of the youngest trained networks are alive.
+    pub(crate) population: usize,
+    /// Of `policy = evolution`: how many of these a tournament draws, of which the best becomes the parent.
+    pub(crate) tournament: usize,
 }
 
 impl Default for ParentsConfig {

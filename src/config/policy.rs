@@ -1,12 +1,15 @@
 //! `policy`: what proposes.
 
+use schemars::JsonSchema;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// What proposes the candidates of a run or an audit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// The LLM, tuned on the elites of each cycle.
+    #[default]
     Llm,
     /// The same LLM, never tuned.
     Frozen,
@@ -32,6 +35,7 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// Its word in settings, stores and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Llm => "llm",
@@ -53,12 +57,12 @@ impl Policy {
     }
 
     /// Whether the elites change it.
-    pub const fn is_tuned(self) -> bool {
+    pub(crate) const fn is_tuned(self) -> bool {
         matches!(self, Self::Llm | Self::TableCe | Self::MixtureCe | Self::TiltCe)
     }
 
     /// Whether its distribution over all cells is kept itself.
-    pub const fn is_exact(self) -> bool {
+    pub(crate) const fn is_exact(self) -> bool {
         matches!(self, Self::MixtureCe | Self::TiltCe)
     }
 }

@@ -17,7 +17,7 @@ const RETIRED: [(&str, &str, &str, &str); 2] = [
 ];
 
 /// The first key in the settings of a run that this version has no more.
-pub fn retired_key(text: &str) -> Option<&'static str> {
+pub(crate) fn retired_key(text: &str) -> Option<&'static str> {
     let table: toml::Table = text.parse().ok()?;
     RETIRED.iter().find(|(group, key, ..)| table.get(*group).is_some_and(|t| t.get(key).is_some())).map(|(_, _, name, _)| *name)
 }

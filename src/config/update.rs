@@ -1,5 +1,6 @@
 //! `[tune]` of a run: what the update is made of, and whether it is adopted.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
@@ -8,15 +9,18 @@ use crate::config::elite::EliteWeights;
 use crate::decoder::settings::tune::{Moments, Objective, Optimizer, StartFrom, TuneConfig, Until};
 
 /// A run's `[tune]`: what the update is made of and whether it is adopted, beside how the LLM is tuned. All are keys of one table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "Keys", into = "Keys")]
+#[schemars(!from, !into)]
 pub struct UpdateConfig {
     /// What the update is tuned on; anything but the elites is a control.
     pub data: TuneData,
     /// Of `data = replay`: an elite of k cycles ago weighs this to the power of k.
-    pub decay: f64,
+    pub(crate) decay: f64,
     /// What happens to an update under which the logged samples promise less quality.
-    pub gate: Gate,
+    pub(crate) gate: Gate,
+    /// How the LLM is tuned on it: objective, optimiser, length.
+    #[schemars(flatten)]
     pub tuning: TuneConfig,
 }
 
@@ -142,7 +146,8 @@ impl From<Keys> for UpdateConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which candidates an update is tuned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TuneData {
     /// The elites: the CE update.
@@ -193,9 +198,11 @@ pub fn departures(data: TuneData, weights: EliteWeights, tuning: &TuneConfig) ->
     all
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What happens to an update under which the logged samples promise less quality.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
+    /// Nothing is asked: every update is adopted.
     Off,
     /// A significant fall is put on record.
     Warn,

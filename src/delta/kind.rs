@@ -5,11 +5,15 @@ use similar::DiffOp;
 
 use super::text::{Text, changes};
 
+/// How the child's lines differ from the parent's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
+    /// Lines added at one place.
     Insertion,
+    /// Lines removed at one place.
     Deletion,
+    /// Lines in the place of others, at one place.
     Replacement,
     /// Changes with unchanged lines between them.
     Several,

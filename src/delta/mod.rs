@@ -81,7 +81,7 @@ pub fn longest(format: Format) -> usize {
 
 /// What the LLM is asked for.
 #[must_use]
-pub fn request(format: Format) -> &'static str {
+pub(crate) fn request(format: Format) -> &'static str {
     rules(format).request()
 }
 
@@ -91,27 +91,35 @@ pub fn request(format: Format) -> &'static str {
 pub enum Failure {
     /// The completion reached the token limit before its end token.
     NotEnded,
+    /// The completion is not UTF-8.
     NotUtf8,
     /// No edit, no hunk, no source.
     Nothing,
     /// The format does not allow this line here.
     Malformed {
+        /// The first such line.
         line: usize,
     },
     /// An edit names a line that the parent does not have, or a range that runs backwards.
     OutOfRange {
+        /// That of the edit's numbers.
         line: usize,
     },
     /// An edit reaches back into lines that an earlier one has dealt with.
     OutOfOrder {
+        /// That of the later edit's numbers.
         line: usize,
     },
+    /// Context and removed lines match nowhere after the hunk before.
     ContextNotFound {
+        /// The one that does not match.
         hunk: usize,
     },
     /// Context and removed lines match at several places after the hunk before.
     Ambiguous {
+        /// The one that matches too often.
         hunk: usize,
+        /// How many places match: two or more.
         places: usize,
     },
     /// The result is the parent.
@@ -123,7 +131,7 @@ pub enum Failure {
 impl Failure {
     /// Whether the completion is of its format and only does not fit its parent.
     #[must_use]
-    pub fn is_of_format(&self) -> bool {
+    pub(crate) fn is_of_format(&self) -> bool {
         matches!(
             self,
             Self::OutOfRange { .. } | Self::OutOfOrder { .. } | Self::ContextNotFound { .. } | Self::Ambiguous { .. } | Self::NoChange
@@ -132,7 +140,7 @@ impl Failure {
 
     /// The name of the kind, for counting.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::NotEnded => "not-ended",
             Self::NotUtf8 => "not-utf8",
@@ -203,7 +211,7 @@ pub fn show(format: Format, parent: &str) -> String {
 
 /// The line of `delta`, from 0, that wrote line `line` (from 1) of `child`; none where the delta did not write it.
 #[must_use]
-pub fn wrote(format: Format, parent: &str, child: &str, delta: &str, line: usize) -> Option<usize> {
+pub(crate) fn wrote(format: Format, parent: &str, child: &str, delta: &str, line: usize) -> Option<usize> {
     rules(format).wrote(parent, child, delta, line.checked_sub(1)?)
 }
 

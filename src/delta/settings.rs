@@ -1,20 +1,24 @@
 //! `[delta]`: how changes are written and sampled.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
 use crate::base::range::{Check, above, real, whole};
 use crate::decoder::settings::llm::MOST_CONTEXT;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A run's `[delta]`: how changes are written and sampled.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeltaConfig {
+    /// How the policy writes a change.
     pub format: Format,
     /// What the sampler may write; anything but `none` draws from q, which is p cut to what is allowed.
-    pub mask: Masking,
+    pub(crate) mask: Masking,
     /// 1 with `top_p` 1 samples from the model itself (q = p), which claims 1-3 need.
-    pub temperature: f64,
-    pub top_p: f64,
+    pub(crate) temperature: f64,
+    /// The likeliest tokens that together have so much probability are sampled from, the others never; 1 is all of them.
+    pub(crate) top_p: f64,
     /// Longest completion in tokens, the end token included; one that has not ended by then is invalid.
     pub max_tokens: usize,
 }
@@ -35,7 +39,7 @@ impl Check for DeltaConfig {
 }
 
 /// How a change is written; see [`crate::delta`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// Numbered edits: `5`, `5-8` or `5+`, then lines.
@@ -47,7 +51,7 @@ pub enum Format {
 }
 
 /// What the sampler may write; see [`crate::delta::grammar`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Masking {
     /// Anything.

@@ -5,13 +5,13 @@ use similar::algorithms::{Capture, Replace};
 
 /// Lines without their ends. A text whose every line ends in CR LF keeps CR LF, any other LF; a missing last line end stays missing.
 pub(super) struct Text<'a> {
-    pub lines: Vec<&'a str>,
+    pub(crate) lines: Vec<&'a str>,
     end: &'static str,
     closed: bool,
 }
 
 impl<'a> Text<'a> {
-    pub fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let feeds = text.matches('\n').count();
         let end = if feeds > 0 && text.matches("\r\n").count() == feeds { "\r\n" } else { "\n" };
         if text.is_empty() {
@@ -22,7 +22,7 @@ impl<'a> Text<'a> {
     }
 
     /// The text with other lines; line ends as they were.
-    pub fn join<S: AsRef<str>>(&self, lines: &[S]) -> String {
+    pub(crate) fn join<S: AsRef<str>>(&self, lines: &[S]) -> String {
         let mut text = String::new();
         for (i, line) in lines.iter().enumerate() {
             if i > 0 {
@@ -53,7 +53,7 @@ pub(super) fn indentation(line: &str) -> &str {
 
 /// The steps from `old` to `new` (Myers). Taken without `similar`'s compaction, which may move an insertion of repeated
 /// lines to where it no longer gives `new`.
-pub fn changes(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
+pub(crate) fn changes(old: &[&str], new: &[&str]) -> Vec<DiffOp> {
     let mut steps = Replace::new(Capture::new());
     let Ok(()) = similar::algorithms::myers::diff(&mut steps, old, 0..old.len(), new, 0..new.len());
     steps.into_inner().into_ops()

@@ -1,6 +1,9 @@
 //! What this machine has for a run, and what each phase of one will need.
 
-use std::path::PathBuf;
+pub mod pace;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
@@ -8,21 +11,32 @@ use crate::base::confine;
 use crate::base::device::{Card, Kernels, Place};
 use crate::base::error::{Error, Result};
 use crate::base::home;
+use crate::base::processor;
 use crate::config::RunConfig;
 use crate::decoder::files::catalogue;
 use crate::decoder::files::model_file::ModelFile;
 use crate::decoder::model::memory::{Memory, PASS_TOKENS, longest_pass};
 use crate::decoder::sample::generate::BATCH_ON_CARD;
 use crate::decoder::settings::llm::CardDtype;
-use crate::proxy::dataset;
+use crate::method::run::try_engine;
+use crate::proxy::settings::On;
+use crate::proxy::{dataset, engine};
 
+/// What [`examine`] found.
 #[derive(Debug, Serialize)]
 pub struct Findings {
-    pub version: &'static str,
+    pub(crate) version: &'static str,
+    /// The processor and the memory beside it.
     pub processor: Processor,
+    /// Where the LLM would compute.
     pub device: Device,
+    /// The LLM that the settings name.
     pub model: Found,
+    /// The data set that the settings name.
     pub data: Found,
+    /// What does the trainings, where that is not this machine.
+    pub engine: Option<Engine>,
+    /// The current folder, those of models and data, and the temporary one, as far as they are there.
     pub disk: Vec<Disk>,
     /// What sandboxes and workers go without, where this kernel lacks it.
     pub unconfined: Option<&'static str>,
@@ -30,45 +44,75 @@ pub struct Findings {
     pub needs: Option<Needs>,
 }
 
+/// This machine's processor and memory.
 #[derive(Debug, Serialize)]
 pub struct Processor {
+    /// As Linux tells it; None where it does not.
     pub name: Option<String>,
+    /// How many this process may run at once; at least 1.
     pub threads: usize,
+    /// Which of AVX2, FMA, AVX-512 and AVX512-BF16 it has.
     pub features: Vec<&'static str>,
+    /// What our kernels are run for, after the levels of the x86-64 ABI: `x86-64-v3` is AVX2 and FMA, `x86-64-v4` AVX-512.
+    pub kernels: &'static str,
     /// Bytes.
     pub memory: Option<u64>,
+    /// Bytes that can be had now without swapping; None where the system does not tell.
     pub available: Option<u64>,
 }
 
 /// Where the settings want the LLM.
 #[derive(Debug, Serialize)]
 pub struct Device {
+    /// What the settings say.
     pub asked: Place,
+    /// What `auto` became; else what was asked for.
     pub place: Place,
     /// Backends that this program was built with.
     pub built_with: Vec<&'static str>,
+    /// Which kernels would run: `own`, `candle's`, or `none` where the device cannot be opened.
     pub kernels: &'static str,
+    /// None on the processor, and where the card cannot be opened.
     pub card: Option<Card>,
     /// Why `auto` took no card.
     pub fallback: Option<String>,
     /// Why it is not to be had, and what to do.
     pub trouble: Option<String>,
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 /// A model or a data set.
 #[derive(Debug, Serialize)]
 pub struct Found {
+    /// As the settings name it.
     pub name: String,
+    /// Where it lies; None where it is missing or built in.
     pub path: Option<PathBuf>,
     /// Whether the hashes were computed, or only the files looked for.
     pub hashed: bool,
+    /// What keeps a run from using it.
     pub trouble: Option<String>,
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
+/// What the settings want the trainings done by.
+#[derive(Debug, Serialize)]
+pub struct Engine {
+    /// As the settings name it.
+    pub on: On,
+    /// What it says of itself; None where it does not answer.
+    pub said: Option<String>,
+    /// Whether it was given a training to do, or was only asked who it is.
+    pub tried: bool,
+    /// What keeps a run from using it.
+    pub trouble: Option<String>,
+    pub(crate) hint: Option<String>,
+}
+
+/// A folder and the room on its disk.
 #[derive(Debug, Serialize)]
 pub struct Disk {
+    /// Absolute, or relative to the current folder.
     pub folder: PathBuf,
     /// Bytes.
     pub free: Option<u64>,
@@ -79,12 +123,15 @@ pub struct Disk {
 pub struct Needs {
     /// Where the LLM computes.
     pub place: Place,
+    /// Of the LLM, by what takes it.
     pub llm: Memory,
+    /// The most of the LLM at any one time, the program's own included.
     pub peak: u64,
     /// With one layer's graph at a time, which a card falls back on.
     pub peak_recomputing: Option<u64>,
     /// Address space of a worker, and how many there are, where the proxies train on the processor.
     pub worker: u64,
+    /// Worker processes, each with one training at a time.
     pub workers: usize,
     /// A checkpoint of each cycle on disk.
     pub checkpoint: u64,
@@ -95,7 +142,8 @@ impl Findings {
     pub fn troubles(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let all =
             [(&self.device.trouble, &self.device.hint), (&self.model.trouble, &self.model.hint), (&self.data.trouble, &self.data.hint)];
-        all.into_iter().filter_map(|(trouble, hint)| Some((trouble.as_deref()?, hint.as_deref())))
+        let engine = self.engine.as_ref().map(|engine| (&engine.trouble, &engine.hint));
+        all.into_iter().chain(engine).filter_map(|(trouble, hint)| Some((trouble.as_deref()?, hint.as_deref())))
     }
 }
 
@@ -115,11 +163,12 @@ pub fn examine(config: &RunConfig, quick: bool) -> Result<Findings> {
         needs
     });
     let data = data(config, quick);
+    let engine = engine(config, quick || data.trouble.is_some());
     let mut folders = vec![PathBuf::from("."), home::models(), home::data(), std::env::temp_dir()];
     folders.retain(|folder| folder.is_dir());
     let disk = folders.into_iter().map(|folder| Disk { free: free_bytes(&folder), folder }).collect();
     let unconfined = confine::missing();
-    Ok(Findings { version: env!("CARGO_PKG_VERSION"), processor: processor(), device, model, data, disk, unconfined, needs })
+    Ok(Findings { version: env!("CARGO_PKG_VERSION"), processor: processor(), device, model, data, engine, disk, unconfined, needs })
 }
 
 fn device(asked: Place) -> Device {
@@ -170,6 +219,23 @@ fn data(config: &RunConfig, quick: bool) -> Found {
     Found { name, hashed: !quick && trouble.is_none(), path, trouble, hint }
 }
 
+/// `quick` asks only who it is; else it does a training, as at the beginning of a run in the current folder.
+fn engine(config: &RunConfig, quick: bool) -> Option<Engine> {
+    let (said, error) = match engine::check(&config.proxy) {
+        Ok(None) => return None,
+        Ok(said) if quick => (said, None),
+        Ok(said) => {
+            let mut config = config.clone();
+            // Where the LLM is, another line says.
+            config.settle_devices();
+            (said, try_engine(&config, Path::new("."), &AtomicBool::new(false)).err())
+        }
+        Err(error) => (None, Some(error)),
+    };
+    let (trouble, hint) = told(error.as_ref());
+    Some(Engine { on: config.proxy.on, tried: !quick && said.is_some(), said, trouble, hint })
+}
+
 /// And why the settings would refuse the model.
 fn needs(config: &RunConfig, file: &ModelFile, place: Place) -> (Needs, Option<Error>) {
     let (model, lora) = (file.config(), config.lora.clone().unwrap_or_default());
@@ -207,6 +273,7 @@ fn processor() -> Processor {
         name,
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         features: features(),
+        kernels: processor::level().name(),
         memory: amount("MemTotal:").map(|kib| kib << 10),
         available: amount("MemAvailable:").map(|kib| kib << 10),
     }

@@ -13,21 +13,21 @@ use crate::tracer::graph::{Dim, TensorId};
 
 /// Name of the model's input; the output is [`OUTPUT`].
 pub const INPUT: &str = "images";
-pub const OUTPUT: &str = "logits";
+pub(crate) const OUTPUT: &str = "logits";
 
-pub struct Builder<'a> {
+pub(crate) struct Builder<'a> {
     network: &'a Network,
     /// Path of the module whose operations are added now.
-    pub module: &'a str,
-    pub nodes: Vec<proto::Node>,
-    pub initializers: Vec<proto::Tensor>,
+    pub(crate) module: &'a str,
+    pub(crate) nodes: Vec<proto::Node>,
+    pub(crate) initializers: Vec<proto::Tensor>,
     own: HashMap<TensorId, String>,
     names: usize,
     batch: Option<String>,
 }
 
 impl<'a> Builder<'a> {
-    pub fn new(network: &'a Network) -> Self {
+    pub(crate) fn new(network: &'a Network) -> Self {
         Self { network, module: "", nodes: Vec::new(), initializers: Vec::new(), own: HashMap::new(), names: 0, batch: None }
     }
 
@@ -37,14 +37,14 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a node; gives the name of its value.
-    pub fn emit(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+    pub(crate) fn emit(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
         let output = self.fresh();
         self.push(op, inputs, &output, attributes);
         output
     }
 
     /// Adds a node; gives the name of its second value.
-    pub fn emit_second(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
+    pub(crate) fn emit_second(&mut self, op: &str, inputs: &[&str], attributes: Vec<Attribute>) -> String {
         let (first, second) = (self.fresh(), self.fresh());
         self.push(op, inputs, &first, attributes);
         self.nodes.last_mut().expect("just pushed").output.push(second.clone());
@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a node whose value has this name.
-    pub fn push(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
+    pub(crate) fn push(&mut self, op: &str, inputs: &[&str], output: &str, attributes: Vec<Attribute>) {
         self.nodes.push(proto::Node {
             input: inputs.iter().map(|&input| input.to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -63,12 +63,12 @@ impl<'a> Builder<'a> {
     }
 
     /// Elements of a tensor of the state dict.
-    pub fn values(&self, tensor: TensorId) -> Result<Vec<f32>> {
+    pub(crate) fn values(&self, tensor: TensorId) -> Result<Vec<f32>> {
         Ok(self.network.tensors()[tensor].to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
     }
 
     /// A tensor of the state dict, stored once.
-    pub fn own(&mut self, tensor: TensorId) -> Result<String> {
+    pub(crate) fn own(&mut self, tensor: TensorId) -> Result<String> {
         if let Some(name) = self.own.get(&tensor) {
             return Ok(name.clone());
         }
@@ -80,25 +80,25 @@ impl<'a> Builder<'a> {
         Ok(name)
     }
 
-    pub fn floats(&mut self, shape: &[usize], values: &[f32]) -> String {
+    pub(crate) fn floats(&mut self, shape: &[usize], values: &[f32]) -> String {
         let name = self.fresh();
         self.store(&name, FLOAT, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect());
         name
     }
 
-    pub fn scalar(&mut self, value: f64) -> String {
+    pub(crate) fn scalar(&mut self, value: f64) -> String {
         self.floats(&[], &[value as f32])
     }
 
     /// One 64-bit integer.
-    pub fn integer(&mut self, value: i64) -> String {
+    pub(crate) fn integer(&mut self, value: i64) -> String {
         let name = self.fresh();
         self.store(&name, INT64, &[], value.to_le_bytes().to_vec());
         name
     }
 
     /// A list of 64-bit integers.
-    pub fn integers(&mut self, values: &[i64]) -> String {
+    pub(crate) fn integers(&mut self, values: &[i64]) -> String {
         let name = self.fresh();
         self.store(&name, INT64, &[values.len()], values.iter().flat_map(|v| v.to_le_bytes()).collect());
         name
@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
     }
 
     /// A shape as a value; the batch size is read off the input.
-    pub fn shape(&mut self, shape: &[Dim]) -> String {
+    pub(crate) fn shape(&mut self, shape: &[Dim]) -> String {
         if let Some(fixed) = shape.iter().map(|d| if let Dim::Fixed(n) = d { Some(*n as i64) } else { None }).collect::<Option<Vec<_>>>() {
             return self.integers(&fixed);
         }
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
     }
 
     /// One extent that grows with the batch is left for the reader to infer.
-    pub fn reshape(&mut self, x: &str, shape: &[Dim]) -> String {
+    pub(crate) fn reshape(&mut self, x: &str, shape: &[Dim]) -> String {
         let growing = shape.iter().filter(|d| matches!(d, Dim::Batch(_))).count();
         let to = if growing == 1 && !shape.contains(&Dim::Fixed(0)) {
             let extents: Vec<i64> = shape.iter().map(|d| if let Dim::Fixed(n) = d { *n as i64 } else { -1 }).collect();

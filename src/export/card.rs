@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use crate::base::error::{Error, Result};
+use crate::base::show::count;
 use crate::config::RunConfig;
 use crate::proxy::dataset::Format;
 use crate::record::{Candidate, NetworkId, NetworkRow, Store, Training};
 
-pub fn card(store: &Store, config: &RunConfig, network: &NetworkRow, format: &Format) -> Result<String> {
+pub(crate) fn card(store: &Store, config: &RunConfig, network: &NetworkRow, format: &Format) -> Result<String> {
     let mut text = String::new();
     write(&mut text, store, config, network, format).map(|()| text)
 }
@@ -84,7 +85,7 @@ fn write(text: &mut String, store: &Store, config: &RunConfig, network: &Network
 
     let (start, steps) = lineage(store, id)?;
     let accuracy = |id: &NetworkId| quality.get(id).map_or_else(|| "not trained".into(), |q| format!("validation accuracy {q:.4}"));
-    add(text, format_args!("## Lineage\n\nFrom {start} ({}) by {} deltas.", accuracy(&start), steps.len()));
+    add(text, format_args!("## Lineage\n\nFrom {start} ({}) by {}.", accuracy(&start), count(steps.len(), "delta")));
     for step in &steps {
         let (written, id) = (step.text(), step.id());
         let (fence, delta) = (fence(&written), written.trim_end_matches('\n'));
@@ -112,17 +113,16 @@ fn add(text: &mut String, line: std::fmt::Arguments<'_>) {
 
 /// The start network, and the candidates from its child to `id`.
 fn lineage(store: &Store, id: &NetworkId) -> Result<(NetworkId, Vec<Candidate>)> {
-    let candidates = store.candidates()?;
     let mut steps = Vec::new();
     let mut at = id.clone();
     while let NetworkId::Candidate { cycle, .. } = at {
-        let candidate = candidates.iter().find(|c| c.id() == at).ok_or_else(|| Error::machine(format!("{at} is not in the store")))?;
+        let candidate = store.candidate(&at).map_err(|e| Error::machine(format!("{at} is not in the store")).caused_by(e))?;
         // A parent is of an earlier cycle, or there would be no end.
         if matches!(candidate.parent, NetworkId::Candidate { cycle: earlier, .. } if earlier >= cycle) {
             return Err(Error::machine(format!("{at} is a child of {}", candidate.parent)));
         }
         at = candidate.parent.clone();
-        steps.push(candidate.clone());
+        steps.push(candidate);
     }
     steps.reverse();
     Ok((at, steps))

@@ -8,7 +8,7 @@ use crate::tracer::graph::{Comparison, Op};
 const BOOL: i32 = 9;
 
 /// Adds an operation that chooses; gives the name of its value.
-pub fn operation(b: &mut Builder, op: &Op, inputs: &[&str]) -> String {
+pub(crate) fn operation(b: &mut Builder, op: &Op, inputs: &[&str]) -> String {
     let axis = |dim: usize| Attribute::int("axis", dim as i64);
     let x = inputs[0];
     match op {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use crate::proxy::dataset::Format;
 
 /// Reads a picture, prepares it as [`describe`] says, and names the likeliest classes.
-pub const PREDICT: &str = include_str!("predict.py");
+pub(crate) const PREDICT: &str = include_str!("predict.py");
 
 /// Keys of the description that go into an ONNX model's properties too, as JSON.
-pub const KEYS: [&str; 8] = ["channels", "height", "width", "fit", "scaling", "mean", "std", "class_names"];
+pub(crate) const KEYS: [&str; 8] = ["channels", "height", "width", "fit", "scaling", "mean", "std", "class_names"];
 
-pub fn describe(format: &Format) -> Value {
+pub(crate) fn describe(format: &Format) -> Value {
     let [channels, height, width] = format.shape;
     json!({
         "dataset": format.name,
@@ -29,7 +29,7 @@ pub fn describe(format: &Format) -> Value {
 }
 
 /// The same in words.
-pub fn told(format: &Format) -> String {
+pub(crate) fn told(format: &Format) -> String {
     let [_, height, width] = format.shape;
     let shape = match format.fit.map(crate::proxy::dataset::fit::Fit::name) {
         Some("pad") => format!("scaled to fit into {height} x {width} with black around it"),

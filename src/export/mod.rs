@@ -36,8 +36,11 @@ use crate::tracer::{TraceOptions, normal_form};
 /// Validation images in `sample.safetensors`.
 const SAMPLE: usize = 8;
 
+/// What was exported.
 pub struct Exported {
+    /// Which network of the run.
     pub network: NetworkId,
+    /// On the validation split, a share of 1; as recorded, to the last bit.
     pub accuracy: f64,
 }
 
@@ -97,7 +100,7 @@ fn train_again(graph: &Graph, split: &Split, config: &ProxyConfig, recorded: &Tr
     let images = split.scratch()?;
     // It went through once, so it does again, however long it takes here.
     let config = ProxyConfig { cpu_seconds: 0, ..config.clone() };
-    let pool = Pool::new(Setup { split: images.path().to_owned(), config, writes: Vec::new() })?;
+    let pool = Pool::new(Setup { split: images.path().to_owned(), hash: None, config, writes: Vec::new() })?;
     // Halving may have ended it early.
     let until = Some(recorded.epochs()?.len());
     let job = Job { weights: Some(weights.into()), until, ..Job::new(0, graph.clone(), recorded.seed) };

@@ -9,13 +9,13 @@ use crate::tracer::cost::Cost;
 /// A network that would take more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverBudget {
-    pub resource: Resource,
-    pub found: u64,
-    pub most: u64,
+    pub(crate) resource: Resource,
+    pub(crate) found: u64,
+    pub(crate) most: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub(crate) enum Resource {
     Parameters,
     /// Multiply-accumulates of one image.
     Macs,
@@ -52,7 +52,7 @@ pub(super) fn over(cost: &Cost, limits: &ScreenConfig, proxy: &ProxyConfig) -> O
 
 /// What its training with so many images would take too much of: known beforehand, so no training need be ended for it.
 #[must_use]
-pub fn over_training(cost: &Cost, proxy: &ProxyConfig, train_images: usize, valid_images: usize) -> Option<OverBudget> {
+pub(crate) fn over_training(cost: &Cost, proxy: &ProxyConfig, train_images: usize, valid_images: usize) -> Option<OverBudget> {
     let (found, most) = (cost.of_training(train_images, valid_images, proxy.epochs), proxy.max_training_macs);
     (most > 0 && found > most).then_some(OverBudget { resource: Resource::Training, found, most })
 }

@@ -23,7 +23,7 @@ use crate::tracer::graph::Graph;
 use crate::tracer::novelty::{Filter, Finding};
 use crate::tracer::{TraceFailure, TraceOptions, trace};
 
-pub use budget::{OverBudget, Resource, over_training};
+pub(crate) use budget::{OverBudget, over_training};
 pub use reason::Reason;
 pub use stage::{Gate, Stage};
 
@@ -34,17 +34,18 @@ const CORPUS_CLASSES: usize = 10;
 /// What candidates have to pass, but for the networks that they may not repeat.
 #[derive(Clone, Debug)]
 pub struct Gates {
-    pub format: Format,
+    pub(crate) format: Format,
+    /// How sources are traced: images, classes and the limits of a sandbox.
     pub trace: TraceOptions,
-    pub limits: ScreenConfig,
+    pub(crate) limits: ScreenConfig,
     /// How what passes would be trained.
-    pub proxy: ProxyConfig,
-    pub history: History,
+    pub(crate) proxy: ProxyConfig,
+    pub(crate) history: History,
 }
 
 /// Which of the networks judged may not be repeated by later ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum History {
+pub(crate) enum History {
     /// Those that passed all gates: the others are not trained, so nothing is known of them.
     Passed,
     /// All of them, as it takes to count the different ones.
@@ -53,16 +54,16 @@ pub enum History {
 
 /// A candidate as the policy wrote it.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// What those that repeat it are told.
-    pub id: String,
-    pub parent: &'a str,
+    pub(crate) id: String,
+    pub(crate) parent: &'a str,
     /// None where the parent is no network: nothing is then the same as it.
-    pub parent_graph: Option<&'a Graph>,
+    pub(crate) parent_graph: Option<&'a Graph>,
     /// Without the end token.
-    pub completion: &'a [u8],
+    pub(crate) completion: &'a [u8],
     /// Whether the end token came.
-    pub ended: bool,
+    pub(crate) ended: bool,
 }
 
 /// What the gates found.
@@ -79,8 +80,10 @@ pub struct Judged {
 /// A network, what it costs and what it resembles, whether or not that is within the budget.
 #[derive(Clone, Debug)]
 pub struct Traced {
+    /// As the tracer saw it, checked.
     pub graph: Graph,
-    pub cost: Cost,
+    pub(crate) cost: Cost,
+    /// What the novelty filter found.
     pub finding: Finding,
 }
 
@@ -95,7 +98,7 @@ impl Judged {
 impl Gates {
     /// Those of a run; `input` is the shape of an image (channels, height, width).
     #[must_use]
-    pub fn new(format: Format, limits: &ScreenConfig, proxy: &ProxyConfig, input: [usize; 3], classes: usize) -> Self {
+    pub(crate) fn new(format: Format, limits: &ScreenConfig, proxy: &ProxyConfig, input: [usize; 3], classes: usize) -> Self {
         let options = TraceOptions::new(input, classes);
         let trace = TraceOptions {
             steps: limits.trace_steps,
@@ -117,7 +120,7 @@ impl Gates {
     ///
     /// # Errors
     /// The machine's, which say nothing of a candidate.
-    pub fn judge(&self, asked: &[Asked], filter: &mut Filter) -> error::Result<Vec<Judged>> {
+    pub(crate) fn judge(&self, asked: &[Asked], filter: &mut Filter) -> error::Result<Vec<Judged>> {
         // Patching and tracing depend on one candidate alone, so they run side by side.
         let built = asked.par_iter().map(|a| self.build(a)).collect::<error::Result<Vec<Built>>>()?;
         Ok(asked.iter().zip(built).map(|(a, built)| self.compare(a, built, filter)).collect())
@@ -127,13 +130,13 @@ impl Gates {
     ///
     /// # Errors
     /// The machine's.
-    pub fn trace(&self, source: &str) -> error::Result<Result<Graph, TraceFailure>> {
+    pub(crate) fn trace(&self, source: &str) -> error::Result<Result<Graph, TraceFailure>> {
         trace(source, &self.trace).map(Ok).or_else(|failure| failure.of_source().map(Err))
     }
 
     /// What a network of this cost would take beyond the budget.
     #[must_use]
-    pub fn over_budget(&self, cost: &Cost) -> Option<OverBudget> {
+    pub(crate) fn over_budget(&self, cost: &Cost) -> Option<OverBudget> {
         budget::over(cost, &self.limits, &self.proxy)
     }
 

@@ -14,7 +14,9 @@ pub enum Reason {
     Delta(delta::Failure),
     /// The source is no network.
     Trace(TraceFailure),
+    /// The network, or its training, would take more than it may.
     OverBudget(OverBudget),
+    /// The network is known already, too like a known one, or cannot be compared.
     NotNovel(NotNovel),
 }
 

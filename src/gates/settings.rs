@@ -1,5 +1,6 @@
 //! `[screen]`: the cheap gates before training.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
@@ -7,19 +8,21 @@ use crate::base::range::{Check, MOST_MIB, whole};
 use crate::tracer::TraceOptions;
 
 /// The cheap gates before training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScreenConfig {
-    pub max_parameters: u64,
+    /// Parameters of a network.
+    pub(crate) max_parameters: u64,
     /// Multiply-accumulates for one image.
-    pub max_macs: u64,
+    pub(crate) max_macs: u64,
     /// Activations of one training step, in MiB.
-    pub max_memory_mib: u64,
+    pub(crate) max_memory_mib: u64,
     /// Of the sandboxed trace: rounds of loops and calls, counted by the interpreter, so that the same sources end on every machine.
-    pub trace_steps: u64,
+    pub(crate) trace_steps: u64,
     /// Seconds of processor time, for what takes no steps. No clock ends a trace.
-    pub trace_cpu_seconds: u64,
-    pub trace_memory_mib: u64,
+    pub(crate) trace_cpu_seconds: u64,
+    /// Memory of the sandbox, in MiB.
+    pub(crate) trace_memory_mib: u64,
 }
 
 impl Default for ScreenConfig {

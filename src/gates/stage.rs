@@ -18,8 +18,11 @@ pub enum Gate {
     Apply,
     /// The source is a network.
     Trace,
+    /// The network and its training would take no more than they may.
     Budget,
+    /// The network is neither known nor too like a known one.
     Novelty,
+    /// Its training does not fail.
     Training,
 }
 
@@ -41,14 +44,16 @@ pub enum Stage {
     WithinBudget,
     /// New, but its training failed.
     Novel,
+    /// Its training went through: it has a quality.
     Trained,
 }
 
 impl Gate {
+    /// All of them, in the order in which they are passed.
     pub const ALL: [Self; 6] = [Self::Parse, Self::Apply, Self::Trace, Self::Budget, Self::Novelty, Self::Training];
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Parse => "parse",
             Self::Apply => "apply",
@@ -67,10 +72,11 @@ impl Gate {
 }
 
 impl Stage {
-    pub const ALL: [Self; 7] = [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::WithinBudget, Self::Novel, Self::Trained];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Asked, Self::Parsed, Self::Applied, Self::Traced, Self::WithinBudget, Self::Novel, Self::Trained];
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Asked => "asked",
             Self::Parsed => "parsed",
@@ -84,7 +90,7 @@ impl Stage {
 
     /// The gate that was not passed; none of a trained one.
     #[must_use]
-    pub fn next(self) -> Option<Gate> {
+    pub(crate) fn next(self) -> Option<Gate> {
         Gate::ALL.get(self as usize).copied()
     }
 }

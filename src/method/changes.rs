@@ -10,7 +10,7 @@ use crate::policy::lesson::{Lesson, Measured};
 use crate::record::{Store, Tuning};
 
 /// Measures what an update changed again, with the adapter after it and the policy before it as `reference`; gives what is otherwise.
-pub fn otherwise(
+pub(crate) fn otherwise(
     store: &Store,
     learner: &Learner,
     config: &RunConfig,

@@ -13,7 +13,9 @@ use crate::record::{Store, chain, folder};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
+    /// It was recomputed and holds.
     Ok,
+    /// Something differs from what is stored.
     Wrong,
     /// Nothing speaks against it, but not all of it could be recomputed here.
     NotRecomputed,
@@ -32,7 +34,9 @@ impl fmt::Display for Finding {
 /// One claim of the run and what recomputing it gave.
 #[derive(Clone, Debug, Serialize)]
 pub struct Check {
+    /// What is claimed, in a word or two: `chain`, `settings`, ..
     pub name: &'static str,
+    /// Whether it holds.
     pub finding: Finding,
     /// How much was recomputed, the first thing that differs, or why it was not recomputed.
     pub detail: String,
@@ -40,12 +44,12 @@ pub struct Check {
 
 impl Check {
     /// Of the first thing that is wrong, or else what is right.
-    pub fn new(name: &'static str, wrong: Option<String>, right: String) -> Self {
+    pub(crate) fn new(name: &'static str, wrong: Option<String>, right: String) -> Self {
         let finding = if wrong.is_some() { Finding::Wrong } else { Finding::Ok };
         Self { name, finding, detail: wrong.unwrap_or(right) }
     }
 
-    pub fn not_recomputed(name: &'static str, why: String) -> Self {
+    pub(crate) fn not_recomputed(name: &'static str, why: String) -> Self {
         Self { name, finding: Finding::NotRecomputed, detail: why }
     }
 }
@@ -61,12 +65,15 @@ pub struct Asked {
     pub head: Option<String>,
 }
 
+/// How many trainings a verification does again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Train {
+    /// None.
     #[default]
     Nothing,
     /// So many, drawn.
     Some(usize),
+    /// Every one.
     All,
 }
 
@@ -75,14 +82,14 @@ const FEWEST: usize = 16;
 
 /// A run or an audit, as it is held against its chain.
 pub struct Sealed<'a> {
-    pub folder: &'a Path,
-    pub store: &'a Store,
+    pub(crate) folder: &'a Path,
+    pub(crate) store: &'a Store,
     /// The last closed cycle.
-    pub last: u64,
+    pub(crate) last: u64,
     /// The settings as they are in the folder and as they were when it began, as TOML, without what may change.
-    pub settings: [String; 2],
+    pub(crate) settings: [String; 2],
     /// Which files of checkpoints (cycle, name) are there by the settings.
-    pub must: &'a dyn Fn(u64, &str) -> bool,
+    pub(crate) must: &'a dyn Fn(u64, &str) -> bool,
 }
 
 impl Sealed<'_> {
@@ -90,7 +97,7 @@ impl Sealed<'_> {
     ///
     /// # Errors
     /// Those of the store and the disk.
-    pub fn checks(&self, asked: &Asked) -> Result<Vec<Check>> {
+    pub(crate) fn checks(&self, asked: &Asked) -> Result<Vec<Check>> {
         let Self { folder, store, last, settings: [now, began], must } = self;
         let finished = store.meta("finished")?.is_some();
         let head = chain::head(store)?.unwrap_or_default();
@@ -102,7 +109,7 @@ impl Sealed<'_> {
                 broken.or_else(|| Some(format!("its last link is {head}, not the {wanted} that was given (at least {FEWEST} digits)")));
         }
         let differ = differences(began, now);
-        let differ = (!differ.is_empty()).then(|| format!("run.toml has another {} than it began with", differ.join(", ")));
+        let differ = (!differ.is_empty()).then(|| format!("run.toml has other settings than it began with: {}", differ.join(", ")));
         let kept = chain::checkpoints(store, folder, *last, must)?;
         let thinned = if kept.thinned == 0 { String::new() } else { format!(", {} checkpoints removed by the settings", kept.thinned) };
         Ok(vec![

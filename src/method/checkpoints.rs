@@ -12,7 +12,7 @@ use crate::policy::learner::OPTIMIZER;
 use crate::record::{Store, folder};
 
 /// Whether a file of the checkpoint of `cycle` is kept when `last` is closed.
-pub fn is_kept(config: &RunConfig, cycle: u64, last: u64, file: &str) -> bool {
+pub(crate) fn is_kept(config: &RunConfig, cycle: u64, last: u64, file: &str) -> bool {
     let (adapter, moments) = config.record.keeps(cycle, last);
     if file == OPTIMIZER { moments } else { adapter }
 }
@@ -21,7 +21,7 @@ pub fn is_kept(config: &RunConfig, cycle: u64, last: u64, file: &str) -> bool {
 ///
 /// # Errors
 /// Those of the disk.
-pub fn thin(run: &Path, config: &RunConfig, last: u64) -> Result<()> {
+pub(crate) fn thin(run: &Path, config: &RunConfig, last: u64) -> Result<()> {
     let gone = |removed: std::io::Result<()>, path: &Path| match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).at("remove", path),
         _ => Ok(()),
@@ -44,7 +44,7 @@ pub fn thin(run: &Path, config: &RunConfig, last: u64) -> Result<()> {
 ///
 /// # Errors
 /// Neither can be read.
-pub fn load_last(run: &Path, store: &Store, config: &RunConfig, learner: &mut Learner) -> Result<()> {
+pub(crate) fn load_last(run: &Path, store: &Store, config: &RunConfig, learner: &mut Learner) -> Result<()> {
     let cycles = store.cycles()?;
     let Some(last) = cycles.last() else { return Ok(()) };
     let moments = config.tune.tuning.moments;

@@ -14,7 +14,7 @@ use crate::record::{Candidate, NetworkId, Store, best};
 ///
 /// # Errors
 /// Those of the store.
-pub fn complete(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
+pub(crate) fn complete(store: &Store, config: &RunConfig, candidates: &[Candidate], last: u64) -> Result<Check> {
     let finished = store.meta("finished")?.is_some();
     let mut wrong = (finished && last != config.cycles)
         .then(|| format!("it says it is finished, and {last} cycles are closed where the settings ask for {}", config.cycles));
@@ -53,7 +53,7 @@ pub fn complete(store: &Store, config: &RunConfig, candidates: &[Candidate], las
 ///
 /// # Errors
 /// Those of the store.
-pub fn best_network(store: &Store, run: &Path) -> Result<Option<Check>> {
+pub(crate) fn best_network(store: &Store, run: &Path) -> Result<Option<Check>> {
     let Some(wanted) = best::text(store)?.filter(|_| store.meta("finished").is_ok_and(|f| f.is_some())) else { return Ok(None) };
     let wrong = match read_text(&best::path(run), "read the best network") {
         Ok(found) if found == wanted => None,

@@ -11,8 +11,13 @@ use crate::base::progress;
 use crate::method::run::Run;
 use crate::method::{elite, full, propose, screen, summary, train, update};
 
-/// Runs the cycles that are not closed yet.
-pub fn run(run: &mut Run) -> Result<Done<()>> {
+/// Runs the cycles that are not closed yet; `on_closed` is called after each.
+pub fn run(run: &mut Run, on_closed: impl FnMut()) -> Result<Done<()>> {
+    let ending = cycles(run, on_closed);
+    run.folder.tell_if_gone(ending)
+}
+
+fn cycles(run: &mut Run, mut on_closed: impl FnMut()) -> Result<Done<()>> {
     if run.next_cycle()? == 0 {
         train::train(run, 0)?;
         if run.stopped() {
@@ -21,7 +26,7 @@ pub fn run(run: &mut Run) -> Result<Done<()>> {
         update::close_start(run)?;
     }
     for cycle in run.next_cycle()?..=run.config.cycles {
-        if run.until.is_some_and(|until| Instant::now() >= until) {
+        if run.until.is_some_and(|until| Instant::now() >= until) || run.good_enough()?.is_some() {
             return Ok(Done::Stopped);
         }
         run.folder.check_there()?;
@@ -37,6 +42,7 @@ pub fn run(run: &mut Run) -> Result<Done<()>> {
         };
         update::close(run, cycle, &elites, tuning)?;
         progress::line(summary::of_cycle(&run.store, cycle)?);
+        on_closed();
     }
     Ok(Done::Finished(()))
 }

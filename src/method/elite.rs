@@ -15,14 +15,14 @@ use crate::record::{Candidate, EliteRow, NetworkId, Store};
 
 /// Something with its measured quality.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scored<T> {
-    pub item: T,
-    pub quality: f64,
+pub(crate) struct Scored<T> {
+    pub(crate) item: T,
+    pub(crate) quality: f64,
 }
 
 /// Which of those that have a quality are elite.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Cut {
+pub(crate) enum Cut {
     /// Gamma is the quality of the n-th best, see [`Cut::wanted`]; ties at gamma are all elite, so there may be more. Where no more
     /// than n have a quality, that would select nothing: then it is the same share of those that have one.
     Quantile { rho: f64, samples: u64 },
@@ -36,7 +36,7 @@ pub enum Cut {
 
 impl Cut {
     /// `ceil(rho * samples)`, at least one: the elites wanted of that many samples.
-    pub fn wanted(rho: f64, samples: u64) -> usize {
+    pub(crate) fn wanted(rho: f64, samples: u64) -> usize {
         (rho * samples as f64 - 1e-9).ceil().max(1.0) as usize
     }
 
@@ -51,23 +51,23 @@ impl Cut {
 
 /// The outcome of the selection, best first.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Selection<T> {
+pub(crate) struct Selection<T> {
     /// None where nothing has a quality and no threshold is given.
-    pub gamma: Option<f64>,
-    pub elites: Vec<Elite<T>>,
+    pub(crate) gamma: Option<f64>,
+    pub(crate) elites: Vec<Elite<T>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Elite<T> {
-    pub item: T,
-    pub quality: f64,
+pub(crate) struct Elite<T> {
+    pub(crate) item: T,
+    pub(crate) quality: f64,
     /// Kept out of tuning.
-    pub held_out: bool,
+    pub(crate) held_out: bool,
 }
 
 /// Selects among what a cycle measured, in the order in which it was sampled; a share of the elites is held out, by `run_seed` and
 /// `cycle`.
-pub fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64, cycle: u64) -> Selection<T> {
+pub(crate) fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64, cycle: u64) -> Selection<T> {
     let mut ranked = scored;
     // Stable: of equal ones those sampled first.
     ranked.sort_by(|a, b| b.quality.total_cmp(&a.quality));
@@ -93,7 +93,9 @@ pub fn select<T>(scored: Vec<Scored<T>>, cut: Cut, held_out: f64, run_seed: u64,
 /// The elites that a cycle is tuned on and judged by, as rows of the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CycleElites {
+    /// Threshold of the score; None where nothing has a score and the settings give no threshold.
     pub gamma: Option<f64>,
+    /// Those of the cycle by score, best first; then, where elites are cumulative, those of earlier cycles.
     pub rows: Vec<EliteRow>,
 }
 
@@ -142,19 +144,19 @@ pub fn scores(by: EliteBy, trained: &[Candidate], quality: &BTreeMap<NetworkId, 
 }
 
 /// [`hash_of`] what the update sees of a candidate.
-pub fn example_hash(candidate: &Candidate) -> String {
+pub(crate) fn example_hash(candidate: &Candidate) -> String {
     hash_of(&candidate.prompt_hash, &candidate.tokens)
 }
 
 /// SHA-256 over an example: the hash of its prompt's tokens and its completion's tokens.
-pub fn hash_of(prompt_hash: &str, completion: &[u32]) -> String {
+pub(crate) fn hash_of(prompt_hash: &str, completion: &[u32]) -> String {
     let mut hash = Hash::of(prompt_hash);
     hash.tokens(completion);
     hash.hex()
 }
 
 /// Which of `n` examples are held out: the share rounded, at least one of three or more, and never all.
-pub fn held_out_of(n: usize, share: f64, run_seed: u64, cycle: u64) -> Vec<bool> {
+pub(crate) fn held_out_of(n: usize, share: f64, run_seed: u64, cycle: u64) -> Vec<bool> {
     let count = if share == 0.0 || n < 3 { 0 } else { ((share * n as f64).round() as usize).clamp(1, n - 1) };
     let mut order: Vec<usize> = (0..n).collect();
     order.shuffle(&mut seed::rng(run_seed, "held-out", &[cycle]));

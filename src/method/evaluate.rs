@@ -36,27 +36,35 @@ pub fn split(config: &RunConfig, full: bool) -> Result<Split> {
     config.proxy.draw(&data, config.seed)
 }
 
+/// One training of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct Trained {
-    pub seed: u64,
+    pub(crate) seed: u64,
+    /// What the training came to, by the validation images.
     pub outcome: Outcome,
     /// None where it was not asked for.
     pub test: Option<Tested>,
 }
 
+/// What a trained network makes of the test part.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Tested {
-    pub loss: f64,
+    pub(crate) loss: f64,
+    /// Share of the images it gets right; where a set's classes are uneven, the mean of that over the classes.
     pub accuracy: f64,
 }
 
 /// What is to be trained.
 pub struct Evaluation<'a> {
+    /// The network.
     pub graph: &'a Graph,
+    /// The images it is trained and validated on.
     pub split: &'a Split,
+    /// How it is trained.
     pub config: &'a ProxyConfig,
     /// One training each.
     pub seeds: &'a [u64],
+    /// Whether each trained network sees the test part.
     pub test: bool,
     /// Where the state dict of the first training goes.
     pub weights: Option<&'a Path>,
@@ -101,13 +109,13 @@ impl Evaluation<'_> {
     fn side_by_side(&self, stop: &AtomicBool, mut on_epoch: impl FnMut(u64, &Epoch)) -> Result<Vec<(Outcome, Network)>> {
         let folder = tempfile::tempdir()?;
         let images = self.split.scratch()?;
-        let pool = Pool::new(Setup { split: images.path().to_owned(), config: self.config.clone(), writes: Vec::new() })?;
+        let pool = Pool::new(Setup { split: images.path().to_owned(), hash: None, config: self.config.clone(), writes: Vec::new() })?;
         let weights = |id: u64| folder.path().join(format!("{id}.safetensors"));
         let job = |(id, &seed): (u64, &u64)| Job { weights: Some(weights(id)), ..Job::new(id, self.graph.clone(), seed) };
         let mut results: Vec<Option<Result<Outcome, Failure>>> = self.seeds.iter().map(|_| None).collect();
         pool.run((0..).zip(self.seeds).map(job).collect(), stop, |event| match event {
             Event::Epoch { id, epoch } => on_epoch(self.seeds[id as usize], &epoch),
-            Event::Done { id, result } => results[id as usize] = Some(result),
+            Event::Done { id, result, .. } => results[id as usize] = Some(result),
         })?;
         let mut trained = Vec::new();
         for (id, (&seed, result)) in (0..).zip(self.seeds.iter().zip(results)) {
@@ -125,7 +133,9 @@ fn failed(seed: u64, failure: &Failure) -> Error {
     Error::input(format!("the training with seed {seed} failed: {failure}"))
 }
 
-/// Mean over the seeds, and the interval of it where there are several.
+/// Mean over the seeds, and the interval of it where there are several, as far as there are accuracies.
 pub fn summary(accuracies: &[f64]) -> (f64, Option<Estimate>) {
-    (mean(accuracies), few_interval(accuracies, 0))
+    let within = |end: f64| end.clamp(0.0, 1.0);
+    let interval = few_interval(accuracies, 0).map(|i| Estimate { low: within(i.low), high: within(i.high), ..i });
+    (mean(accuracies), interval)
 }

@@ -12,16 +12,15 @@ use crate::gates::Stage;
 use crate::method::run::Run;
 use crate::method::train::store_as_done;
 use crate::proxy::halving::Halving;
-use crate::proxy::pool::Pool;
 use crate::proxy::settings::ProxyConfig;
-use crate::proxy::worker::{Job, Setup};
+use crate::proxy::worker::Job;
 use crate::record::{Candidate, FullTraining, NetworkId, Store};
 
 /// Trains what was drawn of a cycle and is not stored yet.
 ///
 /// # Errors
 /// Those of the store and of the workers.
-pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
+pub(crate) fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let waiting = missing(&run.store, &run.config, cycle)?;
     if waiting.is_empty() {
         return Ok(());
@@ -29,26 +28,30 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let phase = Phase::begin(cycle, "full training", waiting.len() as u64);
     let epochs = run.config.proxy.full.epochs;
     let config = ProxyConfig { epochs, halving: Halving::Off, ..run.config.proxy.clone() };
-    let pool = Pool { setup: Setup { config, ..run.proxies.pool.setup.clone() }, ..run.proxies.pool.clone() };
+    let engine = run.proxies.engine.with(config);
     let mut jobs = Vec::new();
     for (id, network) in (0..).zip(&waiting) {
         jobs.push(Job::new(id, run.store.network(network)?.graph, seed_of(run.config.seed, network)));
     }
-    store_as_done(run, &pool, jobs, &phase, |id, result| {
+    store_as_done(run, &engine, cycle, jobs, &phase, |id, result| {
         let network = waiting[id as usize].clone();
         let seed = seed_of(run.config.seed, &network);
         let (accuracy, seconds) = result.as_ref().map_or((None, 0.0), |done| (Some(done.accuracy), done.seconds));
         let failure = result.err().map(|failure| failure.to_string());
         run.store.put_full_training(&FullTraining { network, epochs, seed, accuracy, failure, seconds })
     })?;
-    if run.stopped() { Ok(()) } else { run.store.put_phase(&phase.finish()) }
+    if run.stopped() {
+        return Ok(());
+    }
+    engine.clear()?;
+    run.store.put_phase(&phase.finish())
 }
 
 /// Those drawn of a cycle that are not stored.
 ///
 /// # Errors
 /// Those of the store.
-pub fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
+pub(crate) fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
     let stored = store.full_trainings()?;
     let candidates = store.candidates_of(cycle)?;
     let trained: Vec<NetworkId> = candidates.iter().filter(|c| c.stage() == Some(Stage::Trained)).map(Candidate::id).collect();
@@ -58,6 +61,6 @@ pub fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<Netw
 }
 
 /// Seed of a full training: none of those that gave the quality.
-pub fn seed_of(run: u64, network: &NetworkId) -> u64 {
+pub(crate) fn seed_of(run: u64, network: &NetworkId) -> u64 {
     seed::derive(run, &format!("full training {network}"), &[])
 }

@@ -13,7 +13,7 @@ use crate::policy::Learner;
 use crate::record::{Candidate, LabelRow, Screened};
 
 /// The labels of a screened candidate.
-pub fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
+pub(crate) fn of(learner: &Learner, format: Format, parent: &str, candidate: &Candidate) -> Result<LabelRow> {
     let tokenizer = &learner.model.tokenizer;
     let pieces: Vec<Vec<u8>> = candidate.tokens.iter().map(|&token| tokenizer.token_bytes(token)).collect();
     let ended = candidate.tokens.last() == Some(&tokenizer.eos());

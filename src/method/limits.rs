@@ -30,7 +30,7 @@ class Net(nn.Module):
 ///
 /// # Errors
 /// Names the limit; or the machine has no sandbox.
-pub fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
+pub(crate) fn check_limits(config: &RunConfig, images: &Format) -> Result<Graph> {
     let failure = match gates(config, images).trace(SMALLEST)? {
         Ok(graph) => return Ok(graph),
         Err(failure) => failure,

@@ -13,13 +13,13 @@ use crate::record::NetworkId;
 
 /// A network that may become a parent; one whose own training failed has no quality and ranks last.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Eligible {
-    pub network: NetworkId,
-    pub quality: Option<f64>,
+pub(crate) struct Eligible {
+    pub(crate) network: NetworkId,
+    pub(crate) quality: Option<f64>,
 }
 
 /// Draws the parents of a cycle from all start networks and the `pool` best of `elites` (a network may be listed twice).
-pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64) -> Vec<NetworkId> {
+pub(crate) fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64) -> Vec<NetworkId> {
     let mut best = elites.to_vec();
     rank(&mut best);
     best.truncate(config.pool);
@@ -30,7 +30,7 @@ pub fn draw(starts: &[Eligible], elites: &[Eligible], config: &ParentsConfig, ru
 }
 
 /// The weights of ranks, best first: `(1+r)^-power` of the r-th, from 0.
-pub fn weights(ranks: usize, power: f64) -> Vec<f64> {
+pub(crate) fn weights(ranks: usize, power: f64) -> Vec<f64> {
     (1..=ranks).map(|rank| (rank as f64).powf(-power)).collect()
 }
 
@@ -53,7 +53,7 @@ fn draw_ranks(ranks: usize, count: usize, power: f64, rng: &mut impl Rng) -> Vec
 }
 
 /// How many of `samples` fall to each rank, each drawn by their weights from a stream of its own; None where there are no ranks.
-pub fn shares<R: Rng>(ranks: usize, samples: usize, power: f64, stream: impl Fn(usize) -> R) -> Option<Vec<usize>> {
+pub(crate) fn shares<R: Rng>(ranks: usize, samples: usize, power: f64, stream: impl Fn(usize) -> R) -> Option<Vec<usize>> {
     let drawn = WeightedIndex::new(weights(ranks, power)).ok()?;
     let mut shares = vec![0; ranks];
     for i in 0..samples {
@@ -66,7 +66,7 @@ pub fn shares<R: Rng>(ranks: usize, samples: usize, power: f64, stream: impl Fn(
 /// population moves on once a cycle.
 ///
 /// `trained` is in the order of birth. Where none of it has a quality, any of it may be a parent.
-pub fn tournaments(trained: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
+pub(crate) fn tournaments(trained: &[Eligible], config: &ParentsConfig, run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
     let mut born: Vec<&Eligible> = trained.iter().filter(|e| e.quality.is_some()).collect();
     if born.is_empty() {
         born = trained.iter().collect();
@@ -81,7 +81,7 @@ pub fn tournaments(trained: &[Eligible], config: &ParentsConfig, run_seed: u64, 
 }
 
 /// Parents drawn uniformly of all that was trained, each candidate's by itself; where none of it has a quality, of any of it.
-pub fn uniform(trained: &[Eligible], run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
+pub(crate) fn uniform(trained: &[Eligible], run_seed: u64, cycle: u64, candidates: u64) -> Vec<NetworkId> {
     let mut known: Vec<&Eligible> = trained.iter().filter(|e| e.quality.is_some()).collect();
     if known.is_empty() {
         known = trained.iter().collect();
@@ -92,7 +92,7 @@ pub fn uniform(trained: &[Eligible], run_seed: u64, cycle: u64, candidates: u64)
 
 /// Where a local search stands that began at the best start network; `children` are in the order in which they were proposed, each after
 /// its parent.
-pub fn local_search(starts: &[Eligible], children: &[(NetworkId, Eligible)]) -> NetworkId {
+pub(crate) fn local_search(starts: &[Eligible], children: &[(NetworkId, Eligible)]) -> NetworkId {
     let mut ranked = starts.to_vec();
     rank(&mut ranked);
     let mut search = LocalSearch::default();
@@ -106,7 +106,7 @@ pub fn local_search(starts: &[Eligible], children: &[(NetworkId, Eligible)]) -> 
 }
 
 /// The parent of each of `candidates` samples: contiguous blocks, so that samples of one parent share its prefill.
-pub fn share_out(parents: &[NetworkId], candidates: u64) -> Vec<NetworkId> {
+pub(crate) fn share_out(parents: &[NetworkId], candidates: u64) -> Vec<NetworkId> {
     (0..candidates).map(|i| parents[(i * parents.len() as u64 / candidates) as usize].clone()).collect()
 }
 

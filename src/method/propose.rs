@@ -9,13 +9,12 @@ use crate::base::seed;
 use crate::config::{Policy, RunConfig};
 use crate::decoder::sample::generate::{Progress, Request};
 use crate::decoder::sample::sampling::Sampling;
-use crate::gates::Stage;
 use crate::method::parents::{self, Eligible};
 use crate::method::run::Run;
 use crate::policy::random;
 use crate::record::{Candidate, NetworkId, Store};
 
-pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
+pub(crate) fn propose(run: &mut Run, cycle: u64) -> Result<()> {
     if !run.store.candidates_of(cycle)?.is_empty() {
         return Ok(());
     }
@@ -32,19 +31,19 @@ pub fn propose(run: &mut Run, cycle: u64) -> Result<()> {
 }
 
 /// The parent of each candidate of a cycle, from what was known when it began.
-pub fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
+pub(crate) fn draw_parents(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<NetworkId>> {
     let quality = store.qualities()?;
     let eligible = |network: NetworkId| Eligible { quality: quality.get(&network).copied(), network };
     let starts: Vec<_> = store.starts()?.into_iter().map(|(name, _)| eligible(NetworkId::Start(name))).collect();
-    let born = || Ok::<_, Error>(store.candidates()?.into_iter().filter(|c| c.cycle < cycle && c.stage() == Some(Stage::Trained)));
-    let trained = || Ok::<_, Error>(starts.iter().cloned().chain(born()?.map(|c| eligible(c.id()))).collect::<Vec<_>>());
+    let born = || store.trained_up_to(cycle - 1);
+    let trained = || Ok::<_, Error>(starts.iter().cloned().chain(born()?.iter().map(|c| eligible(c.id()))).collect::<Vec<_>>());
     let elites = match config.policy {
         Policy::Evolution => {
             return Ok(parents::tournaments(&trained()?, &config.parents, config.seed, cycle, config.candidates));
         }
         Policy::Uniform => return Ok(parents::uniform(&trained()?, config.seed, cycle, config.candidates)),
         Policy::LocalSearch => {
-            let children: Vec<_> = born()?.map(|c| (c.parent.clone(), eligible(c.id()))).collect();
+            let children: Vec<_> = born()?.iter().map(|c| (c.parent.clone(), eligible(c.id()))).collect();
             return Ok(vec![parents::local_search(&starts, &children); config.candidates as usize]);
         }
         Policy::BestOfN => Vec::new(),
@@ -109,13 +108,13 @@ fn mutate(run: &Run, cycle: u64, parent_of: &[NetworkId]) -> Result<Vec<Candidat
 }
 
 /// What a control without an LLM writes of a parent.
-pub fn mutation(config: &RunConfig, cycle: u64, index: u64, parent: NetworkId, source: &str) -> Candidate {
+pub(crate) fn mutation(config: &RunConfig, cycle: u64, index: u64, parent: NetworkId, source: &str) -> Candidate {
     let mut rng = seed::rng(config.seed, "mutate", &[cycle, index]);
     Candidate::new(cycle, index, parent, random::write(&mut rng, config.delta.format, source))
 }
 
 /// SHA-256 over the token ids of a prompt.
-pub fn prompt_hash(prompt: &[u32]) -> String {
+pub(crate) fn prompt_hash(prompt: &[u32]) -> String {
     let mut hash = Hash::default();
     hash.tokens(prompt);
     hash.hex()

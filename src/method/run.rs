@@ -13,51 +13,63 @@ use crate::base::processor;
 use crate::base::range::Check;
 use crate::base::scratch::Scratch;
 use crate::config::{RunConfig, differences};
-use crate::gates::Stage;
 use crate::method::check::settings_it_began_with;
 use crate::method::{checkpoints, limits, starts};
 use crate::policy::Learner;
 use crate::proxy::dataset::{self, Format, Part, Split};
+use crate::proxy::engine::Engine;
 use crate::proxy::pool::Pool;
+use crate::proxy::settings::On;
 use crate::proxy::worker::Setup;
 use crate::record::folder::{self, Folder};
-use crate::record::{Kind, NetworkId, NetworkRow, Store, chain};
+use crate::record::{Kind, NetworkId, Store, best, chain};
 use crate::tracer::novelty::Filter;
 
+/// A run that is open: all that the steps of its cycles work with.
 pub struct Run {
+    /// Its settings, `auto` devices settled.
     pub config: RunConfig,
+    /// Where it lies, locked against a second writer.
     pub folder: Folder,
+    /// What is known of it so far.
     pub store: Store,
     /// None where the policy needs none.
     pub learner: Option<Learner>,
+    /// The networks that a candidate may not repeat.
     pub filter: Filter,
+    /// What trains candidates.
     pub proxies: Proxies,
     /// Set by Ctrl-C: the step in progress ends, what is done is stored.
     pub stop: Arc<AtomicBool>,
     /// No cycle begins after it, for whoever has the machine for some hours only.
     pub until: Option<Instant>,
+    /// No cycle begins once a network has this quality: the validation accuracy of the short training, from 0 to 1.
+    pub until_quality: Option<f64>,
 }
 
-/// The worker processes and the images they train on.
+/// What trains, and the images it trains on.
 pub struct Proxies {
-    pub pool: Pool,
-    pub format: Format,
-    pub split_hash: String,
+    pub(crate) engine: Engine,
+    pub(crate) format: Format,
+    pub(crate) split_hash: String,
     /// What the workers read the images from; gone with the run, whatever ends it.
     _images: Scratch,
 }
 
 impl Proxies {
-    fn open(config: &RunConfig) -> Result<Self> {
+    /// For the run whose folder is, or will be, `run`.
+    fn open(config: &RunConfig, run: &Path) -> Result<Self> {
         let split = draw_split(config)?;
         let images = split.scratch()?;
-        let setup = Setup { split: images.path().to_owned(), config: config.proxy.clone(), writes: Vec::new() };
-        Ok(Self { pool: Pool::new(setup)?, split_hash: split.hash(), format: split.format, _images: images })
+        let setup = Setup { split: images.path().to_owned(), hash: None, config: config.proxy.clone(), writes: Vec::new() };
+        let split_hash = split.hash();
+        let engine = Engine::open(Pool::new(setup)?, split_hash.clone(), run)?;
+        Ok(Self { engine, split_hash, format: split.format, _images: images })
     }
 }
 
 /// The images of a run: drawn from the training part alone.
-pub fn draw_split(config: &RunConfig) -> Result<Split> {
+pub(crate) fn draw_split(config: &RunConfig) -> Result<Split> {
     let dataset = dataset::load(&config.proxy.dataset, &home::data(), Part::Train)?;
     config.proxy.draw(&dataset, config.seed)
 }
@@ -68,9 +80,9 @@ impl Run {
     pub fn create(path: &Path, config: RunConfig, stop: Arc<AtomicBool>) -> Result<Self> {
         config.proxy.device.open()?;
         let learner = open_learner(&config)?;
-        let proxies = Proxies::open(&config)?;
+        let proxies = Proxies::open(&config, path)?;
         let sources = starts::sources(&config, &proxies.format)?;
-        proxies.pool.check_memory(&limits::check_limits(&config, &proxies.format)?, &stop)?;
+        proxies.engine.try_out(&limits::check_limits(&config, &proxies.format)?, &stop)?;
         let mut filter = Filter::new(&config.novelty, config.seed);
         let networks = starts::trace(&sources, &limits::gates(&config, &proxies.format), &mut filter)?;
         if let Some(learner) = &learner {
@@ -88,7 +100,7 @@ impl Run {
             s.set_starts(&sources)?;
             networks.iter().try_for_each(|network| s.put_network(network))
         })?;
-        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: None })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: None, until_quality: None })
     }
 
     /// Opens a run that was stopped or killed, as it was after the last thing stored; what is asked for beside that goes over its settings.
@@ -102,14 +114,20 @@ impl Run {
         let store = Store::open(&folder.store())?;
         ask_for_more(&folder, &store, &mut config, more)?;
         if let Some(place) = more.device {
-            (config.llm.device, config.proxy.device) = (place, place);
+            // An engine trains on processors.
+            let on = more.on.unwrap_or(config.proxy.on);
+            (config.llm.device, config.proxy.device) = (place, if on == On::Local { place } else { Place::Cpu });
             if let Some(why) = config.settle_devices() {
                 printer::note(why);
             }
         }
+        if let Some(on) = more.on {
+            config.proxy.on = on;
+            config.check()?;
+        }
         config.proxy.device.open()?;
         let mut learner = open_learner(&config)?;
-        let proxies = Proxies::open(&config)?;
+        let proxies = Proxies::open(&config, path)?;
         same(&store, "dataset", &proxies.split_hash, "the data set")?;
         if let Some(learner) = &mut learner {
             same(&store, "model", &learner.model.identity.sha256, "the model file")?;
@@ -117,20 +135,38 @@ impl Run {
         }
         tell_of_another_processor(&store)?;
         let mut filter = Filter::new(&config.novelty, config.seed);
-        for network in accepted(&store)? {
+        for network in store.accepted()? {
             filter.admit(network.id.to_string(), filter.fingerprint(&network.graph)?);
         }
-        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: more.until })
+        Ok(Self { config, folder, store, learner, filter, proxies, stop, until: more.until, until_quality: more.until_quality })
     }
 
-    pub fn stopped(&self) -> bool {
+    pub(crate) fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// The best network, where it is as good as was asked for.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn good_enough(&self) -> Result<Option<(NetworkId, f64)>> {
+        let Some(wanted) = self.until_quality else { return Ok(None) };
+        Ok(best::of(&self.store)?.filter(|(_, quality)| *quality >= wanted))
+    }
+
     /// The first cycle that is not closed; cycles count from 1, and 0 is the training of the start networks.
-    pub fn next_cycle(&self) -> Result<u64> {
+    pub(crate) fn next_cycle(&self) -> Result<u64> {
         Ok(self.store.cycles()?.last().map_or(0, |c| c.cycle + 1))
     }
+}
+
+/// Does what begins a run on an engine, in `folder`, and keeps nothing: one training, here and there.
+///
+/// # Errors
+/// Those that a run with these settings would end with before it begins.
+pub fn try_engine(config: &RunConfig, folder: &Path, stop: &AtomicBool) -> Result<()> {
+    let proxies = Proxies::open(config, &folder.join("run"))?;
+    proxies.engine.try_out(&limits::check_limits(config, &proxies.format)?, stop)
 }
 
 /// What is asked of a run or an audit that goes on.
@@ -138,10 +174,14 @@ impl Run {
 pub struct More {
     /// In place of the device it began on.
     pub device: Option<Place>,
+    /// What does the trainings, in place of the setting.
+    pub on: Option<On>,
     /// So many cycles in all.
     pub cycles: Option<u64>,
     /// No cycle begins after it.
     pub until: Option<Instant>,
+    /// No cycle of a run begins once a network has this quality.
+    pub until_quality: Option<f64>,
 }
 
 /// Holds the settings against those that the run began with, and writes down that more cycles are asked for.
@@ -159,7 +199,7 @@ fn ask_for_more(folder: &Folder, store: &Store, config: &mut RunConfig, more: &M
 ///
 /// # Errors
 /// Settings that change results were edited, or fewer cycles are asked for than are closed.
-pub fn cycles_asked(folder: &Folder, store: &Store, [began, now]: [&str; 2], planned: u64, more: &More) -> Result<u64> {
+pub(crate) fn cycles_asked(folder: &Folder, store: &Store, [began, now]: [&str; 2], planned: u64, more: &More) -> Result<u64> {
     refuse_edited(folder.path(), began, now)?;
     let closed = store.cycles()?.last().map_or(0, |c| c.cycle);
     let asked = more.cycles.unwrap_or(planned);
@@ -181,13 +221,13 @@ fn refuse_edited(folder: &Path, began: &str, now: &str) -> Result<()> {
     if keys.is_empty() {
         return Ok(());
     }
-    Err(Error::input(format!("{}: run.toml has another {} than the run began with", folder.display(), keys.join(", "))).hint(
+    Err(Error::input(format!("{}: run.toml has other settings than the run began with: {}", folder.display(), keys.join(", "))).hint(
         "put the old value back: what goes on with other settings would be another run. More cycles are asked for by `eliteloop resume --cycles N`, another device by --device",
     ))
 }
 
 /// Where the last cycle was closed on another kind of processor.
-pub fn tell_of_another_processor(store: &Store) -> Result<()> {
+pub(crate) fn tell_of_another_processor(store: &Store) -> Result<()> {
     let here = processor::kind();
     if let Some(there) = chain::processors(store)?.last().filter(|there| **there != here) {
         printer::note(format_args!(
@@ -195,14 +235,6 @@ pub fn tell_of_another_processor(store: &Store) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Networks that a new candidate is compared with: the start networks and all that passed the filter before.
-fn accepted(store: &Store) -> Result<Vec<NetworkRow>> {
-    let passed: std::collections::HashSet<NetworkId> =
-        store.candidates()?.iter().filter(|c| c.stage() >= Some(Stage::Novel)).map(crate::record::Candidate::id).collect();
-    let known = store.networks()?.into_iter();
-    Ok(known.filter(|n| matches!(n.id, NetworkId::Start(_)) || passed.contains(&n.id)).collect())
 }
 
 fn open_learner(config: &RunConfig) -> Result<Option<Learner>> {

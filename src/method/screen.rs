@@ -11,7 +11,7 @@ use crate::record::{Candidate, NetworkId, NetworkRow, Screened, Store};
 use crate::tracer::novelty::Filter;
 
 /// Screens the candidates of a cycle that are not screened yet, in their order: what one may not repeat depends on those before.
-pub fn screen(run: &mut Run, cycle: u64) -> Result<()> {
+pub(crate) fn screen(run: &mut Run, cycle: u64) -> Result<()> {
     let waiting: Vec<Candidate> = run.store.candidates_of(cycle)?.into_iter().filter(|c| c.screened.is_none()).collect();
     if waiting.is_empty() {
         return Ok(());

@@ -11,7 +11,7 @@ const ONE_IN: usize = 3;
 
 /// How many of a cycle's screened candidates are networks, why most others are not, and what to do; none where they are enough.
 #[must_use]
-pub fn of(config: &RunConfig, candidates: &[Candidate]) -> Option<String> {
+pub(crate) fn of(config: &RunConfig, candidates: &[Candidate]) -> Option<String> {
     let networks = candidates.iter().filter(|c| c.stage() >= Some(Stage::Traced)).count();
     if networks * ONE_IN >= candidates.len() {
         return None;

@@ -1,6 +1,8 @@
 //! The start networks of a run: those of the settings in their normal form, or those built in.
 
-use crate::base::error::{Error, Result};
+use std::path::PathBuf;
+
+use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::read_text;
 use crate::base::printer;
 use crate::config::RunConfig;
@@ -19,13 +21,13 @@ use crate::tracer::novelty::{Filter, Fingerprint};
 ///
 /// # Errors
 /// A file cannot be read, or two have one name; or the machine's.
-pub fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String, String)>> {
+pub(crate) fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String, String)>> {
     if config.parents.start.is_empty() {
         return Ok(starts::starts().iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect());
     }
     let gates = limits::gates(config, images);
     let mut sources: Vec<(String, String)> = Vec::new();
-    for path in &config.parents.start {
+    for path in &files(&config.parents.start)? {
         let source = read_text(path, "read the start network")?;
         let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
         if sources.iter().any(|(other, _)| *other == name) {
@@ -53,6 +55,26 @@ pub fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String, Strin
     Ok(sources)
 }
 
+/// The files themselves, of a folder those that end in `.py`, by their names.
+fn files(start: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in start {
+        if !path.is_dir() {
+            all.push(path.clone());
+            continue;
+        }
+        let entries = path.read_dir().and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>());
+        let mut own = entries.at("read the folder", path)?;
+        own.retain(|file| file.is_file() && file.extension().is_some_and(|extension| extension == "py"));
+        if own.is_empty() {
+            return Err(Error::input(format!("setting parents.start: {} holds no .py file", path.display())));
+        }
+        own.sort();
+        all.extend(own);
+    }
+    Ok(all)
+}
+
 /// Traces the start networks and admits them to the filter; one that cannot be traced or is over the budget is the user's to mend.
 ///
 /// # Errors
@@ -77,7 +99,7 @@ pub fn trace(starts: &[(String, String)], gates: &Gates, filter: &mut Filter) ->
 }
 
 /// A traced network as the store has it.
-pub fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, cost: &Cost) -> NetworkRow {
+pub(crate) fn row(id: NetworkId, source: String, graph: Graph, fingerprint: &Fingerprint, cost: &Cost) -> NetworkRow {
     NetworkRow {
         id,
         source,

@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::record::{Change, Funnel, Store};
 
 /// What the terminal shows after a cycle.
-pub fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
+pub(crate) fn of_cycle(store: &Store, cycle: u64) -> Result<String> {
     let candidates = store.candidates_of(cycle)?;
     let f = Funnel::of(&candidates, store.elites()?.into_iter().filter(|e| e.cycle == cycle).count());
     let quality = store.qualities()?;

@@ -11,16 +11,18 @@ use crate::base::error::Error;
 use crate::base::error::{AtPath, Result};
 use crate::base::progress::Phase;
 use crate::base::seed;
+use crate::base::show::in_shell;
 use crate::config::RunConfig;
 use crate::gates::Gate;
 use crate::gates::Stage;
 use crate::method::run::Run;
+use crate::proxy::engine::Engine;
 use crate::proxy::halving::{Curve, Halving, Known};
-use crate::proxy::pool::{Event, Pool};
+use crate::proxy::pool::Event;
 use crate::proxy::settings::{ProxyConfig, RandomNumbers};
 use crate::proxy::worker::Job;
 use crate::proxy::{Failure, Outcome};
-use crate::record::{Candidate, NetworkId, Screened, Store, Training};
+use crate::record::{Candidate, NetworkId, Screened, Store, Training, chain};
 
 /// One training to be done, or to go on.
 #[derive(Clone)]
@@ -37,7 +39,7 @@ struct Place {
 }
 
 /// Trains all networks of a cycle that wait for it, and settles what became of them; cycle 0 trains the start networks.
-pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
+pub(crate) fn train(run: &mut Run, cycle: u64) -> Result<()> {
     let mut phase: Option<Phase> = None;
     // With halving, what is to be trained next depends on what came of this.
     loop {
@@ -53,7 +55,7 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
             }
             None => phase.insert(Phase::begin(cycle, "train", count)),
         };
-        work_off(run, &places, phase)?;
+        work_off(run, cycle, &places, phase)?;
         if run.stopped() {
             return Ok(());
         }
@@ -65,6 +67,7 @@ pub fn train(run: &mut Run, cycle: u64) -> Result<()> {
     if states.is_dir() {
         std::fs::remove_dir_all(&states).at("remove", &states)?;
     }
+    run.proxies.engine.clear()?;
     if cycle == 0 {
         refuse_no_room(run)?;
     }
@@ -95,7 +98,7 @@ fn refuse_no_room(run: &Run) -> Result<()> {
     };
     // That they failed is the setting's doing: with another one they are trained again.
     run.store.forget_trainings(&full)?;
-    let folder = run.folder.path().display();
+    let folder = in_shell(run.folder.path());
     Err(Error::input(format!("no start network can be trained in the memory that {key} = {mib} leaves")).hint(format!(
         "write another {key} into {folder}/run.toml and go on: eliteloop resume {folder}; or begin a new run with a smaller proxy.batch"
     )))
@@ -107,7 +110,7 @@ fn states(run: &Run) -> PathBuf {
 }
 
 /// Trains in the worker processes, and stores each training as it is done.
-fn work_off(run: &Run, places: &[Place], phase: &Phase) -> Result<()> {
+fn work_off(run: &Run, cycle: u64, places: &[Place], phase: &Phase) -> Result<()> {
     let states = states(run);
     if run.config.proxy.halving != Halving::Off {
         std::fs::create_dir_all(&states).at("make the folder", &states)?;
@@ -118,7 +121,7 @@ fn work_off(run: &Run, places: &[Place], phase: &Phase) -> Result<()> {
         let name = format!("{}-{}.safetensors", place.network, place.seed_index).replace('/', "-");
         jobs.push(Job { until: Some(place.until), state: Some(states.join(name)), ..Job::new(id, graph, place.seed) });
     }
-    store_as_done(run, &run.proxies.pool, jobs, phase, |id, result| {
+    store_as_done(run, &run.proxies.engine, cycle, jobs, phase, |id, result| {
         let place = &places[id as usize];
         if let Ok(outcome) = &result {
             phase.say(format!("{}: {:.3}", place.network, outcome.accuracy));
@@ -133,16 +136,18 @@ fn work_off(run: &Run, places: &[Place], phase: &Phase) -> Result<()> {
 /// Those of the workers, and the first of `put`.
 pub(super) fn store_as_done(
     run: &Run,
-    pool: &Pool,
+    engine: &Engine,
+    cycle: u64,
     jobs: Vec<Job>,
     phase: &Phase,
     mut put: impl FnMut(u64, Result<Outcome, Failure>) -> Result<()>,
 ) -> Result<()> {
     let mut stored = Ok(());
-    pool.run(jobs, &run.stop, |event| {
-        let Event::Done { id, result } = event else { return };
+    engine.run(jobs, &run.stop, |event| {
+        let Event::Done { id, result, elsewhere } = event else { return };
         phase.step();
-        let done = put(id, result);
+        let noted = elsewhere.map_or(Ok(()), |kind| chain::note_processor(&run.store, cycle, &kind));
+        let done = noted.and_then(|()| put(id, result));
         // A full disk must end the run, but only after the workers were told.
         if done.is_err() && stored.is_ok() {
             run.stop.store(true, Ordering::Relaxed);
@@ -184,7 +189,7 @@ fn networks(store: &Store, cycle: u64) -> Result<Vec<NetworkId>> {
 }
 
 /// How many epochs each network of a cycle is to be trained, as far as its trainings so far tell.
-pub fn targets(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap<NetworkId, usize>> {
+pub(crate) fn targets(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap<NetworkId, usize>> {
     let (networks, epochs) = (networks(store, cycle)?, config.proxy.epochs);
     let rungs = match config.proxy.halving {
         Halving::On(rungs) if cycle > 0 => rungs,
@@ -202,7 +207,7 @@ pub fn targets(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap
 }
 
 /// The first training of a closed cycle that is not stored as far as it was to go.
-pub fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Option<NetworkId>> {
+pub(crate) fn missing(store: &Store, config: &RunConfig, cycle: u64) -> Result<Option<NetworkId>> {
     Ok(places(store, config, cycle)?.into_iter().next().map(|place| place.network))
 }
 
@@ -239,7 +244,7 @@ fn places(store: &Store, config: &RunConfig, cycle: u64) -> Result<Vec<Place>> {
 }
 
 /// Seed of one training: by the network's place or for all the same, never by when a worker gets to it.
-pub fn seed_of(config: &RunConfig, network: &NetworkId, seed_index: u64) -> u64 {
+pub(crate) fn seed_of(config: &RunConfig, network: &NetworkId, seed_index: u64) -> u64 {
     let run = config.seed;
     if config.proxy.random_numbers == RandomNumbers::Common {
         return seed::derive(run, "train all", &[seed_index]);
@@ -251,7 +256,7 @@ pub fn seed_of(config: &RunConfig, network: &NetworkId, seed_index: u64) -> u64 
 }
 
 /// A candidate is trained when all its seeds are; one failed seed fails it.
-pub fn settle(screened: &mut Screened, id: &NetworkId, trainings: &[Training], target: usize, epochs: usize) {
+pub(crate) fn settle(screened: &mut Screened, id: &NetworkId, trainings: &[Training], target: usize, epochs: usize) {
     let mut own = trainings.iter().filter(|t| t.network == *id && !t.repeat);
     match own.find_map(|t| t.failure.as_ref()) {
         None => {

@@ -7,33 +7,25 @@ use rand::seq::IndexedRandom;
 
 use crate::base::error::Result;
 use crate::base::seed;
-use crate::config::TuneData;
-use crate::config::{EliteSource, RunConfig};
-use crate::gates::Stage;
+use crate::config::{EliteSource, EliteWeights, RunConfig, TuneData};
 use crate::method::elite::{Cut, CycleElites, Scored, held_out_of, scores, select};
 use crate::method::weights;
 use crate::record::{EliteRow, NetworkId, Store};
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chosen {
-    pub network: NetworkId,
-    pub held_out: bool,
+pub(crate) struct Chosen {
+    pub(crate) network: NetworkId,
+    pub(crate) held_out: bool,
     /// In the update, of any scale; 1 where all weigh the same.
-    pub weight: f64,
+    pub(crate) weight: f64,
 }
 
 /// The tuning set of a cycle whose elites are `elites`, in the order of the elites or else of the candidates.
-pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleElites) -> Result<Vec<Chosen>> {
+pub(crate) fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleElites) -> Result<Vec<Chosen>> {
     if matches!(config.tune.data, TuneData::Elites | TuneData::Replay) {
-        let score = scores_up_to(store, config, cycle)?;
-        let of_elites: Vec<f64> = elites.rows.iter().map(|e| score.get(&e.network).copied().unwrap_or(e.quality)).collect();
-        let weights = weights::of(config.elite.weights, &of_elites, config.elite.rho, config.candidates as usize);
-        let one = |(i, e): (usize, &EliteRow)| Chosen {
-            network: e.network.clone(),
-            held_out: e.held_out,
-            weight: weights.get(i).copied().unwrap_or(1.0),
-        };
-        let mut chosen: Vec<Chosen> = elites.rows.iter().enumerate().map(one).collect();
+        let weights = weights_of(store, config, cycle, &elites.rows)?;
+        let one = |(e, weight): (&EliteRow, f64)| Chosen { network: e.network.clone(), held_out: e.held_out, weight };
+        let mut chosen: Vec<Chosen> = elites.rows.iter().zip(weights).map(one).collect();
         if config.tune.data == TuneData::Replay {
             for old in store.elites()?.into_iter().filter(|e| e.cycle < cycle) {
                 let known = chosen.iter().any(|c| c.network == old.network);
@@ -48,8 +40,8 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
     if config.tune.data == TuneData::Archive {
         return archive(store, config, cycle, elites.rows.len());
     }
-    let reach = |of: u64| of == cycle || config.elite.source == EliteSource::Cumulative && of < cycle;
-    let valid = store.candidates()?.into_iter().filter(|c| reach(c.cycle) && c.stage() == Some(Stage::Trained));
+    let reach = |of: u64| of == cycle || config.elite.source == EliteSource::Cumulative;
+    let valid = store.trained_up_to(cycle)?.into_iter().filter(|c| reach(c.cycle));
     let mut networks: Vec<NetworkId> = valid.map(|c| c.id()).collect();
     if config.tune.data == TuneData::RandomSubset {
         let mut rng = seed::rng(config.seed, "random-subset", &[cycle]);
@@ -60,10 +52,19 @@ pub fn of_cycle(store: &Store, config: &RunConfig, cycle: u64, elites: &CycleEli
     Ok(networks.into_iter().zip(held_out).map(|(network, held_out)| Chosen { network, held_out, weight: 1.0 }).collect())
 }
 
+/// What each elite of a cycle weighs in its update.
+fn weights_of(store: &Store, config: &RunConfig, cycle: u64, elites: &[EliteRow]) -> Result<Vec<f64>> {
+    if config.elite.weights == EliteWeights::Truncation {
+        return Ok(vec![1.0; elites.len()]);
+    }
+    let score = scores_up_to(store, config, cycle)?;
+    let of_elites: Vec<f64> = elites.iter().map(|e| score.get(&e.network).copied().unwrap_or(e.quality)).collect();
+    Ok(weights::of(config.elite.weights, &of_elites, config.elite.rho, config.candidates as usize))
+}
+
 /// What the candidates that were trained up to a cycle are ranked by.
 fn scores_up_to(store: &Store, config: &RunConfig, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
-    let trained = store.candidates()?.into_iter().filter(|c| c.cycle <= cycle && c.stage() == Some(Stage::Trained));
-    Ok(scores(config.elite.by, &trained.collect::<Vec<_>>(), &store.qualities()?))
+    Ok(scores(config.elite.by, &store.trained_up_to(cycle)?, &store.qualities()?))
 }
 
 /// The `wanted` best of all that was trained up to a cycle, best first; of equal ones the earlier.
@@ -76,6 +77,7 @@ fn archive(store: &Store, config: &RunConfig, cycle: u64, wanted: usize) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gates::Stage;
     use crate::record::{Candidate, Kind, Screened, Training};
 
     fn candidate(cycle: u64, index: u64, stage: Stage) -> Candidate {

@@ -24,7 +24,7 @@ use crate::theory::gate::{self, Finding, Forecast};
 
 /// Tunes on the tuning set but for what is held out; gives what that did, None where the policy is not tuned or there was nothing to
 /// tune on.
-pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Option<Tuning>>> {
+pub(crate) fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Option<Tuning>>> {
     if run.config.policy != Policy::Llm {
         return Ok(Done::Finished(None));
     }
@@ -83,7 +83,7 @@ pub fn tune(run: &mut Run, cycle: u64, elites: &CycleElites) -> Result<Done<Opti
 }
 
 /// What the cycle's samples say of the policy that `learner` is now: see [`gate`].
-pub fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Forecast> {
+pub(crate) fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Forecast> {
     let quality = store.qualities_of(cycle)?;
     let (mut qualities, mut log_q, mut samples) = (Vec::new(), Vec::new(), Vec::new());
     for (sample, q) in sampled(store, learner, config, cycle)? {
@@ -96,7 +96,7 @@ pub fn forecast(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64
 }
 
 /// All that the LLM wrote in a cycle, and the log q it was drawn with.
-pub fn sampled(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Vec<(Example, f64)>> {
+pub(crate) fn sampled(store: &Store, learner: &Learner, config: &RunConfig, cycle: u64) -> Result<Vec<(Example, f64)>> {
     let mut samples = Vec::new();
     for candidate in store.candidates_of(cycle)? {
         let Some(log_q) = candidate.log_q.filter(|_| !candidate.tokens.is_empty()) else { continue };
@@ -130,13 +130,13 @@ fn logged_loss(store: &Store, chosen: &[Chosen], cycle: u64) -> Result<Option<f6
 }
 
 /// Those of examples; none where all weigh the same.
-pub fn weights(chosen: &[Chosen]) -> Vec<f64> {
+pub(crate) fn weights(chosen: &[Chosen]) -> Vec<f64> {
     let all: Vec<f64> = chosen.iter().map(|c| c.weight).collect();
     if all.iter().any(|weight| *weight != all[0]) { all } else { Vec::new() }
 }
 
 /// What goes into the decoder of these candidates.
-pub fn examples(store: &Store, learner: &Learner, config: &RunConfig, chosen: &[Chosen]) -> Result<Vec<Example>> {
+pub(crate) fn examples(store: &Store, learner: &Learner, config: &RunConfig, chosen: &[Chosen]) -> Result<Vec<Example>> {
     let example = |one: &Chosen| {
         let candidate = store.candidate(&one.network)?;
         let parent = store.network(&candidate.parent)?;
@@ -156,13 +156,13 @@ fn manifest(examples: &[Example], chosen: &[Chosen]) -> Vec<TunedOn> {
 }
 
 /// Closes cycle 0: the LLM as it was before any update.
-pub fn close_start(run: &mut Run) -> Result<()> {
+pub(crate) fn close_start(run: &mut Run) -> Result<()> {
     close(run, 0, &CycleElites::default(), None)
 }
 
 /// Closes a cycle: the checkpoint by rename, then everything else in one transaction. A kill before the transaction leaves the
 /// cycle open, and its update is computed again to the same bytes.
-pub fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tuning>) -> Result<()> {
+pub(crate) fn close(run: &mut Run, cycle: u64, elites: &CycleElites, tuning: Option<Tuning>) -> Result<()> {
     run.folder.check_there()?;
     let checkpoint = run.folder.checkpoint(cycle);
     let adapter_hash = match &run.learner {

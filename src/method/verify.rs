@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::error::{Error, Result};
+use crate::base::show::in_shell;
 use crate::config::{EliteWeights, Policy, RunConfig, TuneData};
 use crate::decoder::lora::divergence::Reference;
 use crate::decoder::model::pack::Example;
@@ -87,9 +88,9 @@ impl Claims {
         let cycles = store.cycles()?;
         let Some(last) = cycles.last().map(|c| c.cycle) else {
             return Err(Error::input(format!("the run in {} has not closed its first cycle", run.display()))
-                .hint(format!("go on with it: eliteloop resume {}", run.display())));
+                .hint(format!("go on with it: eliteloop resume {}", in_shell(run))));
         };
-        let candidates = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+        let candidates = store.candidates_up_to(last)?;
         Ok(Self { config, store, cycles, candidates, last })
     }
 }

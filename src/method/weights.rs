@@ -12,7 +12,7 @@
 use crate::config::EliteWeights;
 
 /// The weights of examples by their qualities, summing to 1; empty where all weigh the same. `samples` is N.
-pub fn of(kind: EliteWeights, quality: &[f64], rho: f64, samples: usize) -> Vec<f64> {
+pub(crate) fn of(kind: EliteWeights, quality: &[f64], rho: f64, samples: usize) -> Vec<f64> {
     match kind {
         EliteWeights::Truncation => Vec::new(),
         EliteWeights::Entropic => entropic(quality, -rho.ln(), samples),

@@ -1,101 +1,135 @@
-//! A cell of NAS-Bench-201 (Dong and Yang 2020): four nodes, an operation on each of the six edges between them.
+//! A cell of a [`Space`]: which word stands at each of its slots. In NAS-Bench-201 the slots are edges and the words their operations.
 //!
-//! As text it is six words, the edges in the table's order: `none skip one three pool none`.
+//! As text it is its words in the slots' order: `none skip one three pool none`.
 
 use std::fmt;
-use std::str::FromStr;
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::space::{MOST_SLOTS, Space};
 use crate::base::error::{Error, Result};
 
-pub const EDGES: usize = 6;
-
-/// The operations in the table's order (`none`, `skip_connect`, `nor_conv_1x1`, `nor_conv_3x3`, `avg_pool_3x3`), each as one
-/// short word: common tokenizers have each of them, with the space before it, as one token.
-pub const WORDS: [&str; 5] = ["none", "skip", "one", "three", "pool"];
-
-/// How many cells there are: 5^6.
-pub const CELLS: usize = WORDS.len().pow(EDGES as u32);
-
-/// How many cells differ from a given one in one edge.
-pub const NEIGHBOURS: usize = EDGES * (WORDS.len() - 1);
-
-/// The operation of each edge, as an index into [`WORDS`]. Stored as its text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Cell([u8; EDGES]);
+/// The word of each slot, as an index into [`Space::words`]. Stored as its text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
+pub struct Cell {
+    space: &'static Space,
+    /// Beyond the slots of the space all are 0.
+    words: [u8; MOST_SLOTS],
+}
 
 impl Cell {
     /// # Errors
-    /// When these are not six indices of operations.
-    pub fn new(operations: &[usize]) -> Result<Self> {
-        let wrong = || Error::input(format!("{operations:?} is no cell: six operations from 0 to {} are", WORDS.len() - 1));
-        if operations.iter().any(|&o| o >= WORDS.len()) {
-            return Err(wrong());
+    /// When these are not as many indices of words as there are slots.
+    pub fn new(space: &'static Space, words: &[usize]) -> Result<Self> {
+        let most = space.words().len() - 1;
+        if words.len() != space.slots().len() || words.iter().any(|word| *word > most) {
+            return Err(Error::input(format!("{words:?} is no cell: {} numbers from 0 to {most} are", space.slots().len())));
         }
-        let operations: Vec<u8> = operations.iter().map(|&o| o as u8).collect();
-        operations.try_into().map(Self).map_err(|_| wrong())
+        let mut cell = Self { space, words: [0; MOST_SLOTS] };
+        for (slot, word) in cell.words.iter_mut().zip(words) {
+            *slot = *word as u8;
+        }
+        Ok(cell)
     }
 
-    /// The place in the lexicographic order of all cells, below [`CELLS`].
+    /// The cell that a text names.
+    ///
+    /// # Errors
+    /// When it is not as many words of the space as there are slots.
+    pub fn parse(space: &'static Space, text: &str) -> Result<Self> {
+        let index =
+            |word: &str| {
+                space.words().iter().position(|known| known == word).ok_or_else(|| {
+                    Error::input(format!("'{word}' is no word of a cell")).hint(format!("words: {}", space.words().join(", ")))
+                })
+            };
+        let words = text.split_whitespace().map(index).collect::<Result<Vec<_>>>()?;
+        Self::new(space, &words).map_err(|_| {
+            Error::input(format!("'{text}' has {} words, and a cell {}", words.len(), space.slots().len()))
+                .hint(format!("one for each of {}", space.slots().join(", ")))
+        })
+    }
+
+    /// What it is a cell of.
+    pub fn space(self) -> &'static Space {
+        self.space
+    }
+
+    /// The place in the lexicographic order of all cells, below [`Space::cells`].
     pub fn index(self) -> usize {
-        self.0.iter().fold(0, |index, &operation| index * WORDS.len() + usize::from(operation))
+        self.words().fold(0, |index, word| index * self.space.words().len() + word)
     }
 
     /// The inverse of [`Cell::index`].
-    pub fn at(index: usize) -> Self {
-        assert!(index < CELLS, "there are {CELLS} cells");
+    pub fn at(space: &'static Space, index: usize) -> Self {
+        assert!(index < space.cells(), "there are {} cells", space.cells());
         let mut rest = index;
-        let mut operations = [0; EDGES];
-        for operation in operations.iter_mut().rev() {
-            *operation = (rest % WORDS.len()) as u8;
-            rest /= WORDS.len();
+        let mut words = [0; MOST_SLOTS];
+        for word in words[..space.slots().len()].iter_mut().rev() {
+            *word = (rest % space.words().len()) as u8;
+            rest /= space.words().len();
         }
-        Self(operations)
+        Self { space, words }
     }
 
     /// Every cell, by index.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..CELLS).map(Self::at)
+    pub fn all(space: &'static Space) -> impl Iterator<Item = Self> {
+        (0..space.cells()).map(move |index| Self::at(space, index))
     }
 
-    pub fn operations(self) -> [usize; EDGES] {
-        self.0.map(usize::from)
+    /// The word of each slot, as an index into [`Space::words`].
+    pub fn words(self) -> impl Iterator<Item = usize> {
+        self.words.into_iter().take(self.space.slots().len()).map(usize::from)
     }
 
     /// Uniform over all cells.
-    pub fn random(rng: &mut impl Rng) -> Self {
-        Self::at(rng.random_range(0..CELLS))
+    pub fn random(space: &'static Space, rng: &mut impl Rng) -> Self {
+        Self::at(space, rng.random_range(0..space.cells()))
     }
 
-    /// The cell with another operation on one edge.
+    /// The cell with another word in one slot.
     #[must_use]
-    pub fn with(mut self, edge: usize, operation: usize) -> Self {
-        assert!(operation < WORDS.len(), "there are {} operations", WORDS.len());
-        self.0[edge] = operation as u8;
+    pub fn with(mut self, slot: usize, word: usize) -> Self {
+        assert!(slot < self.space.slots().len() && word < self.space.words().len(), "slot {slot}, word {word}");
+        self.words[slot] = word as u8;
         self
     }
 
-    /// The cells that differ in one edge.
+    /// In how many slots two cells of a space differ.
+    pub fn distance(self, other: Self) -> usize {
+        self.words.iter().zip(other.words).filter(|(a, b)| **a != *b).count()
+    }
+
+    /// The cells that differ in one slot.
     pub fn neighbours(self) -> impl Iterator<Item = Self> {
-        let others = move |edge: usize| (0..WORDS.len()).filter(move |&o| o != usize::from(self.0[edge]));
-        (0..EDGES).flat_map(move |edge| others(edge).map(move |operation| self.with(edge, operation)))
+        let all = self.space.words().len();
+        self.words().enumerate().flat_map(move |(slot, own)| (0..all).filter(move |w| *w != own).map(move |word| self.with(slot, word)))
     }
 
     /// A uniform one of [`Cell::neighbours`].
     #[must_use]
-    pub fn mutated(self, rng: &mut impl Rng) -> Self {
-        let edge = rng.random_range(0..EDGES);
-        let other = rng.random_range(0..WORDS.len() - 1);
-        self.with(edge, other + usize::from(other >= usize::from(self.0[edge])))
+    pub(crate) fn mutated(self, rng: &mut impl Rng) -> Self {
+        let slot = rng.random_range(0..self.space.slots().len());
+        let other = rng.random_range(0..self.space.words().len() - 1);
+        self.with(slot, other + usize::from(other >= usize::from(self.words[slot])))
     }
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.map(|operation| WORDS[usize::from(operation)]).join(" "))
+        for (slot, word) in self.words().enumerate() {
+            let space = if slot > 0 { " " } else { "" };
+            write!(f, "{space}{}", self.space.words()[word])?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cell({self})")
     }
 }
 
@@ -105,61 +139,60 @@ impl From<Cell> for String {
     }
 }
 
-impl TryFrom<String> for Cell {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl FromStr for Cell {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let operation = |word: &str| {
-            WORDS.iter().position(|known| *known == word).ok_or_else(|| {
-                Error::input(format!("'{word}' is no operation of a cell")).hint(format!("operations: {}", WORDS.join(", ")))
-            })
-        };
-        Self::new(&text.split_whitespace().map(operation).collect::<Result<Vec<_>>>()?)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::seed;
+    use crate::oracle::nasbench201;
+
+    /// NAS-Bench-201, one of other sizes, and the smallest.
+    fn spaces() -> [&'static Space; 3] {
+        let names = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let of = |slots, words| Space::of(names(slots), names(words)).unwrap();
+        [nasbench201::space(), of("width depth kernel rate", "w1 w2 w3 w4 w5 w6 w7"), of("A B", "x y")]
+    }
 
     #[test]
     fn index_and_text_name_every_cell_once() {
-        for (index, cell) in Cell::all().enumerate() {
-            assert_eq!((cell.index(), Cell::at(index)), (index, cell));
-            if index % 97 == 0 {
-                assert_eq!(cell.to_string().parse::<Cell>().unwrap(), cell);
+        for space in spaces() {
+            for (index, cell) in Cell::all(space).enumerate() {
+                assert_eq!((cell.index(), Cell::at(space, index)), (index, cell));
+                if index % 97 == 0 {
+                    assert_eq!(Cell::parse(space, &cell.to_string()).unwrap(), cell);
+                }
             }
         }
-        assert_eq!(Cell::new(&[4, 2, 1, 2, 1, 1]).unwrap().to_string(), "pool one skip one skip skip");
+        let [nas, ..] = spaces();
+        assert_eq!(Cell::all(nas).count(), 15_625);
+        assert_eq!(Cell::new(nas, &[4, 2, 1, 2, 1, 1]).unwrap().to_string(), "pool one skip one skip skip");
     }
 
     #[test]
     fn what_is_no_cell_is_refused() {
+        let [nas, other, small] = spaces();
         for text in ["", "none none none none none", "none none none none none none none", "none none none none none conv"] {
-            assert!(text.parse::<Cell>().is_err(), "{text}");
+            assert!(Cell::parse(nas, text).is_err(), "{text}");
         }
-        assert!(Cell::new(&[0, 0, 0, 0, 0, 5]).is_err());
+        assert!(Cell::new(nas, &[0, 0, 0, 0, 0, 5]).is_err());
+        assert!(Cell::parse(other, "none none none none").is_err() && Cell::parse(small, "x").is_err());
+        let long = Cell::parse(small, "x y x").unwrap_err();
+        assert!(long.to_string().contains("3 words, and a cell 2") && long.hint_text() == Some("one for each of A, B"), "{long}");
+        assert_ne!(Cell::at(nas, 0), Cell::at(other, 0), "each of a space of its own");
     }
 
     #[test]
-    fn a_mutation_changes_one_edge_to_each_other_operation() {
-        let mut rng = seed::rng(1, "test", &[]);
-        let cell = Cell::at(7_777);
-        let mut seen = std::collections::HashSet::new();
-        for _ in 0..1000 {
-            let mutant = cell.mutated(&mut rng);
-            assert_eq!(mutant.operations().iter().zip(cell.operations()).filter(|(a, b)| **a != *b).count(), 1);
-            seen.insert(mutant);
+    fn a_mutation_changes_one_slot_to_each_other_word() {
+        for (space, index) in spaces().into_iter().zip([7_777, 1_234, 2]) {
+            let mut rng = seed::rng(1, "test", &[]);
+            let cell = Cell::at(space, index);
+            let mut seen = std::collections::HashSet::new();
+            for _ in 0..1000 {
+                let mutant = cell.mutated(&mut rng);
+                assert_eq!((mutant.distance(cell), mutant.words().zip(cell.words()).filter(|(a, b)| a != b).count()), (1, 1));
+                seen.insert(mutant);
+            }
+            assert_eq!(seen, cell.neighbours().collect());
+            assert_eq!(seen.len(), space.neighbours());
         }
-        assert_eq!(seen.len(), EDGES * (WORDS.len() - 1));
     }
 }

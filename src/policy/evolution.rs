@@ -6,15 +6,15 @@ use rand::Rng;
 
 /// How many are alive, and how many of these a tournament draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Evolution {
-    pub population: usize,
-    pub tournament: usize,
-    pub draws: Draws,
+pub(crate) struct Evolution {
+    pub(crate) population: usize,
+    pub(crate) tournament: usize,
+    pub(crate) draws: Draws,
 }
 
 /// How the members of a tournament are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Draws {
+pub(crate) enum Draws {
     /// One at a time out of all that are alive, so one may be drawn twice.
     WithReplacement,
     /// All at once, each one another.
@@ -23,12 +23,12 @@ pub enum Draws {
 
 impl Evolution {
     /// Those of `born` (in the order of birth) that are alive.
-    pub fn alive<'a, T>(&self, born: &'a [T]) -> &'a [T] {
+    pub(crate) fn alive<'a, T>(&self, born: &'a [T]) -> &'a [T] {
         &born[born.len().saturating_sub(self.population)..]
     }
 
     /// The parent of a child: the best of a tournament among the `alive`, of which there is one at least.
-    pub fn parent<'a, T>(&self, alive: &'a [T], quality: impl Fn(&T) -> f64, rng: &mut impl Rng) -> &'a T {
+    pub(crate) fn parent<'a, T>(&self, alive: &'a [T], quality: impl Fn(&T) -> f64, rng: &mut impl Rng) -> &'a T {
         let drawn: Vec<usize> = match self.draws {
             Draws::WithReplacement => (0..self.tournament).map(|_| rng.random_range(0..alive.len())).collect(),
             // The order matters to equals only, of which the first wins.

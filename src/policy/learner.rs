@@ -43,6 +43,7 @@ use crate::policy::prompt;
 
 /// Which model this is, for the record.
 pub struct Identity {
+    /// What the model file calls itself, else its name.
     pub name: String,
     /// Of the model file.
     pub sha256: String,
@@ -52,9 +53,13 @@ pub struct Identity {
 
 /// What learning does not change.
 pub struct Model {
+    /// For the record of a run.
     pub identity: Identity,
+    /// Of the whole vocabulary, whatever the learner is restricted to.
     pub tokenizer: Tokenizer,
+    /// None where the model has no template; its prompts are then plain text.
     pub chat: Option<ChatTemplate>,
+    /// The frozen weights, without an adapter.
     pub decoder: Decoder,
     /// Longest prompt and completion together, in tokens.
     pub max_context: usize,
@@ -70,7 +75,9 @@ struct Restricted {
     ids: HashMap<u32, u32>,
 }
 
+/// A model, the adapter that is tuned on it, and the optimiser's state.
 pub struct Learner {
+    /// What learning does not change.
     pub model: Model,
     /// None where it may say anything.
     restricted: Option<Restricted>,
@@ -87,7 +94,7 @@ impl Model {
     ///
     /// # Errors
     /// Where the file cannot be read or does not fit the memory that the settings allow.
-    pub fn open(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Result<Self> {
+    pub(crate) fn open(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig) -> Result<Self> {
         let max_context = config.max_context.min(file.config().context);
         let (decoder, pass) = open_decoder(file, config, lora, max_context)?;
         let chat = file.chat_template()?;
@@ -145,6 +152,7 @@ impl Learner {
         Ok(())
     }
 
+    /// Whether it can read and say some tokens only: see [`Learner::restrict`].
     pub fn is_restricted(&self) -> bool {
         self.restricted.is_some()
     }
@@ -155,7 +163,7 @@ impl Learner {
     }
 
     /// That decoder with the adapter, to generate with; its tokens are [`Learner::ids`].
-    pub fn adapted(&self) -> Result<Decoder> {
+    pub(crate) fn adapted(&self) -> Result<Decoder> {
         self.decoder().with_adapter(&self.lora)
     }
 
@@ -163,7 +171,7 @@ impl Learner {
     ///
     /// # Errors
     /// Where the learner is restricted to others.
-    pub fn ids(&self, tokens: &[u32]) -> Result<Vec<u32>> {
+    pub(crate) fn ids(&self, tokens: &[u32]) -> Result<Vec<u32>> {
         let Some(Restricted { ids, .. }) = &self.restricted else { return Ok(tokens.to_vec()) };
         let id = |token| {
             ids.get(token).copied().ok_or_else(|| Error::machine(format!("the learner is restricted to other tokens than {token}")))
@@ -184,7 +192,7 @@ impl Learner {
     ///
     /// # Errors
     /// Where the prompt leaves no room for a completion.
-    pub fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
+    pub(crate) fn prompt(&self, format: Format, parent: &str) -> Result<Vec<u32>> {
         let Model { tokenizer, chat, max_context, .. } = &self.model;
         let tokens = prompt::encode(tokenizer, chat.as_ref(), format, parent)?;
         if tokens.len() >= *max_context {
@@ -199,7 +207,7 @@ impl Learner {
     }
 
     /// What may be written of `parent`; None where anything may.
-    pub fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<DeltaMask> {
+    pub(crate) fn mask(&self, format: Format, parent: &str, masking: Masking) -> Option<DeltaMask> {
         let trie = || self.trie.get_or_init(|| Arc::new(DeltaTrie::new(&self.model.tokenizer)));
         if masking == Masking::None { None } else { delta_mask(masking, trie(), format, parent) }
     }
@@ -334,7 +342,7 @@ impl Learner {
     ///
     /// # Errors
     /// Those of the device.
-    pub fn keep_prior(&mut self, config: &TuneConfig) -> Result<()> {
+    pub(crate) fn keep_prior(&mut self, config: &TuneConfig) -> Result<()> {
         self.prior = (config.from == StartFrom::Prior).then(|| self.lora.snapshot()).transpose()?;
         Ok(())
     }
@@ -368,7 +376,7 @@ impl Learner {
     ///
     /// # Errors
     /// See [`Reference::new`].
-    pub fn reference(&self, samples: &[Example], log_q: Vec<f64>) -> Result<Reference> {
+    pub(crate) fn reference(&self, samples: &[Example], log_q: Vec<f64>) -> Result<Reference> {
         Reference::new(self.decoder(), &self.lora, self.renumbered(samples)?, log_q, self.model.pass)
     }
 
@@ -376,7 +384,7 @@ impl Learner {
     ///
     /// # Errors
     /// Those of the decoder.
-    pub fn moved(&self, reference: &Reference) -> Result<Moved> {
+    pub(crate) fn moved(&self, reference: &Reference) -> Result<Moved> {
         reference.against(self.decoder(), &self.lora)
     }
 
@@ -396,7 +404,7 @@ impl Learner {
     ///
     /// # Errors
     /// Where its loss is no finite number.
-    pub fn check_after(&self, rule: &Rule, examples: &[Example], number: usize) -> Result<()> {
+    pub(crate) fn check_after(&self, rule: &Rule, examples: &[Example], number: usize) -> Result<()> {
         match self.mean_nll(examples)? {
             Some(loss) if !loss.is_finite() => Err(rule.diverged(number, &format!("the loss after it is {loss}"))),
             _ => Ok(()),
@@ -404,11 +412,11 @@ impl Learner {
     }
 
     /// The optimiser begins anew.
-    pub fn forget_moments(&mut self) {
+    pub(crate) fn forget_moments(&mut self) {
         self.optimizer = AdamW::of(&self.lora);
     }
 
-    pub fn snapshot(&self) -> Result<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         Ok(Snapshot { lora: self.lora.snapshot()?, optimizer: self.optimizer.clone() })
     }
 
@@ -419,10 +427,12 @@ impl Learner {
         Ok(())
     }
 
+    /// The adapter as it is now.
     pub fn lora(&self) -> &Lora {
         &self.lora
     }
 
+    /// Of the adapter's parameters: see [`Lora::hash`].
     pub fn adapter_hash(&self) -> Result<String> {
         self.lora.hash()
     }
@@ -460,7 +470,7 @@ impl Learner {
 }
 
 /// The moments of a checkpoint.
-pub const OPTIMIZER: &str = "optimizer.safetensors";
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 
 /// The adapter of a checkpoint, which has to be the one whose hash was stored with it.
 ///
@@ -499,12 +509,13 @@ fn open_decoder(file: &ModelFile, config: &LlmConfig, lora: &LoraConfig, context
 pub fn adapter_folder(config: &LlmConfig) -> Result<Option<PathBuf>> {
     let folder = match config.adapter.as_str() {
         "none" => return Ok(None),
-        "warmup" => home::models().join(format!("warmup-{}", config.model)),
+        shipped @ ("warmup" | "schooled") => home::models().join(format!("{shipped}-{}", config.model)),
         path => PathBuf::from(path),
     };
     if !folder.join("adapter_config.json").is_file() {
-        return Err(Error::input(format!("there is no adapter in {}", folder.display()))
-            .hint("llm.adapter is 'warmup' (shipped for the default model; others: eliteloop warmup), 'none', or a PEFT folder"));
+        return Err(Error::input(format!("there is no adapter in {}", folder.display())).hint(
+            "llm.adapter is 'warmup' or 'schooled' (shipped for the default model; others: eliteloop warmup), 'none', or a PEFT folder",
+        ));
     }
     Ok(Some(folder))
 }

@@ -19,13 +19,15 @@ pub struct Snapshot {
 /// What an update is made of.
 #[derive(Clone, Copy, Default)]
 pub struct Lesson<'a> {
+    /// What the loss is over.
     pub trained: &'a [Example],
     /// Of each trained example, of any scale; none is all the same.
     pub weights: &'a [f64],
     /// They only show whether the update generalises.
     pub held_out: &'a [Example],
-    /// All that the cycle sampled, by the names of the candidates, and the log q each was drawn with: scored before and after.
+    /// All that the cycle sampled, by the names of the candidates: scored before and after.
     pub sampled: &'a [Example],
+    /// Of each sample, the log-probability that it was drawn with, in nats.
     pub log_q: &'a [f64],
 }
 
@@ -35,26 +37,30 @@ pub struct Update {
     pub before: Snapshot,
     /// Of held-out examples the mean of the summed negative log-likelihood, in nats; None where there are none.
     pub held_out_before: Option<f64>,
+    /// The same after the update.
     pub held_out_after: Option<f64>,
+    /// Those that were not taken back.
     pub steps: Vec<Step>,
     /// That went through the decoder in all steps.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
+    /// How far it went.
     pub measured: Measured,
 }
 
 /// How far an update went.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
-    /// The objective over the examples, in nats, without dropout; after smoothing.
+    /// The objective over the examples, in nats, without dropout: that of the policy that sampled.
     pub loss_before: f64,
+    /// The same after the update and its smoothing.
     pub loss_after: f64,
     /// What no policy's loss gets below.
-    pub floor: f64,
-    pub ending: Ending,
+    pub(crate) floor: f64,
+    pub(crate) ending: Ending,
     /// Steps that were taken back.
-    pub refused: usize,
+    pub(crate) refused: usize,
     /// `log p` of each sample before, and the policy beside what it was; None of no samples.
-    pub moved: Option<(Vec<f64>, Moved)>,
+    pub(crate) moved: Option<(Vec<f64>, Moved)>,
 }
 
 impl Measured {

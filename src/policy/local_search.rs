@@ -4,7 +4,7 @@
 
 /// Where it stands; nowhere before there is anything measured, and after a restart.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LocalSearch<T> {
+pub(crate) struct LocalSearch<T> {
     at: Option<(T, f64)>,
 }
 
@@ -15,16 +15,12 @@ impl<T> Default for LocalSearch<T> {
 }
 
 impl<T: Clone> LocalSearch<T> {
-    pub fn at(&self) -> Option<&T> {
+    pub(crate) fn at(&self) -> Option<&T> {
         self.at.as_ref().map(|(item, _)| item)
     }
 
-    pub fn quality(&self) -> Option<f64> {
-        self.at.as_ref().map(|(_, quality)| *quality)
-    }
-
     /// Takes what was measured, in the order in which it was proposed. What is no neighbour of where it stands moves nothing.
-    pub fn observe(&mut self, item: &T, quality: f64, is_neighbour: impl Fn(&T, &T) -> bool) {
+    pub(crate) fn observe(&mut self, item: &T, quality: f64, is_neighbour: impl Fn(&T, &T) -> bool) {
         let moves = match &self.at {
             None => true,
             Some((at, own)) => quality > *own && is_neighbour(at, item),
@@ -35,7 +31,7 @@ impl<T: Clone> LocalSearch<T> {
     }
 
     /// Nothing around it is better: it begins anew with what is measured next.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.at = None;
     }
 }
@@ -52,7 +48,7 @@ mod tests {
         for (item, quality) in [(4, 0.5), (9, 0.9), (3, 0.4), (5, 0.7), (3, 0.6), (6, 0.65)] {
             search.observe(&item, quality, next);
         }
-        assert_eq!((search.at(), search.quality()), (Some(&5), Some(0.7)));
+        assert_eq!(search.at(), Some(&5));
         search.restart();
         assert_eq!(search.at(), None);
         search.observe(&9, 0.1, next);

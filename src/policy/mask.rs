@@ -7,9 +7,9 @@ use crate::delta::grammar::{Grammar, Lines, State};
 use crate::delta::settings::{Format, Masking};
 
 /// The vocabulary, with what is kept of the grammar of deltas.
-pub type DeltaTrie = TokenTrie<Grammar>;
+pub(crate) type DeltaTrie = TokenTrie<Grammar>;
 /// All deltas of a format that apply to one parent.
-pub type DeltaMask = Mask<Grammar>;
+pub(crate) type DeltaMask = Mask<Grammar>;
 
 impl ByteGrammar for Grammar {
     type State = State;
@@ -33,7 +33,7 @@ impl ByteGrammar for Grammar {
 
 /// The mask that a setting asks for, if any.
 #[must_use]
-pub fn delta_mask(masking: Masking, tokens: &Arc<DeltaTrie>, format: Format, parent: &str) -> Option<DeltaMask> {
+pub(crate) fn delta_mask(masking: Masking, tokens: &Arc<DeltaTrie>, format: Format, parent: &str) -> Option<DeltaMask> {
     let lines = match masking {
         Masking::None => return None,
         Masking::Patch => Lines::Free,

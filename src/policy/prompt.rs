@@ -19,7 +19,7 @@ pub fn messages(format: Format, parent: &str) -> [Message; 2] {
 
 /// The prompt of a model without a chat template; the delta follows it directly.
 #[must_use]
-pub fn plain(format: Format, parent: &str) -> String {
+pub(crate) fn plain(format: Format, parent: &str) -> String {
     let shown = delta::show(format, parent);
     let end = if shown.ends_with('\n') { "" } else { "\n" };
     format!("### Network\n{shown}{end}### Change\n")

@@ -8,19 +8,19 @@ use rand::Rng;
 
 use crate::theory::finite::{elite_frequencies, smooth};
 
-/// A distribution over `N` choices; the probabilities of each place's options sum to 1.
+/// A distribution over a choice at each of some places; the probabilities of each place's options sum to 1.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TableCe<const N: usize>([Vec<f64>; N]);
+pub struct TableCe(Vec<Vec<f64>>);
 
-impl<const N: usize> TableCe<N> {
+impl TableCe {
     /// All of `options` options alike, at every place.
-    pub fn uniform(options: usize) -> Self {
-        Self(std::array::from_fn(|_| vec![1.0 / options as f64; options]))
+    pub fn uniform(places: usize, options: usize) -> Self {
+        Self(vec![vec![1.0 / options as f64; options]; places])
     }
 
     /// The independent distribution nearest to `p` (least KL(p || table)): its marginals. `p` gives choices and their probability.
-    pub fn marginals(options: usize, p: impl Iterator<Item = ([usize; N], f64)>) -> Self {
-        let mut table = Self(std::array::from_fn(|_| vec![0.0; options]));
+    pub(crate) fn marginals<C: IntoIterator<Item = usize>>(places: usize, options: usize, p: impl Iterator<Item = (C, f64)>) -> Self {
+        let mut table = Self(vec![vec![0.0; options]; places]);
         for (choices, p) in p {
             for (place, choice) in table.0.iter_mut().zip(choices) {
                 place[choice] += p;
@@ -29,12 +29,13 @@ impl<const N: usize> TableCe<N> {
         table
     }
 
-    pub fn places(&self) -> &[Vec<f64>; N] {
+    /// Of each place, the probability of each option.
+    pub fn places(&self) -> &[Vec<f64>] {
         &self.0
     }
 
     /// The CE update; none of no elites.
-    pub fn update(&mut self, elites: &[[usize; N]], alpha: f64) {
+    pub fn update(&mut self, elites: &[Vec<usize>], alpha: f64) {
         if elites.is_empty() {
             return;
         }
@@ -45,23 +46,23 @@ impl<const N: usize> TableCe<N> {
     }
 
     /// The CE update towards elites of which only the marginals are known.
-    pub fn toward(&mut self, elites: &Self, alpha: f64) {
+    pub(crate) fn toward(&mut self, elites: &Self, alpha: f64) {
         for (place, elites) in self.0.iter_mut().zip(&elites.0) {
             *place = smooth(elites, place, alpha);
         }
     }
 
-    pub fn probability(&self, choices: [usize; N]) -> f64 {
+    pub(crate) fn probability(&self, choices: impl IntoIterator<Item = usize>) -> f64 {
         self.0.iter().zip(choices).map(|(place, choice)| place[choice]).product()
     }
 
-    pub fn sample(&self, rng: &mut impl Rng) -> [usize; N] {
-        std::array::from_fn(|at| draw(&self.0[at], rng.random()))
+    pub(crate) fn sample(&self, rng: &mut impl Rng) -> Vec<usize> {
+        self.0.iter().map(|place| draw(place, rng.random())).collect()
     }
 }
 
 /// The first option at which the running sum exceeds `u`, of those that have a probability.
-pub fn draw(place: &[f64], u: f64) -> usize {
+pub(crate) fn draw(place: &[f64], u: f64) -> usize {
     let mut sum = 0.0;
     let mut last = 0;
     for (option, &p) in place.iter().enumerate().filter(|(_, p)| **p > 0.0) {
@@ -81,8 +82,8 @@ mod tests {
 
     #[test]
     fn the_update_is_the_smoothed_share_of_the_elites() {
-        let elites = [[0, 1, 2], [0, 2, 2], [1, 1, 2], [0, 1, 2]];
-        let mut table = TableCe::uniform(5);
+        let elites = [[0, 1, 2], [0, 2, 2], [1, 1, 2], [0, 1, 2]].map(Vec::from);
+        let mut table = TableCe::uniform(3, 5);
         table.update(&elites, 0.5);
         assert_eq!(table.places()[0], [0.5 * 0.75 + 0.1, 0.5 * 0.25 + 0.1, 0.1, 0.1, 0.1]);
         assert_eq!(table.places()[2], [0.1, 0.1, 0.6, 0.1, 0.1]);
@@ -95,8 +96,8 @@ mod tests {
 
     #[test]
     fn samples_are_as_frequent_as_their_probability_and_marginals_come_back() {
-        let mut table = TableCe::uniform(5);
-        table.update(&[[0, 1], [4, 1]], 0.8);
+        let mut table = TableCe::uniform(2, 5);
+        table.update(&[vec![0, 1], vec![4, 1]], 0.8);
         let mut rng = seed::rng(4, "test", &[]);
         let mut counts = [0.0; 5];
         for _ in 0..20_000 {
@@ -107,7 +108,7 @@ mod tests {
         }
         let all = || (0..25).map(|i| [i / 5, i % 5]);
         assert!((all().map(|choices| table.probability(choices)).sum::<f64>() - 1.0).abs() < 1e-12);
-        let again = TableCe::marginals(5, all().map(|choices| (choices, table.probability(choices))));
+        let again = TableCe::marginals(2, 5, all().map(|choices| (choices, table.probability(choices))));
         for (found, right) in again.places().iter().flatten().zip(table.places().iter().flatten()) {
             assert!((found - right).abs() < 1e-12);
         }

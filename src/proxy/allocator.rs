@@ -16,6 +16,7 @@ const LEAST: usize = 1 << 20;
 const MOST_BLOCKS: usize = 512;
 const MOST_BYTES: usize = 1 << 30;
 
+/// The allocator: a program that names it as its global one keeps large blocks while networks train.
 pub struct Recycler;
 
 unsafe extern "C" {

@@ -12,17 +12,17 @@ use super::dataset::{Format, Images};
 const BORDER: usize = 4;
 
 /// The normalised value of each byte in each channel.
-pub struct Normal(Vec<[f32; 256]>);
+pub(crate) struct Normal(Vec<[f32; 256]>);
 
 impl Normal {
-    pub fn new(format: &Format) -> Self {
+    pub(crate) fn new(format: &Format) -> Self {
         let channel = |(mean, std): (&f32, &f32)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std);
         Self(format.mean.iter().zip(&format.std).map(channel).collect())
     }
 }
 
 /// The images of these indices, one after the other, as they are.
-pub fn plain(images: &Images, indices: &[u32], format: &Format, normal: &Normal) -> Vec<f32> {
+pub(crate) fn plain(images: &Images, indices: &[u32], format: &Format, normal: &Normal) -> Vec<f32> {
     let area = format.shape[1] * format.shape[2];
     let mut batch = Vec::with_capacity(indices.len() * format.elements());
     for &index in indices {
@@ -34,7 +34,7 @@ pub fn plain(images: &Images, indices: &[u32], format: &Format, normal: &Normal)
 }
 
 /// The images of these indices, each cropped and (where `format.flip`) perhaps flipped.
-pub fn varied(images: &Images, indices: &[u32], format: &Format, normal: &Normal, rng: &mut ChaCha8Rng) -> Vec<f32> {
+pub(crate) fn varied(images: &Images, indices: &[u32], format: &Format, normal: &Normal, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let [_, height, width] = format.shape;
     let mut batch = Vec::with_capacity(indices.len() * format.elements());
     for &index in indices {

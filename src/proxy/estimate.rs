@@ -19,14 +19,14 @@ const IMAGES: usize = 32;
 
 /// Scores of one network under one seed; `None` where a score is not defined (no rectifier, a sum that overflows).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Estimates {
-    pub parameters: usize,
-    pub synflow: Option<f64>,
-    pub nwot: Option<f64>,
+pub(crate) struct Estimates {
+    pub(crate) parameters: usize,
+    pub(crate) synflow: Option<f64>,
+    pub(crate) nwot: Option<f64>,
 }
 
 /// The estimates for the parameters that a training with this seed starts from.
-pub fn estimate(graph: &Graph, split: &Split, seed: u64) -> Result<Estimates> {
+pub(crate) fn estimate(graph: &Graph, split: &Split, seed: u64) -> Result<Estimates> {
     Ok(Estimates { parameters: graph.parameters(), synflow: synflow(graph, split, seed)?, nwot: nwot(graph, split, seed)? })
 }
 

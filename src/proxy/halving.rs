@@ -6,9 +6,11 @@
 //! learning rate has not fallen by then, that is on average below what a whole training gives. Start networks are trained whole, and
 //! failed candidates are not counted among those of whom the best go on.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -16,23 +18,36 @@ use serde::{Deserialize, Serialize, Serializer};
 /// The setting: `"off"`, or a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Halving {
+    /// Every candidate trains all epochs.
     #[default]
     Off,
+    /// Those that fall behind stop early.
     On(Rungs),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// After how many epochs candidates are compared, and how many go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rungs {
     /// Epochs before the first comparison.
-    pub epochs: usize,
+    pub(crate) epochs: usize,
     /// The best 1/eta go on, to eta times the epochs.
-    pub eta: usize,
+    pub(crate) eta: usize,
 }
 
 impl Default for Rungs {
     fn default() -> Self {
         Self { epochs: 1, eta: 3 }
+    }
+}
+
+impl JsonSchema for Halving {
+    fn schema_name() -> Cow<'static, str> {
+        "Halving".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "oneOf": [{ "const": "off", "description": "Every candidate trains all epochs." }, Rungs::json_schema(generator)] })
     }
 }
 
@@ -69,17 +84,17 @@ impl<'de> Deserialize<'de> for Halving {
 
 /// What is known of the trainings of one network, one a seed.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
-    pub seeds: Vec<Curve>,
+pub(crate) struct Known {
+    pub(crate) seeds: Vec<Curve>,
 }
 
 /// One training as far as it got.
 #[derive(Clone, Debug, Default)]
-pub struct Curve {
+pub(crate) struct Curve {
     /// Validation accuracy after each epoch.
-    pub accuracies: Vec<f64>,
+    pub(crate) accuracies: Vec<f64>,
     /// It will get no further.
-    pub failed: bool,
+    pub(crate) failed: bool,
 }
 
 impl Known {
@@ -109,7 +124,7 @@ impl Rungs {
 
     /// How many epochs each candidate of a cycle is to be trained, as far as that can be said: a rung is decided once all of it have got
     /// there or failed. It depends on the curves alone, so whoever asks it, and however often, is told the same.
-    pub fn targets<K: Ord + Clone>(self, total: usize, candidates: &BTreeMap<K, Known>) -> BTreeMap<K, usize> {
+    pub(crate) fn targets<K: Ord + Clone>(self, total: usize, candidates: &BTreeMap<K, Known>) -> BTreeMap<K, usize> {
         let mut targets = BTreeMap::new();
         let mut there: Vec<&K> = candidates.keys().collect();
         for rung in self.all(total) {

@@ -11,7 +11,7 @@ use crate::base::seed;
 use crate::tracer::graph::{Init, Role, TensorSpec};
 
 /// The starting value of one tensor.
-pub fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tensor> {
+pub(crate) fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tensor> {
     let count = spec.elements();
     if spec.role == Role::Counter {
         let values = match &spec.init {

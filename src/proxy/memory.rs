@@ -8,7 +8,7 @@ const CONTEXT: u64 = 600 << 20;
 /// Bytes of a training with so many images a step, generously: every value and its gradient, the windows of convolutions and pools in both
 /// passes, weights with their gradients and the optimiser's state.
 #[must_use]
-pub fn on_card(graph: &Graph, batch: usize) -> u64 {
+pub(crate) fn on_card(graph: &Graph, batch: usize) -> u64 {
     let images = batch as u64;
     let nodes = (0..graph.nodes.len()).map(|id| 4 * images * elements(graph, id).saturating_mul(4 + 3 * taps(graph, id)));
     CONTEXT + nodes.fold(0, u64::saturating_add) + 4 * 6 * graph.parameters() as u64

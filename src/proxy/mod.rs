@@ -1,11 +1,12 @@
 //! Proxy training: from a graph to a validation accuracy.
 //!
 //! [`dataset`] gives a [`dataset::Split`], [`network`] makes a graph trainable, [`train`] is the recipe, and [`pool`] runs it
-//! in worker processes, where a candidate that fails fails alone.
+//! in worker processes, where a candidate that fails fails alone; [`engine`] is the seam behind which these may be other machines'.
 
 pub mod allocator;
 pub mod augment;
 pub mod dataset;
+pub mod engine;
 pub mod estimate;
 pub mod halving;
 pub mod init;

@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use super::operation::{Saved, Step};
 use super::ops::{arithmetic, conv, norm, pool};
 use super::{init, noise, operation, stock};
-pub use crate::base::device::Kernels;
+pub(crate) use crate::base::device::Kernels;
 use crate::base::files::write_whole;
 use crate::base::seed;
 use crate::tracer::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec};
@@ -21,11 +21,15 @@ use crate::tracer::graph::{Activation, Graph, Node, NodeId, Op, Role, TensorSpec
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
     /// Batch statistics, dropout from the stream of this seed; values are kept for [`Network::backward`].
-    Train { dropout: u64 },
+    Train {
+        /// Each step has its own.
+        dropout: u64,
+    },
     /// Running statistics, no dropout; values are freed after their last reader.
     Evaluate,
 }
 
+/// A graph with its parameters and buffers, on one device.
 pub struct Network {
     graph: Graph,
     /// One for each [`Graph::tensors`] entry.
@@ -63,12 +67,13 @@ impl Plan {
 pub struct Pass {
     values: Vec<Option<Tensor>>,
     saved: Vec<Saved>,
+    /// Value of the graph's output, of a classifier the logits (n, classes).
     pub output: Tensor,
 }
 
 impl Pass {
     /// The value of a node; `None` where a normalisation computed it together with the rectifier behind it.
-    pub fn value(&self, node: NodeId) -> Option<&Tensor> {
+    pub(crate) fn value(&self, node: NodeId) -> Option<&Tensor> {
         self.values[node].as_ref()
     }
 }
@@ -110,14 +115,15 @@ impl Network {
         Ok(Self { graph: graph.clone(), tensors, device: device.clone(), kernels, fused, differentiable, training, evaluation })
     }
 
-    pub fn graph(&self) -> &Graph {
+    pub(crate) fn graph(&self) -> &Graph {
         &self.graph
     }
 
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 
+    /// Parameters and buffers, one for each entry of [`Graph::tensors`].
     pub fn tensors(&self) -> &[Tensor] {
         &self.tensors
     }

@@ -8,7 +8,7 @@ use crate::base::seed;
 use crate::tracer::graph::Law;
 
 /// 0 with probability `p`, else 1/(1-p); one draw an element, or one a map where `channels`.
-pub fn dropout(shape: &[usize], p: f64, channels: bool, stream: u64, device: &Device) -> Result<Tensor> {
+pub(crate) fn dropout(shape: &[usize], p: f64, channels: bool, stream: u64, device: &Device) -> Result<Tensor> {
     let mut shape = shape.to_vec();
     if channels {
         shape.iter_mut().skip(2).for_each(|extent| *extent = 1);
@@ -22,7 +22,7 @@ pub fn dropout(shape: &[usize], p: f64, channels: bool, stream: u64, device: &De
 }
 
 /// Numbers of a law from the stream.
-pub fn draw(law: Law, shape: &[usize], stream: u64, device: &Device) -> Result<Tensor> {
+pub(crate) fn draw(law: Law, shape: &[usize], stream: u64, device: &Device) -> Result<Tensor> {
     let mut rng = seed::rng(stream, "draw", &[]);
     let count: usize = shape.iter().product();
     let values: Vec<f32> = match law {

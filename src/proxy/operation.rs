@@ -10,7 +10,7 @@ use super::stock;
 use crate::tracer::graph::{Binary, Op, Reduction};
 
 /// What a forward keeps of a node for its backward.
-pub enum Saved {
+pub(crate) enum Saved {
     Nothing,
     Norm(norm::Saved),
     Places(Vec<u32>),
@@ -19,13 +19,13 @@ pub enum Saved {
 }
 
 /// Gradients of a node's inputs and own tensors.
-pub struct Step {
-    pub inputs: Vec<Option<Tensor>>,
-    pub tensors: Vec<Option<Tensor>>,
+pub(crate) struct Step {
+    pub(crate) inputs: Vec<Option<Tensor>>,
+    pub(crate) tensors: Vec<Option<Tensor>>,
 }
 
 impl Step {
-    pub fn of_input(gradient: Tensor) -> Self {
+    pub(crate) fn of_input(gradient: Tensor) -> Self {
         Self { inputs: vec![Some(gradient)], tensors: Vec::new() }
     }
 
@@ -39,14 +39,14 @@ impl Step {
 }
 
 /// Weight and bias of a layer: its own, or inputs where `forward` computed them.
-pub fn weights<'a, T: Borrow<Tensor>>(inputs: &'a [T], tensors: &'a [T]) -> Result<(&'a Tensor, Option<&'a Tensor>)> {
+pub(crate) fn weights<'a, T: Borrow<Tensor>>(inputs: &'a [T], tensors: &'a [T]) -> Result<(&'a Tensor, Option<&'a Tensor>)> {
     let from = if tensors.is_empty() { &inputs[1.min(inputs.len())..] } else { tensors };
     let weight = from.first().ok_or_else(|| candle_core::Error::Msg("a layer without a weight".into()))?;
     Ok((weight.borrow(), from.get(1).map(Borrow::borrow)))
 }
 
 /// Value and what the backward needs, for operations with a kernel.
-pub fn forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<(Tensor, Saved)>> {
+pub(crate) fn forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<(Tensor, Saved)>> {
     let plain = |value: Tensor| Ok(Some((value, Saved::Nothing)));
     match op {
         Op::Conv2d { stride, padding, dilation, groups, .. } => {
@@ -87,7 +87,7 @@ pub fn forward(op: &Op, inputs: &[Tensor], tensors: &[Tensor]) -> Result<Option<
 }
 
 /// Gradients for the gradient of the value, of operations that kept nothing else than their inputs.
-pub fn backward(op: &Op, inputs: &[&Tensor], tensors: &[&Tensor], dy: &Tensor, needs: conv::Needs) -> Result<Step> {
+pub(crate) fn backward(op: &Op, inputs: &[&Tensor], tensors: &[&Tensor], dy: &Tensor, needs: conv::Needs) -> Result<Step> {
     match op {
         Op::Conv2d { stride, padding, dilation, groups, .. } => {
             let spec = conv::Spec { stride: *stride, padding: *padding, dilation: *dilation, groups: *groups };
@@ -109,7 +109,7 @@ pub fn backward(op: &Op, inputs: &[&Tensor], tensors: &[&Tensor], dy: &Tensor, n
 }
 
 /// Operations whose backward is written down in [`formula`], whatever the device.
-pub fn has_formula(op: &Op) -> bool {
+pub(crate) fn has_formula(op: &Op) -> bool {
     match op {
         Op::Binary(kind) => matches!(kind, Binary::Add | Binary::Sub | Binary::Mul | Binary::Power),
         Op::Unary(kind) => stock::slope(*kind).is_some(),

@@ -25,6 +25,7 @@ pub struct Optimizer {
 }
 
 impl Optimizer {
+    /// Of a network with so many tensors, at its first step.
     pub fn new(config: &ProxyConfig, tensors: usize) -> Self {
         Self {
             kind: config.optimizer,
@@ -38,11 +39,11 @@ impl Optimizer {
     }
 
     /// Steps made, and what is kept of each tensor: with them and [`Optimizer::set_state`] a training can go on elsewhere.
-    pub fn state(&self) -> (i32, [&[Option<Tensor>]; 2]) {
+    pub(crate) fn state(&self) -> (i32, [&[Option<Tensor>]; 2]) {
         (self.step, [&self.first, &self.second])
     }
 
-    pub fn set_state(&mut self, step: i32, [first, second]: [Vec<Option<Tensor>>; 2]) {
+    pub(crate) fn set_state(&mut self, step: i32, [first, second]: [Vec<Option<Tensor>>; 2]) {
         (self.step, self.first, self.second) = (step, first, second);
     }
 

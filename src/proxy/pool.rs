@@ -23,18 +23,34 @@ use crate::tracer::graph::Graph;
 
 const VERB: &str = "worker";
 
+/// Starts worker processes for as long as there are jobs; none is left running after [`Pool::run`].
 #[derive(Clone, Debug)]
 pub struct Pool {
     /// The executable whose verb `worker` is started; usually the running one.
     pub program: PathBuf,
+    /// What each worker is told first.
     pub setup: Setup,
 }
 
 /// What the pool tells while it works.
 #[derive(Clone, Debug)]
 pub enum Event {
-    Epoch { id: u64, epoch: Epoch },
-    Done { id: u64, result: Result<Outcome, Failure> },
+    /// An epoch of a job has ended.
+    Epoch {
+        /// The job's.
+        id: u64,
+        /// What it came to.
+        epoch: Epoch,
+    },
+    /// A job has ended.
+    Done {
+        /// The job's.
+        id: u64,
+        /// What came of it.
+        result: Result<Outcome, Failure>,
+        /// The kind of processor that it was done on, where that is not this one's.
+        elsewhere: Option<String>,
+    },
 }
 
 impl Pool {
@@ -42,7 +58,7 @@ impl Pool {
     ///
     /// # Errors
     /// The path of the running program is not known.
-    pub fn new(setup: Setup) -> Result<Self> {
+    pub(crate) fn new(setup: Setup) -> Result<Self> {
         Ok(Self { program: child::executable()?, setup })
     }
 
@@ -60,7 +76,7 @@ impl Pool {
         let together = self.together(&jobs)?;
         let mut full = Vec::new();
         self.round(jobs.clone(), together, abort, |event| match event {
-            Event::Done { id, result: Err(Failure::Memory) } if together > 1 => full.push(id),
+            Event::Done { id, result: Err(Failure::Memory), .. } if together > 1 => full.push(id),
             event => on_event(event),
         })?;
         let again = jobs.into_iter().filter(|job| full.contains(&job.id)).collect();
@@ -71,7 +87,7 @@ impl Pool {
     ///
     /// # Errors
     /// `proxy.memory_mib` is too small, or the machine has no worker.
-    pub fn check_memory(&self, smallest: &Graph, abort: &AtomicBool) -> Result<()> {
+    pub(crate) fn check_memory(&self, smallest: &Graph, abort: &AtomicBool) -> Result<()> {
         let mut is_full = false;
         let job = Job { until: Some(1), ..Job::new(0, smallest.clone(), 0) };
         self.run(vec![job], abort, |event| is_full |= matches!(event, Event::Done { result: Err(Failure::Memory), .. }))?;
@@ -131,7 +147,7 @@ impl Pool {
                 }
             };
             let Some(result) = self.train(setup, &job, &mut worker, abort, on_epoch)? else { break };
-            let _ = events.send(Event::Done { id: job.id, result });
+            let _ = events.send(Event::Done { id: job.id, result, elsewhere: None });
         }
         Ok(())
     }

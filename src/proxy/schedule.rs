@@ -2,7 +2,7 @@
 
 /// The rate of `step` (from 0) of `total`, with `epoch` steps in an epoch.
 #[must_use]
-pub fn rate(peak: f64, step: usize, total: usize, epoch: usize) -> f64 {
+pub(crate) fn rate(peak: f64, step: usize, total: usize, epoch: usize) -> f64 {
     let rise = total.div_ceil(10).min(epoch).max(1);
     if step < rise {
         return peak * (step + 1) as f64 / rise as f64;

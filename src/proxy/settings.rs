@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -11,20 +12,25 @@ use crate::base::range::{Check, MANY, MOST_MIB, MOST_WORKERS, above, real, refus
 use crate::proxy::dataset::{self, Dataset, Split, is_uneven, usable};
 use crate::proxy::halving::Halving;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The recipe of a training, the images it sees, and the processes that train.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyConfig {
     /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
-    /// Images of the training split used for training and for the quality; drawn once per run. Where neither is given, a set of your own
-    /// says how many it has.
+    /// Images of the training split that are trained on; drawn once per run. Where neither this nor `valid_images` is given, a set of your
+    /// own says how many it has.
     pub train_images: usize,
+    /// The same for those that give the quality.
     pub valid_images: usize,
     /// `balanced`, the same count of each class, or `stratified`, of each class in the proportion that the set has; the quality is then the
     /// mean of the classes' accuracies. Where it is not given, a set of your own of uneven classes is stratified.
     pub split: Shares,
+    /// Passes over the training images.
     pub epochs: usize,
+    /// Images of one step; the rest of an epoch that does not fill a batch is left out.
     pub batch: usize,
+    /// What moves the parameters.
     pub optimizer: Optimizer,
     /// Multi-fidelity: `"off"`, or `{ epochs = 1, eta = 3 }`: only the best 1/eta of a cycle's candidates go on after so many epochs, and
     /// so on; the others keep the accuracy they have then. See [`crate::proxy::halving`].
@@ -33,9 +39,11 @@ pub struct ProxyConfig {
     pub lr: f64,
     /// Of SGD (Nesterov off).
     pub momentum: f64,
+    /// Of SGD a part of the gradient, of AdamW decoupled from it.
     pub weight_decay: f64,
     /// Largest gradient norm; 0 is no clipping.
     pub clip: f64,
+    /// Share of a label that goes to all classes alike, below 1; in training only.
     pub label_smoothing: f64,
     /// Random horizontal flip (not for digits) and crop from a border of 4 zeros.
     pub augment: bool,
@@ -50,7 +58,12 @@ pub struct ProxyConfig {
     /// many epochs and with another seed, to see whether the proxy orders networks as a full training does (claim 6). It does not change the
     /// quality.
     pub full: Full,
-    /// Processes of one thread that train at the same time.
+    /// What does a run's trainings: `local`, processes of this machine; `hq`, a HyperQueue server and its workers; `slurm`. See
+    /// [`crate::proxy::engine`].
+    pub on: On,
+    /// The batch script for `on = "slurm"` (partition, account, module lines); empty is `src/presets/slurm.sh`.
+    pub slurm_script: String,
+    /// Processes of one thread that train at the same time, where they are of this machine.
     pub workers: usize,
     /// Multiply-accumulates of one training, forward and backward, validation included (see [`crate::tracer::cost::Cost::of_training`]);
     /// a network of which it would take more is over the budget and is not trained. 0 is no limit.
@@ -88,6 +101,8 @@ impl Default for ProxyConfig {
             random_numbers: RandomNumbers::Own,
             repeats: 2,
             full: Full::default(),
+            on: On::Local,
+            slurm_script: String::new(),
             workers: 2,
             max_training_macs: 10_000_000_000_000,
             cpu_seconds: 36_000,
@@ -159,6 +174,10 @@ impl Check for ProxyConfig {
         whole("proxy.repeats", self.repeats, 0..=MANY)?;
         whole("proxy.full.networks", self.full.networks, 0..=MANY)?;
         whole("proxy.full.epochs", self.full.epochs, 1..=MANY)?;
+        if self.on != On::Local && self.device.is_card() {
+            let wanted = format!("cpu where proxy.on = \"{}\": trainings on a card are done here", self.on.name());
+            return Err(refused("proxy.device", self.device, &wanted));
+        }
         whole("proxy.workers", self.workers, 1..=MOST_WORKERS)?;
         whole("proxy.max_training_macs", self.max_training_macs, 0..=1 << 60)?;
         whole("proxy.cpu_seconds", self.cpu_seconds, 0..=1 << 30)?;
@@ -167,8 +186,33 @@ impl Check for ProxyConfig {
     }
 }
 
+/// What does the trainings of a run. It is about place and time: the rows are the same, on processors of the same kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum On {
+    /// Processes of this machine.
+    #[default]
+    Local,
+    /// The workers of a HyperQueue server that runs already.
+    Hq,
+    /// The nodes of a Slurm cluster.
+    Slurm,
+}
+
+impl On {
+    /// Its word in settings and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Hq => "hq",
+            Self::Slurm => "slurm",
+        }
+    }
+}
+
 /// The streams that a training draws from: starting values (by the name of each tensor), order of the images, crops and flips, dropout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RandomNumbers {
     /// Each network's are its own.
@@ -179,12 +223,13 @@ pub enum RandomNumbers {
 }
 
 /// Full trainings beside the short ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Full {
     /// In each cycle; 0 is none.
-    pub networks: usize,
-    pub epochs: usize,
+    pub(crate) networks: usize,
+    /// Passes over the training images.
+    pub(crate) epochs: usize,
 }
 
 impl Default for Full {
@@ -194,16 +239,21 @@ impl Default for Full {
 }
 
 /// How many images each class has in a split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Shares {
+    /// The same count of each class.
     Balanced,
+    /// Of each class in the proportion that the set has.
     Stratified,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// What moves the parameters of a network: `proxy/optimizer.rs` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Optimizer {
+    /// Stochastic gradient descent, with `momentum`.
     Sgd,
+    /// Loshchilov and Hutter 2019, with betas 0.9 and 0.999; `momentum` is not used.
     Adamw,
 }

@@ -34,7 +34,7 @@ impl Training<'_> {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn save(&self, seed: u64, path: &Path) -> Result<()> {
+    pub(crate) fn save(&self, seed: u64, path: &Path) -> Result<()> {
         let (step, moments) = self.optimizer.state();
         let mut tensors: Vec<(String, &Tensor)> =
             self.network.tensors().iter().enumerate().map(|(i, tensor)| (format!("parameter.{i}"), tensor)).collect();
@@ -50,7 +50,13 @@ impl Training<'_> {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn restore<'a>(path: &Path, graph: &Graph, split: &'a Split, config: &'a ProxyConfig, seed: u64) -> Result<Option<Training<'a>>> {
+pub(crate) fn restore<'a>(
+    path: &Path,
+    graph: &Graph,
+    split: &'a Split,
+    config: &'a ProxyConfig,
+    seed: u64,
+) -> Result<Option<Training<'a>>> {
     if !path.is_file() {
         return Ok(None);
     }

@@ -38,7 +38,7 @@ pub fn train(
 }
 
 /// A training between two epochs.
-pub struct Training<'a> {
+pub(crate) struct Training<'a> {
     split: &'a Split,
     config: &'a ProxyConfig,
     seed: u64,
@@ -53,11 +53,11 @@ pub struct Training<'a> {
 /// What a training has to tell so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Log {
-    pub curve: Vec<Epoch>,
-    pub estimates: Estimates,
+    pub(crate) curve: Vec<Epoch>,
+    pub(crate) estimates: Estimates,
     /// All of it, and the steps alone.
-    pub seconds: f64,
-    pub step_seconds: f64,
+    pub(crate) seconds: f64,
+    pub(crate) step_seconds: f64,
 }
 
 impl<'a> Training<'a> {
@@ -65,7 +65,7 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// An operation failed.
-    pub fn start(graph: &Graph, split: &'a Split, config: &'a ProxyConfig, seed: u64) -> Result<Self, Failure> {
+    pub(crate) fn start(graph: &Graph, split: &'a Split, config: &'a ProxyConfig, seed: u64) -> Result<Self, Failure> {
         let start = Instant::now();
         let _kept = allocator::keep();
         let estimates = estimate::estimate(graph, split, seed)?;
@@ -86,7 +86,7 @@ impl<'a> Training<'a> {
     }
 
     /// Epochs that are done.
-    pub fn epochs(&self) -> usize {
+    pub(crate) fn epochs(&self) -> usize {
         self.log.curve.len()
     }
 
@@ -94,7 +94,7 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// See [`train`].
-    pub fn until(&mut self, epochs: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<(), Failure> {
+    pub(crate) fn until(&mut self, epochs: usize, mut on_epoch: impl FnMut(&Epoch)) -> Result<(), Failure> {
         let _kept = allocator::keep();
         while self.epochs() < epochs {
             let start = Instant::now();
@@ -159,7 +159,7 @@ impl<'a> Training<'a> {
     ///
     /// # Errors
     /// No epoch is done.
-    pub fn outcome(&self) -> Result<Outcome, Failure> {
+    pub(crate) fn outcome(&self) -> Result<Outcome, Failure> {
         let Log { curve, estimates, seconds, step_seconds } = self.log.clone();
         let last = curve.last().ok_or_else(|| Failure::Crash { message: "no epochs were asked for".into() })?;
         Ok(Outcome {
@@ -177,7 +177,9 @@ impl<'a> Training<'a> {
 pub struct Batch<'a> {
     /// n, c, h, w; normalised.
     pub images: Tensor,
+    /// The class of each image, from 0.
     pub labels: &'a [u8],
+    /// How many outputs the network has to have.
     pub classes: usize,
 }
 

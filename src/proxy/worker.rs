@@ -20,6 +20,10 @@ use crate::tracer::graph::Graph;
 pub struct Setup {
     /// What [`Split::save`] wrote.
     pub split: PathBuf,
+    /// SHA-256 that these images must have; None where they are the parent's own.
+    #[serde(default)]
+    pub hash: Option<String>,
+    /// The recipe, the device and the limits.
     pub config: ProxyConfig,
     /// Folders that jobs name files in; nothing else may be opened once the images are read.
     #[serde(default)]
@@ -29,8 +33,11 @@ pub struct Setup {
 /// Each line after it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Job {
+    /// The caller's own, in every event of this job.
     pub id: u64,
+    /// What is trained.
     pub graph: Graph,
+    /// What parameters, order, augmentation and dropout are drawn from.
     pub seed: u64,
     /// Where the trained state dict goes (safetensors).
     pub weights: Option<PathBuf>,
@@ -50,7 +57,7 @@ impl Job {
 /// A line that a worker writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
+pub(crate) enum Reply {
     /// The limit on memory is below what the program takes before its first job.
     NoRoom,
     /// What comes after it is the job's doing.
@@ -78,6 +85,9 @@ pub fn serve(input: impl BufRead) -> Result<()> {
     let first = lines.next().ok_or_else(|| Error::machine("a worker was given no setup"))??;
     let setup: Setup = serde_json::from_str(&first)?;
     let split = Split::load(&setup.split)?;
+    if setup.hash.as_ref().is_some_and(|hash| *hash != split.hash()) {
+        return Err(Error::machine(format!("{}: not the images that the trainings are of", setup.split.display())));
+    }
     let taken = child::address_counter();
     // Before there are threads. A card's driver opens what it needs when it needs it.
     if !setup.config.device.is_card() {

@@ -17,7 +17,7 @@ pub fn of(store: &Store) -> Result<Option<(NetworkId, f64)>> {
 }
 
 /// The file of a run's best network.
-pub fn path(run: &Path) -> PathBuf {
+pub(crate) fn path(run: &Path) -> PathBuf {
     run.join("best").join("network.py")
 }
 
@@ -25,7 +25,7 @@ pub fn path(run: &Path) -> PathBuf {
 ///
 /// # Errors
 /// Where a sandbox cannot be started.
-pub fn text(store: &Store) -> Result<Option<String>> {
+pub(crate) fn text(store: &Store) -> Result<Option<String>> {
     let Some((id, quality)) = of(store)? else { return Ok(None) };
     let network = store.network(&id)?;
     let head = format!("# {id}: validation accuracy {quality:.4} after the run's short training; {} parameters\n", network.parameters);

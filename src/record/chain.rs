@@ -8,6 +8,7 @@
 //! printed when the run ended.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::types::ValueRef;
@@ -20,6 +21,8 @@ use crate::base::processor;
 
 /// Keys of `meta` that say when.
 const TIMES: &str = "'started', 'finished'";
+/// Between the kinds of processors of a cycle.
+const BETWEEN: &str = "; ";
 const BEGIN: &str = "eliteloop: the chain of a record, 1";
 
 /// A table, and how its rows are told apart by cycles.
@@ -141,7 +144,7 @@ pub fn head(store: &Store) -> Result<Option<String>> {
 /// # Errors
 /// Those of the store and of the checkpoint.
 pub fn close(store: &Store, cycle: u64, checkpoint: &Path) -> Result<()> {
-    store.put("INSERT OR REPLACE INTO processor VALUES (?1, ?2)", params![cycle, processor::kind()])?;
+    note_processor(store, cycle, &processor::kind())?;
     store.put("DELETE FROM checkpoint WHERE cycle = ?1", [cycle])?;
     for (file, sha256) in files(checkpoint)? {
         store.put("INSERT INTO checkpoint VALUES (?1, ?2, ?3)", params![cycle, file, sha256])?;
@@ -149,6 +152,21 @@ pub fn close(store: &Store, cycle: u64, checkpoint: &Path) -> Result<()> {
     let previous = links(store)?.into_iter().rfind(|(of, _)| *of < cycle).map_or_else(|| BEGIN.to_owned(), |(_, hash)| hash);
     let (hash, _) = link(store, &tables(store)?, cycle, &previous)?;
     store.put("INSERT OR REPLACE INTO chain VALUES (?1, ?2)", params![cycle, hash])
+}
+
+/// Notes that something of an open cycle was computed on this kind of processor. The first of the kinds that a row names is this machine's,
+/// where it closed the cycle; those of other machines that trained for it come after it, so that nobody takes them for one kind.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn note_processor(store: &Store, cycle: u64, kind: &str) -> Result<()> {
+    let known: Vec<String> = store.rows("SELECT kind FROM processor WHERE cycle = ?1", [cycle], |r| Ok(r.get(0)?))?;
+    let mut others: Vec<&str> = known.iter().flat_map(|kinds| kinds.split(BETWEEN)).chain([kind]).collect();
+    let own = processor::kind();
+    // In what order trainings came is no matter.
+    others.sort_unstable_by_key(|other| (*other != own, *other));
+    others.dedup();
+    store.put("INSERT OR REPLACE INTO processor VALUES (?1, ?2)", params![cycle, others.join(BETWEEN)])
 }
 
 /// Names and hashes of the files of a folder; none where there is no folder.
@@ -199,27 +217,35 @@ pub fn broken(store: &Store, last: u64, finished: bool) -> Result<Option<String>
 ///
 /// # Errors
 /// Those of the store.
-pub fn processors(store: &Store) -> Result<Vec<String>> {
+pub(crate) fn processors(store: &Store) -> Result<Vec<String>> {
     let mut kinds: Vec<String> = store.rows("SELECT kind FROM processor ORDER BY cycle", [], |r| Ok(r.get(0)?))?;
     kinds.dedup();
     Ok(kinds)
 }
 
+/// The kinds of processors of each closed cycle, as they stand in its row.
+///
+/// # Errors
+/// Those of the store.
+pub(crate) fn processors_of(store: &Store) -> Result<BTreeMap<u64, String>> {
+    Ok(store.rows("SELECT cycle, kind FROM processor", [], |r| Ok((r.get(0)?, r.get(1)?)))?.into_iter().collect())
+}
+
 /// How the files of the checkpoints are kept.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The first that is missing, added or another one.
-    pub wrong: Option<String>,
+    pub(crate) wrong: Option<String>,
     /// Files that are what they were, and cycles whose checkpoint was removed by the settings.
-    pub files: usize,
-    pub thinned: usize,
+    pub(crate) files: usize,
+    pub(crate) thinned: usize,
 }
 
 /// Holds the checkpoints in a folder against the hashes that were stored. `must` says which files (cycle, name) have to be there.
 ///
 /// # Errors
 /// Those of the store and the disk.
-pub fn checkpoints(store: &Store, run: &Path, last: u64, must: impl Fn(u64, &str) -> bool) -> Result<Kept> {
+pub(crate) fn checkpoints(store: &Store, run: &Path, last: u64, must: impl Fn(u64, &str) -> bool) -> Result<Kept> {
     let sql = "SELECT file, sha256 FROM checkpoint WHERE cycle = ?1 ORDER BY file";
     let mut kept = Kept::default();
     for cycle in 0..=last {
@@ -296,6 +322,19 @@ mod tests {
         assert!(broken(&one, 2, true).unwrap().unwrap().contains("rows of no cycle"));
         one.put_training(&training(4, 0, 0.0)).unwrap();
         assert!(broken(&one, 2, false).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_cycle_names_the_processor_that_closed_it_and_then_all_that_trained_for_it() {
+        let base = tempfile::tempdir().unwrap();
+        let store = record(base.path(), [0, 1], 0.0);
+        let here = processor::kind();
+        assert_eq!(processors(&store).unwrap(), [here.as_str()]);
+        for kind in ["b", "a", "b", &here] {
+            note_processor(&store, 3, kind).unwrap();
+        }
+        assert_eq!(processors(&store).unwrap(), [here.clone(), format!("{here}; a; b")]);
+        assert_eq!(broken(&store, 2, false).unwrap(), None, "a cycle that is open may have one");
     }
 
     #[test]

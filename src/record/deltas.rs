@@ -25,18 +25,23 @@ const MOST_BYTES: u64 = 256 << 20;
 pub struct MeasuredDelta {
     /// The source that the policy was shown.
     pub parent: String,
+    /// How the delta is written.
     pub format: Format,
+    /// What the policy wrote, without the end token.
     pub delta: String,
-    /// Accuracies on the validation split, shares of 1.
+    /// Accuracy of the parent on the validation split, a share of 1.
     pub parent_quality: f64,
+    /// The same of the network that the delta makes.
     pub quality: f64,
     /// Standard deviation of the accuracy of one network over its seeds, by the repeats of the run; None of fewer than two.
     pub noise: Option<f64>,
     /// The start network that the parent descends from: networks of one family are alike.
     pub family: String,
+    /// The set that both were trained and validated on.
     pub dataset: String,
     /// What of the recipe makes gains comparable.
     pub recipe: String,
+    /// What else could have told the gain.
     pub cheap: Cheap,
 }
 
@@ -46,7 +51,9 @@ pub struct MeasuredDelta {
 pub struct Cheap {
     /// Logarithm of the ratio.
     pub parameters: Option<f64>,
+    /// Difference of the synflow scores, which are logarithms; None where one of them has none.
     pub synflow: Option<f64>,
+    /// The same of the nwot scores.
     pub nwot: Option<f64>,
     /// Accuracy after the first epoch, where there were more.
     pub first_epoch: Option<f64>,

@@ -9,6 +9,7 @@ use super::absent::missing;
 use super::{Kind, Store};
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::{open_file, read_text, replace, write_whole};
+use crate::base::show::in_shell;
 use crate::config::{self, RunConfig};
 
 /// The store while it is made; its name becomes `run.sqlite` when all is in it with which a run begins.
@@ -84,7 +85,7 @@ impl Folder {
     ///
     /// # Errors
     /// Those of the disk.
-    pub fn abandon(self, store: Store) -> Result<()> {
+    pub(crate) fn abandon(self, store: Store) -> Result<()> {
         store.seal()?;
         replace(&self.store(), &self.path.join(HALF))?;
         self.clear()?;
@@ -96,7 +97,7 @@ impl Folder {
 
     /// # Errors
     /// The folder was deleted or replaced since it was opened: what is written now goes nowhere.
-    pub fn check_there(&self) -> Result<()> {
+    pub(crate) fn check_there(&self) -> Result<()> {
         let same = |there: fs::Metadata| self.lock.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino()));
         if fs::metadata(self.path.join(LOCK)).is_ok_and(same) && self.store().is_file() {
             return Ok(());
@@ -105,11 +106,19 @@ impl Folder {
             .hint("put it back from a copy and resume that, or begin anew in a new folder"))
     }
 
+    /// What went wrong while it was written, told by its cause where the folder is not there any more.
+    ///
+    /// # Errors
+    /// That of `result`, or that of [`Self::check_there`] instead of it.
+    pub(crate) fn tell_if_gone<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.check_there().err().unwrap_or(error))
+    }
+
     /// Opens the folder of a run or audit that goes on.
     ///
     /// # Errors
     /// When there is none, or another process writes into it.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         if !is_begun(path) {
             return Err(missing(path));
         }
@@ -121,35 +130,37 @@ impl Folder {
         Ok(folder)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Folder of the adapter that came out of `cycle`.
-    pub fn checkpoint(&self, cycle: u64) -> PathBuf {
+    pub(crate) fn checkpoint(&self, cycle: u64) -> PathBuf {
         checkpoint(&self.path, cycle)
     }
 
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         store_path(&self.path)
     }
 }
 
+/// The store of the run or audit in a folder.
 pub fn store_path(run: &Path) -> PathBuf {
     run.join("run.sqlite")
 }
 
+/// Folder of the adapter that came out of `cycle`, whether it is there or not.
 pub fn checkpoint(run: &Path, cycle: u64) -> PathBuf {
     run.join(format!("cycle-{cycle:04}"))
 }
 
 /// The last part of the path: what a report calls the run.
-pub fn name(run: &Path) -> String {
+pub(crate) fn name(run: &Path) -> String {
     run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Key of the store: the settings it began with, as TOML.
-pub const SETTINGS: &str = "settings";
+pub(crate) const SETTINGS: &str = "settings";
 
 fn settings_path(run: &Path) -> PathBuf {
     run.join("run.toml")
@@ -180,7 +191,7 @@ fn refuse_occupied(path: &Path) -> Result<()> {
     }
     let error = Error::input(format!("{} exists already", path.display()));
     Err(if is_begun(path) {
-        error.hint(format!("give --out a new folder, or go on with what is there: eliteloop resume {}", path.display()))
+        error.hint(format!("give --out a new folder, or go on with what is there: eliteloop resume {}", in_shell(path)))
     } else {
         error.hint("give --out a new folder: there is no run in this one to resume")
     })
@@ -199,7 +210,7 @@ pub fn kind(path: &Path) -> Result<Kind> {
     Store::read(&store_path(path))?.kind()
 }
 
-/// The run or audit in a folder, or those in its folders, by name.
+/// The run or audit in a folder, or those below it, by name.
 ///
 /// # Errors
 /// When there is none.
@@ -207,18 +218,37 @@ pub fn recorded(path: &Path) -> Result<Vec<PathBuf>> {
     if is_begun(path) || !path.is_dir() {
         return Ok(vec![path.into()]);
     }
-    let entries = fs::read_dir(path).at("read the folder", path)?;
-    let mut found = entries.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>().at("read the folder", path)?;
-    found.retain(|inner| is_begun(inner));
-    found.sort();
+    let found = below(path, OF_STUDY)?;
     if found.is_empty() { Err(missing(path)) } else { Ok(found) }
+}
+
+/// Folders between that of a study and that of a run: model, arm and seed.
+pub(crate) const OF_STUDY: usize = 3;
+
+/// The runs and audits below a folder by name, that many folders deep at most.
+///
+/// # Errors
+/// A folder cannot be read.
+pub(crate) fn below(path: &Path, deepest: usize) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path).at("read the folder", path)?;
+    let inner = entries.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<Vec<_>>>().at("read the folder", path)?;
+    let mut found = Vec::new();
+    for inner in inner {
+        if is_begun(&inner) {
+            found.push(inner);
+        } else if deepest > 1 && inner.is_dir() && !inner.is_symlink() {
+            found.extend(below(&inner, deepest - 1)?);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The settings of a folder as text, and where they stand.
 ///
 /// # Errors
 /// When something else than `wanted` is recorded there, or nothing.
-pub fn settings_text(path: &Path, wanted: Kind) -> Result<(String, String)> {
+pub(crate) fn settings_text(path: &Path, wanted: Kind) -> Result<(String, String)> {
     let settings = settings_path(path);
     if !settings.is_file() {
         return Err(missing(path));
@@ -243,14 +273,14 @@ pub fn settings(run: &Path) -> Result<RunConfig> {
 ///
 /// # Errors
 /// Those of the disk.
-pub fn write_settings(folder: &Folder, kind: Kind, settings: &str) -> Result<()> {
+pub(crate) fn write_settings(folder: &Folder, kind: Kind, settings: &str) -> Result<()> {
     let head = format!("{HEAD}{kind} as resolved by eliteloop {}.\n", env!("CARGO_PKG_VERSION"));
     write_whole(&settings_path(&folder.path), (head + settings).as_bytes())
 }
 
 /// # Errors
 /// The run was begun when clocks still decided about its candidates: how it goes on would depend on which rule an open cycle meets.
-pub fn refuse_clock(run: &Path) -> Result<()> {
+pub(crate) fn refuse_clock(run: &Path) -> Result<()> {
     let path = settings_path(run);
     let text = read_text(&path, "read the run's settings")?;
     let Some(key) = config::retired_key(&text) else { return Ok(()) };

@@ -8,12 +8,17 @@ use crate::base::error::Result;
 /// One training of `epochs` epochs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FullTraining {
+    /// A trained candidate of any cycle.
     pub network: NetworkId,
+    /// How many it was to train.
     pub epochs: usize,
+    /// Another than those of the trainings that gave the quality.
     pub seed: u64,
     /// On the validation split; None where it failed.
     pub accuracy: Option<f64>,
+    /// Why there is no accuracy; None where there is one.
     pub failure: Option<String>,
+    /// By the clock; 0 where it failed.
     pub seconds: f64,
 }
 
@@ -22,7 +27,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of the database.
-    pub fn put_full_training(&self, t: &FullTraining) -> Result<()> {
+    pub(crate) fn put_full_training(&self, t: &FullTraining) -> Result<()> {
         self.put(
             "INSERT OR REPLACE INTO full_training VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             params![t.network.to_string(), t.epochs as u64, t.seed.cast_signed(), t.accuracy, t.failure, t.seconds],

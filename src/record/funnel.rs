@@ -8,6 +8,7 @@ use crate::gates::Stage;
 /// How many candidates got how far. Each count includes the next; "parsed" and "applied" are first-try counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Funnel {
+    /// Samples that the policy was asked for.
     pub asked: u64,
     /// The completion is a delta of its format.
     pub parsed: u64,
@@ -15,22 +16,26 @@ pub struct Funnel {
     pub applied: u64,
     /// The source ran in the sandbox and is a network.
     pub traced: u64,
+    /// Its parameters, its operations, its memory and its training are within the limits.
     pub within_budget: u64,
+    /// It is neither its parent nor too similar to what was accepted before.
     pub novel: u64,
+    /// Its training went through.
     pub trained: u64,
+    /// It is among the elites of its cycle.
     pub elite: u64,
 }
 
 impl Funnel {
     /// What the counts are called: the stages, and the elites.
-    pub const HEAD: [&str; 8] = {
+    pub(crate) const HEAD: [&str; 8] = {
         let [asked, parsed, applied, traced, within_budget, novel, trained] = Stage::ALL;
         [asked.name(), parsed.name(), applied.name(), traced.name(), within_budget.name(), novel.name(), trained.name(), "elite"]
     };
 
     /// Of how many candidates each gate let through, and how many of them are elite.
     #[must_use]
-    pub fn of(candidates: &[Candidate], elites: usize) -> Self {
+    pub(crate) fn of(candidates: &[Candidate], elites: usize) -> Self {
         let passed = |stage: Stage| candidates.iter().filter(|c| c.stage() >= Some(stage)).count() as u64;
         Self {
             asked: passed(Stage::Asked),
@@ -45,7 +50,7 @@ impl Funnel {
     }
 
     #[must_use]
-    pub fn counts(&self) -> [u64; 8] {
+    pub(crate) fn counts(&self) -> [u64; 8] {
         let Self { asked, parsed, applied, traced, within_budget, novel, trained, elite } = *self;
         [asked, parsed, applied, traced, within_budget, novel, trained, elite]
     }

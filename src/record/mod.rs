@@ -2,6 +2,7 @@
 
 pub(crate) mod absent;
 pub mod best;
+mod candidates;
 pub mod chain;
 pub mod deltas;
 mod faults;
@@ -18,8 +19,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::error::Error;
 
-pub use crate::base::progress::PhaseRow;
-pub use crate::gates::Stage;
 pub use full_training::FullTraining;
 pub use funnel::Funnel;
 pub use rows::{
@@ -34,15 +33,15 @@ pub use store::Store;
 pub enum Kind {
     /// Real networks, trained on images.
     Run,
-    /// NAS-Bench-201, every probability exact.
+    /// A table of known accuracies, every probability exact.
     Audit,
 }
 
 impl Kind {
-    pub const ALL: [Self; 2] = [Self::Run, Self::Audit];
+    pub(crate) const ALL: [Self; 2] = [Self::Run, Self::Audit];
 
     /// The verb that begins one.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
             Self::Audit => "audit",
@@ -76,8 +75,25 @@ impl FromStr for Kind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum NetworkId {
+    /// A start network, by its name; written `start/NAME`.
     Start(String),
-    Candidate { cycle: u64, index: u64 },
+    /// A candidate; written `CYCLE/INDEX`.
+    Candidate {
+        /// From 1.
+        cycle: u64,
+        /// Among the samples of its cycle, from 0.
+        index: u64,
+    },
+}
+
+impl NetworkId {
+    /// The cycle that trained it first; start networks are trained in cycle 0.
+    pub(crate) const fn cycle(&self) -> u64 {
+        match self {
+            Self::Start(_) => 0,
+            Self::Candidate { cycle, .. } => *cycle,
+        }
+    }
 }
 
 impl fmt::Display for NetworkId {

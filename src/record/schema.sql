@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS phase (
 -- Written with its cycle, from here to `chain`: see record/chain.rs.
 CREATE TABLE IF NOT EXISTS processor (
     cycle INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL                -- of the processor that closed the cycle
+    kind TEXT NOT NULL                -- of the processor that closed the cycle, and after '; ' others that trained for it
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS checkpoint (             -- files of cycle-NNNN/ as they were written; some are removed later, by [record] of run.toml

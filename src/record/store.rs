@@ -8,15 +8,16 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Params, Row,
 
 use super::absent::missing;
 use super::faults::{reader_waits, writer_waits};
-use super::{Candidate, CycleRow, EliteRow, Kind, LabelRow, NetworkId, NetworkRow, Screened, Training};
+use super::{CycleRow, EliteRow, Kind, NetworkId, Training};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
 
 /// Raised whenever the schema or the meaning of a column changes.
-pub const FORMAT: &str = "4";
+pub(crate) const FORMAT: &str = "4";
 
 const SCHEMA: &str = include_str!("schema.sql");
 
+/// An open store.
 pub struct Store {
     db: Connection,
     path: PathBuf,
@@ -103,7 +104,7 @@ impl Store {
     }
 
     /// Closes it; the write-ahead log is folded into the one file where nobody else has it open.
-    pub fn close(self) -> Result<()> {
+    pub(crate) fn close(self) -> Result<()> {
         self.db.close().map_err(|(_, e)| e)?;
         Ok(())
     }
@@ -117,17 +118,19 @@ impl Store {
         Ok(value)
     }
 
+    /// Sets what is noted under `key`, in place of what was.
     pub fn set_meta(&self, key: &str, value: &str) -> Result<()> {
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", [key, value])?;
         Ok(())
     }
 
+    /// What is noted under `key`; None where nothing is.
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
         Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
     }
 
     /// What is recorded here; runs of before audits had a store do not say so.
-    pub fn kind(&self) -> Result<Kind> {
+    pub(crate) fn kind(&self) -> Result<Kind> {
         self.meta("kind")?.map_or(Ok(Kind::Run), |kind| kind.parse())
     }
 
@@ -137,6 +140,7 @@ impl Store {
         Ok(())
     }
 
+    /// Notes names and sources of the networks that the run starts from.
     pub fn set_starts(&self, starts: &[(String, String)]) -> Result<()> {
         self.set_meta("starts", &serde_json::to_string(starts)?)
     }
@@ -147,44 +151,13 @@ impl Store {
         Ok(serde_json::from_str(&stored)?)
     }
 
-    pub fn put_network(&self, n: &NetworkRow) -> Result<()> {
-        self.db.execute(
-            "INSERT INTO network VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                n.id.to_string(),
-                n.source,
-                serde_json::to_string(&n.graph)?,
-                n.graph_hash,
-                words64(&n.signature),
-                n.parameters,
-                n.macs,
-                n.activation_bytes
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// All traced networks: start networks first, then candidates in the order in which they were screened.
-    pub fn networks(&self) -> Result<Vec<NetworkRow>> {
-        self.rows("SELECT * FROM network ORDER BY rowid", [], network)
-    }
-
-    pub fn network(&self, wanted: &NetworkId) -> Result<NetworkRow> {
-        let mut statement = self.db.prepare_cached("SELECT * FROM network WHERE id = ?1")?;
-        let mut rows = statement.query([wanted.to_string()])?;
-        let row = rows
-            .next()?
-            .ok_or_else(|| Error::input(format!("there is no network {wanted} in this run")).hint("write CYCLE/INDEX or start/NAME"))?;
-        network(row)
-    }
-
     /// Mean validation accuracy over the seeds of each network, where none of them failed.
     pub fn qualities(&self) -> Result<BTreeMap<NetworkId, f64>> {
         self.qualities_where("")
     }
 
     /// The same of the candidates of one cycle.
-    pub fn qualities_of(&self, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
+    pub(crate) fn qualities_of(&self, cycle: u64) -> Result<BTreeMap<NetworkId, f64>> {
         // All names that begin with `CYCLE/`: '0' comes next after '/'.
         self.qualities_where(&format!("AND network >= '{cycle}/' AND network < '{cycle}0'"))
     }
@@ -197,71 +170,6 @@ impl Store {
         }
         let mean = |all: Vec<Option<f64>>| Some(all.iter().copied().sum::<Option<f64>>()? / all.len() as f64);
         Ok(seeds.into_iter().filter_map(|(network, all)| Some((network, mean(all)?))).collect())
-    }
-
-    /// Stores a candidate, or replaces what was known of it.
-    pub fn put_candidate(&self, c: &Candidate) -> Result<()> {
-        let screened = c.screened.as_ref();
-        self.db.execute(
-            "INSERT OR REPLACE INTO candidate
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
-            params![
-                c.cycle,
-                c.index,
-                c.parent.to_string(),
-                c.prompt_hash,
-                c.text(),
-                str::from_utf8(&c.completion).err().map(|_| &c.completion),
-                words32(&c.tokens),
-                c.log_p,
-                c.log_q,
-                c.ended,
-                screened.map(|s| s.stage.name()),
-                screened.map(|s| &s.reason),
-                screened.map(|s| &s.detail),
-                screened.map(|s| s.line),
-                screened.map(|s| &s.source),
-                screened.and_then(|s| s.nearest.as_ref()).map(ToString::to_string),
-                screened.map(|s| s.jaccard),
-                screened.map(|s| s.parent_jaccard),
-            ],
-        )?;
-        Ok(())
-    }
-
-    /// All candidates by cycle and index.
-    pub fn candidates(&self) -> Result<Vec<Candidate>> {
-        self.rows("SELECT * FROM candidate ORDER BY cycle, idx", [], candidate)
-    }
-
-    pub fn candidate(&self, wanted: &NetworkId) -> Result<Candidate> {
-        let none = || Error::input(format!("there is no candidate {wanted} in this run")).hint("write CYCLE/INDEX");
-        let NetworkId::Candidate { cycle, index } = wanted else { return Err(none()) };
-        let mut statement = self.db.prepare_cached("SELECT * FROM candidate WHERE cycle = ?1 AND idx = ?2")?;
-        let mut rows = statement.query([cycle, index])?;
-        candidate(rows.next()?.ok_or_else(none)?)
-    }
-
-    pub fn candidates_of(&self, cycle: u64) -> Result<Vec<Candidate>> {
-        self.rows("SELECT * FROM candidate WHERE cycle = ?1 ORDER BY idx", [cycle], candidate)
-    }
-
-    pub fn put_labels(&self, l: &LabelRow) -> Result<()> {
-        let valid: Vec<u8> = l.valid.iter().map(|&valid| u8::from(valid)).collect();
-        self.db.execute("INSERT OR REPLACE INTO label VALUES (?1, ?2, ?3, ?4)", params![l.cycle, l.index, l.prompt_tokens, valid])?;
-        Ok(())
-    }
-
-    /// Labels by cycle and index; none of a store that was made before there were any.
-    pub fn labels(&self) -> Result<Vec<LabelRow>> {
-        let there: bool = self.db.query_row("SELECT count(*) FROM sqlite_master WHERE name = 'label'", [], |r| r.get(0))?;
-        if !there {
-            return Ok(Vec::new());
-        }
-        self.rows("SELECT * FROM label ORDER BY cycle, idx", [], |r| {
-            let valid = r.get::<_, Vec<u8>>(3)?.into_iter().map(|byte| byte == 1).collect();
-            Ok(LabelRow { cycle: r.get(0)?, index: r.get(1)?, prompt_tokens: r.get(2)?, valid })
-        })
     }
 
     /// Stores a training, or how far it has got since.
@@ -283,6 +191,7 @@ impl Store {
         Ok(())
     }
 
+    /// All trainings, by network and number of the seed.
     pub fn trainings(&self) -> Result<Vec<Training>> {
         self.rows("SELECT * FROM training ORDER BY network, seed_index", [], |r| {
             Ok(Training {
@@ -299,6 +208,7 @@ impl Store {
         })
     }
 
+    /// Stores an elite.
     pub fn put_elite(&self, e: &EliteRow) -> Result<()> {
         self.db.execute(
             "INSERT INTO elite VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -314,6 +224,7 @@ impl Store {
         })
     }
 
+    /// Stores a cycle that closes; its number must be new.
     pub fn put_cycle(&self, c: &CycleRow) -> Result<()> {
         let tuning = c.tuning.as_ref().map(serde_json::to_string).transpose()?;
         self.db.execute("INSERT INTO cycle VALUES (?1, ?2, ?3, ?4)", params![c.cycle, c.gamma, c.adapter_hash, tuning])?;
@@ -337,7 +248,7 @@ impl Store {
     }
 
     /// Takes the end of the last closed cycle back: what was proposed, screened and trained in it stays.
-    pub fn reopen(&self, cycle: u64) -> Result<()> {
+    pub(crate) fn reopen(&self, cycle: u64) -> Result<()> {
         self.transaction(|s| {
             ["cycle", "elite", "chain", "checkpoint", "processor"]
                 .iter()
@@ -348,21 +259,22 @@ impl Store {
     }
 
     /// There is more to be done than when it was finished.
-    pub fn unfinish(&self) -> Result<()> {
+    pub(crate) fn unfinish(&self) -> Result<()> {
         self.put("DELETE FROM meta WHERE key = 'finished'", [])
     }
 
     /// Removes the trainings that ended in this failure, to be done again.
-    pub fn forget_trainings(&self, failure: &str) -> Result<()> {
+    pub(crate) fn forget_trainings(&self, failure: &str) -> Result<()> {
         self.put("DELETE FROM training WHERE failure = ?1", [failure])
     }
 
+    /// Stores what a phase took.
     pub fn put_phase(&self, p: &PhaseRow) -> Result<()> {
         self.db.execute("INSERT INTO phase VALUES (?1, ?2, ?3, ?4)", params![p.cycle, p.name, p.seconds, p.peak_mib])?;
         Ok(())
     }
 
-    pub fn phases(&self) -> Result<Vec<PhaseRow>> {
+    pub(crate) fn phases(&self) -> Result<Vec<PhaseRow>> {
         self.rows("SELECT * FROM phase ORDER BY rowid", [], |r| {
             Ok(PhaseRow { cycle: r.get(0)?, name: r.get(1)?, seconds: r.get(2)?, peak_mib: r.get(3)? })
         })
@@ -391,53 +303,8 @@ impl Store {
     }
 }
 
-fn id(row: &Row<'_>, column: usize) -> Result<NetworkId> {
+pub(super) fn id(row: &Row<'_>, column: usize) -> Result<NetworkId> {
     row.get::<_, String>(column)?.parse()
-}
-
-fn network(r: &Row<'_>) -> Result<NetworkRow> {
-    Ok(NetworkRow {
-        id: id(r, 0)?,
-        source: r.get(1)?,
-        graph: serde_json::from_str(&r.get::<_, String>(2)?)?,
-        graph_hash: r.get(3)?,
-        signature: from_words64(&r.get::<_, Vec<u8>>(4)?),
-        parameters: r.get(5)?,
-        macs: r.get(6)?,
-        activation_bytes: r.get(7)?,
-    })
-}
-
-fn candidate(r: &Row<'_>) -> Result<Candidate> {
-    Ok(Candidate {
-        cycle: r.get(0)?,
-        index: r.get(1)?,
-        parent: id(r, 2)?,
-        prompt_hash: r.get(3)?,
-        completion: match r.get::<_, Option<Vec<u8>>>(5)? {
-            Some(bytes) => bytes,
-            None => r.get::<_, String>(4)?.into_bytes(),
-        },
-        tokens: from_words32(&r.get::<_, Vec<u8>>(6)?),
-        log_p: r.get(7)?,
-        log_q: r.get(8)?,
-        ended: r.get(9)?,
-        screened: screened(r)?,
-    })
-}
-
-fn screened(r: &Row<'_>) -> Result<Option<Screened>> {
-    let Some(stage) = r.get::<_, Option<String>>(10)? else { return Ok(None) };
-    Ok(Some(Screened {
-        stage: stage.parse()?,
-        reason: r.get(11)?,
-        detail: r.get(12)?,
-        line: r.get(13)?,
-        source: r.get(14)?,
-        nearest: r.get::<_, Option<String>>(15)?.map(|s| s.parse()).transpose()?,
-        jaccard: r.get(16)?,
-        parent_jaccard: r.get(17)?,
-    }))
 }
 
 pub(crate) fn words32(words: &[u32]) -> Vec<u8> {
@@ -448,110 +315,17 @@ pub(crate) fn from_words32(bytes: &[u8]) -> Vec<u32> {
     bytes.as_chunks().0.iter().map(|b| u32::from_le_bytes(*b)).collect()
 }
 
-fn words64(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|w| w.to_le_bytes()).collect()
-}
-
-fn from_words64(bytes: &[u8]) -> Vec<u64> {
-    bytes.as_chunks().0.iter().map(|b| u64::from_le_bytes(*b)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gates::Stage;
-
-    fn sample(index: u64) -> Candidate {
-        Candidate {
-            cycle: 1,
-            index,
-            parent: NetworkId::Start("plain".into()),
-            prompt_hash: "ab".into(),
-            completion: b"5\nnn.GELU(),\n".to_vec(),
-            tokens: vec![1, 70_000, 2],
-            log_p: Some(-3.25),
-            log_q: Some(-3.0),
-            ended: true,
-            screened: Some(Screened {
-                stage: Stage::Applied,
-                reason: Some("syntax".into()),
-                detail: None,
-                line: Some(7),
-                source: Some("class Net: pass\n".into()),
-                nearest: Some(NetworkId::Candidate { cycle: 0, index: 4 }),
-                jaccard: Some(0.5),
-                parent_jaccard: Some(0.75),
-            }),
-        }
-    }
-
-    #[test]
-    fn candidates_survive_reopening_and_replace_by_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path, Kind::Run).unwrap();
-        store.put_candidate(&Candidate { screened: None, ..sample(3) }).unwrap();
-        store.put_candidate(&sample(3)).unwrap();
-        drop(store);
-        assert_eq!(Store::read(&path).unwrap().candidates().unwrap(), vec![sample(3)]);
-    }
-
-    #[test]
-    fn a_completion_that_is_not_utf8_is_kept_to_the_byte_and_shown_as_text() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run.sqlite");
-        let store = Store::create(&path, Kind::Run).unwrap();
-        // The second is UTF-8 that says what the first is shown as.
-        let written = [b"5\n# \xe2\x82\n".to_vec(), "5\n# \u{fffd}\n".into()];
-        for (index, completion) in (0..).zip(&written) {
-            store.put_candidate(&Candidate { completion: completion.clone(), ..sample(index) }).unwrap();
-        }
-        let read: Vec<Vec<u8>> = store.candidates().unwrap().into_iter().map(|c| c.completion).collect();
-        assert_eq!(read, written);
-        let texts: Vec<(String, bool)> = store
-            .rows("SELECT completion, completion_bytes IS NULL FROM candidate ORDER BY idx", [], |r| Ok((r.get(0)?, r.get(1)?)))
-            .unwrap();
-        assert_eq!(texts, [("5\n# \u{fffd}\n".into(), false), ("5\n# \u{fffd}\n".into(), true)]);
-    }
-
-    #[test]
-    fn one_candidate_and_the_qualities_of_one_cycle_are_found_by_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
-        let training = |cycle, seed_index, accuracy| Training {
-            network: NetworkId::Candidate { cycle, index: 3 },
-            seed_index,
-            seed: 0,
-            repeat: seed_index == 2,
-            accuracy,
-            curve: "[]".into(),
-            failure: None,
-            seconds: 0.0,
-            estimates: None,
-        };
-        for cycle in [1, 10, 11, 2] {
-            store.put_candidate(&Candidate { cycle, ..sample(3) }).unwrap();
-            for (seed_index, accuracy) in [(0, 0.25), (1, 0.75), (2, 0.9)] {
-                store.put_training(&training(cycle, seed_index, (cycle != 2).then_some(accuracy))).unwrap();
-            }
-        }
-        store.put_training(&Training { network: NetworkId::Start("1".into()), ..training(1, 0, Some(0.1)) }).unwrap();
-        let of = |cycle| store.qualities_of(cycle).unwrap().into_iter().collect::<Vec<_>>();
-        assert_eq!(of(1), [(NetworkId::Candidate { cycle: 1, index: 3 }, 0.5)]);
-        assert_eq!((of(11).len(), of(2), of(0)), (1, vec![], vec![]));
-        assert_eq!(store.qualities().unwrap().len(), 4);
-        assert_eq!(store.candidate(&NetworkId::Candidate { cycle: 10, index: 3 }).unwrap().cycle, 10);
-        for missing in [NetworkId::Candidate { cycle: 10, index: 4 }, NetworkId::Start("1".into())] {
-            assert!(store.candidate(&missing).is_err());
-        }
-    }
+    use crate::record::Candidate;
 
     #[test]
     fn a_failed_transaction_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::create(&folder.path().join("run.sqlite"), Kind::Run).unwrap();
         let failed: Result<()> = store.transaction(|s| {
-            s.put_candidate(&sample(0))?;
+            s.put_candidate(&Candidate::new(1, 0, NetworkId::Start("plain".into()), ""))?;
             Err(Error::machine("killed here"))
         });
         assert!(failed.is_err());

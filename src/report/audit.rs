@@ -14,10 +14,11 @@ use crate::audit::search;
 use crate::audit::settings::{AuditConfig, AuditEliteSource, Choice};
 use crate::base::error::{Error, Result};
 use crate::base::progress::PhaseRow;
+use crate::base::show::in_shell;
 use crate::config::{Policy, TuneData, departures};
 use crate::decoder::settings::tune::Objective;
 use crate::gates::Stage;
-use crate::oracle::Cell as Cells;
+use crate::oracle::{self, Cell as Cells};
 use crate::record::Funnel;
 use crate::record::{Store, folder};
 use crate::theory::ce_update::{self, Tuning};
@@ -85,7 +86,7 @@ pub fn collect(audit: &Path) -> Result<ReportData> {
     let inputs = record::inputs(&store)?;
     let Some(start) = record::start(&store)? else {
         return Err(Error::input(format!("the audit in {} has not begun its first cycle", audit.display()))
-            .hint(format!("go on with it: eliteloop resume {}", audit.display())));
+            .hint(format!("go on with it: eliteloop resume {}", in_shell(audit))));
     };
     let cycles = record::cycles(&store)?;
     let phases = store.phases()?;
@@ -99,9 +100,9 @@ pub fn collect(audit: &Path) -> Result<ReportData> {
         program_version: inputs.program.clone(),
         started: store.meta("started")?.unwrap_or_default(),
         finished: store.meta("finished")?.unwrap_or_default(),
-        policy: config.policy.name().into(),
+        policy: config.policy,
         model: inputs.model.clone().unwrap_or_else(|| "none".into()),
-        dataset: format!("NAS-Bench-201 ({})", config.dataset),
+        dataset: oracle::title(&config.dataset),
         settings: config.to_toml(),
         provenance: [provenance(&config, &inputs, &start), sealed(&store)?].concat(),
         cycles: cycles.iter().map(|c| show_cycle(c, &phases)).collect(),
@@ -149,7 +150,7 @@ fn ending(sample: &Sample) -> (Stage, &'static str) {
 }
 
 /// How many samples got how far: a cell is a network, a query is a training.
-pub fn funnel(cycle: &Cycle) -> Funnel {
+pub(crate) fn funnel(cycle: &Cycle) -> Funnel {
     let asked = cycle.samples.len() as u64;
     let cells = cycle.samples.iter().filter(|s| s.cell().is_some()).count() as u64;
     let trained = cycle.samples.iter().filter(|s| s.quality.is_some()).count() as u64;
@@ -304,14 +305,14 @@ fn update_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         }));
     }
     for cycle in cycles {
-        let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond) else { continue };
+        let Some(beyond) = cycle.exact.as_ref().and_then(|exact| exact.beyond.as_ref()) else { continue };
         let figure =
             |(name, figure): (String, Option<f64>)| (format!("exact, cycle {}: {name}", cycle.cycle), Cell::number(figure, Show::Fixed(5)));
         panel.numbers.extend(beyond.figures().into_iter().map(figure));
     }
-    let beyond: Vec<Beyond> = cycles.iter().filter_map(|c| c.exact.as_ref()?.beyond).collect();
+    let beyond: Vec<&Beyond> = cycles.iter().filter_map(|c| c.exact.as_ref()?.beyond.as_ref()).collect();
     if !beyond.is_empty() {
-        panel.numbers.push(("exact: D, what drift would take of the diversity in all".into(), Cell::number(lost(&beyond), Show::Fixed(4))));
+        panel.numbers.push(("exact: D, what drift would take of the diversity in all".into(), Cell::number(lost(beyond), Show::Fixed(4))));
     }
     panel.plot = Some(Plot {
         x_label: "cycle".into(),
@@ -413,7 +414,7 @@ fn entropy_panel(config: &AuditConfig, cycles: &[Cycle]) -> Panel {
         let m = exact.before;
         let figures = [
             ("entropy", m.entropy, Show::Fixed(4)),
-            ("dependence of the edges", m.dependence, Show::Fixed(4)),
+            ("dependence of the slots", m.dependence, Show::Fixed(4)),
             ("mass outside", m.outside, Show::Scientific(2)),
             ("p(best)", m.best, Show::Fixed(6)),
         ];

@@ -16,7 +16,7 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 52.0;
 
-pub struct Axis {
+pub(crate) struct Axis {
     label: String,
     low: f64,
     high: f64,
@@ -38,14 +38,14 @@ impl Axis {
     }
 
     /// Whole numbers from `first` to `last`, each with a band of width 1.
-    pub fn bands(label: &str, first: u64, last: u64) -> Self {
+    pub(crate) fn bands(label: &str, first: u64, last: u64) -> Self {
         let every = (last - first) / 12 + 1;
         let ticks = (first..=last).filter(|n| (n - first).is_multiple_of(every)).map(|n| (n as f64, n.to_string())).collect();
         Self { label: label.into(), low: first as f64 - 0.5, high: last as f64 + 0.5, ticks }
     }
 
     /// Counts from 0, with whole steps.
-    pub fn counts(label: &str, most: u64) -> Self {
+    pub(crate) fn counts(label: &str, most: u64) -> Self {
         let power = 10u64.pow((most.max(1) / 5).max(1).ilog10());
         let step = [1, 2, 5, 10].map(|m| m * power).into_iter().find(|step| most <= 6 * step).unwrap_or(10 * power);
         let last = most.max(1).div_ceil(step);
@@ -54,12 +54,12 @@ impl Axis {
     }
 
     /// Shares of 1 in percent.
-    pub fn percent(label: &str, low: f64, high: f64) -> Self {
+    pub(crate) fn percent(label: &str, low: f64, high: f64) -> Self {
         Self::linear(label, low, high, |value| trim(&format!("{:.2}", 100.0 * value)) + "%")
     }
 
     /// For plots whose data may be anything.
-    pub fn plain(label: &str, low: f64, high: f64) -> Self {
+    pub(crate) fn plain(label: &str, low: f64, high: f64) -> Self {
         Self::linear(label, low, high, |value| if value.abs() < 1e-12 { "0".into() } else { trim(&short(value)) })
     }
 
@@ -78,7 +78,7 @@ fn trim(number: &str) -> String {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     Dot,
     Diamond,
     Square,
@@ -86,15 +86,15 @@ pub enum Shape {
 
 /// How one of several series is told from the others: by color, and without color by dash and shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Style {
+pub(crate) struct Style {
     color: &'static str,
     dash: &'static str,
-    pub shape: Shape,
+    pub(crate) shape: Shape,
 }
 
 impl Style {
     /// Of the series at this place; twelve differ even in grey.
-    pub fn of(place: usize) -> Self {
+    pub(crate) fn of(place: usize) -> Self {
         const COLORS: [&str; 6] = ["tuned", "unseen", "third", "fourth", "fifth", "sixth"];
         const DASHES: [&str; 4] = ["dash0", "dash1", "dash2", "dash3"];
         const SHAPES: [Shape; 3] = [Shape::Dot, Shape::Diamond, Shape::Square];
@@ -102,7 +102,7 @@ impl Style {
     }
 
     /// The class of its points and whiskers.
-    pub fn color(self) -> &'static str {
+    pub(crate) fn color(self) -> &'static str {
         self.color
     }
 
@@ -114,16 +114,16 @@ impl Style {
 
 /// A range and a value within it, at one place of the x axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Band {
-    pub x: f64,
-    pub low: f64,
-    pub middle: f64,
-    pub high: f64,
+pub(crate) struct Band {
+    pub(crate) x: f64,
+    pub(crate) low: f64,
+    pub(crate) middle: f64,
+    pub(crate) high: f64,
 }
 
 /// How a curve goes from one value to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Course {
+pub(crate) enum Course {
     /// A value stays until the next one, like that of the best so far.
     Steps,
     Straight,
@@ -154,7 +154,7 @@ impl Course {
     }
 }
 
-pub struct Chart {
+pub(crate) struct Chart {
     x: Axis,
     y: Axis,
     left: f64,
@@ -164,13 +164,13 @@ pub struct Chart {
 }
 
 impl Chart {
-    pub fn new(x: Axis, y: Axis, height: f64) -> Self {
+    pub(crate) fn new(x: Axis, y: Axis, height: f64) -> Self {
         Self { x, y, left: LEFT, height, marks: String::new(), legend: Vec::new() }
     }
 
     /// A chart of rows from the top down, each named above its marks. Row `n` (from 0) is `y` from `-n` down to `-(n + 1)`, its name
     /// in the uppermost third.
-    pub fn rows(x: Axis, names: &[String], height_of_row: f64) -> Self {
+    pub(crate) fn rows(x: Axis, names: &[String], height_of_row: f64) -> Self {
         let rows = names.len().max(1) as f64;
         let y = Axis { label: String::new(), low: -rows, high: 0.0, ticks: Vec::new() };
         let mut chart = Self { left: LEFT_OF_ROWS, ..Self::new(x, y, rows * height_of_row + TOP + BOTTOM) };
@@ -195,20 +195,20 @@ impl Chart {
     }
 
     /// One value; `title` is what the pointer shows.
-    pub fn point(&mut self, x: f64, y: f64, shape: Shape, class: &str, title: &str) {
+    pub(crate) fn point(&mut self, x: f64, y: f64, shape: Shape, class: &str, title: &str) {
         let (x, y) = (self.x(x), self.y(y));
         let mark = shape_at(shape, x, y, class, &format!("<title>{}</title>", escape(title)));
         self.add(format_args!("{mark}"));
     }
 
     /// Straight lines from point to point, as they are.
-    pub fn line(&mut self, points: &[(f64, f64)], class: &str) {
+    pub(crate) fn line(&mut self, points: &[(f64, f64)], class: &str) {
         let path: Vec<String> = points.iter().map(|&(x, y)| format!("{:.1},{:.1}", self.x(x), self.y(y))).collect();
         self.add(format_args!("<polyline class=\"line {class}\" points=\"{}\"/>", path.join(" ")));
     }
 
     /// A vertical whisker from `low` to `high`.
-    pub fn interval(&mut self, x: f64, low: f64, high: f64, class: &str, title: &str) {
+    pub(crate) fn interval(&mut self, x: f64, low: f64, high: f64, class: &str, title: &str) {
         let (x, top, bottom) = (self.x(x), self.y(high), self.y(low));
         let (left, right) = (x - 4.0, x + 4.0);
         self.add(format_args!(
@@ -218,7 +218,7 @@ impl Chart {
     }
 
     /// A horizontal whisker from `low` to `high`.
-    pub fn span(&mut self, (low, high): (f64, f64), y: f64, class: &str, title: &str) {
+    pub(crate) fn span(&mut self, (low, high): (f64, f64), y: f64, class: &str, title: &str) {
         let (left, right, y) = (self.x(low), self.x(high), self.y(y));
         let (top, bottom) = (y - 4.0, y + 4.0);
         self.add(format_args!(
@@ -228,7 +228,7 @@ impl Chart {
     }
 
     /// A line through the middles over a pale band, with a few marks of the series' shape on it.
-    pub fn curve(&mut self, bands: &[Band], style: Style, course: Course, title: &str) {
+    pub(crate) fn curve(&mut self, bands: &[Band], style: Style, course: Course, title: &str) {
         const MARKS: usize = 7;
         let drawn = course.corners(bands);
         let at = |x: f64, y: f64| format!("{:.1},{:.1}", self.x(x), self.y(y));
@@ -251,12 +251,12 @@ impl Chart {
     }
 
     /// Whether the y axis reaches so far.
-    pub fn holds(&self, y: f64) -> bool {
+    pub(crate) fn holds(&self, y: f64) -> bool {
         (self.y.low..=self.y.high).contains(&y)
     }
 
     /// A filled box in data coordinates.
-    pub fn bar(&mut self, x: (f64, f64), y: (f64, f64), class: &str, title: &str) {
+    pub(crate) fn bar(&mut self, x: (f64, f64), y: (f64, f64), class: &str, title: &str) {
         let (left, right, top, bottom) = (self.x(x.0), self.x(x.1), self.y(y.1), self.y(y.0));
         let (width, height) = (right - left, bottom - top);
         self.add(format_args!(
@@ -265,25 +265,25 @@ impl Chart {
         ));
     }
 
-    pub fn legend_shape(&mut self, shape: Shape, class: &str, text: &str) {
+    pub(crate) fn legend_shape(&mut self, shape: Shape, class: &str, text: &str) {
         self.legend.push((shape_at(shape, 12.0, 7.0, class, ""), text.into()));
     }
 
-    pub fn legend_line(&mut self, class: &str, text: &str) {
+    pub(crate) fn legend_line(&mut self, class: &str, text: &str) {
         self.legend.push((format!("<path class=\"line {class}\" d=\"M1 7H23\"/>"), text.into()));
     }
 
-    pub fn legend_series(&mut self, style: Style, text: &str) {
+    pub(crate) fn legend_series(&mut self, style: Style, text: &str) {
         let mark = shape_at(style.shape, 12.0, 7.0, style.color, "");
         self.legend.push((format!("<path class=\"line {}\" d=\"M0 7H24\"/>{mark}", style.line()), text.into()));
     }
 
-    pub fn legend_bar(&mut self, class: &str, text: &str) {
+    pub(crate) fn legend_bar(&mut self, class: &str, text: &str) {
         self.legend.push((format!("<rect class=\"bar {class}\" x=\"6\" y=\"1\" width=\"12\" height=\"12\"/>"), text.into()));
     }
 
     /// The figure: chart, legend, caption. `caption` is plain text and names the chart for those who cannot see it.
-    pub fn figure(self, caption: &str) -> String {
+    pub(crate) fn figure(self, caption: &str) -> String {
         let caption = escape(caption);
         let height = self.height;
         let (left, right, floor) = (self.left, WIDTH - RIGHT, height - BOTTOM);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::base::error::Result;
-use crate::config::{Policy, RunConfig, TuneData};
+use crate::config::{EliteBy, Policy, RunConfig, TuneData};
 use crate::decoder::settings::tune::Objective;
 use crate::delta::settings::Format;
 use crate::gates::Stage;
@@ -26,26 +26,26 @@ const ROUNDING: f64 = 1e-4;
 
 /// What the records of a run, or of runs that differ in their seed only, say to the claims.
 #[derive(Clone, Debug)]
-pub struct Evidence {
-    pub tunings: Vec<ce_update::Tuning>,
+pub(crate) struct Evidence {
+    pub(crate) tunings: Vec<ce_update::Tuning>,
     /// (cycle, what the gate found and did)
-    pub gates: Vec<(u64, GateRecord)>,
-    pub samples: Vec<CycleSamples>,
-    pub counts: Vec<Count>,
+    pub(crate) gates: Vec<(u64, GateRecord)>,
+    pub(crate) samples: Vec<CycleSamples>,
+    pub(crate) counts: Vec<Count>,
     /// What the claims on quality suppose and the records do not meet.
-    pub broken: Vec<Assumption>,
-    pub format: Format,
+    pub(crate) broken: Vec<Assumption>,
+    pub(crate) format: Format,
     /// The adapter it began with, as the settings name it.
-    pub adapter: String,
-    pub tokens: token_errors::Arm,
-    pub diversity: diversity::Arm,
-    pub comparisons: Vec<Comparison>,
+    pub(crate) adapter: String,
+    pub(crate) tokens: token_errors::Arm,
+    pub(crate) diversity: diversity::Arm,
+    pub(crate) comparisons: Vec<Comparison>,
     /// Each network that was trained with several seeds.
-    pub repeated: Vec<Repeated>,
+    pub(crate) repeated: Vec<Repeated>,
     /// Qualities by the proxy and by full training, of networks drawn at random.
-    pub pairs: Pairs,
+    pub(crate) pairs: Pairs,
     /// The share of the trained that was elite, over the cycles that had elites; None without.
-    pub rho_in_effect: Option<f64>,
+    pub(crate) rho_in_effect: Option<f64>,
     threshold: f64,
     hashes: usize,
     elite_share: f64,
@@ -54,7 +54,7 @@ pub struct Evidence {
 
 impl Evidence {
     /// `candidates` are those of the closed cycles.
-    pub fn of(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Self> {
+    pub(crate) fn of(store: &Store, config: &RunConfig, candidates: &[Candidate]) -> Result<Self> {
         let known = known(store, candidates)?;
         let (diversity, comparisons) = novelty(store, config, candidates)?;
         let closed = store.cycles()?;
@@ -79,6 +79,7 @@ impl Evidence {
         let met = [
             (config.policy == Policy::Llm && config.tune.data == TuneData::Elites, Assumption::Updated),
             (!config.novelty.enabled, Assumption::FixedObjective),
+            (config.elite.by == EliteBy::Quality, Assumption::ChosenByQuality),
             (candidates.iter().all(own), Assumption::OwnSamples),
             (shares.is_empty() || shares.keys().any(|cycle| is_selection(*cycle)), Assumption::Selection),
             (trainings >= KNOWN, Assumption::KnownThreshold),
@@ -106,7 +107,7 @@ impl Evidence {
     }
 
     /// The evidence of several runs as one. None of no runs. Parents are told apart by the seed of their run.
-    pub fn pool(runs: &[Self]) -> Option<Self> {
+    pub(crate) fn pool(runs: &[Self]) -> Option<Self> {
         let (first, others) = runs.split_first()?;
         let mut pool = first.clone();
         pool.center();
@@ -164,7 +165,7 @@ impl Evidence {
     }
 
     /// The six panels. `off` is the arm without the novelty filter, `other` one of the other kind of format, where there are such.
-    pub fn panels(&self, off: Option<&Self>, other: Option<&Self>) -> Vec<Panel> {
+    pub(crate) fn panels(&self, off: Option<&Self>, other: Option<&Self>) -> Vec<Panel> {
         let mut improved = improvement::judge(&self.broken, &self.samples).panel();
         improved.numbers.extend(self.gates.iter().flat_map(|(cycle, gate)| gate_numbers(*cycle, gate)));
         let mut updated = ce_update::judge(&self.tunings, true).panel();
@@ -190,7 +191,7 @@ impl Evidence {
     }
 
     /// Claim 4.
-    pub fn formats(&self, other: Option<&Self>) -> token_errors::Outcome {
+    pub(crate) fn formats(&self, other: Option<&Self>) -> token_errors::Outcome {
         let all = [Some(self), other];
         let arm = |full: bool| all.into_iter().flatten().find(|e| (e.format == Format::Full) == full).map(|e| &e.tokens);
         let same_warm_up = other.is_none_or(|other| other.adapter == self.adapter);
@@ -198,7 +199,7 @@ impl Evidence {
     }
 
     /// Claim 5.
-    pub fn filter(&self, off: Option<&Self>) -> diversity::Outcome {
+    pub(crate) fn filter(&self, off: Option<&Self>) -> diversity::Outcome {
         diversity::judge(&self.diversity, off.map(|e| &e.diversity), self.threshold, &self.comparisons, self.hashes)
     }
 }
@@ -468,6 +469,16 @@ mod tests {
         assert!(panels[0].sentence.contains("38% were elites"), "{}", panels[0].sentence);
         assert_eq!(panels[1].finding.broken, Some(Assumption::FixedObjective), "the default run has a novelty filter");
         assert_eq!(panels[2].finding.broken, Some(Assumption::FixedObjective));
+        // Without it they are about the quality, by which no gain and no rank chooses.
+        config.novelty.enabled = false;
+        for (by, is_met) in [(EliteBy::Quality, true), (EliteBy::Gain, false), (EliteBy::RankWithinParent, false)] {
+            config.elite.by = by;
+            let panels = Evidence::of(&store, &config, &all).unwrap().panels(None, None);
+            for panel in &panels[1..3] {
+                assert_eq!(panel.finding.broken != Some(Assumption::ChosenByQuality), is_met, "{by:?}: {}", panel.sentence);
+            }
+            assert_ne!(panels[0].finding.broken, Some(Assumption::ChosenByQuality), "claim 1 is of any elites");
+        }
     }
 
     /// The loss of weighted elites was held against the plain mean of their logged ones, and claim 1 failed.

@@ -21,14 +21,14 @@ pub fn collect(run: &Path) -> Result<ReportData> {
     let elites = store.elites()?;
     let closed = store.cycles()?;
     let last = closed.last().map_or(0, |c| c.cycle);
-    let candidates: Vec<record::Candidate> = store.candidates()?.into_iter().filter(|c| c.cycle <= last).collect();
+    let candidates = store.candidates_up_to(last)?;
     let best = best(&store, &candidates)?;
     let data = ReportData {
         name: folder::name(run),
         program_version: store.meta("program")?.unwrap_or_default(),
         started: store.meta("started")?.unwrap_or_default(),
         finished: store.meta("finished")?.unwrap_or_default(),
-        policy: config.policy.name().into(),
+        policy: config.policy,
         model: store.meta("model_name")?.unwrap_or_else(|| "none".into()),
         dataset: config.proxy.dataset.clone(),
         settings: config.to_toml(),
@@ -60,6 +60,7 @@ fn provenance(store: &Store, config: &RunConfig) -> Result<Vec<(String, String)>
     let mut rows = vec![("seed".to_owned(), config.seed.to_string()), ("threads".into(), config.threads.to_string())];
     if config.policy.is_tuned() {
         rows.push(("update".into(), named(&departures(config.tune.data, config.elite.weights, &config.tune.tuning))));
+        rows.push(("elites chosen by".into(), config.elite.by.name().into()));
     }
     for (key, label) in [("model", "model file, SHA-256"), ("chat_template", "chat template, SHA-256"), ("dataset", "data split, SHA-256")]
     {

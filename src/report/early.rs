@@ -11,7 +11,7 @@ use crate::theory::early::{Correlation, Scores, correlations};
 
 /// How well each of these ranks the networks of a run by quality; of those that were trained through all epochs, since what halving
 /// dropped has another kind of quality.
-pub fn early(store: &Store, config: &RunConfig) -> Result<Vec<Correlation>> {
+pub(crate) fn early(store: &Store, config: &RunConfig) -> Result<Vec<Correlation>> {
     let qualities = store.qualities()?;
     let mut networks = Vec::new();
     for training in store.trainings()?.into_iter().filter(|t| t.seed_index == 0) {
@@ -32,7 +32,7 @@ pub fn early(store: &Store, config: &RunConfig) -> Result<Vec<Correlation>> {
 }
 
 /// The table of these correlations; None where there are none.
-pub fn section(data: &ReportData) -> Option<String> {
+pub(crate) fn section(data: &ReportData) -> Option<String> {
     if data.early.is_empty() {
         return None;
     }

@@ -22,7 +22,7 @@ fn ended(funnel: &Funnel) -> [u64; 8] {
     std::array::from_fn(|place| counts[place].saturating_sub(counts.get(place + 1).copied().unwrap_or(0)))
 }
 
-pub fn total(data: &ReportData) -> Funnel {
+pub(crate) fn total(data: &ReportData) -> Funnel {
     data.cycles.iter().map(|cycle| cycle.funnel).sum()
 }
 
@@ -32,7 +32,7 @@ fn row(name: &str, f: &Funnel) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(counts).chain([or_none(share, percent)]).collect()
 }
 
-pub fn section(data: &ReportData) -> String {
+pub(crate) fn section(data: &ReportData) -> String {
     let (Some(first), Some(last)) = (data.cycles.first(), data.cycles.last()) else {
         return "<p class=\"quiet\">No cycle has closed yet.</p>\n".into();
     };
@@ -76,7 +76,7 @@ pub fn section(data: &ReportData) -> String {
 }
 
 /// Seconds of each phase and peak memory, a row a cycle.
-pub fn cost(data: &ReportData) -> String {
+pub(crate) fn cost(data: &ReportData) -> String {
     let mut phases: Vec<&str> = Vec::new();
     for (phase, _) in data.cycles.iter().flat_map(|cycle| &cycle.seconds) {
         if !phases.contains(&phase.as_str()) {

@@ -10,31 +10,32 @@ use crate::theory::values::Table;
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
 /// A part of a page; `body` is HTML.
-pub struct Section {
+pub(crate) struct Section {
     id: &'static str,
     heading: &'static str,
     body: String,
 }
 
 impl Section {
-    pub fn new(id: &'static str, heading: &'static str, body: String) -> Self {
+    pub(crate) fn new(id: &'static str, heading: &'static str, body: String) -> Self {
         Self { id, heading, body }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.body.is_empty()
     }
 }
 
-/// A page by itself: nothing in it runs or is loaded. `header` is HTML, `title` is text.
-pub fn document(title: &str, header: &str, sections: &[Section]) -> String {
+/// A page by itself: nothing in it runs or is loaded. `header` is HTML, `title` is text; it loads itself again after `reload` seconds.
+pub(crate) fn document(title: &str, header: &str, sections: &[Section], reload: Option<u32>) -> String {
     let title = escape(title);
+    let reload = reload.map_or_else(String::new, |seconds| format!("<meta http-equiv=\"refresh\" content=\"{seconds}\"/>\n"));
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"/>\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
          <meta name=\"color-scheme\" content=\"light dark\"/>\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
-         <title>{title}</title>\n<style>\n{}</style></head>\n<body>\n\
+         {reload}<title>{title}</title>\n<style>\n{}</style></head>\n<body>\n\
          <a class=\"skip\" href=\"#main\">Skip to the report</a>\n{header}<nav aria-label=\"Sections\"><ul>",
         include_str!("style.css"),
     );
@@ -51,7 +52,7 @@ pub fn document(title: &str, header: &str, sections: &[Section]) -> String {
 
 /// Text as it may stand between tags and in quoted attributes. Characters that no document may hold, and those that
 /// turn the direction of writing, become a replacement character: a source must look like what it is.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -70,7 +71,7 @@ pub fn escape(text: &str) -> String {
 }
 
 /// A table in a box that scrolls by itself on narrow screens. All cells are plain text; numbers are set to the right.
-pub fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     let rows = rows.iter().map(|row| row.iter().map(|cell| (cell.clone(), is_number(cell))).collect()).collect::<Vec<_>>();
     grid(label, head, &rows)
 }
@@ -105,25 +106,25 @@ fn is_number(cell: &str) -> bool {
 }
 
 /// A table under its title.
-pub fn titled_table(t: &Table) -> String {
+pub(crate) fn titled_table(t: &Table) -> String {
     let note = if t.note.is_empty() { String::new() } else { format!("<p>{}</p>\n", escape(&t.note)) };
     format!("<h3>{}</h3>\n{note}{}", escape(&t.title), cells(t))
 }
 
 /// A table without its title.
-pub fn cells(t: &Table) -> String {
+pub(crate) fn cells(t: &Table) -> String {
     let rows: Vec<_> = t.rows.iter().map(|row| row.iter().map(|cell| (cell.to_string(), cell.is_number())).collect()).collect();
     grid(&t.title, &t.names(), &rows)
 }
 
 /// The table of a chart: folded away where it is long.
-pub fn chart_table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn chart_table(label: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     let table = table(label, head, rows);
     if rows.len() > 8 { details(&format!("{label}: the numbers"), &table) } else { table }
 }
 
 /// A list of terms and their values.
-pub fn terms(entries: &[(String, String)]) -> String {
+pub(crate) fn terms(entries: &[(String, String)]) -> String {
     let mut html = String::from("<dl class=\"terms\">");
     for (term, value) in entries {
         write!(html, "<div><dt>{}</dt><dd>{}</dd></div>", escape(term), escape(value)).expect("a String takes any text");
@@ -133,16 +134,16 @@ pub fn terms(entries: &[(String, String)]) -> String {
 }
 
 /// A part that is folded away at first; `body` is HTML.
-pub fn details(summary: &str, body: &str) -> String {
+pub(crate) fn details(summary: &str, body: &str) -> String {
     format!("<details><summary>{}</summary>\n{body}</details>\n", escape(summary))
 }
 
-pub fn source(text: &str) -> String {
+pub(crate) fn source(text: &str) -> String {
     format!("<pre class=\"source\" tabindex=\"0\"><code>{}</code></pre>\n", escape(text))
 }
 
 /// A unified diff, its lines marked by sign and by colour.
-pub fn diff(before: &str, after: &str) -> String {
+pub(crate) fn diff(before: &str, after: &str) -> String {
     let diff = similar::TextDiff::from_lines(before, after);
     let text = diff.unified_diff().context_radius(3).to_string();
     if text.is_empty() {

@@ -17,12 +17,25 @@ mod tuning;
 pub use data::ReportData;
 
 use crate::base::show::{or_none, percent};
+use crate::config::Policy;
 use html::{Section, details, document, escape, source, table, terms};
 
 use crate::theory::statistics::wilson;
 
+/// Seconds after which the page of a run that goes on loads itself again.
+const RELOAD: u32 = 20;
+
 /// The whole report.
 pub fn render(data: &ReportData) -> String {
+    page(data, None)
+}
+
+/// The report of a run that goes on: the page loads itself again.
+pub fn render_live(data: &ReportData) -> String {
+    page(data, Some(RELOAD))
+}
+
+fn page(data: &ReportData, reload: Option<u32>) -> String {
     let mut sections = vec![
         Section::new("funnel", "Funnel", funnel::section(data)),
         Section::new("quality", "Quality over the cycles", quality::section(data)),
@@ -43,10 +56,10 @@ pub fn render(data: &ReportData) -> String {
         Section::new("settings", "Settings", details("run.toml", &source(&data.settings))),
         Section::new("provenance", "Provenance", provenance(data)),
     ]);
-    document(&format!("eliteloop: {}", data.name), &header(data), &sections)
+    document(&format!("eliteloop: {}", data.name), &header(data, reload.is_some()), &sections, reload)
 }
 
-fn header(data: &ReportData) -> String {
+fn header(data: &ReportData, goes_on: bool) -> String {
     let facts = [
         ("best", data.best.as_ref().map(|best| percent(best.quality))),
         ("best start network", quality::best_start(data).map(percent)),
@@ -62,8 +75,9 @@ fn header(data: &ReportData) -> String {
     ];
     let facts: Vec<(String, String)> = facts.into_iter().filter_map(|(term, value)| Some((term.to_owned(), value?))).collect();
     format!(
-        "<header><p class=\"kicker\">eliteloop {}</p><h1>{}</h1>\n<p class=\"result\">{}</p>\n{}</header>\n",
+        "<header><p class=\"kicker\">eliteloop {}{}</p><h1>{}</h1>\n<p class=\"result\">{}</p>\n{}</header>\n",
         escape(&data.program_version),
+        if goes_on { "; the run goes on, and this page with it" } else { "" },
         escape(&data.name),
         escape(&sentence(data)),
         terms(&facts)
@@ -78,12 +92,17 @@ fn mean_of(data: &ReportData, cycle: Option<&data::Cycle>) -> Option<String> {
 /// What came out, in one sentence.
 fn sentence(data: &ReportData) -> String {
     let total = funnel::total(data);
-    let who = match data.policy.as_str() {
-        "llm" => format!("{}, tuned on its own elites,", data.model),
-        "frozen" => format!("{}, never tuned,", data.model),
-        "random" => "Random mutation, without an LLM,".to_owned(),
-        "evolution" => "Regularised evolution, without an LLM,".to_owned(),
-        other => format!("Policy {other}"),
+    let who = match data.policy {
+        Policy::Llm => format!("{}, tuned on its own elites,", data.model),
+        Policy::Frozen => format!("{}, never tuned,", data.model),
+        Policy::BestOfN => format!("{}, never tuned, on the start networks alone,", data.model),
+        Policy::TableCe => "The cross-entropy method with a table, without an LLM,".to_owned(),
+        Policy::MixtureCe => "The cross-entropy method without a restricted family, without an LLM,".to_owned(),
+        Policy::TiltCe => "The cross-entropy method with exponential weights, without an LLM,".to_owned(),
+        Policy::Random => "Random mutation, without an LLM,".to_owned(),
+        Policy::Evolution => "Regularised evolution, without an LLM,".to_owned(),
+        Policy::LocalSearch => "Local search, without an LLM,".to_owned(),
+        Policy::Uniform => "Random mutation of parents drawn uniformly, without an LLM,".to_owned(),
     };
     let cycles = data.cycles.len();
     let plural = if cycles == 1 { "" } else { "s" };
@@ -102,7 +121,7 @@ fn sentence(data: &ReportData) -> String {
 fn provenance(data: &ReportData) -> String {
     let known = [
         ("program version", data.program_version.clone()),
-        ("policy", data.policy.clone()),
+        ("policy", data.policy.name().to_owned()),
         ("model", data.model.clone()),
         ("data set", data.dataset.clone()),
         ("started", data.started.clone()),

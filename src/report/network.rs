@@ -7,7 +7,7 @@ use super::data::{Best, ReportData};
 use super::html::{details, diff, escape, source, table, terms};
 use crate::base::show::{or_none, percent, short, thousands};
 
-pub fn best(data: &ReportData) -> String {
+pub(crate) fn best(data: &ReportData) -> String {
     let Some(best) = &data.best else {
         return "<p class=\"quiet\">No candidate has been trained yet.</p>\n".into();
     };
@@ -65,7 +65,7 @@ fn curve(best: &Best) -> String {
 }
 
 /// The chain of deltas from the start network to the best one.
-pub fn lineage(data: &ReportData) -> String {
+pub(crate) fn lineage(data: &ReportData) -> String {
     if data.lineage.len() < 2 {
         return "<p class=\"quiet\">The best network has no ancestors in this run.</p>\n".into();
     }
@@ -93,7 +93,7 @@ pub fn lineage(data: &ReportData) -> String {
 }
 
 /// A difference of accuracies in percentage points.
-pub fn points(difference: f64) -> String {
+pub(crate) fn points(difference: f64) -> String {
     let sign = if difference < 0.0 { "\u{2212}" } else { "+" };
     format!("{sign}{:.1} points", 100.0 * difference.abs())
 }

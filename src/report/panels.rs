@@ -8,14 +8,14 @@ use super::html::{details, escape, terms};
 use crate::base::show::short;
 use crate::theory::{Mark, Panel, Plot, Verdict};
 
-pub fn section(data: &ReportData) -> String {
+pub(crate) fn section(data: &ReportData) -> String {
     if data.theory.is_empty() {
         return "<p class=\"quiet\">The records of this run speak to none of the claims.</p>\n".into();
     }
     grid(&data.theory)
 }
 
-pub fn grid(panels: &[Panel]) -> String {
+pub(crate) fn grid(panels: &[Panel]) -> String {
     let mut html = String::from("<div class=\"panels\">\n");
     for panel in panels {
         html.push_str(&one(panel));

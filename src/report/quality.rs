@@ -9,19 +9,19 @@ use crate::theory::Estimate;
 use crate::theory::statistics::{mean, mean_interval};
 
 /// Qualities of the trained candidates of a cycle.
-pub fn of_cycle(data: &ReportData, cycle: u64) -> Vec<f64> {
+pub(crate) fn of_cycle(data: &ReportData, cycle: u64) -> Vec<f64> {
     data.candidates.iter().filter(|c| c.cycle == cycle).filter_map(|c| c.quality).collect()
 }
 
-pub fn interval(data: &ReportData, cycle: u64) -> Option<Estimate> {
+pub(crate) fn interval(data: &ReportData, cycle: u64) -> Option<Estimate> {
     mean_interval(&of_cycle(data, cycle), cycle)
 }
 
-pub fn best_start(data: &ReportData) -> Option<f64> {
+pub(crate) fn best_start(data: &ReportData) -> Option<f64> {
     data.start.iter().filter_map(|start| start.quality).reduce(f64::max)
 }
 
-pub fn section(data: &ReportData) -> String {
+pub(crate) fn section(data: &ReportData) -> String {
     let (Some(first), Some(last)) = (data.cycles.first(), data.cycles.last()) else {
         return "<p class=\"quiet\">No cycle has closed yet.</p>\n".into();
     };
@@ -102,7 +102,7 @@ pub fn section(data: &ReportData) -> String {
 }
 
 /// Similarity to the nearest network accepted before.
-pub fn novelty(data: &ReportData) -> String {
+pub(crate) fn novelty(data: &ReportData) -> String {
     const BINS: usize = 20;
     let mut counts = [[0u64; 2]; BINS];
     let mut compared = 0u64;
@@ -149,7 +149,7 @@ pub fn novelty(data: &ReportData) -> String {
 }
 
 /// Every candidate, a row each.
-pub fn all(data: &ReportData) -> String {
+pub(crate) fn all(data: &ReportData) -> String {
     let head = ["cycle", "candidate", "parent", "stage", "quality", "elite", "nearest J", "parent J", "parameters", "MACs", "reason"];
     let rows: Vec<Vec<String>> = data
         .candidates

@@ -6,7 +6,7 @@ use super::html::chart_table;
 use crate::base::show::{or_none, short};
 
 /// None where no cycle was tuned: a control.
-pub fn section(data: &ReportData) -> Option<String> {
+pub(crate) fn section(data: &ReportData) -> Option<String> {
     let tuned: Vec<_> = data.cycles.iter().filter_map(|cycle| cycle.tuning.as_ref().map(|tuning| (cycle.cycle, tuning))).collect();
     let (&(first, _), &(last, _)) = (tuned.first()?, tuned.last()?);
     let losses =

@@ -31,7 +31,7 @@ use crate::audit::settings::AuditConfig;
 use crate::audit::simulate;
 use crate::base::error::{Error, Result};
 use crate::base::range::{MANY, whole};
-use crate::oracle::Table;
+use crate::oracle::{self, Table};
 use crate::report::audit::panels;
 use crate::theory::statistics::wilson;
 use crate::theory::values::{self as table, Cell, Show, estimate, value, values};
@@ -41,13 +41,15 @@ use crate::theory::{Claim, Verdict};
 const WRONG: f64 = 0.05;
 const FOUND: f64 = 0.8;
 
+/// A calibration file: controls, and the shapes and seeds under which each is run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
     kind: String,
+    /// As in an audit's settings.
     pub dataset: String,
-    pub runs: u64,
-    pub shapes: Vec<(u64, usize)>,
+    pub(crate) runs: u64,
+    pub(crate) shapes: Vec<(u64, usize)>,
     #[serde(default)]
     settings: Settings,
     controls: Settings,
@@ -75,11 +77,17 @@ struct Control {
 /// What is asked of the verdicts of a control on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bar {
+    /// The claim is true: holds or undecided in at least 95% of the runs.
     True,
+    /// It is true and to be found so: holds in at least 80%, holds or undecided in at least 95%.
     Power,
+    /// It is false: holds in at most 5%.
     False,
+    /// Nothing changes: fails in at most 5%.
     Nothing,
+    /// The control breaks an assumption: `assumption not met` in at least 95%.
     Unmet,
+    /// No theorem promises the claim and none denies it: fails in at most 5%.
     Spared,
 }
 
@@ -112,15 +120,20 @@ impl Bar {
 /// How often each verdict came out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
+    /// Name of the control.
     pub control: String,
+    /// Cycles, and candidates of a cycle.
     pub shape: (u64, usize),
+    /// One of claims 1 to 3, which an audit can judge by itself.
     pub claim: Claim,
     /// In the order of [`Verdict::ALL`].
     pub counts: [u64; 4],
+    /// None where the file asks nothing of the control on this claim.
     pub bar: Option<Bar>,
 }
 
 impl Row {
+    /// Whether the counts meet the bar; true where there is none.
     pub fn is_met(&self) -> bool {
         self.bar.is_none_or(|bar| bar.is_met(self.counts))
     }
@@ -246,8 +259,9 @@ pub fn table(calibration: &Calibration, rows: &[Row]) -> table::Table {
         id: "calibration",
         title: "How often each verdict comes out".into(),
         note: format!(
-            "{} runs of each control and shape (cycles x candidates) on NAS-Bench-201, {}; shares with Wilson's 95% intervals. {met} of {bars} bars are met.",
-            calibration.runs, calibration.dataset
+            "{} runs of each control and shape (cycles x candidates) on {}; shares with Wilson's 95% intervals. {met} of {bars} bars are met.",
+            calibration.runs,
+            oracle::title(&calibration.dataset)
         ),
         head: [
             values(["control", "shape", "claim"]),

@@ -18,7 +18,7 @@ type Stage = (&'static str, &'static str, fn(&Funnel) -> u64);
 
 /// Best and mean quality of each arm against trials, and the mean of each cycle; a group of charts a model, arms without an LLM in
 /// each of them. Axes are the same for all models, and an arm looks the same.
-pub fn quality(report: &Report) -> String {
+pub(crate) fn quality(report: &Report) -> String {
     let mut arms: Vec<&str> = Vec::new();
     let mut models: Vec<&str> = Vec::new();
     for cell in shown(report) {
@@ -73,7 +73,7 @@ pub fn quality(report: &Report) -> String {
 }
 
 /// Forest plots, one a method, on one scale: its differences to each control with 95% intervals.
-pub fn differences(report: &Report) -> String {
+pub(crate) fn differences(report: &Report) -> String {
     let held: Vec<&Contest> = report.contests.iter().filter(|c| !c.seeds.is_empty()).collect();
     let ends = |m: &Measured| m.interval.map_or([m.value; 2], |(low, high)| [low, high]);
     let measured = held.iter().flat_map(|c| [&c.mean, &c.best]).flatten().flat_map(ends);
@@ -128,7 +128,7 @@ fn forest(method: &str, held: &[&Contest], (low, high): (f64, f64)) -> String {
 }
 
 /// How far the candidates of each arm got.
-pub fn funnel(report: &Report) -> String {
+pub(crate) fn funnel(report: &Report) -> String {
     let arms: Vec<&Cell> = shown(report).filter(|cell| cell.runs.iter().any(|r| r.funnel.asked > 0)).collect();
     if arms.is_empty() {
         return String::new();

@@ -4,14 +4,14 @@ use crate::theory::statistics::mean;
 
 /// One run, as far as it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Task<'a> {
+pub(crate) struct Task<'a> {
     /// Model and arm: its runs take about as long.
-    pub arm: (&'a str, &'a str),
-    pub cycles: u64,
-    pub closed: u64,
+    pub(crate) arm: (&'a str, &'a str),
+    pub(crate) cycles: u64,
+    pub(crate) closed: u64,
     /// What the closed cycles took.
-    pub seconds: f64,
-    pub finished: bool,
+    pub(crate) seconds: f64,
+    pub(crate) finished: bool,
 }
 
 impl Task<'_> {
@@ -23,7 +23,7 @@ impl Task<'_> {
 
 /// Seconds until all are finished: what is left of each, by the finished runs of its arm, or else by what is done of the arm, or
 /// else by all arms; shared by the workers. None before anything is known.
-pub fn left(tasks: &[Task], workers: usize) -> Option<f64> {
+pub(crate) fn left(tasks: &[Task], workers: usize) -> Option<f64> {
     let whole = |task: &Task| {
         let same = || tasks.iter().filter(|other| other.arm == task.arm);
         let finished: Vec<f64> = same().filter(|t| t.finished).map(|t| t.seconds).collect();

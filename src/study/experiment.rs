@@ -10,11 +10,12 @@ use crate::compare::searches;
 use crate::record::Kind;
 
 /// One run of a study, by its settings.
-pub trait Experiment: fmt::Debug + Send + Sync {
+pub(crate) trait Experiment: fmt::Debug + Send + Sync {
     fn kind(&self) -> Kind;
-    fn to_toml(&self) -> String;
     fn has_llm(&self) -> bool;
     fn cycles(&self) -> u64;
+    /// How many it computes with.
+    fn threads(&self) -> usize;
     /// Whether this is the LLM tuned on its elites: what the controls are controls of.
     fn is_method(&self) -> bool;
     /// Whether what is recorded in a folder has these settings, but for what changes nothing but the time.
@@ -42,15 +43,15 @@ pub trait Experiment: fmt::Debug + Send + Sync {
 }
 
 /// How the report of a study says what it shows.
-pub struct Words {
+pub(crate) struct Words {
     /// What a trial of the budget is.
-    pub trials: &'static str,
+    pub(crate) trials: &'static str,
     /// By what the best is the best.
-    pub best_by: &'static str,
-    pub best_so_far: &'static str,
-    pub mean_so_far: &'static str,
+    pub(crate) best_by: &'static str,
+    pub(crate) best_so_far: &'static str,
+    pub(crate) mean_so_far: &'static str,
     /// What the mean so far is drawn against.
-    pub candidates: &'static str,
+    pub(crate) candidates: &'static str,
     /// What the stages of the funnel mean.
-    pub funnel: &'static str,
+    pub(crate) funnel: &'static str,
 }

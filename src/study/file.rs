@@ -33,6 +33,7 @@ use crate::base::error::{Error, Result};
 use crate::base::files::read_text;
 use crate::base::range::{MOST_WORKERS, whole};
 use crate::config::layers::nearest_key;
+use crate::proxy::settings::On;
 use crate::record::Kind;
 
 /// The folder of the arms without an LLM.
@@ -42,46 +43,50 @@ const MOST_SEEDS: usize = 10_000;
 /// In a model's table.
 const OWN_SEEDS: &str = "seeds";
 
+/// A study as its file has it: what is run, with which models, arms and seeds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Study {
     /// One line for the report; the file's name by default.
     #[serde(default)]
-    pub title: String,
-    pub kind: Kind,
-    pub cycles: u64,
+    pub(crate) title: String,
+    pub(crate) kind: Kind,
+    pub(crate) cycles: u64,
     /// Asked of the policy in a cycle.
-    pub candidates: u64,
-    pub seeds: Seeds,
+    pub(crate) candidates: u64,
+    pub(crate) seeds: Seeds,
     /// Runs at the same time.
     #[serde(default = "one")]
     pub workers: usize,
     /// Of real runs: the best network of each is trained so many times again, on other images, and tested (see [`super::retrain`]).
     #[serde(default)]
-    pub retrain: u64,
+    pub(crate) retrain: u64,
     /// Built-in settings below all others; for `run` only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub preset: Option<String>,
+    pub(crate) preset: Option<String>,
     #[serde(default)]
-    pub settings: Table,
+    pub(crate) settings: Table,
     /// By name, a table of settings each.
     #[serde(default)]
-    pub models: Table,
-    pub arms: Table,
+    pub(crate) models: Table,
+    pub(crate) arms: Table,
+    /// What does the trainings of all runs, in place of what the settings say: no part of the file, since it changes none of them.
+    #[serde(skip)]
+    pub on: Option<On>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Seeds {
+pub(crate) enum Seeds {
     List(Vec<u64>),
     Range(SeedRange),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct SeedRange {
-    pub first: u64,
-    pub count: u64,
+pub(crate) struct SeedRange {
+    pub(crate) first: u64,
+    pub(crate) count: u64,
 }
 
 impl Seeds {
@@ -122,7 +127,7 @@ impl Study {
 
     /// # Errors
     /// See [`Study::read`].
-    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str, origin: &str) -> Result<Self> {
         let study: Self = toml::from_str(text).map_err(|e| misread(text, origin, &e))?;
         study.check(origin)?;
         Ok(study)
@@ -177,7 +182,7 @@ impl Study {
     ///
     /// # Errors
     /// Settings that a run refuses, with the model and the arm; an arm with an LLM where no model is named.
-    pub fn jobs(&self) -> Result<Vec<Job>> {
+    pub(crate) fn jobs(&self) -> Result<Vec<Job>> {
         let mut jobs: Vec<Job> = Vec::new();
         for seed in self.seeds.all() {
             for (arm, value) in &self.arms {
@@ -203,6 +208,7 @@ impl Study {
         Ok(jobs)
     }
 
+    /// The study's seeds, each once, in the order of the file; a model may have fewer.
     pub fn all_seeds(&self) -> Vec<u64> {
         self.seeds.all()
     }
@@ -221,6 +227,12 @@ impl Study {
             flatten("", table, &mut assignments);
         }
         assignments.push(format!("seed={seed}"));
+        if let Some(on) = self.on {
+            if self.kind == Kind::Audit {
+                return Err(Error::input(format!("--on {}: an audit trains no networks", on.name())).hint("leave --on out"));
+            }
+            assignments.push(format!("proxy.on={}", on.name()));
+        }
         let settings = resolve(self.kind, self.preset.as_deref(), &assignments).map_err(|e| {
             let error = Error::input(format!("model {model}, arm {arm}: {e}"));
             match e.hint_text() {
@@ -228,16 +240,16 @@ impl Study {
                 None => error,
             }
         })?;
-        Ok(Job { model: model.into(), arm: arm.into(), seed, settings, preset: self.preset.clone(), assignments })
+        Ok(Job { model: model.into(), arm: arm.into(), seed, settings, preset: self.preset.clone(), assignments, on: self.on })
     }
 
     /// As it is kept with the runs.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         toml::to_string(self).expect("a study is plain TOML")
     }
 
     /// What differs from `before` and would make other runs, as `key: old -> new`.
-    pub fn changes(&self, before: &Self) -> Vec<String> {
+    pub(crate) fn changes(&self, before: &Self) -> Vec<String> {
         let flat = |study: &Self| {
             let mut assignments = Vec::new();
             let mut table: Table = study.to_toml().parse().expect("a study is plain TOML");
@@ -280,7 +292,6 @@ pub(super) fn flatten(prefix: &str, table: &Table, into: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::settings::AuditConfig;
 
     const FILE: &str = r#"
         kind = "audit"
@@ -307,8 +318,9 @@ mod tests {
         assert_eq!(names[..4], ["one/llm/seed-4", "two/llm/seed-4", "no-llm/random/seed-4", "no-llm/evolution/seed-4"]);
         assert_eq!(jobs.len(), 8);
         assert_eq!(jobs[3].settings.cycles(), 5);
-        let two = AuditConfig::from_toml(&jobs[1].settings.to_toml(), "settings").unwrap();
-        assert_eq!((two.candidates, two.audit_every, two.seed, two.llm.model.as_str()), (10, 0, 4, "b.gguf"));
+        for setting in ["candidates=10", "audit_every=0", "seed=4", "llm.model=\"b.gguf\""] {
+            assert!(jobs[1].assignments.iter().any(|own| own == setting), "{setting}: {:?}", jobs[1].assignments);
+        }
     }
 
     #[test]

@@ -6,57 +6,62 @@ use std::sync::Arc;
 
 use super::experiment::Experiment;
 use crate::base::error::{Error, Result};
+use crate::proxy::settings::On;
 use crate::record::absent::former;
 use crate::record::{Store, folder};
 
 /// A run that ended before its end.
 #[derive(Clone, Debug)]
 pub struct Failure {
+    /// `model/arm/seed-n`.
     pub job: String,
     /// What it said last.
     pub message: String,
+    /// The file with all that it said.
     pub log: PathBuf,
 }
 
 #[derive(Clone, Debug)]
-pub struct Job {
-    pub model: String,
-    pub arm: String,
+pub(crate) struct Job {
+    pub(crate) model: String,
+    pub(crate) arm: String,
     pub seed: u64,
-    pub settings: Arc<dyn Experiment>,
-    pub preset: Option<String>,
+    pub(crate) settings: Arc<dyn Experiment>,
+    pub(crate) preset: Option<String>,
     /// The settings as `key=value` over preset and defaults.
-    pub assignments: Vec<String>,
+    pub(crate) assignments: Vec<String>,
+    /// What does the trainings of a run that was begun, in place of what it was begun with.
+    pub(crate) on: Option<On>,
 }
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct State {
+pub(crate) struct State {
     /// Whether there is something to go on with.
-    pub begun: bool,
-    pub finished: bool,
+    pub(crate) begun: bool,
+    pub(crate) finished: bool,
     /// Closed cycles, and what they took.
-    pub cycles: u64,
-    pub seconds: f64,
+    pub(crate) cycles: u64,
+    pub(crate) seconds: f64,
 }
 
 impl Job {
     /// `model/arm/seed-n`, its place in the study's folder.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{}/{}/seed-{}", self.model, self.arm, self.seed)
     }
 
-    pub fn folder(&self, study: &Path) -> PathBuf {
+    pub(crate) fn folder(&self, study: &Path) -> PathBuf {
         study.join(self.name())
     }
 
     /// What the run said.
-    pub fn log(&self, study: &Path) -> PathBuf {
+    pub(crate) fn log(&self, study: &Path) -> PathBuf {
         study.join(format!("{}.log", self.name()))
     }
 
     /// What is there of it. A folder that cannot be read counts as begun: the run itself says what is wrong with it.
-    pub fn state(&self, study: &Path) -> State {
+    pub(crate) fn state(&self, study: &Path) -> State {
         self.read_state(study).unwrap_or(State { begun: true, ..State::default() })
     }
 
@@ -73,7 +78,7 @@ impl Job {
     }
 
     /// Holds the settings of a run that has begun against those of the study.
-    pub fn check_settings(&self, study: &Path) -> Result<()> {
+    pub(crate) fn check_settings(&self, study: &Path) -> Result<()> {
         let path = self.folder(study);
         // Where they cannot be read the run itself says why.
         if self.settings.began(&path).unwrap_or(true) {
@@ -84,11 +89,11 @@ impl Job {
     }
 
     /// The command that begins the run or goes on with it.
-    pub fn command(&self, program: &Path, study: &Path, begun: bool) -> Command {
+    pub(crate) fn command(&self, program: &Path, study: &Path, begun: bool) -> Command {
         let mut command = Command::new(program);
         let folder = self.folder(study);
         if begun {
-            command.arg("resume").arg(folder);
+            command.arg("resume").arg(folder).args(self.on.iter().flat_map(|on| ["--on", on.name()]));
             return command;
         }
         command.arg(self.settings.kind().name());

@@ -11,7 +11,7 @@ use crate::record::Kind;
 ///
 /// # Errors
 /// Those of the settings.
-pub fn resolve(kind: Kind, preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
+pub(crate) fn resolve(kind: Kind, preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
     match kind {
         Kind::Run => of_run::resolve(preset, assignments),
         Kind::Audit => of_audit::resolve(preset, assignments),
@@ -19,7 +19,7 @@ pub fn resolve(kind: Kind, preset: Option<&str>, assignments: &[String]) -> Resu
 }
 
 /// The words of a kind.
-pub const fn words(kind: Kind) -> &'static Words {
+pub(crate) const fn words(kind: Kind) -> &'static Words {
     match kind {
         Kind::Run => &of_run::WORDS,
         Kind::Audit => &of_audit::WORDS,

@@ -1,5 +1,6 @@
 //! A study: models, arms and seeds out of one file, each run in a folder of its own, and one report of all.
 
+pub mod away;
 pub mod calibration;
 mod charts;
 pub mod estimate;
@@ -25,6 +26,8 @@ use std::sync::atomic::AtomicBool;
 
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::write_whole;
+use crate::proxy::engine::jobs::Jobs;
+use crate::record::absent::STUDY;
 use crate::record::folder::lock;
 use crate::theory::values as table;
 use file::Study;
@@ -32,13 +35,13 @@ use job::{Job, State};
 use report::Report;
 use schedule::Ending;
 
-const FILE: &str = "study.toml";
+const FILE: &str = STUDY;
 
 /// A study that is open: nobody else writes into its folder.
 pub struct Open {
-    pub study: Study,
-    pub jobs: Vec<Job>,
-    pub states: Vec<State>,
+    pub(crate) study: Study,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) states: Vec<State>,
     folder: PathBuf,
     _lock: File,
 }
@@ -84,9 +87,21 @@ impl Open {
         Ok(Self { study, jobs, states, folder: folder.into(), _lock: lock })
     }
 
-    /// Runs what is left, and trains the best network of each finished run again where the study asks for it.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<Ending> {
-        let mut ending = schedule::run(&self.jobs, &mut self.states, &self.folder, self.study.workers, stop)?;
+    /// The threads that the largest of its runs computes with.
+    pub fn threads(&self) -> usize {
+        self.jobs.iter().map(|job| job.settings.threads()).max().unwrap_or(1)
+    }
+
+    /// Runs what is left, here or as jobs of an engine, and trains the best network of each finished run again where the study asks for it.
+    ///
+    /// `workers` at a time; without it as many as the study says, and on an engine, which has a queue of its own, all.
+    ///
+    /// # Errors
+    /// A run cannot be started, or the engine has not answered for long. Runs that fail are in the ending.
+    pub fn run(&mut self, workers: Option<u16>, engine: Option<&mut Jobs>, stop: &AtomicBool) -> Result<Ending> {
+        let usual = if engine.is_some() { self.jobs.len().max(1) } else { self.study.workers };
+        let workers = workers.map_or(usual, usize::from);
+        let mut ending = schedule::run(&self.jobs, &mut self.states, &self.folder, workers, engine, stop)?;
         for (job, _) in self.jobs.iter().zip(&self.states).filter(|(_, state)| state.finished && self.study.retrain > 0) {
             if ending.stopped {
                 break;
@@ -105,7 +120,7 @@ impl Open {
 }
 
 /// The study in a folder.
-pub fn read(folder: &Path) -> Result<Study> {
+pub(crate) fn read(folder: &Path) -> Result<Study> {
     Study::read(&folder.join(FILE))
 }
 

@@ -15,13 +15,13 @@ use crate::compare::contest::Entry;
 use crate::compare::searches::{self, Search, identity, is_method};
 use crate::decoder::files::catalogue;
 use crate::decoder::files::model_file::ModelFile;
-use crate::oracle::Table;
+use crate::oracle;
 use crate::record::Funnel;
 use crate::record::{Kind, Store, folder};
 use crate::report::audit::{funnel, panels};
 use crate::theory::statistics::quantile;
 
-pub const WORDS: Words = Words {
+pub(crate) const WORDS: Words = Words {
     trials: "distinct cells",
     best_by: "by true accuracy (the mean over the table's training seeds)",
     best_so_far: "best true accuracy so far",
@@ -30,7 +30,7 @@ pub const WORDS: Words = Words {
     funnel: "Traced is a cell of the space; novel and trained are cells whose accuracy was queried.",
 };
 
-pub fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
+pub(crate) fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
     if preset.is_some() {
         return Err(Error::input("preset: audits have none"));
     }
@@ -42,16 +42,16 @@ impl Experiment for AuditConfig {
         Kind::Audit
     }
 
-    fn to_toml(&self) -> String {
-        Self::to_toml(self)
-    }
-
     fn has_llm(&self) -> bool {
         self.policy.has_llm()
     }
 
     fn cycles(&self) -> u64 {
         self.cycles
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
     }
 
     fn is_method(&self) -> bool {
@@ -64,10 +64,11 @@ impl Experiment for AuditConfig {
     }
 
     fn check_inputs(&self) -> Result<()> {
-        Table::load(&self.dataset, &home::data())?;
+        let table = oracle::load(&self.dataset, &home::data())?;
+        self.check_in(table.space())?;
         if self.policy.has_llm() {
             let file = ModelFile::open(&catalogue::find(&self.llm.model)?)?;
-            Codec::new(&file.tokenizer()?, &self.llm.prompt, self.format)?;
+            Codec::new(&file.tokenizer()?, &self.llm.prompt, self.format, table.space())?;
             if self.llm.adapter != "none" && !Path::new(&self.llm.adapter).join("adapter_config.json").is_file() {
                 return Err(
                     Error::input(format!("there is no adapter in {}", self.llm.adapter)).hint("llm.adapter is 'none' or a PEFT folder")
@@ -78,8 +79,8 @@ impl Experiment for AuditConfig {
     }
 
     fn outcome(&self, folder: &Path) -> Result<Outcome> {
-        let table = Table::load(&self.dataset, &home::data())?;
         let store = Store::read(&folder::store_path(folder))?;
+        let table = record::table(self, &store)?;
         let (inputs, cycles) = (record::inputs(&store)?, record::cycles(&store)?);
         let (search, best_so_far) = Search::with_curve(self.seed, &cycles, &table);
         let qualities: Vec<(u64, f64)> = cycles.iter().flat_map(|c| c.samples.iter().filter_map(|s| Some((c.cycle, s.quality?)))).collect();

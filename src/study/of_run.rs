@@ -14,12 +14,12 @@ use crate::compare::searches;
 use crate::config::RunConfig;
 use crate::decoder::files::catalogue;
 use crate::policy::learner::adapter_folder;
-use crate::proxy::dataset;
+use crate::proxy::{dataset, engine};
 use crate::record::{Kind, folder};
 use crate::theory::growth::Count;
 use crate::theory::reliability;
 
-pub const WORDS: Words = Words {
+pub(crate) const WORDS: Words = Words {
     trials: "trained candidates",
     best_by: "by the accuracy measured",
     best_so_far: "best accuracy so far",
@@ -28,7 +28,7 @@ pub const WORDS: Words = Words {
     funnel: "Traced is a network that runs; novel is one within the budget that the filter lets through.",
 };
 
-pub fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
+pub(crate) fn resolve(preset: Option<&str>, assignments: &[String]) -> Result<Arc<dyn Experiment>> {
     Ok(Arc::new(RunConfig::resolve(preset, None, assignments)?))
 }
 
@@ -37,16 +37,16 @@ impl Experiment for RunConfig {
         Kind::Run
     }
 
-    fn to_toml(&self) -> String {
-        Self::to_toml(self)
-    }
-
     fn has_llm(&self) -> bool {
         self.policy.has_llm()
     }
 
     fn cycles(&self) -> u64 {
         self.cycles
+    }
+
+    fn threads(&self) -> usize {
+        self.threads
     }
 
     fn is_method(&self) -> bool {
@@ -63,7 +63,8 @@ impl Experiment for RunConfig {
             catalogue::find(&self.llm.model)?;
             adapter_folder(&self.llm)?;
         }
-        dataset::check_present(&self.proxy.dataset, &home::data())
+        dataset::check_present(&self.proxy.dataset, &home::data())?;
+        engine::check(&self.proxy).map(drop)
     }
 
     fn outcome(&self, folder: &Path) -> Result<Outcome> {

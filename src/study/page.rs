@@ -28,7 +28,7 @@ pub fn page(report: &Report) -> String {
     sections.push(Section::new("runs", "Runs", shown(&["runs"])));
     sections.retain(|section| !section.is_empty());
     sections.push(Section::new("study", "The study", details("study.toml", &source(&report.file))));
-    document(&format!("eliteloop: {}", report.title), &header(&report.title, &report.verdict), &sections)
+    document(&format!("eliteloop: {}", report.title), &header(&report.title, &report.verdict), &sections, None)
 }
 
 /// How much of the study there is, and what is missing.

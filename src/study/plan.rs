@@ -1,6 +1,6 @@
 //! Power beforehand: how many seeds a difference needs, and what the seeds of a study can show.
 
-use statrs::distribution::{ChiSquared, ContinuousCDF};
+use statrs::distribution::{ChiSquared, ContinuousCDF, Normal};
 
 use super::report::Report;
 use crate::compare::contest::{Contest, Pair, STRICT};
@@ -15,6 +15,7 @@ const MOST: u64 = 100_000;
 /// A spread of paired differences, and where it is from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spread {
+    /// The quantity and the two arms, as `mean, llm - random`; `given` where a person gave the value.
     pub of: String,
     /// Standard deviation over the seeds, as a share.
     pub value: f64,
@@ -27,7 +28,11 @@ impl Spread {
     fn measured(of: String, differences: &[f64]) -> Option<Self> {
         let (value, freedom) = (variance(differences).sqrt(), differences.len().checked_sub(1)? as f64);
         let chi = ChiSquared::new(freedom).ok()?;
-        let end = |level: f64| value * (freedom / chi.inverse_cdf(level)).sqrt();
+        let normal = Normal::standard();
+        // The square of a standard normal variable; near 0 the general inverse is no number.
+        let quantile =
+            |level: f64| if freedom == 1.0 { normal.inverse_cdf(f64::midpoint(1.0, level)).powi(2) } else { chi.inverse_cdf(level) };
+        let end = |level: f64| value * (freedom / quantile(level)).sqrt();
         (value > 0.0).then(|| Self { of, value, interval: Some((end(0.975), end(0.025))) })
     }
 }
@@ -89,6 +94,9 @@ mod tests {
         let spread = Spread::measured("x".into(), &[1.0, 2.0, 3.0]).unwrap();
         let (low, high) = spread.interval.unwrap();
         assert!((spread.value - 1.0).abs() < 1e-12 && (low - 0.5207).abs() < 1e-3 && (high - 6.285).abs() < 1e-2, "{spread:?}");
+        // With one it is .000982 and 5.024.
+        let (low, high) = Spread::measured("x".into(), &[1.0, 2.0]).unwrap().interval.unwrap();
+        assert!((low - 0.3155).abs() < 1e-3 && (high - 22.56).abs() < 0.02, "{low} {high}");
         assert_eq!(Spread::measured("x".into(), &[1.0]), None);
         assert_eq!(Spread::measured("x".into(), &[1.0, 1.0]), None);
     }

@@ -19,67 +19,78 @@ use crate::report::chart::Band;
 use crate::theory::statistics::mean;
 use crate::theory::{Claim, Panel, Verdict};
 
+/// What a study has found so far.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     /// Whether the LLM beats its controls: the first line.
     pub verdict: String,
-    pub title: String,
-    pub kind: Kind,
+    pub(crate) title: String,
+    pub(crate) kind: Kind,
     /// The study file as it was run.
     #[serde(skip)]
-    pub file: String,
+    pub(crate) file: String,
+    /// Runs that the study asks for.
     pub planned: usize,
+    /// Runs that have finished, of those planned.
     pub finished: usize,
     /// (run, its last words)
-    pub failed: Vec<(String, String)>,
+    pub(crate) failed: Vec<(String, String)>,
     /// Trials that every run has: trained networks, or distinct cells. The best is of so many.
-    pub budget: usize,
+    pub(crate) budget: usize,
+    /// One a model and arm.
     pub cells: Vec<Cell>,
     /// Each arm with a tuned LLM against each of its controls.
     pub contests: Vec<Contest>,
     /// Claims that take two arms, by model.
-    pub pairs: Vec<(String, Panel)>,
+    pub(crate) pairs: Vec<(String, Panel)>,
 }
 
 /// One model under one arm, over its seeds.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cell {
+    /// Its name in the study file; `no-llm` of an arm without an LLM.
     pub model: String,
+    /// Its name in the study file.
     pub arm: String,
     /// The LLM tuned on its elites: what the controls are controls of.
-    pub is_method: bool,
-    pub planned: usize,
-    pub missing: Vec<Missing>,
+    pub(crate) is_method: bool,
+    pub(crate) planned: usize,
+    pub(crate) missing: Vec<Missing>,
+    /// Those that have finished.
     pub runs: Vec<Outcome>,
+    /// Mean and best quality over the runs; empty until the cell stands in a report.
     pub level: Level,
     /// Over the seeds, of claim 1 to 6.
-    pub verdicts: Vec<Verdicts>,
-    pub search: Option<searches::Arm>,
+    pub(crate) verdicts: Vec<Verdicts>,
+    pub(crate) search: Option<searches::Arm>,
 }
 
 /// A planned run that has not finished.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Missing {
+    /// Of the run.
     pub seed: u64,
-    /// Closed cycles, of how many.
+    /// Closed cycles.
     pub cycles: u64,
+    /// Cycles that are planned.
     pub of: u64,
+    /// Whether it ended with an error in the call of the study that made the report.
     pub failed: bool,
 }
 
-/// How often a claim came out how, and what it said in the first of the runs.
+/// How often a claim came out how.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Verdicts {
-    pub claim: Claim,
-    pub holds: usize,
-    pub fails: usize,
-    pub undecided: usize,
-    pub not_met: usize,
+pub(crate) struct Verdicts {
+    pub(crate) claim: Claim,
+    pub(crate) holds: usize,
+    pub(crate) fails: usize,
+    pub(crate) undecided: usize,
+    pub(crate) not_met: usize,
 }
 
 impl Verdicts {
     /// In the order of [`Verdict::ALL`].
-    pub const fn counts(&self) -> [usize; 4] {
+    pub(crate) const fn counts(&self) -> [usize; 4] {
         [self.holds, self.fails, self.undecided, self.not_met]
     }
 }
@@ -120,16 +131,17 @@ impl Cell {
         }
     }
 
+    /// `model/arm`; the arm alone where it has no LLM.
     pub fn name(&self) -> String {
         label(&self.model, &self.arm)
     }
 
-    pub fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> Side {
         Side { name: self.name(), entries: self.runs.iter().map(|r| r.entry.clone()).collect() }
     }
 
     /// The mean quality of each cycle, over the runs that have one there.
-    pub fn cycle_means(&self) -> Vec<Band> {
+    pub(crate) fn cycle_means(&self) -> Vec<Band> {
         let last = self.runs.iter().map(|r| r.cycles).max().unwrap_or(0);
         let of = |run: &Outcome, cycle: u64| {
             let own: Vec<f64> = run.qualities.iter().filter(|(c, _)| *c == cycle).map(|(_, quality)| *quality).collect();
@@ -143,13 +155,13 @@ impl Cell {
     }
 
     /// Of each run that asked for candidates, the share of them that got so far.
-    pub fn shares(&self, reached: impl Fn(&Funnel) -> u64) -> Vec<f64> {
+    pub(crate) fn shares(&self, reached: impl Fn(&Funnel) -> u64) -> Vec<f64> {
         let asked = self.runs.iter().map(|r| &r.funnel).filter(|funnel| funnel.asked > 0);
         asked.map(|funnel| reached(funnel) as f64 / funnel.asked as f64).collect()
     }
 
     /// Mean over the runs; None of none.
-    pub fn average(&self, of: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
+    pub(crate) fn average(&self, of: impl Fn(&Outcome) -> Option<f64>) -> Option<f64> {
         let values: Vec<f64> = self.runs.iter().filter_map(of).collect();
         (!values.is_empty()).then(|| mean(&values))
     }
@@ -166,7 +178,7 @@ fn label(model: &str, arm: &str) -> String {
 
 impl Report {
     /// Reads what has finished of a study.
-    pub fn collect(study: &Study, jobs: &[Job], states: &[State], folder: &Path, failures: &[Failure]) -> Result<Self> {
+    pub(crate) fn collect(study: &Study, jobs: &[Job], states: &[State], folder: &Path, failures: &[Failure]) -> Result<Self> {
         let mut groups: Vec<(Vec<&Job>, Vec<State>)> = Vec::new();
         for (job, state) in jobs.iter().zip(states) {
             match groups.iter_mut().find(|(of, _)| of[0].model == job.model && of[0].arm == job.arm) {
@@ -207,8 +219,8 @@ impl Report {
         }
     }
 
-    /// The arms of the controls that each method is held against, and the methods themselves.
-    pub fn methods(&self) -> impl Iterator<Item = &Cell> {
+    /// The arms whose LLM is tuned on its elites: what the others are controls of.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &Cell> {
         self.cells.iter().filter(|c| c.is_method && !c.runs.is_empty())
     }
 }

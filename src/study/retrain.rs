@@ -19,11 +19,13 @@ use crate::record::{Store, best, folder};
 /// The best network of a run, and its trainings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retrained {
+    /// `start/NAME` or `cycle/index`.
     pub network: String,
     /// The quality that it was chosen for.
     pub quality: f64,
-    /// Validation accuracy on other images, and test accuracy, of a seed each.
+    /// Validation accuracy on other images, from 0 to 1; one a seed.
     pub valid: Vec<f64>,
+    /// Test accuracy of the same trainings, in their order, from 0 to 1.
     pub test: Vec<f64>,
 }
 
@@ -52,7 +54,7 @@ pub fn read(run: &Path) -> Result<Option<Retrained>> {
 ///
 /// # Errors
 /// A training failed or was stopped; the data set is not there.
-pub fn retrain(run: &Path, config: &RunConfig, seeds: u64, stop: &AtomicBool) -> Result<()> {
+pub(crate) fn retrain(run: &Path, config: &RunConfig, seeds: u64, stop: &AtomicBool) -> Result<()> {
     if read(run)?.is_some_and(|done| done.valid.len() as u64 == seeds) {
         return Ok(());
     }

@@ -41,7 +41,7 @@ pub fn data(report: &Report) -> Vec<Table> {
 }
 
 /// The arms of which a run has finished.
-pub fn shown(report: &Report) -> impl Iterator<Item = &Arm> {
+pub(crate) fn shown(report: &Report) -> impl Iterator<Item = &Arm> {
     report.cells.iter().filter(|c| !c.runs.is_empty())
 }
 
@@ -369,13 +369,13 @@ pub fn markdown(report: &Report) -> String {
 }
 
 /// How much of the study there is.
-pub fn progress(report: &Report) -> String {
+pub(crate) fn progress(report: &Report) -> String {
     let share = report.finished as f64 / report.planned.max(1) as f64;
     format!("{} of {} runs finished ({}); eliteloop {}.", report.finished, report.planned, percent(share), env!("CARGO_PKG_VERSION"))
 }
 
 /// Which seeds of which arm are missing, a line an arm, and what that means for the tables.
-pub fn missing(report: &Report) -> Vec<String> {
+pub(crate) fn missing(report: &Report) -> Vec<String> {
     let of = |cell: &Arm| {
         let seed = |m: &super::report::Missing| {
             let how = match (m.failed, m.cycles) {
@@ -396,7 +396,7 @@ pub fn missing(report: &Report) -> Vec<String> {
 }
 
 /// A share with its interval, in words for a chart.
-pub fn share(m: Measured) -> String {
+pub(crate) fn share(m: Measured) -> String {
     measured(m, SHARE).to_string()
 }
 

@@ -10,14 +10,14 @@ use super::job::{Failure, Job, State};
 use crate::base::printer;
 use crate::base::show::duration;
 
-pub struct View {
+pub(crate) struct View {
     all: MultiProgress,
     runs: ProgressBar,
     now: ProgressBar,
 }
 
 impl View {
-    pub fn begin(runs: usize) -> Self {
+    pub(crate) fn begin(runs: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let all = MultiProgress::with_draw_target(if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() });
         let style = |template| ProgressStyle::with_template(template).expect("the template is well-formed").progress_chars("━╸─");
@@ -26,7 +26,7 @@ impl View {
         Self { all, runs: bar, now }
     }
 
-    pub fn show(&self, jobs: &[Job], states: &[State], running: &[usize], workers: usize) {
+    pub(crate) fn show(&self, jobs: &[Job], states: &[State], running: &[usize], workers: usize) {
         self.runs.set_position(finished(states) as u64);
         self.runs.set_message(left(jobs, states, workers));
         let line = |&place: &usize| {
@@ -36,18 +36,22 @@ impl View {
         self.now.set_message(running.iter().map(line).collect::<Vec<_>>().join("\n  "));
     }
 
-    pub fn finished(&self, jobs: &[Job], states: &[State], place: usize, workers: usize) {
+    pub(crate) fn finished(&self, jobs: &[Job], states: &[State], place: usize, workers: usize) {
         let (job, state) = (&jobs[place], states[place]);
         let done = format!("{} of {}: {} in {}", finished(states), jobs.len(), job.name(), duration(state.seconds));
         let left = left(jobs, states, workers);
         self.all.suspend(|| printer::note(if left.is_empty() { done } else { format!("{done}; {left}") }));
     }
 
-    pub fn failed(&self, failure: &Failure) {
+    pub(crate) fn failed(&self, failure: &Failure) {
         self.all.suspend(|| printer::note(format_args!("failed: {}: {}", failure.job, failure.message)));
     }
 
-    pub fn end(&self) {
+    pub(crate) fn lost(&self, job: &Job, why: &str) {
+        self.all.suspend(|| printer::note(format_args!("{} is handed over again: {why}", job.name())));
+    }
+
+    pub(crate) fn end(&self) {
         self.now.finish_and_clear();
         self.runs.finish_and_clear();
     }

@@ -14,41 +14,48 @@ use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Poi
 use crate::theory::values::{Cell, Show};
 
 /// Cached decoding against teacher forcing in f32.
-pub const TOLERANCE: f64 = 1e-3;
+pub(crate) const TOLERANCE: f64 = 1e-3;
 /// Losses below this, in nats, are compared with this: log-probabilities in f32 differ by about 1e-5 nats however they are
 /// computed, which is all of the loss of a policy that is certain of its elites.
-pub const SMALLEST: f64 = 0.1;
+pub(crate) const SMALLEST: f64 = 0.1;
 /// An update that realises this share of the argmax is called the CE update. At .9 the divergence left is a tenth of what it was; what
 /// is usually called tuned is at .05 to .2.
-pub const LITERAL: f64 = 0.9;
+pub(crate) const LITERAL: f64 = 0.9;
 
 /// The tuning of one cycle. Losses are means over the trained elites of -log p, in nats.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tuning {
+    /// From 1.
     pub cycle: u64,
     /// Whether the loss was the mean of sums; of a mean over tokens the losses are in another unit.
     pub summed: bool,
     /// The loss as it was logged at sampling; None where not all examples were sampled in this cycle, or no loss is computed by scoring.
     pub logged: Option<f64>,
+    /// Before the first step.
     pub loss_before: f64,
+    /// After the last step.
     pub loss_after: f64,
     /// The loss of the distribution that the update should give: [`super::change::conditional_entropy`].
     pub target: f64,
     /// Mean loss of the held-out elites before and after.
     pub held_out: Option<(f64, f64)>,
-    /// The examples trained on, and all elites that they may be taken from; a name each.
+    /// The examples trained on, a name each.
     pub trained: Vec<String>,
+    /// All elites that the examples may be taken from, by the same names.
     pub elites: Vec<String>,
 }
 
+/// What the tunings of a run say of claim 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// Its effect is the mean share of the update that was realised.
     pub finding: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
     /// (cycle, relative difference of the loss at step 0), where it was logged.
-    pub differences: Vec<(u64, f64)>,
+    pub(crate) differences: Vec<(u64, f64)>,
     /// Examples that are no elites: (cycle, name).
-    pub strays: Vec<(u64, String)>,
+    pub(crate) strays: Vec<(u64, String)>,
     /// (cycle, share of the update realised); a cycle that had nothing left to lower has none.
     pub shares: Vec<(u64, f64)>,
     /// Mean change of the held-out loss over the cycles (negative: it generalises).
@@ -56,12 +63,12 @@ pub struct Outcome {
 }
 
 /// |loss - expected| / max(|expected|, [`SMALLEST`]).
-pub fn relative_difference(expected: f64, loss: f64) -> f64 {
+pub(crate) fn relative_difference(expected: f64, loss: f64) -> f64 {
     (loss - expected).abs() / expected.abs().max(SMALLEST)
 }
 
 /// Examples that are not among the elites.
-pub fn strays<'a>(trained: &'a [String], elites: &[String]) -> Vec<&'a String> {
+pub(crate) fn strays<'a>(trained: &'a [String], elites: &[String]) -> Vec<&'a String> {
     trained.iter().filter(|example| !elites.contains(example)).collect()
 }
 
@@ -176,6 +183,7 @@ fn of_held_out(change: Uncertain) -> String {
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         let point = |&(cycle, y): &(u64, f64)| Point { x: cycle as f64, y, interval: None };
         let points: Vec<Point> = self.shares.iter().map(point).collect();

@@ -34,7 +34,7 @@ pub fn share(before: f64, now: f64, floor: f64) -> Option<f64> {
 }
 
 /// KL(p' || p) in nats, and the samples that the estimate is worth; None of no samples. `steps` are the `K_i`.
-pub fn divergence(now: &[f64], log_q: &[f64], steps: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn divergence(now: &[f64], log_q: &[f64], steps: &[f64]) -> Option<(f64, f64)> {
     let weights = weights(now, log_q);
     let total: f64 = weights.iter().sum();
     let kl = weights.iter().zip(steps).map(|(weight, step)| weight * step).sum::<f64>() / total;
@@ -43,27 +43,27 @@ pub fn divergence(now: &[f64], log_q: &[f64], steps: &[f64]) -> Option<(f64, f64
 
 /// The change of the mean quality in two parts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Price {
+pub(crate) struct Price {
     /// Of the samples that were tuned on.
-    pub memorised: f64,
+    pub(crate) memorised: f64,
     /// Of all others.
-    pub generalised: f64,
+    pub(crate) generalised: f64,
 }
 
 /// A sample that has a quality.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Weighed {
-    pub quality: f64,
-    pub log_q: f64,
-    pub before: f64,
-    pub after: f64,
+pub(crate) struct Weighed {
+    pub(crate) quality: f64,
+    pub(crate) log_q: f64,
+    pub(crate) before: f64,
+    pub(crate) after: f64,
     /// Whether the update was tuned on what it says, by this sample or by another.
-    pub tuned: bool,
+    pub(crate) tuned: bool,
 }
 
 /// Price's split, self-normalised: with `u_i` the share of sample i in `p/q`, `v_i` that in `p'/q`, and m the mean quality under u,
 /// the parts are sums of `(v_i - u_i) (S_i - m)`. None of fewer than two samples, or where no weight is finite.
-pub fn price(samples: &[Weighed]) -> Option<Price> {
+pub(crate) fn price(samples: &[Weighed]) -> Option<Price> {
     let of = |log_p: fn(&Weighed) -> f64| {
         let logs: Vec<f64> = samples.iter().map(log_p).collect();
         let all = weights(&logs, &samples.iter().map(|s| s.log_q).collect::<Vec<_>>());

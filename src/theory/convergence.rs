@@ -25,8 +25,9 @@ const REFUSED: f64 = 0.01;
 /// log(1 - C) = `intercept` + `slope` t
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Fit {
+    /// log(1 - C) at cycle 0.
     pub intercept: f64,
-    pub slope: Uncertain,
+    pub(crate) slope: Uncertain,
 }
 
 impl Fit {
@@ -38,18 +39,22 @@ impl Fit {
     }
 }
 
+/// What the counts of a run say of claim 3.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// Its effect is the share of 1 - C that a cycle wins.
     pub finding: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
     /// (cycle, `C_t` with Wilson's interval, widened by the overdispersion)
-    pub probabilities: Vec<(u64, Estimate)>,
+    pub(crate) probabilities: Vec<(u64, Estimate)>,
+    /// The geometric law as it fits best; None where the counts do not determine it.
     pub fit: Option<Fit>,
     /// The laws with what AIC they have above the best.
-    pub laws: Vec<(Fitted, f64)>,
-    pub overdispersion: f64,
+    pub(crate) laws: Vec<(Fitted, f64)>,
+    pub(crate) overdispersion: f64,
     /// C of the first cycle.
-    pub rho_0: f64,
+    pub(crate) rho_0: f64,
 }
 
 /// Maximum likelihood of the geometric law by Fisher scoring, which weights each cycle by what its N samples can tell and takes cycles
@@ -212,6 +217,7 @@ fn of_laws(laws: &[(Fitted, f64)], lead: f64) -> String {
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         let measured: Vec<Point> =
             self.probabilities.iter().map(|&(cycle, c)| Point { x: cycle as f64, y: c.value, interval: Some((c.low, c.high)) }).collect();

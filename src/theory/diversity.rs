@@ -17,12 +17,8 @@ use crate::theory::values::{Cell, Show};
 /// A loss of entropy, in nats a cycle, and of new networks, as a share a cycle, that would be no collapse within a run of 22 cycles.
 const STEADY: [f64; 2] = [0.1, 0.01];
 
-/// |A and B| / |A or B| of two sorted sets; 0 of two empty ones.
-///
-/// ```
-/// assert_eq!(eliteloop::theory::diversity::jaccard(&[1, 2, 3], &[2, 3, 4]), 0.5);
-/// ```
-pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
+/// |A and B| / |A or B| of two sorted sets; 0 of two empty ones: `{1, 2, 3}` and `{2, 3, 4}` have half in common.
+pub(crate) fn jaccard(a: &[u64], b: &[u64]) -> f64 {
     let (mut i, mut j, mut common) = (0, 0, 0);
     while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
         common += usize::from(left == right);
@@ -33,9 +29,12 @@ pub fn jaccard(a: &[u64], b: &[u64]) -> f64 {
     if union == 0 { 0.0 } else { common as f64 / union as f64 }
 }
 
+/// What a cycle asked for and got.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CycleCounts {
+    /// From 1.
     pub cycle: u64,
+    /// Candidates asked of the policy, invalid ones included.
     pub asked: u64,
     /// Candidates that are networks.
     pub valid: u64,
@@ -45,6 +44,7 @@ pub struct CycleCounts {
     pub mean_nll: Option<f64>,
 }
 
+/// Runs with the filter on, or with it off.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arm {
     /// The cycles of each run.
@@ -53,6 +53,7 @@ pub struct Arm {
     pub accepted: Vec<Accepted>,
 }
 
+/// A network that was trained, as the filter compares it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Networks of different runs are not compared.
@@ -66,7 +67,7 @@ pub struct Accepted {
 impl Arm {
     /// This arm with another run of it; `run` tells the networks of the runs apart.
     #[must_use]
-    pub fn with(mut self, other: Self, run: usize) -> Self {
+    pub(crate) fn with(mut self, other: Self, run: usize) -> Self {
         self.runs.extend(other.runs);
         let before = self.accepted.len();
         self.accepted.extend(other.accepted.into_iter().map(|a| Accepted { run, parent: a.parent.map(|p| p + before), ..a }));
@@ -77,7 +78,9 @@ impl Arm {
 /// One comparison of the filter: estimated and exact similarity.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
+    /// The Jaccard index as `MinHash` estimates it, from 0 to 1.
     pub estimate: f64,
+    /// The Jaccard index of the two sets of shingles, from 0 to 1.
     pub exact: f64,
 }
 
@@ -86,8 +89,9 @@ pub struct Comparison {
 pub struct MinHashError {
     /// Mean of estimate - exact.
     pub bias: Estimate,
-    /// Root mean square of the error, and of the standard errors sqrt(J(1-J)/k).
+    /// Root mean square of the error.
     pub observed: f64,
+    /// Root mean square of the standard errors sqrt(J(1-J)/k) of the comparisons, J being the exact index.
     pub predicted: f64,
 }
 
@@ -110,14 +114,14 @@ fn pairs(networks: &[Accepted]) -> impl Iterator<Item = (usize, usize)> {
 }
 
 /// Pairs at or above the threshold that are not parent and child, which the filter compares by a rule of its own.
-pub fn leaks(networks: &[Accepted], threshold: f64) -> usize {
+pub(crate) fn leaks(networks: &[Accepted], threshold: f64) -> usize {
     let related = |a: usize, b: usize| networks[a].parent == Some(b) || networks[b].parent == Some(a);
     pairs(networks).filter(|&(a, b)| !related(a, b) && jaccard(&networks[a].shingles, &networks[b].shingles) >= threshold).count()
 }
 
 /// What a collapse is read off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(crate) enum Endpoint {
     Entropy,
     NewShare,
 }
@@ -161,7 +165,7 @@ impl Arm {
     }
 
     /// All runs together, cycle by cycle.
-    pub fn cycles(&self) -> Vec<CycleCounts> {
+    pub(crate) fn cycles(&self) -> Vec<CycleCounts> {
         let mut all: Vec<CycleCounts> = Vec::new();
         for theirs in self.runs.iter().flatten() {
             match all.iter_mut().find(|c| c.cycle == theirs.cycle) {
@@ -184,17 +188,20 @@ pub fn share_difference(successes: u64, trials: u64, other_successes: u64, other
     difference_of(wilson(successes, trials), wilson(other_successes, other_trials))
 }
 
+/// What the arms say of claim 5.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// Its effect is the difference of the slopes with and without the filter.
     pub finding: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
     /// Pairs of accepted networks at or above the threshold: what the filter should have stopped.
     pub leaks: usize,
     /// Unique-valid rate with the filter minus without.
     pub gain: Option<Estimate>,
     /// Slope with the filter, without it, and their difference, where there are both.
-    pub trends: Option<(Endpoint, [Uncertain; 3])>,
-    pub error: Option<MinHashError>,
+    pub(crate) trends: Option<(Endpoint, [Uncertain; 3])>,
+    pub(crate) error: Option<MinHashError>,
     numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
@@ -324,6 +331,7 @@ pub fn judge(on: &Arm, off: Option<&Arm>, threshold: f64, comparisons: &[Compari
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         Panel {
             claim: Claim::Diversity,
@@ -333,5 +341,16 @@ impl Outcome {
             numbers: self.numbers.clone(),
             plot: self.plot.clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::jaccard;
+
+    #[test]
+    fn jaccard_is_what_two_sets_have_in_common() {
+        assert_eq!(jaccard(&[1, 2, 3], &[2, 3, 4]).to_bits(), 0.5f64.to_bits());
+        assert_eq!([jaccard(&[], &[]), jaccard(&[1], &[]), jaccard(&[7], &[7])], [0.0, 0.0, 1.0]);
     }
 }

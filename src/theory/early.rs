@@ -8,21 +8,24 @@ use super::statistics::{bootstrap, spearman};
 
 /// What was known of one network before its quality, each by name; a score that is not defined is left out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scores {
-    pub quality: f64,
-    pub early: Vec<(String, f64)>,
+pub(crate) struct Scores {
+    pub(crate) quality: f64,
+    pub(crate) early: Vec<(String, f64)>,
 }
 
+/// How one early score ranks networks by their quality.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Correlation {
+    /// Of the score, as `synflow` or `accuracy after epoch 2`.
     pub name: String,
+    /// How many have the score and a quality.
     pub networks: usize,
     /// None where there are too few networks or all are alike.
     pub rank: Option<Estimate>,
 }
 
 /// One correlation for each name, in the order in which they first occur.
-pub fn correlations(networks: &[Scores]) -> Vec<Correlation> {
+pub(crate) fn correlations(networks: &[Scores]) -> Vec<Correlation> {
     let mut names: Vec<&str> = Vec::new();
     for (name, _) in networks.iter().flat_map(|network| &network.early) {
         if !names.contains(&name.as_str()) {

@@ -25,13 +25,13 @@ pub fn update(p: &[f64], quality: &[f64], gamma: f64, alpha: f64) -> Vec<f64> {
 }
 
 /// `p` given that S >= gamma: the population elites. None where nothing reaches gamma.
-pub fn above(p: &[f64], quality: &[f64], gamma: f64) -> Option<Vec<f64>> {
+pub(crate) fn above(p: &[f64], quality: &[f64], gamma: f64) -> Option<Vec<f64>> {
     let mass = tail(p, quality, gamma);
     (mass > 0.0).then(|| p.iter().zip(quality).map(|(p, &s)| if s >= gamma { p / mass } else { 0.0 }).collect())
 }
 
 /// The (1-rho) quantile of the quality under `p`: the highest quality that is reached with at least the probability `rho`.
-pub fn threshold(p: &[f64], quality: &[f64], rho: f64) -> f64 {
+pub(crate) fn threshold(p: &[f64], quality: &[f64], rho: f64) -> f64 {
     let mut order: Vec<usize> = (0..p.len()).filter(|&i| p[i] > 0.0).collect();
     order.sort_by(|&a, &b| quality[b].total_cmp(&quality[a]));
     let mut mass = 0.0;
@@ -44,7 +44,7 @@ pub fn threshold(p: &[f64], quality: &[f64], rho: f64) -> f64 {
 }
 
 /// `p` tilted towards quality, p' ~ p exp(beta S), beta such that KL(p' || p) is `nats`, or as much of it as there can be.
-pub fn tilt(p: &[f64], quality: &[f64], nats: f64) -> Vec<f64> {
+pub(crate) fn tilt(p: &[f64], quality: &[f64], nats: f64) -> Vec<f64> {
     let reach = |i: usize| p[i] > 0.0;
     let best = (0..p.len()).filter(|&i| reach(i)).map(|i| quality[i]).fold(f64::NEG_INFINITY, f64::max);
     let with = |beta: f64| {
@@ -92,12 +92,13 @@ pub fn kl(p: &[f64], q: &[f64]) -> f64 {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Realised {
     /// KL(e || p) before and after.
-    pub before: f64,
-    pub after: f64,
+    pub(crate) before: f64,
+    pub(crate) after: f64,
     /// 1 - after / before: 1 where the elites' distribution was reached, 0 where nothing moved towards it.
     pub share: f64,
-    /// The alpha whose mixture (1 - alpha) p + alpha e is nearest to the new distribution, and that least KL(p' || mixture).
+    /// The alpha whose mixture (1 - alpha) p + alpha e is nearest to the new distribution p'.
     pub alpha: f64,
+    /// KL(p' || that mixture), in nats.
     pub distance: f64,
 }
 
@@ -135,13 +136,14 @@ pub fn realised(elites: &[f64], old: &[f64], new: &[f64]) -> Realised {
 /// Self-normalised importance sampling: the mean quality under another policy from samples of this one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reweighted {
+    /// The mean quality under the other policy, with its bootstrap interval.
     pub mean: Estimate,
     /// (sum w)^2 / sum w^2: how many samples the estimate is worth.
     pub effective_samples: f64,
 }
 
 /// exp(log p' - log q) over the largest of them.
-pub fn weights(log_p: &[f64], log_q: &[f64]) -> Vec<f64> {
+pub(crate) fn weights(log_p: &[f64], log_q: &[f64]) -> Vec<f64> {
     let logs: Vec<f64> = log_p.iter().zip(log_q).map(|(p, q)| p - q).collect();
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     logs.iter().map(|log| (log - most).exp()).collect()
@@ -158,7 +160,7 @@ pub fn reweighted_mean(quality: &[f64], log_p: &[f64], log_q: &[f64], seed: u64)
 }
 
 /// (sum w)^2 / sum w^2; 0 of no samples.
-pub fn effective_samples(weights: &[f64]) -> f64 {
+pub(crate) fn effective_samples(weights: &[f64]) -> f64 {
     let (sum, squares) = weights.iter().fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }

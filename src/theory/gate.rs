@@ -14,6 +14,7 @@ use super::statistics::{bootstrap, mean};
 /// An estimate worth fewer samples decides nothing.
 const FEWEST: f64 = 3.0;
 
+/// What the samples say of an update before it is adopted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Finding {
@@ -25,14 +26,18 @@ pub enum Finding {
     Unknown,
 }
 
+/// The mean quality under the policy and under the one that the update would give.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
+    /// Whether a fall is to be expected.
     pub finding: Finding,
-    /// Samples that have a quality, and what they are worth under the new policy.
+    /// Samples that have a quality.
     pub samples: usize,
+    /// What these are worth under the new policy: (sum w)^2 / sum w^2.
     pub effective_samples: f64,
-    /// Mean quality of the samples, and the estimate for the new policy.
+    /// Mean quality of the samples; 0 of none.
     pub before: f64,
+    /// The estimate of the mean quality under the new policy; None where there is none.
     pub after: Option<Estimate>,
     /// `after - before`.
     pub change: Option<Estimate>,

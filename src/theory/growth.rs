@@ -11,6 +11,7 @@
 /// Samples of a cycle that reached the threshold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Count {
+    /// From 1.
     pub cycle: u64,
     /// N, invalid samples included.
     pub asked: f64,
@@ -21,17 +22,18 @@ pub struct Count {
 }
 
 impl Count {
+    /// Of samples that are not told apart by parent.
     pub fn new(cycle: u64, asked: u64, reached: u64) -> Self {
         Self { cycle, asked: asked as f64, reached: reached as f64, groups: Vec::new() }
     }
 
-    pub fn share(&self) -> f64 {
+    pub(crate) fn share(&self) -> f64 {
         self.reached / self.asked
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Law {
+pub(crate) enum Law {
     Geometric,
     Exponential,
     Logistic,
@@ -39,9 +41,9 @@ pub enum Law {
 }
 
 impl Law {
-    pub const ALL: [Self; 4] = [Self::Geometric, Self::Exponential, Self::Logistic, Self::Linear];
+    pub(crate) const ALL: [Self; 4] = [Self::Geometric, Self::Exponential, Self::Logistic, Self::Linear];
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Geometric => "geometric in 1-C",
             Self::Exponential => "exponential in C",
@@ -67,21 +69,21 @@ impl Law {
 
 /// A law as it fits best.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fitted {
-    pub law: Law,
-    pub log_likelihood: f64,
+pub(crate) struct Fitted {
+    pub(crate) law: Law,
+    pub(crate) log_likelihood: f64,
     ends: [f64; 2],
     first: f64,
     length: f64,
 }
 
 impl Fitted {
-    pub fn probability(&self, cycle: u64) -> f64 {
+    pub(crate) fn probability(&self, cycle: u64) -> f64 {
         self.law.at(self.ends, (cycle as f64 - self.first) / self.length)
     }
 
     /// 2 sum of y ln(y / expected) over what reached and what did not.
-    pub fn deviance(&self, counts: &[Count]) -> f64 {
+    pub(crate) fn deviance(&self, counts: &[Count]) -> f64 {
         let term = |seen: f64, expected: f64| if seen > 0.0 { seen * (seen / expected).ln() } else { 0.0 };
         let of = |c: &Count| {
             let p = self.probability(c.cycle);
@@ -92,7 +94,7 @@ impl Fitted {
 }
 
 /// Fits a law; None for fewer than two cycles.
-pub fn fit(law: Law, counts: &[Count]) -> Option<Fitted> {
+pub(crate) fn fit(law: Law, counts: &[Count]) -> Option<Fitted> {
     let first = counts.iter().map(|c| c.cycle).min()? as f64;
     let length = counts.iter().map(|c| c.cycle).max()? as f64 - first;
     if length <= 0.0 {
@@ -159,7 +161,7 @@ fn climb(start: [f64; 2], f: &impl Fn([f64; 2]) -> f64) -> ([f64; 2], f64) {
 
 /// How much more the counts of parents differ within a cycle than independent samples would: Pearson's statistic over its degrees of
 /// freedom, at least 1.
-pub fn overdispersion(counts: &[Count]) -> f64 {
+pub(crate) fn overdispersion(counts: &[Count]) -> f64 {
     let (mut statistic, mut freedom) = (0.0, 0.0);
     for count in counts {
         let share = count.share();

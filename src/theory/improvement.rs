@@ -29,9 +29,9 @@ use super::{Assumption, Claim, Effect, Estimate, Finding, Mark, Panel, Plot, Poi
 use crate::theory::values::{Cell, Show};
 
 /// What falls of E\[S\] together may amount to: one point of accuracy, about the noise of a single training.
-pub const MARGIN: f64 = 0.01;
+pub(crate) const MARGIN: f64 = 0.01;
 /// A share of the updates: half of them fall where nothing is selected, and most of those that are left to luck rise.
-pub const OFTEN: f64 = 0.25;
+pub(crate) const OFTEN: f64 = 0.25;
 /// Exact changes below this are none.
 const ROUNDING: f64 = 1e-9;
 /// An estimate worth fewer samples says nothing.
@@ -40,17 +40,22 @@ const FEWEST: f64 = 5.0;
 /// What a cycle sampled and what is known of it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
+    /// Name of the parent; empty where nothing has one.
     pub parent: String,
     /// None of what is no network. A network that is known has the quality it is known by.
     pub quality: Option<f64>,
-    /// Of what it was drawn from, and under the policy after the update, where it was scored.
+    /// `log q` of what it was drawn from, where it is known.
     pub log_q: Option<f64>,
+    /// `log p` under the policy after the update, where it was scored.
     pub log_p_after: Option<f64>,
+    /// What the update made of it.
     pub role: Role,
 }
 
+/// The part of a sample in the update of its cycle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
+    /// Neither tuned on nor held out.
     #[default]
     Other,
     /// Tuned on.
@@ -59,9 +64,12 @@ pub enum Role {
     HeldOut,
 }
 
+/// The samples of a cycle, and the update that followed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CycleSamples {
+    /// From 1.
     pub cycle: u64,
+    /// All of the cycle, in order; those without a quality too.
     pub samples: Vec<Sample>,
     /// Whether an update followed.
     pub updated: bool,
@@ -72,7 +80,7 @@ pub struct CycleSamples {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub(crate) enum By {
     Exact,
     Reweighting,
     SameParents,
@@ -81,19 +89,24 @@ pub enum By {
 /// The change of E\[S\] by the update of a cycle.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
-    pub cycle: u64,
-    pub by: By,
+    pub(crate) cycle: u64,
+    pub(crate) by: By,
+    /// E\[S\] after the update less E\[S\] before it.
     pub change: Uncertain,
     /// What the estimate is worth, in samples.
-    pub worth: f64,
+    pub(crate) worth: f64,
 }
 
+/// What the cycles of a run say of claim 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// Its effect is the mean change of E\[S\] by an update.
     pub finding: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
     /// Of whole cycles: shown, not judged.
     pub means: Vec<(u64, Estimate)>,
+    /// One an update that selected and whose change can be estimated.
     pub changes: Vec<Change>,
     /// Mean change an update.
     pub pooled: Option<Uncertain>,
@@ -298,6 +311,9 @@ pub fn judge(broken: &[Assumption], cycles: &[CycleSamples]) -> Outcome {
         Some(Assumption::FixedObjective) => {
             format!("The novelty filter makes each cycle's objective another one, for which nothing is promised. {told}")
         }
+        Some(Assumption::ChosenByQuality) => {
+            format!("The elites were chosen by another measure than the quality, for which nothing is promised. {told}")
+        }
         Some(Assumption::Overlap) => "No two cycles share a parent, and no samples were scored after an update.".into(),
         _ => told,
     };
@@ -330,6 +346,7 @@ fn told(changes: &[Change], pooled: Option<Uncertain>, fell: usize, most: f64, s
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         let points = self.means.iter().map(|(cycle, mean)| Point {
             x: *cycle as f64,

@@ -30,23 +30,30 @@ pub use verdict::{Assumption, Effect, Finding, Verdict};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 pub enum Claim {
+    /// Fine-tuning on the elites is the cross-entropy update.
     Update = 1,
+    /// Expected quality does not decrease.
     Improvement,
+    /// The probability of an elite converges to 1 geometrically.
     Convergence,
     /// Of deltas, beside that of full code.
     Validity,
+    /// The novelty filter prevents mode collapse.
     Diversity,
+    /// How well the proxy tells networks apart, in closed form.
     Reliability,
 }
 
 impl Claim {
+    /// By number.
     pub const ALL: [Self; 6] = [Self::Update, Self::Improvement, Self::Convergence, Self::Validity, Self::Diversity, Self::Reliability];
 
+    /// From 1 to 6.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    pub const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Update => "Fine-tuning on the elite set is the cross-entropy update",
             Self::Improvement => "Expected quality does not decrease",
@@ -87,33 +94,38 @@ impl From<Claim> for Cell {
 /// A claim's outcome, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Panel {
+    /// Which one.
     pub claim: Claim,
+    /// The claim in words.
     pub title: String,
+    /// The verdict and the effect behind it.
     pub finding: Finding,
     /// One sentence with the numbers behind the verdict.
     pub sentence: String,
     /// (name, value)
     pub numbers: Vec<(String, Cell)>,
+    /// None where there is nothing to draw.
     pub plot: Option<Plot>,
 }
 
+/// Series over one pair of axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plot {
-    pub x_label: String,
-    pub y_label: String,
-    pub series: Vec<Series>,
+    pub(crate) x_label: String,
+    pub(crate) y_label: String,
+    pub(crate) series: Vec<Series>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Series {
-    pub name: String,
-    pub mark: Mark,
-    pub points: Vec<Point>,
+pub(crate) struct Series {
+    pub(crate) name: String,
+    pub(crate) mark: Mark,
+    pub(crate) points: Vec<Point>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mark {
+pub(crate) enum Mark {
     /// What was measured.
     Points,
     /// What a formula says.
@@ -121,9 +133,9 @@ pub enum Mark {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    pub x: f64,
-    pub y: f64,
+pub(crate) struct Point {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
     /// The ends of its interval, where it has one.
-    pub interval: Option<(f64, f64)>,
+    pub(crate) interval: Option<(f64, f64)>,
 }

@@ -4,7 +4,7 @@ use super::statistics::{few_interval, mean, spearman};
 
 /// The area under the ROC curve: the chance that a score puts one of the better half above one of the other, equal scores counting half.
 /// None where there is only one half, as where all gains are equal.
-pub fn auc(score: &[f64], gain: &[f64]) -> Option<f64> {
+pub(crate) fn auc(score: &[f64], gain: &[f64]) -> Option<f64> {
     let mut sorted = gain.to_vec();
     sorted.sort_by(f64::total_cmp);
     let median = sorted.get(sorted.len() / 2).copied()?;
@@ -25,16 +25,20 @@ pub fn auc(score: &[f64], gain: &[f64]) -> Option<f64> {
 /// How well a score orders siblings, over several parents.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ordering {
+    /// Parents whose deltas were scored.
     pub parents: usize,
+    /// Deltas of all parents together.
     pub deltas: usize,
     /// None where no parent says anything.
     pub auc: Option<OverParents>,
+    /// Spearman's, from -1 to 1; None where no parent says anything.
     pub rank_correlation: Option<OverParents>,
 }
 
 /// A mean over parents.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OverParents {
+    /// Each parent counts alike.
     pub mean: f64,
     /// The ends of its 95% interval; one parent says nothing of others.
     pub interval: Option<(f64, f64)>,

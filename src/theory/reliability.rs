@@ -82,12 +82,14 @@ pub fn unrestricted(correlation: f64, ratio: f64) -> f64 {
 /// Variance components of networks trained with several seeds each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Components {
-    pub networks: usize,
+    pub(crate) networks: usize,
     /// Seeds of a network; where they differ, the number that makes the between-mean-square unbiased.
     pub seeds: f64,
+    /// Variance of the score of one network over its seeds.
     pub noise: f64,
-    /// 0 where the estimate was negative.
+    /// Variance of the networks' true quality; 0 where the estimate was negative.
     pub truth: f64,
+    /// Whether that estimate was negative.
     pub clipped: bool,
     /// `truth / noise` with its interval from the F distribution (exact for normal scores and equal numbers of seeds).
     pub snr: Estimate,
@@ -96,7 +98,9 @@ pub struct Components {
 /// A network that was trained with several seeds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Repeated {
+    /// Name of its parent, which its siblings share.
     pub parent: String,
+    /// One a seed.
     pub scores: Vec<f64>,
 }
 
@@ -117,7 +121,7 @@ pub fn within_parent(networks: &[Repeated]) -> Option<Components> {
 }
 
 /// Components of the better half, by the mean score. Their spread is a little too small for having been chosen by the score itself.
-pub fn top_half(networks: &[Repeated]) -> Option<Components> {
+pub(crate) fn top_half(networks: &[Repeated]) -> Option<Components> {
     let mut ranked: Vec<&Repeated> = networks.iter().filter(|n| !n.scores.is_empty()).collect();
     ranked.sort_by(|a, b| b.mean().total_cmp(&a.mean()));
     ranked.truncate(ranked.len().div_ceil(2));
@@ -159,7 +163,9 @@ fn components_by(networks: &[Repeated], group: impl Fn(&Repeated) -> &str) -> Op
 /// Scores of networks under the proxy and under full training.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pairs {
+    /// One a network.
     pub proxy: Vec<f64>,
+    /// Of the same networks, in the same order.
     pub full: Vec<f64>,
     /// Spread (standard deviation) of the proxy score over all candidates divided by that over these, where only the top
     /// was fully trained; None for a random subsample.
@@ -174,21 +180,26 @@ pub fn observed_rank_correlation(pairs: &Pairs) -> Option<Estimate> {
     })
 }
 
+/// What repeated and full trainings say of claim 6.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
+    /// Its effect is the weakest SNR among all networks, the top half and siblings.
     pub finding: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
+    /// Of all networks; None where no two have several seeds that differ.
     pub components: Option<Components>,
-    pub top_half: Option<Components>,
-    pub within_parent: Option<Components>,
+    pub(crate) top_half: Option<Components>,
+    pub(crate) within_parent: Option<Components>,
+    /// Rank correlation of proxy and full training; None where it is not defined.
     pub observed: Option<Estimate>,
     numbers: Vec<(String, Cell)>,
     plot: Option<Plot>,
 }
 
 /// SNR from which a proxy is called reliable, and below which it is called unreliable.
-pub const RELIABLE: f64 = 9.0;
-pub const UNRELIABLE: f64 = 1.0;
+pub(crate) const RELIABLE: f64 = 9.0;
+pub(crate) const UNRELIABLE: f64 = 1.0;
 
 /// `elite_share` is rho of the run: the share whose precision is reported. The verdict is by the bounds of the least SNR: among all, in
 /// the top half (broken networks are easy to tell, and elites are not chosen among them), and among siblings.
@@ -268,6 +279,7 @@ fn observed_text(observed: Estimate, restricted: Option<f64>) -> String {
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         Panel {
             claim: Claim::Reliability,

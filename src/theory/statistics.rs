@@ -8,26 +8,30 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use crate::base::seed;
 
 /// Two-sided 95% point of the standard normal.
-pub const Z95: f64 = 1.959_963_984_540_054;
+pub(crate) const Z95: f64 = 1.959_963_984_540_054;
 
 /// The place of the upper end of a 95% interval.
-pub const LEVEL95: f64 = 0.975;
+pub(crate) const LEVEL95: f64 = 0.975;
 
 /// The probability with which an effect shall be found that is called detectable.
-pub const POWER: f64 = 0.8;
+pub(crate) const POWER: f64 = 0.8;
 
 /// Bootstrap resamples behind every interval and test.
-pub const RESAMPLES: usize = 2000;
+pub(crate) const RESAMPLES: usize = 2000;
 
 /// A value with the ends of its 95% interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
+    /// The point estimate; NaN of a share of nothing.
     pub value: f64,
+    /// The lower end of the interval.
     pub low: f64,
+    /// The upper end of the interval.
     pub high: f64,
 }
 
 impl Estimate {
+    /// Whether the interval contains a value, its ends included.
     pub fn contains(&self, value: f64) -> bool {
         self.low <= value && value <= self.high
     }
@@ -39,16 +43,16 @@ impl std::fmt::Display for Estimate {
     }
 }
 
-pub fn standard_normal() -> Normal {
+pub(crate) fn standard_normal() -> Normal {
     Normal::new(0.0, 1.0).expect("the standard normal exists")
 }
 
-pub fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Unbiased; 0 of fewer than two values.
-pub fn variance(values: &[f64]) -> f64 {
+pub(crate) fn variance(values: &[f64]) -> f64 {
     if values.len() < 2 {
         return 0.0;
     }
@@ -75,7 +79,7 @@ fn sorted_quantile(sorted: &[f64], share: f64) -> f64 {
 /// The levels are widened so that for a mean the interval is as wide as Student's, not narrower by sqrt((n-1)/n) and by
 /// the normal quantile (Hesterberg 2015); without it small samples are covered too rarely. None where the statistic
 /// is not finite or there are fewer than two units.
-pub fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Option<Estimate> {
+pub(crate) fn bootstrap(n: usize, seed: u64, statistic: impl Fn(&[usize]) -> f64) -> Option<Estimate> {
     bootstrap_at(n, seed, LEVEL95, statistic)
 }
 
@@ -143,12 +147,12 @@ pub fn mean_interval(values: &[f64], seed: u64) -> Option<Estimate> {
 }
 
 /// [`mean_interval`] that leaves out `1 - level` at either end.
-pub fn mean_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
+pub(crate) fn mean_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
     bootstrap_at(values.len(), seed, level, |units| units.iter().map(|&unit| values[unit]).sum::<f64>() / units.len() as f64)
 }
 
 /// [`bootstrap`] of the median; None of fewer than two.
-pub fn median_interval(values: &[f64], seed: u64) -> Option<Estimate> {
+pub(crate) fn median_interval(values: &[f64], seed: u64) -> Option<Estimate> {
     if values.len() < 2 {
         return None;
     }
@@ -162,7 +166,7 @@ pub fn few_interval(values: &[f64], seed: u64) -> Option<Estimate> {
 }
 
 /// [`few_interval`] that leaves out `1 - level` at either end.
-pub fn few_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
+pub(crate) fn few_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate> {
     let n = values.len();
     if n >= 8 {
         return mean_interval_at(values, seed, level);
@@ -173,7 +177,7 @@ pub fn few_interval_at(values: &[f64], seed: u64, level: f64) -> Option<Estimate
 }
 
 /// Student's quantile; the normal's where there are infinitely many degrees of freedom.
-pub fn student(freedom: f64, level: f64) -> f64 {
+pub(crate) fn student(freedom: f64, level: f64) -> f64 {
     match StudentsT::new(0.0, 1.0, freedom) {
         Ok(student) if freedom < 1e6 => student.inverse_cdf(level),
         _ => standard_normal().inverse_cdf(level),
@@ -183,48 +187,50 @@ pub fn student(freedom: f64, level: f64) -> f64 {
 /// An estimate by its standard error and the degrees of freedom behind the error. What is exact has the error 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Uncertain {
+    /// The point estimate.
     pub value: f64,
-    pub error: f64,
-    pub freedom: f64,
+    pub(crate) error: f64,
+    pub(crate) freedom: f64,
 }
 
 impl Uncertain {
-    pub const fn exact(value: f64) -> Self {
+    pub(crate) const fn exact(value: f64) -> Self {
         Self { value, error: 0.0, freedom: f64::INFINITY }
     }
 
     /// The mean of independent values, one a cluster; None of fewer than two.
-    pub fn mean(values: &[f64]) -> Option<Self> {
+    pub(crate) fn mean(values: &[f64]) -> Option<Self> {
         let n = values.len();
         (n > 1).then(|| Self { value: mean(values), error: (variance(values) / n as f64).sqrt(), freedom: (n - 1) as f64 })
     }
 
     /// Of the difference of two independent estimates (Welch).
     #[must_use]
-    pub fn minus(self, other: Self) -> Self {
+    pub(crate) fn minus(self, other: Self) -> Self {
         let (a, b) = (self.error.powi(2), other.error.powi(2));
         let freedom = if a + b > 0.0 { (a + b).powi(2) / (a * a / self.freedom + b * b / other.freedom) } else { f64::INFINITY };
         Self { value: self.value - other.value, error: (a + b).sqrt(), freedom }
     }
 
     /// The interval that leaves out `1 - level` at either end.
-    pub fn interval_at(self, level: f64) -> Estimate {
+    pub(crate) fn interval_at(self, level: f64) -> Estimate {
         let half = if self.error == 0.0 { 0.0 } else { self.error * student(self.freedom, level) };
         Estimate { value: self.value, low: self.value - half, high: self.value + half }
     }
 
+    /// The 95% interval by Student's distribution.
     pub fn interval(self) -> Estimate {
         self.interval_at(LEVEL95)
     }
 
     /// The least true difference from zero that a two-sided test at 5% finds with a probability of 80%; None of what is exact.
-    pub fn detectable(self) -> Option<f64> {
+    pub(crate) fn detectable(self) -> Option<f64> {
         (self.error > 0.0 && self.freedom > 0.0).then(|| self.error * detectable(self.freedom, LEVEL95))
     }
 }
 
 /// The probability that Student's two-sided test at `level` (its upper end) finds an effect of `effect` standard errors.
-pub fn power(effect: f64, freedom: f64, level: f64) -> f64 {
+pub(crate) fn power(effect: f64, freedom: f64, level: f64) -> f64 {
     let (normal, critical) = (standard_normal(), student(freedom, level));
     let at = |ratio: f64| normal.cdf(effect - critical * ratio) + normal.cdf(-effect - critical * ratio);
     if freedom >= 1e6 {
@@ -247,7 +253,7 @@ pub fn power(effect: f64, freedom: f64, level: f64) -> f64 {
 }
 
 /// The effect, in standard errors, that is found with the probability [`POWER`].
-pub fn detectable(freedom: f64, level: f64) -> f64 {
+pub(crate) fn detectable(freedom: f64, level: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     while power(high, freedom, level) < POWER && high < 1e6 {
         high *= 2.0;
@@ -265,7 +271,7 @@ pub fn detectable(freedom: f64, level: f64) -> f64 {
 
 /// How many paired runs find a mean difference of `difference` where the differences have the standard deviation `spread`; None beyond
 /// `most`.
-pub fn runs_for(difference: f64, spread: f64, level: f64, most: u64) -> Option<u64> {
+pub(crate) fn runs_for(difference: f64, spread: f64, level: f64, most: u64) -> Option<u64> {
     let enough = |runs: u64| power(difference / spread * (runs as f64).sqrt(), runs as f64 - 1.0, level) >= POWER;
     let mut high = 2;
     while !enough(high) {
@@ -284,7 +290,7 @@ pub fn runs_for(difference: f64, spread: f64, level: f64, most: u64) -> Option<u
 
 /// A statistic of independent clusters by the jackknife: the statistic of all and of all but each one. None for fewer than two clusters
 /// or where one of them is not finite.
-pub fn jackknife(clusters: usize, statistic: impl Fn(Option<usize>) -> f64) -> Option<Uncertain> {
+pub(crate) fn jackknife(clusters: usize, statistic: impl Fn(Option<usize>) -> f64) -> Option<Uncertain> {
     let value = statistic(None);
     let left_out: Vec<f64> = (0..clusters).map(|out| statistic(Some(out))).collect();
     if clusters < 2 || !value.is_finite() || left_out.iter().any(|v| !v.is_finite()) {
@@ -310,7 +316,7 @@ pub fn wilson(successes: u64, trials: u64) -> Estimate {
 }
 
 /// [`wilson`] of counts that stand for others and need not be whole.
-pub fn wilson_of(successes: f64, trials: f64) -> Estimate {
+pub(crate) fn wilson_of(successes: f64, trials: f64) -> Estimate {
     if trials == 0.0 {
         return Estimate { value: f64::NAN, low: 0.0, high: 1.0 };
     }
@@ -322,7 +328,7 @@ pub fn wilson_of(successes: f64, trials: f64) -> Estimate {
 }
 
 /// Ranks from 1; equal values share the mean of their ranks.
-pub fn ranks(values: &[f64]) -> Vec<f64> {
+pub(crate) fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
     let mut ranks = vec![0.0; values.len()];
@@ -338,7 +344,7 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
 }
 
 /// Pearson's correlation; NaN where one side does not vary.
-pub fn pearson(x: &[f64], y: &[f64]) -> f64 {
+pub(crate) fn pearson(x: &[f64], y: &[f64]) -> f64 {
     let (mx, my) = (mean(x), mean(y));
     let sum = |f: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(&a, &b)| f(a - mx, b - my)).sum::<f64>();
     let (xy, xx, yy) = (sum(&|a, b| a * b), sum(&|a, _| a * a), sum(&|_, b| b * b));
@@ -351,7 +357,7 @@ pub fn spearman(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// Kendall's tau-b.
-pub fn kendall(x: &[f64], y: &[f64]) -> f64 {
+pub(crate) fn kendall(x: &[f64], y: &[f64]) -> f64 {
     let (mut score, mut in_x, mut in_y) = (0.0, 0.0, 0.0);
     for i in 0..x.len() {
         for j in 0..i {
@@ -368,10 +374,10 @@ pub fn kendall(x: &[f64], y: &[f64]) -> f64 {
 /// A straight line by least squares.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Line {
-    pub intercept: f64,
+    pub(crate) intercept: f64,
     /// With Student's interval of n - 2 degrees of freedom.
     pub slope: Estimate,
-    pub r_squared: f64,
+    pub(crate) r_squared: f64,
 }
 
 /// Fits y = intercept + slope x; None for fewer than three points or where x does not vary.

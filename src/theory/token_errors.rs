@@ -23,18 +23,21 @@ use crate::theory::values::{Cell, Show};
 
 /// A predicted ratio of valid rates is right where it is within this factor of the observed one; and a second order is needed where it
 /// changes a predicted rate by more.
-pub const NEAR: f64 = 1.25;
+pub(crate) const NEAR: f64 = 1.25;
 
 /// The chain of maximum likelihood, its rates with Wilson's intervals.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Chain {
+    /// P(V to E): a valid token is followed by an error.
     pub p: Estimate,
+    /// P(E to V): an error is followed by a valid token; the value is NaN where no token follows an error.
     pub q: Estimate,
-    pub start: Estimate,
+    pub(crate) start: Estimate,
     /// Transitions that left V: what the interval of p rests on.
-    pub from_valid: u64,
-    /// p-value of "tokens are independent" against first order, and of "first order" against second.
+    pub(crate) from_valid: u64,
+    /// p-value of "tokens are independent" against first order.
     pub independent: f64,
+    /// p-value of "tokens are a first-order chain" against second order.
     pub first_order: f64,
     /// P(E) after two valid tokens; None where none follow.
     pub after_two: Option<f64>,
@@ -132,12 +135,14 @@ pub struct Completion {
     pub applied: bool,
     /// Whether it gave a network.
     pub valid: bool,
+    /// Tokens of the prompt that it was sampled after.
     pub prompt_tokens: u64,
 }
 
 /// Completions of one format.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Arm {
+    /// Of one run or of several, in any order.
     pub completions: Vec<Completion>,
 }
 
@@ -178,14 +183,15 @@ impl Arm {
         self.completions.iter().filter(|c| of(c)).count() as u64
     }
 
-    pub fn tried(&self) -> u64 {
+    pub(crate) fn tried(&self) -> u64 {
         self.completions.len() as u64
     }
 
-    pub fn applied(&self) -> u64 {
+    pub(crate) fn applied(&self) -> u64 {
         self.count(|c| c.applied)
     }
 
+    /// How many completions gave a network.
     pub fn valid(&self) -> u64 {
         self.count(|c| c.valid)
     }
@@ -195,16 +201,16 @@ impl Arm {
     }
 
     /// Mean tokens of a completion.
-    pub fn tokens(&self) -> f64 {
+    pub(crate) fn tokens(&self) -> f64 {
         self.average(|c| c.labels.len() as f64)
     }
 
-    pub fn prompt_tokens(&self) -> f64 {
+    pub(crate) fn prompt_tokens(&self) -> f64 {
         self.average(|c| c.prompt_tokens as f64)
     }
 
     /// Of the completions that could be applied.
-    pub fn chain(&self) -> Option<Chain> {
+    pub(crate) fn chain(&self) -> Option<Chain> {
         chain(&self.completions.iter().filter(|c| c.applied).map(|c| c.labels.as_slice()).collect::<Vec<_>>())
     }
 
@@ -263,6 +269,7 @@ impl Arm {
     }
 }
 
+/// What the completions of the two formats say of claim 4.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// Both together.
@@ -271,11 +278,13 @@ pub struct Outcome {
     pub direction: Finding,
     /// Whether the model predicts by how much.
     pub fit: Finding,
+    /// The finding in words, with the numbers behind it.
     pub sentence: String,
-    pub deltas: Option<Chain>,
-    pub full: Option<Chain>,
-    /// Valid rate of deltas over valid rate of full code.
+    pub(crate) deltas: Option<Chain>,
+    pub(crate) full: Option<Chain>,
+    /// Valid rate of deltas over that of full code, as the strict model predicts it; None where either is not known.
     pub predicted: Option<Estimate>,
+    /// The same ratio as observed, with its interval by the jackknife.
     pub observed: Option<Estimate>,
     /// Full code shorter than this would win.
     pub crossover: Option<f64>,
@@ -437,6 +446,7 @@ fn plot(arms: &[Named<'_>]) -> Option<Plot> {
 }
 
 impl Outcome {
+    /// The finding with its numbers and its plot, ready to be shown.
     pub fn panel(&self) -> Panel {
         Panel {
             claim: Claim::Validity,

@@ -20,17 +20,20 @@ use crate::theory::statistics::Estimate;
 pub struct Table {
     /// Of the file it is written to.
     pub id: &'static str,
+    /// As people see it above the table.
     pub title: String,
     /// Under the title; empty where there is none.
     pub note: String,
+    /// The columns, from left to right.
     pub head: Vec<Column>,
+    /// From the top; a row has a cell for each column.
     pub rows: Vec<Vec<Cell>>,
 }
 
 /// What a column is called, and which fields of a data file it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     fields: Fields,
 }
 
@@ -44,41 +47,50 @@ enum Fields {
     Seconds,
 }
 
+/// A column of one field.
 pub const fn value(name: &'static str) -> Column {
     Column { name, fields: Fields::Value }
 }
 
 /// Columns of one field each.
-pub fn values<const N: usize>(names: [&'static str; N]) -> Vec<Column> {
+pub(crate) fn values<const N: usize>(names: [&'static str; N]) -> Vec<Column> {
     names.map(value).to_vec()
 }
 
+/// A column of three fields: a value and the ends of its 95% interval.
 pub const fn estimate(name: &'static str) -> Column {
     Column { name, fields: Fields::Estimate }
 }
 
-pub const fn part(name: &'static str) -> Column {
+pub(crate) const fn part(name: &'static str) -> Column {
     Column { name, fields: Fields::Part }
 }
 
-pub const fn seconds(name: &'static str) -> Column {
+pub(crate) const fn seconds(name: &'static str) -> Column {
     Column { name, fields: Fields::Seconds }
 }
 
+/// What stands in one place of a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cell {
     /// Not known, or without meaning in this row.
     Unknown,
+    /// As it is.
     Text(String),
+    /// People see `yes` or `no`.
     Flag(bool),
+    /// A whole number.
     Count(u64),
     /// `3 of 5`.
     Part(u64, u64),
+    /// A real number.
     Number {
+        /// At full precision; people see no value where it is NaN.
         value: f64,
         /// The ends of its 95% interval.
         interval: Option<(f64, f64)>,
+        /// How people see the value and the ends.
         show: Show,
     },
 }
@@ -102,15 +114,16 @@ pub enum Show {
 }
 
 impl Cell {
-    pub fn number(value: impl Into<Option<f64>>, show: Show) -> Self {
+    pub(crate) fn number(value: impl Into<Option<f64>>, show: Show) -> Self {
         value.into().map_or(Self::Unknown, |value| Self::Number { value, interval: None, show })
     }
 
+    /// A number with the ends of its 95% interval, where it has one.
     pub const fn estimate(value: f64, interval: Option<(f64, f64)>, show: Show) -> Self {
         Self::Number { value, interval, show }
     }
 
-    pub fn is_number(&self) -> bool {
+    pub(crate) fn is_number(&self) -> bool {
         !matches!(self, Self::Text(_) | Self::Flag(_))
     }
 
@@ -246,12 +259,12 @@ fn field_name(head: &str) -> String {
 }
 
 impl Table {
-    pub fn names(&self) -> Vec<&'static str> {
+    pub(crate) fn names(&self) -> Vec<&'static str> {
         self.head.iter().map(|column| column.name).collect()
     }
 
     /// The names of the fields of its data files.
-    pub fn fields(&self) -> Vec<String> {
+    pub(crate) fn fields(&self) -> Vec<String> {
         self.head.iter().flat_map(|column| column.names()).collect()
     }
 
@@ -261,7 +274,7 @@ impl Table {
 }
 
 /// Text in columns, as wide as their longest entry.
-pub fn columns(table: &Table) -> String {
+pub(crate) fn columns(table: &Table) -> String {
     let head: Vec<String> = table.names().into_iter().map(str::to_owned).collect();
     let rows = table.rows.iter().map(|row| row.iter().map(Cell::to_string).collect::<Vec<_>>());
     let all: Vec<Vec<String>> = std::iter::once(head).chain(rows).collect();
@@ -293,7 +306,7 @@ pub fn markdown(table: &Table) -> String {
 }
 
 /// The table as CSV (RFC 4180).
-pub fn csv(table: &Table) -> String {
+pub(crate) fn csv(table: &Table) -> String {
     let quoted = |text: &str| {
         if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
     };

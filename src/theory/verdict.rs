@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::statistics::Estimate;
 use super::values::{Cell, Show};
 
+/// What the records say about a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
+    /// The evidence is for it, by the margin declared beforehand.
     Holds,
+    /// The evidence is against it, by the margin declared beforehand.
     Fails,
     /// The evidence suffices for neither.
     Undecided,
@@ -21,9 +24,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub const ALL: [Self; 4] = [Self::Holds, Self::Fails, Self::Undecided, Self::AssumptionNotMet];
+    pub(crate) const ALL: [Self; 4] = [Self::Holds, Self::Fails, Self::Undecided, Self::AssumptionNotMet];
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Holds => "holds",
             Self::Fails => "fails",
@@ -43,38 +46,63 @@ impl std::fmt::Display for Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Assumption {
+    /// The policy is updated on its elites.
     Updated,
+    /// The loss is the sum over the tokens of a completion.
     SummedLoss,
+    /// What the test needs is on record.
     OnRecord,
+    /// The quality is one fixed function: no novelty filter refuses what was seen.
     FixedObjective,
+    /// The elites are chosen by the quality that the claim is about, and not by a gain or a rank.
+    ChosenByQuality,
+    /// The samples are drawn from p itself (q = p).
     OwnSamples,
+    /// The elites are fewer than all that could have been elite.
     Selection,
+    /// The family of policies is not restricted.
     Family,
+    /// The elites are chosen by one fixed threshold.
     FixedThreshold,
+    /// gamma* is known: fixed in the settings, or the mean of at least 5 trainings of the best start network.
     KnownThreshold,
+    /// There are enough cycles.
     Cycles,
+    /// Some samples reach gamma* and some do not.
     SomeReach,
+    /// Two cycles share parents, or samples were scored after the update.
     Overlap,
+    /// There are records of both formats: deltas and full code.
     TwoFormats,
+    /// Both formats have valid networks.
     Rates,
+    /// Token errors are a first-order chain.
     FirstOrder,
+    /// Both formats begin with the same adapter.
     SameWarmUp,
+    /// There are valid networks to compare.
     ValidNetworks,
+    /// There is an arm without the filter.
     TwoArms,
+    /// Both arms asked for as many candidates.
     EqualBudgets,
+    /// Each arm has two runs or more.
     SeveralSeeds,
+    /// Without the filter the policy collapses.
     Collapse,
+    /// Two networks or more were trained with several seeds.
     Repeats,
 }
 
 impl Assumption {
     /// As it should be.
-    pub const fn text(self) -> &'static str {
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::Updated => "the policy is updated on its elites",
             Self::SummedLoss => "the loss is the sum over the tokens of a completion",
             Self::OnRecord => "what the test needs is on record",
             Self::FixedObjective => "the quality is one fixed function, without a novelty filter that refuses what was seen",
+            Self::ChosenByQuality => "the elites are chosen by the quality that the claim is about, and not by a gain or a rank",
             Self::OwnSamples => "the samples are drawn from p itself (q = p)",
             Self::Selection => "the elites are a selection: fewer than all that were trained",
             Self::Family => "the family of policies is not restricted",
@@ -100,33 +128,37 @@ impl Assumption {
 /// What was estimated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
-    pub name: String,
+    pub(crate) name: String,
+    /// With its 95% interval, whose ends are infinite where there is but one value.
     pub estimate: Estimate,
     /// The least true effect that is found with a probability of 80%; None where the estimate is exact or there is no such number.
     pub detectable: Option<f64>,
-    pub show: Show,
+    pub(crate) show: Show,
 }
 
 /// The outcome of a claim's test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
+    /// The outcome in one of four words.
     pub verdict: Verdict,
     /// With [`Verdict::AssumptionNotMet`].
     pub broken: Option<Assumption>,
+    /// None where nothing could be estimated.
     pub effect: Option<Effect>,
 }
 
 impl Finding {
+    /// A verdict where no assumption is broken.
     pub const fn of(verdict: Verdict, effect: Option<Effect>) -> Self {
         Self { verdict, broken: None, effect }
     }
 
-    pub const fn broken(assumption: Assumption, effect: Option<Effect>) -> Self {
+    pub(crate) const fn broken(assumption: Assumption, effect: Option<Effect>) -> Self {
         Self { verdict: Verdict::AssumptionNotMet, broken: Some(assumption), effect }
     }
 
     /// The effect of a decision by two bounds: `holds` where the interval lies above `good`, `fails` where it lies below `bad`.
-    pub fn bounded(effect: Effect, good: f64, bad: f64) -> Self {
+    pub(crate) fn bounded(effect: Effect, good: f64, bad: f64) -> Self {
         let Estimate { low, high, .. } = effect.estimate;
         let verdict = if low >= good {
             Verdict::Holds
@@ -140,7 +172,7 @@ impl Finding {
 
     /// The first broken assumption takes the place of any verdict; that the family of policies is restricted only excuses a failure.
     #[must_use]
-    pub fn supposing(self, broken: &[Assumption]) -> Self {
+    pub(crate) fn supposing(self, broken: &[Assumption]) -> Self {
         match broken.iter().find(|assumption| **assumption != Assumption::Family) {
             Some(&assumption) => Self::broken(assumption, self.effect),
             None => self.excused(broken.is_empty(), Assumption::Family),
@@ -149,7 +181,7 @@ impl Finding {
 
     /// The first of these that is not met takes the place of any verdict.
     #[must_use]
-    pub fn unless(self, assumptions: &[(bool, Assumption)]) -> Self {
+    pub(crate) fn unless(self, assumptions: &[(bool, Assumption)]) -> Self {
         match assumptions.iter().find(|(met, _)| !met) {
             Some(&(_, assumption)) => Self::broken(assumption, self.effect),
             None => self,
@@ -158,14 +190,14 @@ impl Finding {
 
     /// A failure that a broken assumption explains is none of the claim.
     #[must_use]
-    pub fn excused(self, met: bool, assumption: Assumption) -> Self {
+    pub(crate) fn excused(self, met: bool, assumption: Assumption) -> Self {
         if !met && self.verdict == Verdict::Fails { Self::broken(assumption, self.effect) } else { self }
     }
 }
 
 impl Effect {
     /// `share realised .096 [.081, .112], .02 would have been found`, the parts apart.
-    pub fn cells(&self) -> (Cell, Cell) {
+    pub(crate) fn cells(&self) -> (Cell, Cell) {
         let Estimate { value, low, high } = self.estimate;
         let interval = (low.is_finite() && high.is_finite()).then_some((low, high));
         (Cell::estimate(value, interval, self.show), Cell::number(self.detectable, self.show))

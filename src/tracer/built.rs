@@ -7,9 +7,9 @@ use super::graph::Graph;
 /// The class or function that was called, and the arguments it was given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Built {
-    pub entry: String,
+    pub(crate) entry: String,
     /// Name and value, as Python writes it.
-    pub arguments: Vec<(String, String)>,
+    pub(crate) arguments: Vec<(String, String)>,
 }
 
 impl std::fmt::Display for Built {
@@ -22,6 +22,8 @@ impl std::fmt::Display for Built {
 /// A graph and where it is from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Traced {
+    /// The network.
     pub graph: Graph,
+    /// What of the source was called to make it.
     pub built: Built,
 }

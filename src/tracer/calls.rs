@@ -7,18 +7,18 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     /// From the first name of the path on. Where something other than a name stands before the last dot, as in `f(x).name(..)`: the name alone.
-    pub path: Range<usize>,
-    pub name: Range<usize>,
+    pub(crate) path: Range<usize>,
+    pub(crate) name: Range<usize>,
     /// Without the white space around them.
-    pub arguments: Vec<Range<usize>>,
+    pub(crate) arguments: Vec<Range<usize>>,
     /// Of the brackets.
-    pub open: usize,
-    pub close: usize,
+    pub(crate) open: usize,
+    pub(crate) close: usize,
 }
 
 impl Call {
     /// Whether it is called as an attribute: `nn.Linear(..)`, not `Linear(..)`.
-    pub fn has_owner(&self, source: &str) -> bool {
+    pub(crate) fn has_owner(&self, source: &str) -> bool {
         source[..self.name.start].ends_with('.')
     }
 }

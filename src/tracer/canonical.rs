@@ -83,7 +83,7 @@ impl Canonical {
         Ok(Self { operations, tensors })
     }
 
-    pub fn hash(&self) -> String {
+    pub(crate) fn hash(&self) -> String {
         let mut sha = Hash::default();
         for operation in &self.operations {
             let Operation { word, shape, inputs, tensors } = operation;
@@ -96,6 +96,7 @@ impl Canonical {
         sha.hex()
     }
 
+    /// One word an operation, in canonical order: its name and its attributes, no shapes.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.operations.iter().map(|operation| operation.word.as_str())
     }
@@ -106,7 +107,7 @@ impl Canonical {
     ///
     /// # Errors
     /// Where there are too many paths to list.
-    pub fn shingles(&self, width: usize) -> Result<Vec<u64>> {
+    pub(crate) fn shingles(&self, width: usize) -> Result<Vec<u64>> {
         let mut paths = Vec::new();
         for end in 0..self.operations.len() {
             if self.operations[end].word != INPUT {

@@ -11,14 +11,14 @@ use super::infer::{infer, is_too_large, show};
 /// What a graph may be at most; nets beyond it are refused before anything is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    pub nodes: usize,
-    pub tensors: usize,
+    pub(crate) nodes: usize,
+    pub(crate) tensors: usize,
     /// Elements of all tensors of the state dict together.
-    pub tensor_elements: usize,
+    pub(crate) tensor_elements: usize,
     /// Elements of all nodes together, for one image.
-    pub node_elements: usize,
+    pub(crate) node_elements: usize,
     /// Numbers written out in constants and computed initial values.
-    pub values: usize,
+    pub(crate) values: usize,
 }
 
 /// Why a graph is not taken.

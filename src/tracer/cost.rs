@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::{Graph, NodeId, Op};
 
+/// What a network takes, counted from its graph alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Trained elements of the state dict.
@@ -21,7 +22,7 @@ impl Cost {
     /// Multiply-accumulates of a training with so many images an epoch: a step computes the outputs, the gradients of the inputs and those
     /// of the weights, each about once the forward pass; a validation image takes the forward pass.
     #[must_use]
-    pub fn of_training(&self, train_images: usize, valid_images: usize, epochs: usize) -> u64 {
+    pub(crate) fn of_training(&self, train_images: usize, valid_images: usize, epochs: usize) -> u64 {
         let passes = 3_u64.saturating_mul(train_images as u64).saturating_add(valid_images as u64).saturating_mul(epochs as u64);
         self.macs.saturating_mul(passes)
     }
@@ -37,7 +38,7 @@ pub fn cost(graph: &Graph) -> Cost {
 
 /// Multiply-accumulates of one node for one image.
 #[must_use]
-pub fn macs(graph: &Graph, id: NodeId) -> u64 {
+pub(crate) fn macs(graph: &Graph, id: NodeId) -> u64 {
     let node = &graph.nodes[id];
     let extent = |input: usize, from_end: usize| {
         let shape = &graph.nodes[node.inputs[input]].shape;

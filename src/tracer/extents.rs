@@ -3,19 +3,19 @@
 use super::graph::{Dim, TensorSpec};
 
 /// More elements than this in one tensor is never a network we can train.
-pub const MOST_ELEMENTS: usize = 1 << 31;
+pub(crate) const MOST_ELEMENTS: usize = 1 << 31;
 
 const TOO_LARGE: &str = "is too large";
 
 /// Whether [`infer`]'s error is about size alone.
 #[must_use]
-pub fn is_too_large(error: &str) -> bool {
+pub(crate) fn is_too_large(error: &str) -> bool {
     error.ends_with(TOO_LARGE)
 }
 
 /// `[2, 16, 8, 8]`, with `N` for the batch.
 #[must_use]
-pub fn show(shape: &[Dim]) -> String {
+pub(crate) fn show(shape: &[Dim]) -> String {
     let parts: Vec<String> = shape
         .iter()
         .map(|d| match d {

@@ -7,17 +7,22 @@ use serde::{Deserialize, Serialize};
 use crate::base::child::Lost;
 use crate::base::error::{Error, Result};
 
+/// Why a source did not become a graph. Lines are those of the source, from 1; None where they are not known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TraceFailure {
     /// Not Python.
     Syntax {
+        /// Where reading stopped.
         line: Option<u32>,
+        /// What the parser says.
         message: String,
     },
     /// A name of `torch` (or another library) that the tracer does not know.
     Unsupported {
+        /// The name with its path, or what of a known name is not supported.
         name: String,
+        /// Where it is used.
         line: Option<u32>,
         /// What else the source uses and the tracer does not know, with the lines.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -25,42 +30,59 @@ pub enum TraceFailure {
     },
     /// A class or function needs arguments that nothing says.
     Arguments {
+        /// Name of the class or function.
         entry: String,
+        /// Those of the arguments.
         names: Vec<String>,
+        /// Where the function, or the constructor of the class, begins.
         line: Option<u32>,
     },
     /// An exception of the source, shape mismatches included.
     Python {
+        /// The exception's class.
         kind: String,
+        /// At most 500 characters; empty where the exception has no text.
         message: String,
+        /// The innermost line of the source that it came through.
         line: Option<u32>,
     },
     /// No class `Net`, no other module, or not the one asked for.
     NoNetwork {
+        /// The name that was asked for; None where none was.
         wanted: Option<String>,
     },
+    /// It gives something else than one tensor of shape (batch, classes).
     WrongOutput {
+        /// Its shape, or the type of what is no tensor.
         found: String,
+        /// The shape it should have, `N` for the batch size.
         expected: String,
     },
     /// What the network does depends on the values of its input, on chance or on the batch size.
     DataDependent {
+        /// What depends on it, in words.
         reason: String,
+        /// Where that shows.
         line: Option<u32>,
     },
     /// More loop rounds and calls than it may take: the same on every machine.
     Steps {
+        /// How many it may take.
         most: u64,
     },
     /// What it does in no steps does not end: the limit of the system, of which the source is meant to fall short by far.
     CpuTime {
+        /// The limit on processor time, in seconds.
         seconds: u64,
     },
+    /// The source takes more memory than it may.
     Memory {
+        /// The limit, in MiB.
         mib: u64,
     },
     /// The sandbox process ended without an answer.
     Crash {
+        /// How it ended, in words: signal, exit code or panic, or an answer that cannot be read.
         reason: String,
     },
     /// The machine took the sandbox, or had none: no word about the source. Only the parent's side knows of it.
@@ -68,9 +90,12 @@ pub enum TraceFailure {
     Lost(Lost),
     /// The answer of the sandbox contradicts itself.
     Tampered {
+        /// The contradiction, in words.
         reason: String,
     },
+    /// The source, a tensor, the graph or the sandbox's answer is beyond the limits.
     TooLarge {
+        /// What is beyond them, in words.
         what: String,
     },
 }
@@ -148,7 +173,7 @@ impl TraceFailure {
             }
             Self::NoNetwork { .. } => "define `class Net(nn.Module)`, or name the class with --entry",
             Self::WrongOutput { .. } => {
-                "`forward` must return one tensor of shape (batch, classes); set --classes if the number differs, or --arg NAME=VALUE for the argument that says it"
+                "`forward` must return one tensor of shape (batch, classes), the classes being those of the images; `eliteloop trace` takes another number by --classes, and --arg NAME=VALUE for the argument that says it"
             }
             Self::DataDependent { .. } => "a network must do the same for every input and batch size",
             Self::Steps { .. } | Self::CpuTime { .. } => "building and calling the network once must end: look for a loop",
@@ -179,7 +204,7 @@ impl fmt::Display for TraceFailure {
             }
             Self::Python { kind, message, .. } if message.is_empty() => write!(f, "{kind}"),
             Self::Python { kind, message, .. } => write!(f, "{kind}: {message}"),
-            Self::NoNetwork { wanted: Some(name) } => write!(f, "there is no class or function `{name}`"),
+            Self::NoNetwork { wanted: Some(name) } => write!(f, "there is no class or function `{name}` that gives an nn.Module"),
             Self::NoNetwork { wanted: None } => write!(f, "there is no class `Net` and no other nn.Module"),
             Self::WrongOutput { found, expected } => write!(f, "the network gives {found}, not {expected}"),
             Self::DataDependent { reason, .. } => write!(f, "{reason}"),

@@ -7,7 +7,7 @@ use super::extents::{
     bounded, broadcast, expect_inputs, finite, fixed, fixed_dim, half, inside, map, one, own, positive, product, sum, transposed_window,
     two, volume, weights, window,
 };
-pub use super::extents::{is_too_large, show};
+pub(crate) use super::extents::{is_too_large, show};
 use super::graph::{Dim, Law, Op, TensorSpec};
 use super::picking;
 

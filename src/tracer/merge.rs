@@ -7,25 +7,30 @@ use super::infer::infer;
 
 /// One operation of one trace; every extent is fixed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Recorded {
-    pub op: Op,
-    pub inputs: Vec<NodeId>,
+pub(crate) struct Recorded {
+    pub(crate) op: Op,
+    pub(crate) inputs: Vec<NodeId>,
     /// The recorder's own numbers, given at first use.
-    pub tensors: Vec<usize>,
-    pub shape: Vec<Dim>,
-    pub module: String,
-    pub line: u32,
+    pub(crate) tensors: Vec<usize>,
+    pub(crate) shape: Vec<Dim>,
+    pub(crate) module: String,
+    pub(crate) line: u32,
 }
 
 /// A finished trace at one batch size.
-pub struct Trace {
-    pub batch: usize,
-    pub nodes: Vec<Recorded>,
-    pub output: NodeId,
+pub(crate) struct Trace {
+    pub(crate) batch: usize,
+    pub(crate) nodes: Vec<Recorded>,
+    pub(crate) output: NodeId,
 }
 
 /// `position` maps the recorder's tensor numbers to the state dict `tensors`.
-pub fn merge(a: &Trace, b: &Trace, tensors: Vec<TensorSpec>, position: impl Fn(usize) -> Option<TensorId>) -> Result<Graph, TraceFailure> {
+pub(crate) fn merge(
+    a: &Trace,
+    b: &Trace,
+    tensors: Vec<TensorSpec>,
+    position: impl Fn(usize) -> Option<TensorId>,
+) -> Result<Graph, TraceFailure> {
     let changed = |line: u32| TraceFailure::DataDependent {
         reason: "the network did something else in a second pass with another batch size".to_owned(),
         line: (line > 0).then_some(line),

@@ -19,6 +19,7 @@ mod names;
 pub mod normal_form;
 pub mod novelty;
 mod numbers;
+mod operation;
 mod picking;
 mod record;
 pub mod sandbox;

@@ -12,7 +12,7 @@ use super::merge::Trace;
 const AHEAD: usize = 256;
 
 /// Whether evaluation does what training does but for dropout, which is known to do nothing then.
-pub fn is_alike(training: &Trace, evaluation: &Trace) -> bool {
+pub(crate) fn is_alike(training: &Trace, evaluation: &Trace) -> bool {
     let ((a, of_a), (b, of_b)) = (essence(training), essence(evaluation));
     of_a == of_b && a.len() == b.len() && {
         let same = |x: &(NodeId, Vec<NodeId>), y: &(NodeId, Vec<NodeId>)| {
@@ -50,7 +50,7 @@ fn essence(trace: &Trace) -> (Vec<(NodeId, Vec<NodeId>)>, Option<NodeId>) {
 }
 
 /// One graph of both. They have the same tensors, and the input as their first node.
-pub fn join(training: &Graph, evaluation: &Graph) -> Graph {
+pub(crate) fn join(training: &Graph, evaluation: &Graph) -> Graph {
     let mut joined = Joined { nodes: vec![training.nodes[0].clone()], switches: HashMap::new() };
     let (mut of_training, mut of_evaluation) = (vec![0; training.nodes.len()], vec![0; evaluation.nodes.len()]);
     let (mut i, mut j) = (1, 1);

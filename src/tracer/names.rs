@@ -8,16 +8,16 @@ use rustpython_vm::compiler::parser::parse_module;
 
 /// A dotted name and the line of its first use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Use {
-    pub path: String,
-    pub line: u32,
+pub(crate) struct Use {
+    pub(crate) path: String,
+    pub(crate) line: u32,
     /// Where the name is a base class: the last line of that class.
-    pub class_end: Option<u32>,
+    pub(crate) class_end: Option<u32>,
 }
 
 /// Every use of an imported name, in the order of the lines. Annotations do not count, nor what runs only as a program.
 #[must_use]
-pub fn uses(source: &str) -> Vec<Use> {
+pub(crate) fn uses(source: &str) -> Vec<Use> {
     let Ok(parsed) = parse_module(source) else { return Vec::new() };
     let body = &parsed.syntax().body;
     let mut imports = Imports::default();
@@ -30,7 +30,7 @@ pub fn uses(source: &str) -> Vec<Use> {
 
 /// The modules that a source can do without: imported in a `try` that catches their absence.
 #[must_use]
-pub fn guarded(source: &str) -> Vec<String> {
+pub(crate) fn guarded(source: &str) -> Vec<String> {
     let Ok(parsed) = parse_module(source) else { return Vec::new() };
     let mut guarded = Guarded { depth: 0, found: Vec::new() };
     guarded.visit_body(&parsed.syntax().body);

@@ -50,7 +50,9 @@ type Site = Vec<Edit>;
 /// A source in another form, with how many of its places were rewritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Form {
+    /// The whole source in that form.
     pub source: String,
+    /// Places that were rewritten; the others are as they were.
     pub rewritten: usize,
     /// Places of the kind that were found.
     pub places: usize,

@@ -54,11 +54,12 @@ impl Fingerprint {
 /// Something accepted before, and how like it a candidate is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Neighbour {
+    /// The name under which it was admitted.
     pub id: String,
     /// Exact.
     pub jaccard: f64,
     /// What `MinHash` said.
-    pub estimate: f64,
+    pub(crate) estimate: f64,
 }
 
 /// Why a network is not novel.
@@ -66,18 +67,26 @@ pub struct Neighbour {
 pub enum NotNovel {
     /// The same network as one accepted before.
     Duplicate {
+        /// The name under which that one was admitted.
         of: String,
     },
+    /// Its similarity to one accepted before reaches the threshold.
     NearDuplicate {
+        /// The name under which the most similar one was admitted.
         of: String,
+        /// Exact, from 0 to 1.
         jaccard: f64,
     },
+    /// The same network as its parent.
     SameAsParent,
+    /// Its similarity to its parent reaches the threshold for parents.
     TooCloseToParent {
+        /// Exact, from 0 to 1.
         jaccard: f64,
     },
     /// It cannot be compared, so it does not pass.
     NotComparable {
+        /// What is wrong with it or with its parent, in words.
         why: String,
     },
 }
@@ -85,7 +94,7 @@ pub enum NotNovel {
 impl NotNovel {
     /// The name of the kind, for counting.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Duplicate { .. } => "duplicate",
             Self::NearDuplicate { .. } => "near-duplicate",
@@ -140,7 +149,7 @@ impl Filter {
     }
 
     /// An empty filter that refuses what computes the same and nothing else, however alike it is.
-    pub fn of_equals() -> Self {
+    pub(crate) fn of_equals() -> Self {
         let config = NoveltyConfig { enabled: true, threshold: f64::INFINITY, parent_threshold: f64::INFINITY, shingle: 1, hashes: 0 };
         Self::new(&config, 0)
     }
@@ -240,10 +249,12 @@ impl Filter {
         self.accepted.iter().map(|(id, fingerprint)| (id.as_str(), fingerprint))
     }
 
+    /// How many networks were accepted.
     pub fn len(&self) -> usize {
         self.accepted.len()
     }
 
+    /// Whether no network was accepted yet.
     pub fn is_empty(&self) -> bool {
         self.accepted.is_empty()
     }

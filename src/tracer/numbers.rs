@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-pub fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, S::Error> {
     let mut list = serializer.serialize_seq(Some(values.len()))?;
     for &value in values {
         list.serialize_element(&Number(value))?;
@@ -61,7 +61,7 @@ pub fn serialize<S: Serializer>(values: &[f32], serializer: S) -> Result<S::Ok, 
     list.end()
 }
 
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f32>, D::Error> {
     Ok(Vec::<Number>::deserialize(deserializer)?.into_iter().map(|n| n.0).collect())
 }
 

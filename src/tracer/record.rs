@@ -21,7 +21,7 @@ use super::merge::{Recorded, Trace, merge};
 use super::modes;
 
 /// File name of the candidate inside the sandbox: lines are reported of frames that run it.
-pub const CANDIDATE: &str = "network.py";
+pub(crate) const CANDIDATE: &str = "network.py";
 const MOST_NODES: usize = 20_000;
 /// Nesting of an operation's attributes; a deeper value is no operation.
 const MOST_NESTED: usize = 8;
@@ -44,7 +44,7 @@ thread_local! {
 }
 
 /// The graph of the passes that ran, or why there is none.
-pub fn finish() -> Result<Traced, TraceFailure> {
+pub(crate) fn finish() -> Result<Traced, TraceFailure> {
     RECORDER.with_borrow_mut(|r| {
         let tensors = std::mem::take(&mut r.state);
         let aliases = r.aliases.iter().filter_map(|(name, t)| Some((name.clone(), *r.position.get(t)?))).collect();
@@ -59,11 +59,11 @@ pub fn finish() -> Result<Traced, TraceFailure> {
 }
 
 /// Whether the source ran into the bound on operations or on a tensor's size.
-pub fn too_large() -> bool {
+pub(crate) fn too_large() -> bool {
     RECORDER.with_borrow(|r| r.too_large)
 }
 
-pub fn module(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
+pub(crate) fn module(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
     let module = vm.new_module("_record", vm.ctx.new_dict(), None);
     let dict = module.dict();
     dict.set_item("node", vm.new_function("node", node).into(), vm)?;
@@ -199,7 +199,7 @@ fn json(object: &PyObject, depth: usize, vm: &VirtualMachine) -> PyResult<Value>
 }
 
 /// The native half of `math`.
-pub fn math(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
+pub(crate) fn math(vm: &VirtualMachine) -> PyResult<PyRef<PyModule>> {
     type Function = fn(f64) -> f64;
     let module = vm.new_module("_math", vm.ctx.new_dict(), None);
     let dict = module.dict();

@@ -20,25 +20,25 @@ use crate::base::error::{Error, Result};
 
 /// What the parent writes to the child's standard input.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
-    pub source: String,
-    pub entry: Option<String>,
+pub(crate) struct Request {
+    pub(crate) source: String,
+    pub(crate) entry: Option<String>,
     /// Names and values, as Python would write them.
-    pub arguments: Vec<(String, String)>,
-    pub input: [usize; 3],
-    pub classes: usize,
-    pub steps: u64,
-    pub cpu_seconds: u64,
-    pub memory_mib: u64,
+    pub(crate) arguments: Vec<(String, String)>,
+    pub(crate) input: [usize; 3],
+    pub(crate) classes: usize,
+    pub(crate) steps: u64,
+    pub(crate) cpu_seconds: u64,
+    pub(crate) memory_mib: u64,
 }
 
 /// The first line of the child's standard output: what comes after it is the source's doing.
-pub const READY: &[u8] = b"ready\n";
+pub(crate) const READY: &[u8] = b"ready\n";
 
 /// The second one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub(crate) enum Answer {
     Traced(Traced),
     Failure(TraceFailure),
 }

@@ -1,11 +1,13 @@
 //! `[novelty]`: the MinHash-Jaccard filter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::Result;
 use crate::base::range::{Check, above, real, whole};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A run's `[novelty]`: how like a known network a candidate may be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoveltyConfig {
     /// Off only for the control arm of claim 5; exact duplicates (same graph) are then trained again too.

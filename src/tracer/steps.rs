@@ -13,7 +13,7 @@ const TOOL: i32 = 5;
 
 /// Calls `end` at the first step beyond `most`, counted from now on. A step is a jump (each round of a loop has one) or a call of a
 /// Python function.
-pub fn count(vm: &VirtualMachine, most: u64, end: impl Fn() + Send + Sync + 'static) -> PyResult<()> {
+pub(crate) fn count(vm: &VirtualMachine, most: u64, end: impl Fn() + Send + Sync + 'static) -> PyResult<()> {
     let monitoring = vm.sys_module.get_attr("monitoring", vm)?;
     let steps = AtomicU64::new(0);
     let step = vm.new_function("step", move |_: FuncArgs, _: &VirtualMachine| {

@@ -23,6 +23,7 @@ use crate::base::child::{self, Lost, Owned, TICK, Watch};
 pub struct TraceOptions {
     /// Channels, height, width of an image.
     pub input: [usize; 3],
+    /// How many classes the network is to tell apart: it gives one number for each.
     pub classes: usize,
     /// Class or factory function; `None`: `Net`, else a factory of the last `nn.Module` that no other uses, else that module.
     pub entry: Option<String>,
@@ -36,6 +37,7 @@ pub struct TraceOptions {
     pub memory_mib: u64,
     /// The executable to start as `PROGRAM sandbox`.
     pub program: PathBuf,
+    /// What the graph may be at most.
     pub limits: Limits,
 }
 
@@ -44,7 +46,7 @@ impl TraceOptions {
     pub const STEPS: u64 = 5_000_000;
     /// Several times what so many steps take on a slow machine under load.
     pub const CPU_SECONDS: u64 = 60;
-    pub const MEMORY_MIB: u64 = 512;
+    pub(crate) const MEMORY_MIB: u64 = 512;
 
     /// The limits above, this executable.
     #[must_use]

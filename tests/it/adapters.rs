@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Tensor;
+use candle_core::quantized::gguf_file;
+use candle_core::{DType, Device, Tensor};
 use eliteloop::config::RunConfig;
 use eliteloop::decoder::files::hf_writer::Stored;
 use eliteloop::decoder::files::model_file::ModelFile;
@@ -459,6 +460,57 @@ fn the_files_have_the_tensors_that_peft_writes() {
     let folder = tempfile::tempdir().unwrap();
     lora.save(folder.path(), "tiny", Precision::F32).unwrap();
     assert_eq!(shapes("adapter-by-peft"), shapes(folder.path().to_str().unwrap()));
+}
+
+/// The order of the rows is held against that of the model's own file, read by candle: where row `i` of a weight there is row `j` of Hugging
+/// Face's layout, so it is with the adapter's rows. That llama.cpp answers as we do with it was tried by `scripts/peers/llama_adapter.py`.
+#[test]
+fn an_adapter_for_llama_cpp_has_its_names_and_the_order_of_the_rows_of_the_model_s_file() {
+    needs!(Model);
+    let file = smollm_file();
+    let path = file.path().to_owned();
+    let mut lora = Lora::new(file.config(), &LoraConfig { rank: 4, alpha: 6.0, ..LoraConfig::default() }, 5).unwrap();
+    let mut next = 0f32;
+    lora.fill(|_, [rows, columns]| {
+        next += 1.0;
+        Ok((0..rows * columns).map(|i| ((i as f32 + next) * 0.618_034).fract() - 0.5).collect())
+    })
+    .unwrap();
+    let base = tempfile::tempdir().unwrap();
+    let out = base.path().join("adapter.gguf");
+    lora.save_gguf(&out, &file, Precision::F32).unwrap();
+    let read = |path: &Path| {
+        let mut file = std::fs::File::open(path).unwrap();
+        let content = gguf_file::Content::read(&mut file).unwrap();
+        (content, file)
+    };
+    let ((written, mut bytes), (model, mut weights)) = (read(&out), read(&path));
+    let text = |key: &str| written.metadata[key].to_string().unwrap().clone();
+    assert_eq!(["general.architecture", "general.type", "adapter.type"].map(text), ["llama", "adapter", "lora"]);
+    assert_eq!(written.metadata["adapter.lora.alpha"].to_f32().unwrap(), 6.0);
+    let folder = tempfile::tempdir().unwrap();
+    lora.save(folder.path(), "x", Precision::F32).unwrap();
+    let peft = candle_core::safetensors::load(folder.path().join("adapter_model.safetensors"), &Device::Cpu).unwrap();
+    assert_eq!(written.tensor_infos.len(), peft.len());
+    for (module, theirs) in
+        [("self_attn.q_proj", "attn_q"), ("self_attn.k_proj", "attn_k"), ("self_attn.v_proj", "attn_v"), ("mlp.down_proj", "ffn_down")]
+    {
+        let rows = |tensor: Tensor| tensor.to_dtype(DType::F32).unwrap().to_vec2::<f32>().unwrap();
+        let ours = rows(file.tensor(&format!("model.layers.3.{module}.weight")).unwrap());
+        let stored = model.tensor(&mut weights, &format!("blk.3.{theirs}.weight"), &Device::Cpu).unwrap();
+        let stored = rows(stored.dequantize(&Device::Cpu).unwrap());
+        let mut matrix = |part: &str| {
+            let name = format!("blk.3.{theirs}.weight.lora_{part}");
+            rows(written.tensor(&mut bytes, &name, &Device::Cpu).unwrap().dequantize(&Device::Cpu).unwrap())
+        };
+        let own = |part: &str| rows(peft[&format!("base_model.model.model.layers.3.{module}.lora_{part}.weight")].clone());
+        assert_eq!(matrix("a"), own("A"), "{module}");
+        let (theirs, ours_b) = (matrix("b"), own("B"));
+        for (i, row) in stored.iter().enumerate() {
+            let j = ours.iter().position(|other| other == row).unwrap();
+            assert_eq!(theirs[i], ours_b[j], "{module}, row {i}");
+        }
+    }
 }
 
 #[test]

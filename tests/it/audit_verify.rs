@@ -11,6 +11,7 @@ use eliteloop::record::folder;
 
 use crate::audit::{SMALL, begin, run, settings};
 use crate::program::{copy_folder, program, succeed};
+use crate::small::{dataset, of_tiny};
 
 /// All checks of an audit.
 pub fn verified(audit: &Path) -> Result<Vec<Check>> {
@@ -29,7 +30,6 @@ fn honest(audit: &Path) {
 
 #[test]
 fn an_honest_audit_is_never_called_wrong() {
-    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     let audits: [(&str, &[&str]); 6] = [
         ("table-ce", &["policy=table-ce"]),
@@ -37,18 +37,18 @@ fn an_honest_audit_is_never_called_wrong() {
         ("cells", &["policy=random", "novelty.enabled=true"]),
         ("deltas", &["policy=random", "format=delta", "novelty.enabled=true"]),
         ("evolution", &["policy=evolution", "novelty.enabled=true"]),
-        ("budget", &["policy=evolution", "budget=100", "gamma_star=0.9"]),
+        ("budget", &["policy=evolution", "budget=30", "gamma_star=0.7"]),
     ];
     for (name, overrides) in audits {
         let path = base.path().join(name);
-        drop(run(&path, &[&["cycles=5", "candidates=30", "seed=4"], overrides].concat()));
+        drop(run(&path, &[&["cycles=5", "candidates=12", "seed=4", dataset()], overrides].concat()));
         honest(&path);
     }
     let unfinished = base.path().join("unfinished");
-    drop(Audit::create(&unfinished, settings(&["policy=random"]), Arc::new(AtomicBool::new(false)), |_| ()).unwrap());
+    drop(Audit::create(&unfinished, settings(&["policy=random", dataset()]), Arc::new(AtomicBool::new(false)), |_| ()).unwrap());
     honest(&unfinished);
     let frozen = base.path().join("frozen");
-    drop(run(&frozen, &[&SMALL[..], &["policy=frozen", "format=delta", "audit_every=2", "mask=false"]].concat()));
+    drop(run(&frozen, &[&SMALL[..], &of_tiny(), &["policy=frozen", "format=delta", "audit_every=2", "mask=false"]].concat()));
     honest(&frozen);
 }
 
@@ -62,15 +62,15 @@ fn changed(base: &Path, name: &str, sql: &str) -> PathBuf {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit() {
-    needs!(Nasbench201);
     let base = tempfile::tempdir().unwrap();
-    succeed(begin(&base.path().join("whole"), &["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2"]));
+    let settings = ["policy=table-ce", "cycles=5", "candidates=30", "seed=4", "elite.held_out=0.2", dataset()];
+    succeed(begin(&base.path().join("whole"), &settings));
     let tampered = [
         ("qualities", "UPDATE sample SET quality = quality + 0.001 WHERE cycle = 2 AND idx = 7"),
-        ("samples", "UPDATE sample SET text = 'none none none none none none' WHERE cycle = 3 AND idx = 0"),
+        ("samples", "UPDATE sample SET text = 'none none none' WHERE cycle = 3 AND idx = 0"),
         ("samples", "UPDATE sample SET log_q = log_q - 0.01 WHERE cycle = 1 AND idx = 3"),
         ("samples", "UPDATE sample SET text = (SELECT text FROM sample WHERE cycle = 1 AND idx = 2) WHERE cycle = 1 AND idx = 1"),
-        ("parents", "UPDATE sample SET parent = 'none none none none none none' WHERE cycle = 1 AND idx = 3"),
+        ("parents", "UPDATE sample SET parent = 'none none none' WHERE cycle = 1 AND idx = 3"),
         ("elites", "UPDATE elite SET held_out = 1 - held_out WHERE cycle = 2"),
         ("elites", "UPDATE elite SET quality = quality + 0.001 WHERE cycle = 2"),
         ("elites", "DELETE FROM elite WHERE cycle = 4 AND quality = (SELECT max(quality) FROM elite WHERE cycle = 4)"),
@@ -83,6 +83,9 @@ fn verify_finds_what_was_changed_in_an_audit() {
         ("exact numbers", "DELETE FROM exact WHERE cycle = 2; DELETE FROM exact_update WHERE cycle = 2"),
         ("gamma*", "UPDATE meta SET value = '0.95' WHERE key = 'gamma_star'"),
         ("table", "UPDATE meta SET value = 'other' WHERE key = 'dataset'"),
+        ("table", "UPDATE meta SET value = replace(value, 'three', 'four') WHERE key = 'space'"),
+        ("table", "DELETE FROM meta WHERE key = 'space'"),
+        ("exact numbers", "UPDATE exact_beyond SET measures = json_remove(measures, '$.kernel[3]') WHERE cycle = 2"),
         ("model", "INSERT INTO meta VALUES ('model_name', 'a model'), ('model', 'its hash')"),
         ("updates", "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2"),
         ("updates", "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 0"),
@@ -117,22 +120,18 @@ fn verify_finds_what_was_changed_in_an_audit() {
 
 #[test]
 fn verify_finds_what_was_changed_in_an_audit_of_an_llm() {
-    needs!(Model, Nasbench201);
     let base = tempfile::tempdir().unwrap();
     succeed(begin(
         &base.path().join("whole"),
-        &[&SMALL[..], &["format=delta", "novelty.enabled=true", "audit_every=3", "candidates=8", "tune.epochs=1"]].concat(),
+        &[&SMALL[..], &of_tiny(), &["format=delta", "novelty.enabled=true", "audit_every=3", "candidates=8", "tune.epochs=1"]].concat(),
     ));
-    let tampered: [(&str, &[&str]); 3] = [
+    let tampered: [(&str, &[&str]); 2] = [
         (
-            "UPDATE sample SET log_q = log_q - 0.1 WHERE cycle = 1 AND idx = 3; UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 2; \
-             UPDATE exact SET entropy = entropy * 1.01 WHERE cycle = 3 AND moment = 'before'",
-            &["log-probabilities", "updates", "exact numbers"],
-        ),
-        (
-            "UPDATE sample SET tokens = (SELECT tokens FROM sample WHERE cycle = 1 AND idx = 0) WHERE cycle = 1 AND idx = 5; \
+            "UPDATE sample SET log_q = log_q - 0.1 WHERE cycle = 1 AND idx = 3; \
+             UPDATE exact SET entropy = entropy * 1.01 WHERE cycle = 3 AND moment = 'before'; \
+             UPDATE sample SET tokens = (SELECT tokens FROM sample WHERE cycle = 1 AND idx = 0) WHERE cycle = 1 AND idx = 5; \
              UPDATE cycle SET tuning = json_set(tuning, '$.after', json_extract(tuning, '$.after') - 0.1) WHERE cycle = 3",
-            &["samples", "updates"],
+            &["log-probabilities", "exact numbers", "samples", "updates"],
         ),
         (
             "UPDATE cycle SET adapter_hash = 'other' WHERE cycle = 3; \

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use eliteloop::base::home;
-use eliteloop::oracle::nasbench201::Entry;
-use eliteloop::oracle::{Cell, Table};
+use eliteloop::oracle::nasbench201::space;
+use eliteloop::oracle::table::Entry;
+use eliteloop::oracle::{self, Cell, Table};
 use eliteloop::study::calibration::{self, Bar, Calibration, Row};
 use eliteloop::theory::Claim;
 use eliteloop::theory::values as table;
@@ -13,11 +14,11 @@ use eliteloop::theory::values as table;
 fn synthetic() -> Arc<Table> {
     let entry = |cell: Cell| {
         let own = |salt: usize| ((cell.index() + 1) as f64 * (0.618_034 + salt as f64 * 0.137)).fract() - 0.5;
-        let sum: f64 = cell.operations().iter().enumerate().map(|(edge, op)| ((edge * 5 + op * 3) % 7) as f64).sum();
+        let sum: f64 = cell.words().enumerate().map(|(edge, op)| ((edge * 5 + op * 3) % 7) as f64).sum();
         let truth = if own(0) < -0.4 { 0.1 } else { 0.6 + 0.008 * sum + 0.02 * own(1) };
-        Entry { accuracy: vec![truth + 0.004 * own(2), truth - 0.004 * own(3)], parameters: 1.0, latency: 1.0, train_seconds: 1.0 }
+        Entry { accuracy: vec![truth + 0.004 * own(2), truth - 0.004 * own(3)], costs: None }
     };
-    Arc::new(Table::of(Cell::all().map(entry).collect(), "synthetic".into()))
+    Arc::new(Table::of(space(), Cell::all(space()).map(entry).collect(), "synthetic".into()))
 }
 
 fn run(text: &str, data: &Arc<Table>) -> Vec<Row> {
@@ -75,6 +76,7 @@ false = [1, 3]
 
 #[test]
 fn controls_of_known_truth_come_out_as_they_should() {
+    needs!(Minutes);
     let data = synthetic();
     let rows = run(SMALL, &data);
     let missed: Vec<&Row> = rows.iter().filter(|r| !r.is_met()).collect();
@@ -125,7 +127,7 @@ fn the_committed_calibration_runs_on_the_published_table() {
     let text = include_str!("../../scripts/studies/calibration.toml");
     let few = text.replace("runs = 200", "runs = 3").replace("shapes = [[5, 12], [22, 50]]", "shapes = [[22, 50]]");
     assert_ne!(few, text);
-    let rows = run(&few, &Arc::new(Table::load("cifar10", &home::data()).unwrap()));
+    let rows = run(&few, &Arc::new(oracle::load("cifar10", &home::data()).unwrap()));
     let certain = rows.iter().filter(|r| r.bar == Some(Bar::Unmet) || (r.bar == Some(Bar::Power) && !r.control.contains("seen")));
     let missed: Vec<&Row> = certain.clone().filter(|r| !r.is_met()).collect();
     assert!(missed.is_empty() && certain.count() > 10, "{missed:?}");

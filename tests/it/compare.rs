@@ -99,6 +99,7 @@ fn the_first_line_says_who_beats_whom() {
 
 #[test]
 fn arms_are_named_by_what_sets_them_apart() {
+    needs!(Minutes);
     let c = compared(2, &[(RANDOM, 0.5), (LLM, 0.5), (SUBSET, 0.5), (UNFILTERED, 0.5)]);
     let names: Vec<&str> = c.arms.iter().map(|a| a.name.as_str()).collect();
     assert_eq!(names, ["policy=random", "llm", "tune.data=random-subset", "novelty.enabled=false"]);
@@ -156,6 +157,7 @@ fn verified(run: &Path) -> String {
 
 #[test]
 fn evolution_and_the_filter_are_arms_of_real_runs() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let out = |name: &str| base.path().join(name);
     let runs = real(

@@ -1,5 +1,6 @@
 //! What the disk and other programs do to a run: kills while its folder is made, no room, locks, edited settings; and how it ends.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -72,6 +73,7 @@ fn go_on(run: &Path) {
 
 #[test]
 fn a_run_killed_while_its_folder_is_made_resumes_or_begins_again_by_the_same_command() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     for (place, seen) in ["", ".lock", "run.toml", ".begin.sqlite", ".begin.sqlite-wal", "run.sqlite"].into_iter().enumerate() {
         let run = base.path().join(place.to_string());
@@ -91,6 +93,7 @@ fn a_run_killed_while_its_folder_is_made_resumes_or_begins_again_by_the_same_com
 
 #[test]
 fn a_disk_that_is_full_while_a_run_begins_loses_nothing() {
+    needs!(Minutes);
     let Some(disk) = SmallDisk::mount("4m") else {
         without_tool("mounting a small file system needs root");
         return;
@@ -120,6 +123,7 @@ fn a_limit_on_the_size_of_files_is_told() {
 
 #[test]
 fn a_start_network_that_fails_leaves_no_folder_and_the_corrected_command_begins() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let (run, network) = (base.path().join("run"), base.path().join("small.py"));
     let small = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.py")).unwrap();
@@ -158,6 +162,7 @@ fn hold(run: &Path, begin: &str, seconds: u64) -> std::thread::JoinHandle<()> {
 
 #[test]
 fn who_looks_at_a_run_does_not_end_it_and_a_lock_is_waited_for_with_a_line() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     for (name, begin, is_told) in [("reader", "BEGIN", false), ("writer", "BEGIN IMMEDIATE", true), ("owner", "BEGIN EXCLUSIVE", true)] {
         let run = base.path().join(name);
@@ -177,6 +182,7 @@ fn who_looks_at_a_run_does_not_end_it_and_a_lock_is_waited_for_with_a_line() {
 
 #[test]
 fn locked_read_only_and_damaged_are_not_called_by_each_others_name() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
     copy_folder(&undisturbed().path, &run);
@@ -214,6 +220,7 @@ fn locked_read_only_and_damaged_are_not_called_by_each_others_name() {
 
 #[test]
 fn settings_that_were_edited_are_refused_by_their_keys_and_more_cycles_are_asked_for() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
     succeed(start(&run, &["cycles=1"]));
@@ -238,12 +245,32 @@ fn settings_that_were_edited_are_refused_by_their_keys_and_more_cycles_are_asked
 }
 
 #[test]
+fn a_run_ends_well_at_the_quality_that_was_asked_for_and_can_go_on() {
+    let base = tempfile::tempdir().unwrap();
+    let run = base.path().join("a run");
+    let output = start(&run, &[]).args(["--until-quality", "0.0"]).output().unwrap();
+    let said = stderr(&output);
+    // Any network has so much: the start networks are trained, and no cycle begins.
+    assert!(
+        output.status.success() && said.contains("as was asked for") && said.contains("a run'"),
+        "a path with a blank is quoted: {said}"
+    );
+    assert!(run.join("best/network.py").is_file());
+    assert_eq!(Store::read(&folder::store_path(&run)).unwrap().cycles().unwrap().len(), 1);
+    succeed(resume(&run, &["--until-quality", "1"]));
+    assert!(contents(&run) == undisturbed().contents);
+    let (code, said) = fail(start(&base.path().join("other"), &[]).args(["--until-quality", "80"]));
+    assert!(code == 2 && said.contains("from 0 to 1"), "{code}: {said}");
+}
+
+#[test]
 fn a_run_whose_folder_is_deleted_says_so_at_the_next_cycle() {
     let base = tempfile::tempdir().unwrap();
     let run = base.path().join("run");
     let mut child = start(&run, &["cycles=50"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     wait_for(&run, &mut child, |s| s.cycles().is_ok_and(|c| c.len() == 2));
-    std::fs::remove_dir_all(&run).unwrap();
+    // What the run writes between two removals makes the folder one that is not empty.
+    while std::fs::remove_dir_all(&run).is_err_and(|error| error.kind() == ErrorKind::DirectoryNotEmpty) {}
     let output = child.wait_with_output().unwrap();
     assert!(output.status.code() == Some(1) && stderr(&output).contains("deleted or replaced"), "{}", stderr(&output));
 }
@@ -258,6 +285,7 @@ fn signalled(run: &Path, signal: &str) -> (Option<i32>, String) {
 
 #[test]
 fn a_stop_ends_with_the_code_of_its_signal_and_output_that_cannot_be_written_with_an_error() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     for (signal, expected) in [("-TERM", 143), ("-INT", 130)] {
         let (code, said) = signalled(&base.path().join(signal), signal);
@@ -288,6 +316,7 @@ fn what_a_terminal_would_obey_does_not_reach_it() {
 
 #[test]
 fn a_kill_leaves_nothing_in_the_folder_for_temporary_files_and_the_next_start_what_was_half_written() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let (run, temporary) = (base.path().join("run"), base.path().join("tmp"));
     std::fs::create_dir(&temporary).unwrap();

@@ -165,6 +165,7 @@ fn the_best_network_is_written_with_its_recorded_accuracy_and_lineage() {
 
 #[test]
 fn another_accuracy_than_the_recorded_one_is_an_error_that_leaves_nothing() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let copy = base.path().join("run");
     std::fs::create_dir(&copy).unwrap();
@@ -206,6 +207,7 @@ fn python() -> Option<PathBuf> {
 #[test]
 fn the_exported_folder_classifies_a_user_s_picture_as_the_program_does() {
     use image::{Rgb, RgbImage};
+    needs!(Minutes);
     let (images, data, base) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut pictures = Vec::new();
     for (class, shift) in [("dark red", 10u32), ("light", 120)] {

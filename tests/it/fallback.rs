@@ -208,6 +208,7 @@ fn a_part_of_the_vocabulary_is_that_part_of_the_logits() {
 
 #[test]
 fn operations_networks_and_optimiser_steps_of_proxies_equal_pytorch() {
+    needs!(Minutes);
     proxy_goldens::check_operations(Kernels::Stock, &Device::Cpu);
     for (golden, graph) in proxy_goldens::goldens() {
         proxy_goldens::check_network(&golden, &graph, Kernels::Stock, &Device::Cpu);

@@ -41,6 +41,7 @@ struct Family {
 #[test]
 #[allow(clippy::print_stderr)]
 fn families_of_networks_have_the_state_dicts_and_the_logits_of_pytorch() {
+    needs!(Minutes);
     let families: Vec<Family> = stored("families.json");
     assert!(families.len() >= 20);
     let images = filled("images", &[2, 3, 32, 32]);
@@ -70,6 +71,7 @@ struct FirstStep {
 
 #[test]
 fn the_first_step_of_families_has_the_loss_and_the_gradients_of_pytorch() {
+    needs!(Minutes);
     let steps: Vec<FirstStep> = stored("family_gradients.json");
     assert!(steps.len() >= 10);
     let images = filled("images", &[4, 3, 32, 32]);
@@ -107,6 +109,7 @@ struct Counted {
 
 #[test]
 fn multiply_accumulates_are_those_that_fvcore_counts() {
+    needs!(Minutes);
     let counts: Vec<Counted> = stored("macs.json");
     assert!(counts.len() >= 20);
     for count in counts {

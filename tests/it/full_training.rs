@@ -20,6 +20,7 @@ fn full(store: &Store) -> Vec<FullTraining> {
 
 #[test]
 fn some_of_each_cycle_are_trained_in_full_and_nothing_else_changes() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let (with, without) = (base.path().join("with"), base.path().join("without"));
     let (store, other) = (run(&with, &["proxy.full={ networks = 3, epochs = 2 }"]), run(&without, &["proxy.workers=1"]));

@@ -71,6 +71,7 @@ fn ended(completion: impl Into<Vec<u8>>) -> Written {
 
 #[test]
 fn a_run_practice_and_bench_formats_end_a_delta_at_the_same_gate_for_the_same_reason() {
+    needs!(Minutes);
     let table = [
         (Written { ended: false, ..ended("11\nnn.GELU(),\n") }, Stage::Asked, Some("not-ended"), None),
         (ended(*b"11\nnn.GELU(),  # \xff\n"), Stage::Asked, Some("not-utf8"), None),

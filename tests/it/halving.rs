@@ -85,6 +85,7 @@ fn the_better_half_goes_on_as_if_it_had_never_stopped() {
 
 #[test]
 fn workers_do_not_change_it_and_it_verifies_and_exports_a_dropped_network() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let one = base.path().join("one");
     run(&one, &[HALVING, "proxy.workers=1", "threads=1"]);
@@ -106,6 +107,7 @@ fn workers_do_not_change_it_and_it_verifies_and_exports_a_dropped_network() {
 
 #[test]
 fn a_run_that_was_killed_between_rungs_goes_on_to_the_same() {
+    needs!(Minutes);
     // As a kill leaves it: the second cycle open, some of it trained to the first rung, one not at all, and no states on disk.
     for keep in ["1 = 1", "idx % 3 <> 0"] {
         let base = tempfile::tempdir().unwrap();

@@ -37,6 +37,7 @@ fn import(data: &Path, folder: &Path, more: &[&str]) -> Output {
 
 #[test]
 fn a_folder_becomes_a_set_that_run_eval_and_export_take() {
+    needs!(Minutes);
     let (images, data) = (folder(20), tempfile::tempdir().unwrap());
     let said = import(data.path(), images.path(), &["--size", "16"]);
     assert!(said.status.success(), "{}", stderr(&said));
@@ -415,6 +416,7 @@ fn images_need_not_be_square() {
 /// 24 + 6 images, no settings but the set's name: all of them are used, in proportion, and a network that knows the large class alone is at a half.
 #[test]
 fn uneven_classes_are_used_whole_and_weigh_the_same() {
+    needs!(Minutes);
     let (images, data) = (parts(&[("large", 30), ("small", 7)]), tempfile::tempdir().unwrap());
     let output = import(data.path(), images.path(), &["--size", "12", "--test", "0.1"]);
     assert!(stderr(&output).contains("its classes have 6 to 27 images"), "{}", stderr(&output));

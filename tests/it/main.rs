@@ -6,6 +6,7 @@ mod needs;
 mod adapters;
 mod audit;
 mod audit_verify;
+mod book;
 mod calibration;
 mod candle_models;
 mod compare;
@@ -17,6 +18,8 @@ mod delta;
 #[cfg(target_os = "linux")]
 mod disk;
 mod doctor;
+#[cfg(target_os = "linux")]
+mod engine;
 mod evaluate;
 mod export;
 mod fallback;
@@ -37,8 +40,10 @@ mod narrow;
 mod normal_form;
 mod novelty;
 mod oracle;
+mod own_table;
 mod proxy_gradients;
 mod proxy_training;
+mod python_reader;
 mod regression;
 mod report;
 mod run;
@@ -53,12 +58,16 @@ mod theory;
 mod trace;
 mod tune;
 mod walls;
+mod watch;
 
 // What they share.
+mod engines;
 mod goldens;
 mod llm_goldens;
 mod models;
 mod page;
+mod processor;
 mod program;
 mod proxy_goldens;
+mod small;
 mod synthetic;

@@ -472,6 +472,7 @@ class Net(nn.Module):
 /// The counts of `bench formats` add up, and a second run gives the same ones.
 #[test]
 fn formats_are_counted_from_first_tries() {
+    needs!(Minutes);
     let count = |mask: &str| -> serde_json::Value {
         let arguments = ["bench", "formats", "--parents", "8", "--json", "--mask", mask, "--max-tokens", "60"];
         serde_json::from_str(&succeed(program(&arguments))).unwrap()

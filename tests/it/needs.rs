@@ -2,7 +2,8 @@
 //! a line in the file that `ELITELOOP_SKIPPED` names, which `scripts/test` counts and shows at its end.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// Ends a test where it cannot be run, or is not of this lane.
 macro_rules! needs {
@@ -19,8 +20,14 @@ pub enum Need {
     Model,
     Cifar10,
     Nasbench201,
+    /// More than some seconds.
+    Minutes,
     /// [`browser`].
     Browser,
+    /// [`crate::engines::hyperqueue`].
+    HyperQueue,
+    /// [`crate::engines::slurm`].
+    Slurm,
 }
 
 impl Need {
@@ -33,9 +40,18 @@ impl Need {
             Self::Model => (eliteloop::base::home::models().join("SmolLM2-135M-Instruct.Q4_1.gguf").is_file(), "model"),
             Self::Cifar10 => (eliteloop::base::home::data().join("cifar10/data_batch_1.png").is_file(), "cifar10"),
             Self::Nasbench201 => (eliteloop::base::home::data().join("nasbench201/cifar10.pkl").is_file(), "nasbench201"),
+            Self::Minutes => return !is_fast() || skipped("the fast lane has no minutes"),
+            Self::HyperQueue => {
+                return match crate::engines::hyperqueue() {
+                    Ok(_) => true,
+                    Err(why) if is_fast() => skipped(why),
+                    Err(why) => without_tool(&format!("no HyperQueue: {why}")),
+                };
+            }
+            Self::Slurm => return crate::engines::slurm().is_some() || without_tool("no slurmctld, slurmd and munged that root may start"),
             Self::Browser => return browser().is_some() || without_tool("no Chromium in PATH, so no page was opened in a browser"),
         };
-        if set("ELITELOOP_LANE").is_some_and(|lane| lane == "fast") {
+        if is_fast() {
             return skipped(&format!("the fast lane has no {fetch}"));
         }
         assert!(here, "{fetch} is not here: run scripts/fetch {fetch}, or scripts/test fast, which does without");
@@ -43,11 +59,36 @@ impl Need {
     }
 }
 
+fn is_fast() -> bool {
+    set("ELITELOOP_LANE").is_some_and(|lane| lane == "fast")
+}
+
 /// The browser to look at pages with.
 pub fn browser() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let named = |name| std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file());
     ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(named)
+}
+
+/// A Python that has these packages, with their module among them: a virtual environment of that name in `target`, made where it is missing.
+pub fn venv(name: &str, module: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let target = Path::new(env!("CARGO_BIN_EXE_eliteloop")).parent().unwrap().parent().unwrap();
+    let (made, python) = (target.join(name), target.join(name).join("bin/python"));
+    let mut look = Command::new(&python);
+    if !look.args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        if is_fast() {
+            return Err(format!("the fast lane has no {module}"));
+        }
+        run(Command::new("python3").args(["-m", "venv"]).arg(&made))?;
+        run(Command::new(&python).args(["-m", "pip", "install", "--quiet"]).args(packages))?;
+    }
+    Ok(python)
+}
+
+fn run(command: &mut Command) -> Result<(), String> {
+    let output = command.output().map_err(|e| format!("{command:?}: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("{command:?}: {}", said.lines().last().unwrap_or_default())) }
 }
 
 /// As [`skipped`], for want of a tool, which in CI is a failure.

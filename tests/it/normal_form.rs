@@ -120,6 +120,7 @@ fn the_ordinary_form_has_the_widths_of_the_trace() {
 
 #[test]
 fn a_line_of_several_widths_is_lazy_in_both_forms() {
+    needs!(Minutes);
     let form = normal_of(BLOCKS);
     assert_eq!((form.rewritten, form.places), (2, 2));
     assert!(form.source.contains("nn.LazyConv2d(\n            out,\n            3,"), "{}", form.source);
@@ -150,6 +151,7 @@ fn what_a_source_reads_back_or_names_by_itself_is_left() {
 
 #[test]
 fn every_network_of_the_fixtures_stays_the_same_there_and_back() {
+    needs!(Minutes);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/networks");
     let (mut rewritten, mut places) = (0, 0);
     for name in

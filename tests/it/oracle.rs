@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use eliteloop::base::home;
-use eliteloop::oracle::cell::{CELLS, Cell};
-use eliteloop::oracle::nasbench201::Table;
+use eliteloop::oracle::nasbench201::{self, space};
+use eliteloop::oracle::{Cell, Table, load};
 use eliteloop::theory::statistics::quantile;
 
 fn table(dataset: &str) -> Table {
-    Table::load(dataset, &home::data()).unwrap_or_else(|e| panic!("the tables have to be there (scripts/fetch nasbench201): {e}"))
+    load(dataset, &home::data()).unwrap_or_else(|e| panic!("the tables have to be there (scripts/fetch nasbench201): {e}"))
 }
 
 fn cifar10() -> &'static Table {
@@ -31,12 +31,12 @@ fn the_best_means_are_the_published_ones() {
 fn the_space_has_the_published_spread_and_seeds() {
     needs!(Nasbench201);
     let means = cifar10().means();
-    assert_eq!(means.len(), CELLS);
-    let mean = means.iter().sum::<f64>() / CELLS as f64;
+    assert_eq!((means.len(), space().cells()), (15_625, 15_625));
+    let mean = means.iter().sum::<f64>() / means.len() as f64;
     for (found, known) in [(mean, 0.8369), (quantile(means, 0.9), 0.8965), (quantile(means, 0.99), 0.9097)] {
         assert!((found - known).abs() < 5e-5, "{found} for {known}");
     }
-    let seeds = |n| Cell::all().filter(|&c| cifar10().entry(c).accuracy.len() == n).count();
+    let seeds = |n| Cell::all(space()).filter(|&c| cifar10().entry(c).accuracy.len() == n).count();
     assert_eq!((seeds(2), seeds(3)), (7_456, 8_169));
 }
 
@@ -44,12 +44,13 @@ fn the_space_has_the_published_spread_and_seeds() {
 fn a_cell_has_its_own_numbers() {
     needs!(Nasbench201);
     // Key 421211 of the file.
-    let cell: Cell = "pool one skip one skip skip".parse().unwrap();
+    let cell = Cell::parse(space(), "pool one skip one skip skip").unwrap();
     let entry = cifar10().entry(cell);
     // In percent there.
     assert_eq!(entry.accuracy, [82.091_999_982_910_15, 81.615_999_973_144_53, 82.240_000_014_648_44].map(|percent| percent / 100.0));
-    assert!((entry.parameters - 0.129_306).abs() < 1e-9 && (entry.latency - 0.013_935_976).abs() < 1e-8);
-    assert!((entry.train_seconds - 1_444.218_6).abs() < 1e-3);
+    let costs = entry.costs.unwrap();
+    assert!((costs.parameters - 0.129_306).abs() < 1e-9 && (costs.latency - 0.013_935_976).abs() < 1e-8);
+    assert!((costs.train_seconds - 1_444.218_6).abs() < 1e-3);
 }
 
 #[test]
@@ -65,9 +66,9 @@ fn a_query_gives_one_seeds_accuracy_and_repeats_it() {
 
 #[test]
 fn a_missing_table_says_how_to_get_it() {
-    let error = Table::load("cifar10", Path::new("nowhere")).err().unwrap();
+    let error = load("cifar10", Path::new("nowhere")).err().unwrap();
     assert!(error.to_string().contains("cifar10.pkl") && error.hint_text().unwrap().contains("scripts/fetch nasbench201"), "{error}");
-    let error = Table::load("cifar-10", &home::data()).err().unwrap();
+    let error = load("cifar-10", &home::data()).err().unwrap();
     assert!(error.hint_text().unwrap().contains("cifar100"), "{error}");
 }
 
@@ -80,14 +81,14 @@ fn a_damaged_table_is_refused_before_it_is_read() {
     let mut bytes = std::fs::read(home::data().join("nasbench201/cifar10.pkl")).unwrap();
     bytes[1_000] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    let error = Table::load("cifar10", folder.path()).err().unwrap();
+    let error = load("cifar10", folder.path()).err().unwrap();
     assert!(error.to_string().contains("SHA-256") && error.hint_text().is_some(), "{error}");
 }
 
 #[test]
 fn pickles_that_are_no_table_say_what_is_wrong() {
     needs!(Nasbench201);
-    let wrong = |bytes: &[u8]| Table::read(bytes).err().unwrap().to_string();
+    let wrong = |bytes: &[u8]| nasbench201::read(bytes).err().unwrap().to_string();
     let bytes = std::fs::read(home::data().join("nasbench201/cifar10.pkl")).unwrap();
     assert!(wrong(&bytes[..bytes.len() / 2]).contains("pickle"));
     assert!(wrong(b"").contains("pickle"));

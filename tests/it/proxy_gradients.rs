@@ -86,6 +86,7 @@ fn two_optimiser_steps_go_where_pytorchs_go() {
 
 #[test]
 fn gradients_are_the_same_bits_for_any_number_of_threads() {
+    needs!(Minutes);
     let images = filled("images", &[40, 3, 16, 16]);
     let labels: Vec<u8> = (0..40).map(|i| (i * 7 % 10) as u8).collect();
     for (golden, graph) in goldens() {

@@ -43,6 +43,7 @@ fn split(train: usize, valid: usize) -> Split {
 
 #[test]
 fn a_training_learns_reports_its_epochs_and_repeats_to_the_bit() {
+    needs!(Minutes);
     let split = split(640, 200);
     let graph = fixture_graph("normed");
     let config = ProxyConfig { epochs: 4, ..config() };
@@ -113,13 +114,16 @@ fn huge() -> Graph {
 fn pool(folder: &Path, split: &Split, workers: usize, config: ProxyConfig) -> Pool {
     let path = folder.join("split.bin");
     split.save(&path).unwrap();
-    Pool { program: PROGRAM.into(), setup: Setup { split: path, config: ProxyConfig { workers, ..config }, writes: Vec::new() } }
+    Pool {
+        program: PROGRAM.into(),
+        setup: Setup { split: path, hash: None, config: ProxyConfig { workers, ..config }, writes: Vec::new() },
+    }
 }
 
 fn results(pool: &Pool, jobs: Vec<Job>) -> BTreeMap<u64, Result<Outcome, Failure>> {
     let mut results = BTreeMap::new();
     pool.run(jobs, &AtomicBool::new(false), |event| {
-        if let Event::Done { id, result } = event {
+        if let Event::Done { id, result, .. } = event {
             assert!(results.insert(id, result.map(|outcome| outcome.without_timings())).is_none());
         }
     })
@@ -168,6 +172,7 @@ fn a_candidate_that_fails_fails_alone() {
 
 #[test]
 fn a_worker_past_its_processor_time_fails_its_job_only() {
+    needs!(Minutes);
     let folder = tempfile::tempdir().unwrap();
     let split = split(96, 50);
     let config = ProxyConfig { epochs: 100_000, cpu_seconds: 1, ..config() };
@@ -195,6 +200,7 @@ fn stand_in(folder: &Path, script: &str) -> Pool {
 #[test]
 fn what_the_machine_does_to_a_worker_is_no_failure_of_its_job() {
     const FULL: &str = "echo 'memory allocation of 9 bytes failed' >&2; kill -ABRT $$";
+    needs!(Minutes);
     let folder = tempfile::tempdir().unwrap();
     let graph = fixture_graph("shuffle");
     let run = |script: &str| {
@@ -247,6 +253,7 @@ fn an_abort_ends_the_workers_and_leaves_the_rest_without_a_result() {
 
 #[test]
 fn a_training_that_stops_and_goes_on_is_the_unbroken_one_to_the_bit() {
+    needs!(Minutes);
     let folder = tempfile::tempdir().unwrap();
     let split = split(96, 50);
     for (optimizer, name) in [(Optimizer::Sgd, "residual"), (Optimizer::Adamw, "mobile"), (Optimizer::Sgd, "dense")] {

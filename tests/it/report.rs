@@ -1,5 +1,6 @@
 //! The report of a made-up run: complete, well formed, safe to open, small enough.
 
+use eliteloop::config::Policy;
 use eliteloop::gates::{Gate, Stage};
 use eliteloop::record::Funnel;
 use eliteloop::report::data::{Ancestor, Best, Candidate, Cycle, Epoch, Reason, StartNetwork, Tuning};
@@ -100,7 +101,7 @@ fn run(cycles: u64, asked: u64) -> ReportData {
         program_version: "0.1.0".into(),
         started: "2026-07-29 09:00".into(),
         finished: "2026-07-29 09:08".into(),
-        policy: "llm".into(),
+        policy: Policy::Llm,
         model: "smollm2-135m-instruct".into(),
         dataset: "cifar10".into(),
         settings: "seed = 0\ncycles = 22\n# </pre><script>alert(2)</script>\n".into(),
@@ -273,7 +274,7 @@ fn eleven_hundred_candidates_stay_under_three_megabytes() {
 
 #[test]
 fn a_browser_shows_every_panel_at_two_widths_in_light_and_dark() {
-    needs!(Browser);
+    needs!(Minutes, Browser);
     for (candidates, width, scheme) in [(50, 1280, Scheme::Light), (12, 400, Scheme::Dark)] {
         let ids = ["funnel", "quality", "theory", "claim-1", "claim-2", "claim-3", "claim-4", "claim-5", "claim-6"];
         assert_readable(&render(&run(22, candidates)), width, scheme, &ids);
@@ -305,7 +306,7 @@ fn every_table_is_given_as_data() {
 #[test]
 fn controls_and_unfinished_runs_have_a_report_too() {
     let mut control = run(3, 12);
-    control.policy = "random".into();
+    control.policy = Policy::Random;
     control.cycles.iter_mut().for_each(|cycle| cycle.tuning = None);
     control.theory.clear();
     let html = render(&control);

@@ -30,6 +30,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 /// The first line of a hostile source says what may come of it.
 #[test]
 fn every_hostile_source_ends_with_its_reason() {
+    needs!(Minutes);
     let _ = std::fs::remove_file(ESCAPED);
     let all = sources("hostile");
     assert!(all.len() >= 50, "{} sources", all.len());
@@ -57,6 +58,7 @@ fn every_hostile_source_ends_with_its_reason() {
 
 #[test]
 fn the_count_of_steps_is_the_same_every_time_and_ends_a_source_to_the_step() {
+    needs!(Minutes);
     let traced = |rounds: u64, steps| {
         let source = format!("for _ in range({rounds}):\n    pass\n{}", sources("networks")[0].1);
         trace(&source, &TraceOptions { steps, ..options() })
@@ -87,6 +89,7 @@ fn stand_in(folder: &Path, script: &str) -> TraceOptions {
 
 #[test]
 fn the_end_of_a_sandbox_is_the_sources_doing_only_after_it_came_to_the_source() {
+    needs!(Minutes);
     let folder = tempfile::tempdir().unwrap();
     for (script, word) in [
         ("echo ready; kill -SEGV $$", "crash"),

@@ -4,8 +4,12 @@ use std::path::Path;
 
 use eliteloop::config::EliteBy;
 use eliteloop::decoder::lora::matrices::Lora;
+use eliteloop::decoder::settings::llm::LlmConfig;
+use eliteloop::decoder::settings::lora::LoraConfig;
 use eliteloop::delta::settings::Format;
 use eliteloop::method::elite;
+use eliteloop::policy::Learner;
+use eliteloop::policy::learner::adapter_folder;
 use eliteloop::record::deltas::{self, Cheap, MeasuredDelta};
 use eliteloop::record::{Candidate, NetworkId, Store, folder};
 
@@ -21,6 +25,7 @@ fn run(out: &Path, more: &[&str]) -> Store {
 
 #[test]
 fn every_run_leaves_its_measured_deltas() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let (path, table) = (base.path().join("run"), base.path().join("deltas.jsonl"));
     let store = run(&path, &[]);
@@ -43,6 +48,7 @@ fn every_run_leaves_its_measured_deltas() {
 
 #[test]
 fn common_random_numbers_are_the_same_for_all_networks_and_on_record() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("run");
     let store = run(&path, &["proxy.random_numbers=common"]);
@@ -60,6 +66,7 @@ fn common_random_numbers_are_the_same_for_all_networks_and_on_record() {
 
 #[test]
 fn elites_by_gain_are_those_that_gained_most() {
+    needs!(Minutes);
     let base = tempfile::tempdir().unwrap();
     for (name, by) in [("gain", EliteBy::Gain), ("rank-within-parent", EliteBy::RankWithinParent)] {
         let path = base.path().join(name);
@@ -98,10 +105,31 @@ fn what_cannot_be_learnt_from_is_refused() {
     assert!(code == 2 && said.contains("line 1: no measured delta") && said.contains("eliteloop school RUN.. --table FILE"), "{said}");
     let (code, said) = fail(school(&["--out", out, "--lr", "nan"]));
     assert!(code == 2 && said.contains("--lr, --beta and --epochs are above 0"), "{said}");
+    let (code, said) = fail(school(&["--out", out, "--corpus-weight=-1"]));
+    assert!(code == 2 && said.contains("--corpus-weight is 0 or above"), "{said}");
     deltas::write(&table, &measured()[..1]).unwrap();
     let (code, said) = fail(school(&["--out", out, "--without", "mnist"]));
     assert!(code == 2 && said.contains("--without mnist: nothing was measured there") && said.contains("there are: cifar10"), "{said}");
     assert!(!Path::new(out).exists());
+}
+
+/// What ships was made of the table beside it, of which it has seen all that is not Fashion-MNIST's.
+#[test]
+fn the_shipped_adapter_learnt_from_the_table_beside_it() {
+    needs!(Model);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/schooled-smollm2-135m-instruct");
+    let rows = deltas::read(&folder.join("measured-deltas.jsonl")).unwrap();
+    let of = |dataset: &str| rows.iter().filter(|row| row.dataset == dataset).count();
+    assert_eq!((rows.len(), of("cifar10"), of("fashion-mnist")), (583, 375, 208));
+    let record: toml::Table = std::fs::read_to_string(folder.join("school.toml")).unwrap().parse().unwrap();
+    assert_eq!(record["without"].as_array().unwrap()[0].as_str(), Some("fashion-mnist"));
+    let config = LlmConfig { adapter: "schooled".into(), ..LlmConfig::default() };
+    assert_eq!(adapter_folder(&config).unwrap().unwrap().canonicalize().unwrap(), folder.canonicalize().unwrap());
+    let from = LlmConfig::default();
+    let warm = Learner::open(&from, &LoraConfig::default(), 0).unwrap();
+    assert_eq!(record["from"].as_str(), Some(&*warm.adapter_hash().unwrap()));
+    assert_eq!(record["model_sha256"].as_str(), Some(&*warm.model.identity.sha256));
+    assert_ne!(Learner::open(&config, &LoraConfig::default(), 0).unwrap().adapter_hash().unwrap(), warm.adapter_hash().unwrap());
 }
 
 const PARENTS: [(&str, &str, usize); 3] =
@@ -146,6 +174,18 @@ fn an_adapter_learns_what_helps_and_knows_it_of_a_parent_it_has_not_seen() {
     deltas::write(&table, &measured()).unwrap();
     let mut school = program(&["school", "--hold-out", "held", "--epochs", "3", "--lr", "3e-4"]);
     let said = succeed(school.arg(&table).arg("--out").arg(&out));
+    // The numbers behind the tables: of each delta, in the better half or not, as the table has it.
+    let scores: Vec<serde_json::Value> =
+        std::fs::read_to_string(out.join("scores.jsonl")).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(scores.len(), measured().len());
+    let held: Vec<_> = scores.iter().filter(|row| row["held_out"] == true).collect();
+    assert!(held.len() == 12 && held.iter().all(|row| row["family"] == "held" && row["seen_parent"] == false));
+    let moved = |row: &serde_json::Value| row["log_p_after"].as_f64().unwrap() - row["log_p_before"].as_f64().unwrap();
+    let mean = |is_good: bool| {
+        let own: Vec<f64> = held.iter().filter(|row| (row["gain"].as_f64().unwrap() > 0.0) == is_good).map(|row| moved(row)).collect();
+        own.iter().sum::<f64>() / own.len() as f64
+    };
+    assert!(mean(true) > mean(false), "{held:?}");
     let held_out = said.split("on what was held out").nth(1).expect("a table of what was held out");
     let row = held_out.lines().find(|line| line.starts_with("their difference")).expect("a row of the difference");
     let auc: f64 = row.split_whitespace().nth(4).and_then(|cell| cell.parse().ok()).unwrap_or_else(|| panic!("no AUC in {row}"));

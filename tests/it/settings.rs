@@ -1,24 +1,43 @@
 //! Settings check themselves: whatever is written in a file, it is refused with its key or comes back as it was.
 
+use std::path::Path;
+
 use eliteloop::audit::settings::AuditConfig;
 use eliteloop::base::error::{Error, Result};
-use eliteloop::config::{RunConfig, departures};
+use eliteloop::config::{Reference, RunConfig, departures};
 use eliteloop::decoder::settings::lora::LoraConfig;
+use eliteloop::record::{Store, folder};
 use proptest::prelude::*;
 use toml::{Table, Value};
 
-use crate::program::{fail, program, run};
+use crate::program::{fail, program, run, stderr, succeed};
 
 /// A kind of settings: how its text is read and written again.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     name: &'static str,
     again: fn(&str) -> Result<String>,
+    /// As `--config` reads it.
+    of_file: fn(&Path) -> Result<String>,
+    reference: fn() -> Reference,
+    defaults: fn() -> String,
 }
 
 const KINDS: [Kind; 2] = [
-    Kind { name: "run", again: |text| Ok(RunConfig::from_toml(text, "file")?.to_toml()) },
-    Kind { name: "audit", again: |text| Ok(AuditConfig::from_toml(text, "file")?.to_toml()) },
+    Kind {
+        name: "run",
+        again: |text| Ok(RunConfig::from_toml(text, "file")?.to_toml()),
+        of_file: |path| Ok(RunConfig::resolve(None, Some(path), &[])?.to_toml()),
+        reference: RunConfig::reference,
+        defaults: || RunConfig::default().to_toml(),
+    },
+    Kind {
+        name: "audit",
+        again: |text| Ok(AuditConfig::from_toml(text, "file")?.to_toml()),
+        of_file: |path| Ok(AuditConfig::resolve(Some(path), &[])?.to_toml()),
+        reference: AuditConfig::reference,
+        defaults: || AuditConfig::default().to_toml(),
+    },
 ];
 
 impl Kind {
@@ -291,4 +310,161 @@ fn what_makes_an_update_other_than_the_cross_entropy_methods_is_named() {
     ] {
         assert!(named(&[setting]).contains(word), "{setting}: {}", named(&[setting]));
     }
+}
+
+#[test]
+fn the_reference_has_every_key_with_its_doc_its_default_and_its_range() {
+    for kind in KINDS {
+        let reference = (kind.reference)();
+        let mut told: Vec<&str> = reference.settings.iter().map(|setting| setting.key.as_str()).collect();
+        told.sort_unstable();
+        // Either a word or a table.
+        let mut keys = kind.keys();
+        keys.iter_mut().filter(|key| key.starts_with("proxy.halving.")).for_each(|key| *key = "proxy.halving".into());
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(told, keys, "{}", kind.name);
+        let defaults: Table = (kind.defaults)().parse().unwrap();
+        for setting in &reference.settings {
+            let key = &setting.key;
+            assert!(setting.doc.len() > 10 && !setting.doc.contains("[`"), "{key}: {}", setting.doc);
+            let default = key.split('.').try_fold(&Value::Table(defaults.clone()), |at, part| at.get(part)).map(ToString::to_string);
+            assert!(default == setting.default || key.starts_with("lora."), "{key}: {:?}, and {default:?} is", setting.default);
+            // What the type says: numbers have ranges, words have meanings.
+            let is_number = setting.kind.ends_with("number");
+            assert!(!is_number || setting.range.is_some() || kind.read(key, Value::from(i64::MAX)).is_ok(), "{key} has no range");
+            for (word, doc) in &setting.values {
+                assert!(!doc.is_empty(), "{key} = {word} has no doc");
+            }
+            let is_all = |range: &&String| range.ends_with(&i64::MAX.to_string());
+            if let Some(range) = setting.range.as_ref().filter(|range| is_number && !is_all(range)) {
+                let refused = kind.refuses(key, if setting.kind == "a number" { Value::from(f64::NAN) } else { Value::from(i64::MAX) });
+                assert!(refused.to_string().contains(range.as_str()), "{key}: {range}: {refused}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_template_changes_nothing_and_is_right_when_its_keys_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |kind: Kind, text: &str| {
+        let path = folder.path().join("settings.toml");
+        std::fs::write(&path, text).unwrap();
+        (kind.of_file)(&path).unwrap_or_else(|e| panic!("{}: {e}\n{text}", kind.name))
+    };
+    for kind in KINDS {
+        let template = (kind.reference)().template();
+        assert_eq!(read(kind, &template), read(kind, ""), "{}", kind.name);
+        // Every key but those that have no default, and those of a new adapter.
+        let taken =
+            template.lines().filter_map(|line| line.strip_prefix('#').filter(|key| !key.starts_with(' ') && !key.ends_with("= ...")));
+        let taken: Vec<&str> = taken.filter(|line| !line.starts_with("lora.")).collect();
+        assert!(taken.len() > 25, "{taken:?}");
+        assert_eq!(read(kind, &taken.join("\n")), read(kind, ""), "{}", kind.name);
+    }
+}
+
+#[test]
+fn the_verb_tells_of_a_setting_and_names_the_one_that_was_meant() {
+    let verb = |words: &[&str]| {
+        let mut command = program(&["settings"]);
+        command.args(words);
+        command
+    };
+    let said = succeed(verb(&["elite.rho"]));
+    assert!(said.starts_with("elite.rho = 0.25\n") && said.contains("A number above 0 and at most 1."), "{said}");
+    let said = succeed(verb(&["tune.from"]));
+    assert!(said.contains("- \"prior\": ") && !said.contains("[`"), "{said}");
+    assert!(succeed(verb(&["tune"])).lines().filter(|line| line.starts_with("tune.")).count() > 15);
+    assert!(succeed(verb(&["--audit", "tilt_kl"])).starts_with("tilt_kl = 0.2\n"));
+    let (code, said) = fail(verb(&["rho"]));
+    assert!(code == 2 && said.contains("did you mean 'elite.rho'?"), "{said}");
+    let schema: serde_json::Value = serde_json::from_str(&succeed(verb(&["--schema"]))).unwrap();
+    assert!(schema["properties"]["elite"].is_object() && schema["additionalProperties"] == false, "{schema}");
+    let template = succeed(verb(&["--template"]));
+    assert!(template.contains("\n# ---- elite\n") && template.contains("\n#elite.rho = 0.25\n"), "{template}");
+}
+
+#[test]
+fn shells_complete_every_verb_and_each_has_a_page_of_the_manual() {
+    let help = succeed(program(&["--help"]));
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let is_begun = |line: &&str| line.starts_with("  ") && !line.starts_with("   ");
+    let verbs: Vec<&str> =
+        listed.filter(is_begun).filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").collect();
+    assert!(verbs.len() > 15, "{help}");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = program(&["completions", "--man"]);
+    command.arg(folder.path());
+    succeed(command);
+    let completions = succeed(program(&["completions", "bash"]));
+    for verb in verbs {
+        assert!(completions.contains(verb), "{verb}");
+        let page = std::fs::read_to_string(folder.path().join(format!("eliteloop-{verb}.1"))).unwrap();
+        assert!(page.starts_with(".ie") || page.contains(".TH"), "{page:.80}");
+    }
+    assert!(!folder.path().join("eliteloop-sandbox.1").exists());
+}
+
+#[test]
+fn where_models_and_data_lie_is_told_with_what_decided_it() {
+    let base = tempfile::tempdir().unwrap();
+    let told = |variables: &[(&str, &Path)]| -> serde_json::Value {
+        let mut command = program(&["dirs", "--json"]);
+        command.env_remove("ELITELOOP_MODELS").env_remove("ELITELOOP_DATA").envs(variables.iter().copied());
+        serde_json::from_str(&succeed(command)).unwrap()
+    };
+    let home = told(&[("ELITELOOP_HOME", base.path())]);
+    assert_eq!(home["models"]["path"], base.path().join("models").to_str().unwrap());
+    assert_eq!((&home["data"]["by"], &home["data"]["there"]), (&"ELITELOOP_HOME".into(), &false.into()));
+    assert_eq!(told(&[("ELITELOOP_DATA", base.path())])["data"]["path"], base.path().to_str().unwrap());
+    // A build that stands in a checkout has the checkout's.
+    let own = told(&[]);
+    assert_eq!(own["data"]["path"], Path::new(env!("CARGO_MANIFEST_DIR")).join("data").to_str().unwrap());
+    let words = succeed(program(&["dirs"]));
+    assert!(words.contains("ELITELOOP_MODELS names another"), "{words}");
+}
+
+#[test]
+fn a_first_run_is_written_with_the_numbers_of_the_data_and_the_machine_and_runs() {
+    needs!(Model);
+    let base = tempfile::tempdir().unwrap();
+    let (networks, file) = (base.path().join("my networks"), base.path().join("first run.toml"));
+    std::fs::create_dir(&networks).unwrap();
+    let small = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/small.py");
+    for name in ["a.py", "b.py"] {
+        std::fs::copy(&small, networks.join(name)).unwrap();
+    }
+    let init = |more: &[&str]| {
+        let mut command = program(&["init", "--data", "synthetic", "--hours", "0.01", "--start"]);
+        command.arg(&networks).arg("--out").arg(&file).args(more);
+        command
+    };
+    let said = stderr(&init(&[]).output().unwrap());
+    let next = format!("next: eliteloop run --config '{}' --hours 0.01", file.display());
+    assert!(said.contains("start/a: ") && said.contains("images/s a worker") && said.contains(&next), "{said}");
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("\nproxy.dataset = \"synthetic\"\n") && written.contains("\n#elite.rho = 0.25\n"), "{written}");
+    let (code, said) = fail(init(&[]));
+    assert!(code == 2 && said.contains("is there already"), "{said}");
+    succeed(init(&["--force"]));
+    let out = base.path().join("run");
+    let mut command = program(&["run", "--config"]);
+    command.arg(&file).arg("--out").arg(&out);
+    for setting in ["policy=random", "cycles=1", "candidates=2", "proxy.train_images=64", "proxy.valid_images=40", "proxy.epochs=1"] {
+        command.args(["--set", setting]);
+    }
+    succeed(command);
+    let starts = Store::read(&folder::store_path(&out)).unwrap().starts().unwrap();
+    assert_eq!(starts.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    // What a run would refuse is refused, and a folder without a network is none to start from.
+    std::fs::write(networks.join("b.py"), "class Net: pass\n").unwrap();
+    let (code, said) = fail(init(&["--force"]));
+    assert!(code == 2 && said.contains("start network 'b'"), "{said}");
+    for name in ["a.py", "b.py"] {
+        std::fs::remove_file(networks.join(name)).unwrap();
+    }
+    let (code, said) = fail(init(&["--force"]));
+    assert!(code == 2 && said.contains("holds no .py file"), "{said}");
 }

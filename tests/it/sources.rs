@@ -69,6 +69,7 @@ fn refused(source: &str) -> TraceFailure {
 
 #[test]
 fn sources_as_people_have_them_have_the_names_shapes_and_parameters_of_pytorch() {
+    needs!(Minutes);
     let goldens = goldens().sources;
     assert!(goldens.len() >= 40, "{}", goldens.len());
     let mut wrong = Vec::new();
@@ -104,6 +105,7 @@ fn what_differs_from_call_to_call_is_refused_with_its_reason() {
 
 #[test]
 fn ready_made_networks_have_the_names_shapes_and_parameters_of_torchvision() {
+    needs!(Minutes);
     let goldens = goldens().backbones;
     assert!(goldens.len() >= 40, "{}", goldens.len());
     // One of each family; scripts/goldens/sources.py has them all.

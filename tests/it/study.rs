@@ -176,6 +176,7 @@ fn what_is_wrong_with_a_study_is_said_before_anything_is_run() {
 /// What a study made before audits had a store is not begun anew over it.
 #[test]
 fn an_audit_of_the_former_shape_is_named_and_kept() {
+    needs!(Nasbench201);
     let place = Place::new();
     let former = place.run("random/seed-1");
     std::fs::create_dir_all(&former).unwrap();
@@ -205,6 +206,7 @@ policy = "random"
 
 #[test]
 fn the_best_network_of_each_run_is_trained_again_and_tested() {
+    needs!(Minutes);
     let place = Place::new();
     let file =
         REAL.replace("[settings]", &format!("[settings]\nparents.start = [\"{}/tests/fixtures/small.py\"]", env!("CARGO_MANIFEST_DIR")));

@@ -437,6 +437,7 @@ fn what_is_missing_is_said() {
 
 #[test]
 fn a_browser_shows_the_whole_study_at_two_widths_in_light_and_dark() {
+    needs!(Minutes);
     let html = render(&study());
     keep("study.html", &html);
     well_formed(&html).unwrap();

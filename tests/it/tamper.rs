@@ -92,6 +92,7 @@ fn try_all(run: &Path, changes: &[(&str, Change)], outside: &[&str]) {
 
 #[test]
 fn every_change_of_a_finished_run_is_noticed_or_named() {
+    needs!(Minutes);
     let all = [
         ("every quality + 0.3", Sql("UPDATE training SET accuracy = accuracy + 0.3")),
         (
@@ -230,6 +231,7 @@ fn forge(run: &Path) {
 
 #[test]
 fn a_change_under_a_forged_chain_is_found_by_what_is_recomputed_and_any_by_the_last_link_that_was_told() {
+    needs!(Minutes);
     let run = finished("random");
     let base = tempfile::tempdir().unwrap();
     let head = chain::head(&Store::read(&folder::store_path(run)).unwrap()).unwrap().unwrap();

@@ -3,7 +3,7 @@
 use crate::base::card_errors::meaning;
 use crate::base::error::Error;
 
-pub fn refused(place: &str, error: candle_core::Error) -> Error {
+pub(crate) fn refused(place: &str, error: candle_core::Error) -> Error {
     let text = error.to_string();
     match meaning(&text) {
         Some((what, hint)) => Error::input(format!("{place}: {what}")).hint(hint),

@@ -11,6 +11,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::Device;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[cfg(any(feature = "cuda", feature = "metal"))]
@@ -18,13 +19,17 @@ use crate::base::device::errors::refused;
 use crate::base::error::{Error, Result};
 
 /// What a setting names: `cpu`, `cuda:N`, `metal:N`, or `auto`, which takes the first card there is and else the processor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum Place {
+    /// The processor.
     #[default]
     Cpu,
+    /// An NVIDIA card, by its number from 0.
     Cuda(usize),
+    /// An Apple GPU, by its number from 0.
     Metal(usize),
+    /// The first card there is, else the processor; see [`Place::settle`].
     Auto,
 }
 
@@ -73,6 +78,7 @@ impl fmt::Display for Place {
 static OPEN: Mutex<Vec<(Place, Device)>> = Mutex::new(Vec::new());
 
 impl Place {
+    /// Whether it names a card; `auto` names none.
     pub fn is_card(self) -> bool {
         matches!(self, Self::Cuda(_) | Self::Metal(_))
     }
@@ -129,12 +135,14 @@ impl Kernels {
 /// What a card is and how it is used.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Card {
-    pub place: String,
+    pub(crate) place: String,
+    /// As its driver calls it; `a card` where that is not asked.
     pub name: String,
     /// As CUDA counts it: 13.0 is 13000.
     pub driver: Option<u32>,
     /// In bytes.
     pub free: Option<u64>,
+    /// In bytes.
     pub total: Option<u64>,
 }
 
@@ -158,7 +166,7 @@ impl Card {
     ///
     /// # Errors
     /// Says whether the card is too small, taken by others, or the budget too low.
-    pub fn check(&self, what: &str, need: u64, budget: u64) -> Result<()> {
+    pub(crate) fn check(&self, what: &str, need: u64, budget: u64) -> Result<()> {
         let (Some(free), Some(total)) = (self.free, self.total) else { return Ok(()) };
         let sizes = format!("{what} needs {}", gib(need));
         if budget > 0 && need > budget {
@@ -181,7 +189,7 @@ fn gib(bytes: u64) -> String {
 }
 
 /// Bytes that may be taken on a device now: what is free, at most `budget_mib` where that is not 0; `None` on the processor.
-pub fn available(device: &Device, budget_mib: u64) -> Result<Option<u64>> {
+pub(crate) fn available(device: &Device, budget_mib: u64) -> Result<Option<u64>> {
     let Some(card) = Card::of(device)? else { return Ok(None) };
     let free = card.free.unwrap_or(u64::MAX);
     Ok(Some(if budget_mib == 0 { free } else { free.min(budget_mib << 20) }))

@@ -12,7 +12,7 @@ use crate::base::error::{Error, Result};
 
 /// Opens what the program calls and, built by scripts/build-cuda, does not name as needed; calls find it because they are bound when
 /// first made.
-pub fn open_libraries(place: &str) -> Result<()> {
+pub(crate) fn open_libraries(place: &str) -> Result<()> {
     open(c"libcuda.so.1").map_err(|why| {
         Error::input(format!("{place}: there is no NVIDIA driver ({why})"))
             .hint("install the driver (in a container: give it the card), or use --device cpu")
@@ -42,7 +42,7 @@ fn open(name: &CStr) -> Result<(), String> {
     Err(why.to_string_lossy().into_owned())
 }
 
-pub fn card(device: &CudaDevice) -> Result<Card> {
+pub(crate) fn card(device: &CudaDevice) -> Result<Card> {
     // Freed blocks return to the card at a synchronisation.
     device.synchronize()?;
     let stream = device.cuda_stream();

@@ -16,17 +16,21 @@ use crate::base::home;
 /// A model that was tried with this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
+    /// What settings and commands call it.
     pub name: &'static str,
     /// In the folder of models.
     pub file: &'static str,
+    /// Size of the file.
     pub bytes: u64,
-    pub sha256: &'static str,
-    pub family: Family,
+    pub(crate) sha256: &'static str,
+    pub(crate) family: Family,
+    /// Its SPDX identifier.
     pub licence: &'static str,
     /// The command that brings the file, where one does.
-    pub fetch: Option<&'static str>,
+    pub(crate) fetch: Option<&'static str>,
 }
 
+/// The models known by name; the first is the default.
 pub const ENTRIES: [Entry; 3] = [
     Entry {
         name: "smollm2-135m-instruct",
@@ -58,6 +62,7 @@ pub const ENTRIES: [Entry; 3] = [
 ];
 
 impl Entry {
+    /// Where the file is to lie, whether it is there or not.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         home::models().join(self.file)
@@ -71,18 +76,6 @@ impl Entry {
             Some(command) => format!("run `{command}`, or put the file at {} (SHA-256 {})", path.display(), self.sha256),
             None => format!("get the file {} from its makers and put it at {} (SHA-256 {})", self.file, path.display(), self.sha256),
         }
-    }
-
-    /// Holds the file's hash against the catalogue's.
-    ///
-    /// # Errors
-    /// Where the file is missing or is another one.
-    pub fn verify(&self) -> Result<()> {
-        let path = self.path();
-        if !path.is_file() {
-            return Err(self.missing());
-        }
-        self.compare(&path)
     }
 
     fn compare(&self, path: &Path) -> Result<()> {
@@ -173,7 +166,9 @@ pub fn verify(spec: &str) -> Result<Verified> {
 /// A model that can be run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verified {
+    /// The file or folder that was found.
     pub path: PathBuf,
+    /// See [`ModelFile::sha256`].
     pub sha256: String,
     /// Its name in the catalogue; a file of the user's own has none.
     pub known: Option<String>,

@@ -12,32 +12,41 @@ use super::tokenizer::Tokenizer;
 use crate::base::error::{Error, Result};
 use crate::base::hash::sha256;
 
+/// Who speaks, as templates name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// What holds for the whole conversation; some templates know no such turn (see [`ChatTemplate::folds_system`]).
     System,
+    /// Who asks.
     User,
+    /// The model.
     Assistant,
 }
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
+    /// Who says it.
     pub role: Role,
+    /// What is said, not trusted: see the module.
     pub content: String,
 }
 
 impl Message {
+    /// A system turn.
     #[must_use]
     pub fn system(content: impl Into<String>) -> Self {
         Self { role: Role::System, content: content.into() }
     }
 
+    /// A user's turn.
     #[must_use]
     pub fn user(content: impl Into<String>) -> Self {
         Self { role: Role::User, content: content.into() }
     }
 
+    /// An answer of the model.
     #[must_use]
     pub fn assistant(content: impl Into<String>) -> Self {
         Self { role: Role::Assistant, content: content.into() }
@@ -131,7 +140,7 @@ impl ChatTemplate {
 
     /// Whether it asks for the date.
     #[must_use]
-    pub fn tells_the_date(&self) -> bool {
+    pub(crate) fn tells_the_date(&self) -> bool {
         self.text.contains("strftime_now")
     }
 
@@ -160,6 +169,7 @@ impl ChatTemplate {
         ids.first().copied().filter(|id| tokenizer.is_special(*id))
     }
 
+    /// The Jinja text, as it was given.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -27,7 +27,7 @@ const EMBEDDING: &str = "model.embed_tokens.weight";
 const MOST_JSON: u64 = 128 << 20;
 
 /// An open folder; weights are read when asked for.
-pub struct Folder {
+pub(crate) struct Folder {
     path: PathBuf,
     /// Sorted by name.
     weight_files: Vec<PathBuf>,
@@ -44,7 +44,7 @@ impl std::fmt::Debug for Folder {
 impl Folder {
     /// # Errors
     /// Where a part is missing or damaged.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let config = json(&path.join("config.json"))?.ok_or_else(|| {
             Error::input(format!("{} holds no config.json", path.display()))
                 .hint("give a .gguf file or a folder as Hugging Face's libraries save it")
@@ -64,13 +64,13 @@ impl Folder {
     }
 
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// # Errors
     /// Where `config.json` describes no model that this program can run.
-    pub fn config(&self) -> Result<DecoderConfig> {
+    pub(crate) fn config(&self) -> Result<DecoderConfig> {
         let config = &self.config;
         let kind = config["model_type"].as_str().unwrap_or("unknown");
         let family = Family::from_name(kind).ok_or_else(|| {
@@ -153,7 +153,7 @@ impl Folder {
 
     /// The shape of every weight of a model whose output layer is `tied` or not; a copy of a tied one, which some files carry, is left out.
     #[must_use]
-    pub fn shapes(&self, tied: bool) -> HashMap<String, Vec<usize>> {
+    pub(crate) fn shapes(&self, tied: bool) -> HashMap<String, Vec<usize>> {
         // The speeds of the position encoding are computed; older files store them too.
         let kept = |name: &str| !(tied && name == HEAD || name.ends_with("rotary_emb.inv_freq"));
         let all = self.weights.tensors().into_iter().filter(|(name, _)| kept(name));
@@ -162,7 +162,7 @@ impl Folder {
 
     /// Whether every weight is bf16.
     #[must_use]
-    pub fn is_bf16(&self) -> bool {
+    pub(crate) fn is_bf16(&self) -> bool {
         self.weights.tensors().iter().all(|(_, view)| view.dtype() == safetensors::Dtype::BF16)
     }
 
@@ -170,13 +170,13 @@ impl Folder {
     ///
     /// # Errors
     /// Where there is no such weight, or it is of a type without a meaning as f32.
-    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor> {
         Ok(self.weights.load(name, &Device::Cpu)?.to_dtype(DType::F32)?)
     }
 
     /// # Errors
     /// Where `tokenizer.json` is missing or describes a pipeline that this program does not have.
-    pub fn vocabulary(&self) -> Result<Vocabulary> {
+    pub(crate) fn vocabulary(&self) -> Result<Vocabulary> {
         let described = json(&self.path.join("tokenizer.json"))?.ok_or_else(|| self.error("tokenizer.json is missing"))?;
         let refuse = |what: &str| self.error(format!("tokenizer.json: {what} is not supported"));
         let model = &described["model"];
@@ -231,7 +231,7 @@ impl Folder {
 
     /// # Errors
     /// Where the template cannot be parsed.
-    pub fn chat_template(&self) -> Result<Option<ChatTemplate>> {
+    pub(crate) fn chat_template(&self) -> Result<Option<ChatTemplate>> {
         let file = self.path.join("chat_template.jinja");
         let text = if file.try_exists().at("read", &file)? {
             Some(read_text(&file, "read")?)
@@ -261,7 +261,7 @@ impl Folder {
 
     /// The files that make the model, sorted by name.
     #[must_use]
-    pub fn files(&self) -> Vec<PathBuf> {
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
         let mut others = vec!["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"];
         // Of these only the end of a text is read, and only where the others do not name it.
         let named = self.tokenizer_config().is_ok_and(|config| !config["eos_token"].is_null());
@@ -278,7 +278,7 @@ impl Folder {
     ///
     /// # Errors
     /// Where the card cannot be read.
-    pub fn licence(&self) -> Result<Option<String>> {
+    pub(crate) fn licence(&self) -> Result<Option<String>> {
         let card = self.path.join("README.md");
         if !card.try_exists().at("read", &card)? {
             return Ok(None);
@@ -296,7 +296,7 @@ impl Folder {
     ///
     /// # Errors
     /// Where one cannot be read.
-    pub fn sha256(&self) -> Result<String> {
+    pub(crate) fn sha256(&self) -> Result<String> {
         let files = self.files();
         sha256_list(files.iter().map(|file| (file.as_path(), file.file_name().unwrap_or_default().to_string_lossy().into_owned())))
     }

@@ -38,7 +38,7 @@ const ALIGNMENT_LIMIT: u64 = 1 << 16;
 
 /// A value of the header. Arrays of texts and of 32-bit and 64-bit whole numbers are kept; others are read past.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     Int(i128),
     /// Widened by way of its shortest decimal form, so that an f32 `1e-5` is the f64 `1e-5`.
     Float(f64),
@@ -51,10 +51,10 @@ pub enum Value {
 
 /// Where a tensor lies and what it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TensorInfo {
-    pub dtype: GgmlDType,
+pub(crate) struct TensorInfo {
+    pub(crate) dtype: GgmlDType,
     /// Row-major, slowest first: the reverse of the file's order.
-    pub dims: Vec<usize>,
+    pub(crate) dims: Vec<usize>,
     /// From the start of its file.
     start: u64,
     bytes: usize,
@@ -140,18 +140,18 @@ impl Gguf {
 
     /// Of a split model, the first part's.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.paths[0]
     }
 
     /// All files, the first part first.
     #[must_use]
-    pub fn paths(&self) -> &[PathBuf] {
+    pub(crate) fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
 
     #[must_use]
-    pub fn tensors(&self) -> &HashMap<String, TensorInfo> {
+    pub(crate) fn tensors(&self) -> &HashMap<String, TensorInfo> {
         &self.tensors
     }
 
@@ -177,13 +177,13 @@ impl Gguf {
     }
 
     #[must_use]
-    pub fn get(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Value> {
         self.keys.get(key)
     }
 
     /// # Errors
     /// Where the key is missing or is not text.
-    pub fn text(&self, key: &str) -> Result<&str> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         match self.need(key)? {
             Value::Text(text) => Ok(text),
             _ => Err(self.error(format!("the key {key} is not text"))),
@@ -192,7 +192,7 @@ impl Gguf {
 
     /// # Errors
     /// Where the key is missing or is not a whole number from 0 to 2^32 - 1.
-    pub fn count(&self, key: &str) -> Result<usize> {
+    pub(crate) fn count(&self, key: &str) -> Result<usize> {
         match self.need(key)? {
             Value::Int(number) if (0..=i128::from(u32::MAX)).contains(number) => Ok(*number as usize),
             Value::Ints(_) => Err(self.error(format!("the key {key} differs from layer to layer, which is not supported"))),
@@ -202,7 +202,7 @@ impl Gguf {
 
     /// # Errors
     /// Where the key is missing or is not a finite number.
-    pub fn number(&self, key: &str) -> Result<f64> {
+    pub(crate) fn number(&self, key: &str) -> Result<f64> {
         match self.need(key)? {
             Value::Float(number) if number.is_finite() => Ok(*number),
             Value::Int(number) => Ok(*number as f64),
@@ -212,7 +212,7 @@ impl Gguf {
 
     /// # Errors
     /// Where the key is missing or is not a list of texts.
-    pub fn texts(&self, key: &str) -> Result<&[String]> {
+    pub(crate) fn texts(&self, key: &str) -> Result<&[String]> {
         match self.need(key)? {
             Value::Texts(list) => Ok(list),
             _ => Err(self.error(format!("the key {key} is not a list of texts"))),
@@ -221,7 +221,7 @@ impl Gguf {
 
     /// # Errors
     /// Where the key is missing or is not a list of whole numbers.
-    pub fn ints(&self, key: &str) -> Result<&[i64]> {
+    pub(crate) fn ints(&self, key: &str) -> Result<&[i64]> {
         match self.need(key)? {
             Value::Ints(list) => Ok(list),
             _ => Err(self.error(format!("the key {key} is not a list of whole numbers"))),
@@ -236,7 +236,7 @@ impl Gguf {
 
     /// An error about this file.
     #[must_use]
-    pub fn error(&self, what: impl std::fmt::Display) -> Error {
+    pub(crate) fn error(&self, what: impl std::fmt::Display) -> Error {
         Error::input(format!("{}: {what}", self.path().display()))
     }
 }
@@ -254,7 +254,7 @@ fn open_one(path: &Path) -> Result<(File, Contents)> {
 
 /// Stem, number and count of `NAME-00001-of-00003.gguf`.
 #[must_use]
-pub fn split_name(name: &str) -> Option<(&str, usize, usize)> {
+pub(crate) fn split_name(name: &str) -> Option<(&str, usize, usize)> {
     let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (stem, number) = rest.rsplit_once('-')?;
     let digits = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());

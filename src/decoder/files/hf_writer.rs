@@ -18,7 +18,9 @@ use crate::decoder::ops::floats;
 /// How weights lie on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Stored {
+    /// Four bytes an element, nothing rounded.
     F32,
+    /// Two bytes an element, rounded to bf16.
     Bf16,
 }
 
@@ -46,7 +48,7 @@ const COPIED: [&str; 8] = [
 ];
 
 /// Writes `model` into an empty folder, each weight as `get` gives it by its Hugging Face name.
-pub fn write(folder: &Path, model: &ModelFile, stored: Stored, get: impl FnMut(&str) -> Result<Tensor>) -> Result<()> {
+pub(crate) fn write(folder: &Path, model: &ModelFile, stored: Stored, get: impl FnMut(&str) -> Result<Tensor>) -> Result<()> {
     write_weights(&folder.join("model.safetensors"), &model.shapes(), stored, get)?;
     let put = |name: &str, value: &Value| {
         let path = folder.join(name);

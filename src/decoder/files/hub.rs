@@ -10,18 +10,18 @@ use crate::base::error::{AtPath, Error, Result};
 
 /// A repository, one of its revisions, and a file where one is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    pub repo: String,
-    pub revision: String,
-    pub file: Option<String>,
+pub(crate) struct Reference {
+    pub(crate) repo: String,
+    pub(crate) revision: String,
+    pub(crate) file: Option<String>,
     /// Written with `hf:`, so that it can be nothing else.
-    pub explicit: bool,
+    pub(crate) explicit: bool,
 }
 
 impl Reference {
     /// None where `spec` is not written like one.
     #[must_use]
-    pub fn parse(spec: &str) -> Option<Self> {
+    pub(crate) fn parse(spec: &str) -> Option<Self> {
         let (explicit, rest) = spec.strip_prefix("hf:").map_or((false, spec), |rest| (true, rest));
         let (rest, revision) = rest.split_once('@').unwrap_or((rest, "main"));
         let mut parts = rest.splitn(3, '/');
@@ -62,7 +62,7 @@ impl Reference {
     ///
     /// # Errors
     /// Where it is not there, or not whole, or there are several.
-    pub fn find(&self) -> Result<PathBuf> {
+    pub(crate) fn find(&self) -> Result<PathBuf> {
         let snapshot = self.snapshot()?;
         if let Some(file) = &self.file {
             let path = snapshot.join(file);
@@ -99,7 +99,7 @@ impl Reference {
 
 /// `owner/name` of a path inside a cache.
 #[must_use]
-pub fn repo_of(path: &Path) -> Option<String> {
+pub(crate) fn repo_of(path: &Path) -> Option<String> {
     path.ancestors().find_map(|folder| {
         let (owner, name) = folder.file_name()?.to_str()?.strip_prefix("models--")?.split_once("--")?;
         Some(format!("{owner}/{name}"))

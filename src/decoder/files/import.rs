@@ -13,7 +13,9 @@ use crate::base::files::write_whole;
 /// How an imported model gets into the folder of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// Copied, so that the original may go.
     Copy,
+    /// A symbolic link to the original, which has to stay.
     Link,
 }
 

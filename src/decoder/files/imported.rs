@@ -9,24 +9,28 @@ use super::shape::Family;
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::home;
 
+/// The record of an imported model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Imported {
+    /// What settings and commands call it; its record is `NAME.toml`.
     pub name: String,
     /// In the folder of imported models.
-    pub file: String,
+    pub(crate) file: String,
     /// Where it was imported from.
     pub source: PathBuf,
     /// Of the weights.
     pub bytes: u64,
     /// Of a folder, that of the list of its files' hashes and names.
     pub sha256: String,
+    /// Of its decoder.
     pub family: Family,
+    /// Elements of all its weights.
     pub parameters: u64,
-    pub context: usize,
+    pub(crate) context: usize,
     /// As the model's own files state it.
     pub licence: Option<String>,
-    pub chat_template_sha256: Option<String>,
+    pub(crate) chat_template_sha256: Option<String>,
 }
 
 pub(super) fn folder() -> PathBuf {
@@ -38,6 +42,7 @@ pub(super) fn record(name: &str) -> PathBuf {
 }
 
 impl Imported {
+    /// Where the copy or the link lies, whether it is still there or not.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         folder().join(&self.file)
@@ -56,7 +61,7 @@ impl Imported {
     ///
     /// # Errors
     /// Where it is gone, was changed, or cannot be run.
-    pub fn verify(&self) -> Result<()> {
+    pub(crate) fn verify(&self) -> Result<()> {
         let path = self.existing()?;
         let found = ModelFile::open(&path)?.sha256()?;
         if found == self.sha256 {
@@ -106,7 +111,7 @@ pub fn all() -> Result<Vec<Imported>> {
 ///
 /// # Errors
 /// Where its record cannot be read.
-pub fn entry(name: &str) -> Result<Option<Imported>> {
+pub(crate) fn entry(name: &str) -> Result<Option<Imported>> {
     let known = is_name(name) && record(name).is_file();
     known.then(|| Imported::read(&record(name))).transpose()
 }

@@ -47,13 +47,13 @@ struct Weight {
 }
 
 /// A matrix of the model and how the file has it.
-pub struct Matrix {
+pub(crate) struct Matrix {
     /// Hugging Face's.
-    pub name: String,
-    pub rows: usize,
-    pub columns: usize,
-    pub dtype: GgmlDType,
-    pub bytes: u64,
+    pub(crate) name: String,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    pub(crate) dtype: GgmlDType,
+    pub(crate) bytes: u64,
 }
 
 impl ModelFile {
@@ -79,11 +79,13 @@ impl ModelFile {
         Ok(model)
     }
 
+    /// The shape of its decoder.
     #[must_use]
     pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
+    /// The file or folder; of a split file the first part.
     #[must_use]
     pub fn path(&self) -> &Path {
         match &self.source {
@@ -108,7 +110,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// Where a file cannot be read.
-    pub fn licence(&self) -> Result<Option<String>> {
+    pub(crate) fn licence(&self) -> Result<Option<String>> {
         match &self.source {
             Source::Gguf(gguf) => Ok(gguf.text("general.license").ok().map(String::from)),
             Source::Folder(folder) => folder.licence(),
@@ -128,7 +130,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// Where one cannot be read.
-    pub fn bytes(&self) -> Result<u64> {
+    pub(crate) fn bytes(&self) -> Result<u64> {
         self.files().iter().map(|file| Ok(file.metadata().at("read", file)?.len())).sum()
     }
 
@@ -161,7 +163,7 @@ impl ModelFile {
 
     /// Every matrix, as it lies on disk; those of a folder are bf16 where all are, else f32.
     #[must_use]
-    pub fn matrices(&self) -> Vec<Matrix> {
+    pub(crate) fn matrices(&self) -> Vec<Matrix> {
         let of_folder = match &self.source {
             Source::Folder(folder) if folder.is_bf16() => GgmlDType::BF16,
             _ => GgmlDType::F32,
@@ -222,7 +224,7 @@ impl ModelFile {
     }
 
     /// Whether [`ModelFile::narrow`] gives its matrices as the file has them.
-    pub fn has_blocks(&self) -> bool {
+    pub(crate) fn has_blocks(&self) -> bool {
         matches!(self.source, Source::Gguf(_))
     }
 
@@ -314,6 +316,15 @@ impl ModelFile {
     fn weight(&self, name: &str) -> Result<Weight> {
         let weight = weights(&self.config).into_iter().find(|weight| weight.hugging_face == name);
         weight.ok_or_else(|| Error::machine(format!("{} has no weight {name}", self.path().display())))
+    }
+
+    /// What GGUF calls a weight, and how many heads its rows are interleaved by there, where they are.
+    ///
+    /// # Errors
+    /// The model has no such weight.
+    pub(crate) fn name_in_gguf(&self, name: &str) -> Result<(String, Option<usize>)> {
+        let Weight { gguf, interleaved, .. } = self.weight(name)?;
+        Ok((gguf, interleaved))
     }
 
     fn check_weights(&self) -> Result<()> {

@@ -12,18 +12,20 @@ use super::model_file::ModelFile;
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::write_whole;
 
+/// What `eliteloop.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of the program that wrote this.
-    pub eliteloop: String,
+    pub(crate) eliteloop: String,
     /// What the model calls itself.
     pub model: String,
+    /// Of the model's files: see [`ModelFile::sha256`].
     pub model_sha256: String,
     /// None where the model has no template.
     pub chat_template_sha256: Option<String>,
     /// Hashes of other templates that the user said the adapter may follow.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub accepted_chat_templates: Vec<String>,
+    pub(crate) accepted_chat_templates: Vec<String>,
     /// None where no run made the adapter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Origin>,
@@ -32,16 +34,21 @@ pub struct Provenance {
 /// The run and the cycle an adapter came out of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
+    /// Name of its folder.
     pub run: String,
+    /// From 1; 0 is the adapter that the run began with.
     pub cycle: u64,
+    /// The run's.
     pub seed: u64,
     /// Of the adapter's parameters as f32.
     pub adapter_sha256: String,
-    /// The update's examples and its objective before and after, where the cycle had an update.
+    /// How many the cycle's update learnt from; None, as both losses are, where it had no update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub examples: Option<usize>,
+    /// The loss over them before the update, in nats.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_before: Option<f64>,
+    /// The same after the update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_after: Option<f64>,
 }
@@ -57,7 +64,7 @@ impl Provenance {
     }
 
     /// The same by the model's name, the hash of its file and that of its template.
-    pub fn new(model: &str, model_sha256: &str, chat_template_sha256: Option<&str>) -> Self {
+    pub(crate) fn new(model: &str, model_sha256: &str, chat_template_sha256: Option<&str>) -> Self {
         Self {
             eliteloop: env!("CARGO_PKG_VERSION").into(),
             model: model.into(),
@@ -83,6 +90,10 @@ impl Provenance {
         })
     }
 
+    /// Writes it into an adapter's folder, whole or not at all.
+    ///
+    /// # Errors
+    /// Those of the disk.
     pub fn write(&self, folder: &Path) -> Result<()> {
         write_whole(&folder.join(FILE), format!("{}\n", serde_json::to_string_pretty(self)?).as_bytes())
     }

@@ -10,7 +10,7 @@ const START: u64 = 4096;
 
 /// The error for a file that only stands for another; none where it looks like what it should be, or cannot be read.
 #[must_use]
-pub fn stand_in(path: &Path) -> Option<Error> {
+pub(crate) fn stand_in(path: &Path) -> Option<Error> {
     let mut start = Vec::new();
     let file = std::fs::File::open(path).ok().filter(|file| file.metadata().is_ok_and(|data| data.is_file()))?;
     let size = file.metadata().ok()?.len();

@@ -11,7 +11,7 @@ use tokenizers::{DecoderWrapper, NormalizerWrapper, PostProcessorWrapper, PreTok
 
 /// How text is cut before BPE.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pre {
+pub(crate) enum Pre {
     /// Each digit alone, then GPT-2's pattern.
     Smollm,
     Gpt2,
@@ -36,7 +36,7 @@ const LLAMA3_NAMES: [&str; 10] =
 impl Pre {
     /// The pre-tokenizer of a name in `tokenizer.ggml.pre`, and whether a piece that is a token is taken as that token, without merging.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<(Self, bool)> {
+    pub(crate) fn from_name(name: &str) -> Option<(Self, bool)> {
         let known =
             [(Self::Smollm, &SMOLLM_NAMES[..]), (Self::Gpt2, &GPT2_NAMES), (Self::Qwen2, &QWEN2_NAMES), (Self::Llama3, &LLAMA3_NAMES)];
         let (pre, names) = known.into_iter().find(|(_, names)| names.contains(&name))?;
@@ -45,7 +45,7 @@ impl Pre {
     }
 
     /// The names that [`Pre::from_name`] knows.
-    pub fn names() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         [&SMOLLM_NAMES[..], &GPT2_NAMES, &QWEN2_NAMES, &LLAMA3_NAMES].into_iter().flatten().copied()
     }
 
@@ -78,18 +78,18 @@ impl Pre {
 
 /// What a model file says of its tokenizer.
 #[derive(Clone, Debug)]
-pub struct Vocabulary {
+pub(crate) struct Vocabulary {
     /// By id, one character a byte, except where `kinds` says otherwise.
-    pub tokens: Vec<String>,
+    pub(crate) tokens: Vec<String>,
     /// GGUF's token types: 1 normal, 2 unknown, 3 control, 4 user-defined (plain text, never cut), 5 unused, 6 byte.
-    pub kinds: Vec<i64>,
+    pub(crate) kinds: Vec<i64>,
     /// `left right`, in the order in which they are applied.
-    pub merges: Vec<String>,
-    pub pre: Pre,
+    pub(crate) merges: Vec<String>,
+    pub(crate) pre: Pre,
     /// A piece that is a token is taken as that token, without merging.
-    pub ignore_merges: bool,
-    pub bos: Option<u32>,
-    pub eos: Option<u32>,
+    pub(crate) ignore_merges: bool,
+    pub(crate) bos: Option<u32>,
+    pub(crate) eos: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,7 @@ enum Kind {
 
 type Bpe = TokenizerImpl<BPE, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;
 
+/// A model's tokenizer; every token is known by its id, from 0.
 pub struct Tokenizer {
     bpe: Bpe,
     tokens: Vec<String>,
@@ -130,7 +131,7 @@ impl std::fmt::Debug for Tokenizer {
 impl Tokenizer {
     /// # Errors
     /// Says what is inconsistent in the vocabulary.
-    pub fn new(vocabulary: Vocabulary) -> Result<Self, String> {
+    pub(crate) fn new(vocabulary: Vocabulary) -> Result<Self, String> {
         let Vocabulary { tokens, kinds, merges, pre, ignore_merges, bos, eos } = vocabulary;
         if tokens.is_empty() || tokens.len() != kinds.len() {
             return Err(format!("{} tokens, but types for {}", tokens.len(), kinds.len()));
@@ -250,11 +251,6 @@ impl Tokenizer {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
-    #[must_use]
-    pub fn id(&self, token: &str) -> Option<u32> {
-        self.bpe.token_to_id(token)
-    }
-
     /// The same where answers end with another token than the vocabulary says.
     #[must_use]
     pub(super) fn ending_with(self, eos: u32) -> Self {
@@ -267,11 +263,13 @@ impl Tokenizer {
         self.eos
     }
 
+    /// Begins a text; None where the model has no such token.
     #[must_use]
     pub fn bos(&self) -> Option<u32> {
         self.bos
     }
 
+    /// All tokens, special and unused ones among them.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         self.tokens.len()

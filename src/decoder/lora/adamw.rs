@@ -49,10 +49,12 @@ impl AdamW {
         Self::new(lora.layers().iter().map(|layer| layer.elem_count()))
     }
 
+    /// Steps done since the moments were 0.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
+    /// One step of all vectors, in place: the module has the formula. The gradients are of the same lengths.
     pub fn step(&mut self, parameters: &mut [Vec<f32>], gradients: &[Vec<f32>], lr: f64, weight_decay: f64) {
         self.steps += 1;
         let t = self.steps as f64;
@@ -70,6 +72,10 @@ impl AdamW {
         }
     }
 
+    /// Writes the state as a safetensors file, whole or not at all.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         let steps = self.steps.to_le_bytes();
         let mut views = vec![("steps".to_string(), TensorView::new(Dtype::U64, vec![1], &steps)?)];

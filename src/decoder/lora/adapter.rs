@@ -23,7 +23,9 @@ const ROOT: &str = "base_model.model.";
 /// How the elements lie on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
+    /// Four bytes an element, nothing rounded.
     F32,
+    /// Two bytes an element, rounded to f16.
     F16,
 }
 

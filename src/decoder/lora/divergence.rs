@@ -35,7 +35,7 @@ pub struct Moved {
     /// In nats.
     pub kl: f64,
     /// How many samples the estimate is worth.
-    pub effective_samples: f64,
+    pub(crate) effective_samples: f64,
 }
 
 impl Reference {
@@ -55,11 +55,11 @@ impl Reference {
         Ok(reference)
     }
 
-    pub fn samples(&self) -> &[Example] {
+    pub(crate) fn samples(&self) -> &[Example] {
         &self.samples
     }
 
-    pub fn log_q(&self) -> &[f64] {
+    pub(crate) fn log_q(&self) -> &[f64] {
         &self.log_q
     }
 

@@ -20,13 +20,14 @@ use crate::decoder::settings::lora::{LoraConfig, PROJECTIONS};
 /// Where the parameters of a layer lie; the same for every layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
+    /// `alpha / rank`.
     pub scale: f32,
-    pub qkv: Option<LowRank>,
-    pub o: Option<LowRank>,
-    pub gate_up: Option<LowRank>,
-    pub down: Option<LowRank>,
+    pub(crate) qkv: Option<LowRank>,
+    pub(crate) o: Option<LowRank>,
+    pub(crate) gate_up: Option<LowRank>,
+    pub(crate) down: Option<LowRank>,
     /// Parameters of one layer.
-    pub len: usize,
+    pub(crate) len: usize,
     places: Vec<Place>,
 }
 
@@ -41,6 +42,7 @@ struct Place {
 
 /// An adapter: the settings it was made with, and one variable a layer.
 pub struct Lora {
+    /// Rank, alpha, dropout and targets.
     pub config: LoraConfig,
     layout: Arc<Layout>,
     layers: Vec<Var>,
@@ -107,10 +109,12 @@ impl Lora {
         Ok(Self { config: config.clone(), layout: Arc::new(layout), layers })
     }
 
+    /// Where each matrix lies in a layer's parameters.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
 
+    /// The parameters of each layer, one flat f32 vector a layer.
     pub fn layers(&self) -> &[Var] {
         &self.layers
     }
@@ -141,7 +145,7 @@ impl Lora {
     }
 
     /// The matrices of the adapter itself, under their PEFT names.
-    pub fn matrices(&self) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn matrices(&self) -> Result<Vec<(String, Tensor)>> {
         self.named(&self.layers.iter().map(Var::as_detached_tensor).collect::<Vec<_>>())
     }
 
@@ -163,6 +167,10 @@ impl Lora {
         self.layers.iter().map(|layer| Ok(floats(layer)?.to_vec())).collect()
     }
 
+    /// Sets every parameter to what a [`Lora::snapshot`] holds.
+    ///
+    /// # Errors
+    /// Where that is of an adapter of another shape.
     pub fn restore(&mut self, snapshot: &[Vec<f32>]) -> Result<()> {
         if snapshot.len() != self.layers.len() || snapshot.iter().any(|l| l.len() != self.layout.len) {
             return Err(Error::machine("a snapshot of another adapter"));

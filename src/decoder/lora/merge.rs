@@ -30,7 +30,7 @@ pub struct Likeness {
 impl Likeness {
     /// Within the tolerance; and rounding has not drowned the adapter.
     #[must_use]
-    pub fn holds(&self) -> bool {
+    pub(crate) fn holds(&self) -> bool {
         self.difference <= self.tolerance * self.spread && (self.effect == 0.0 || self.difference <= 0.5 * self.effect)
     }
 }

@@ -3,6 +3,7 @@
 pub mod adamw;
 pub mod adapter;
 pub mod divergence;
+mod gguf;
 pub mod matrices;
 pub mod merge;
 pub mod natural;

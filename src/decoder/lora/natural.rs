@@ -30,7 +30,7 @@ pub struct Fisher {
 }
 
 /// Bytes that the scores of so many samples take.
-pub fn bytes(samples: usize, parameters: usize) -> u64 {
+pub(crate) fn bytes(samples: usize, parameters: usize) -> u64 {
     (samples as u64).saturating_mul(parameters as u64).saturating_mul(4)
 }
 

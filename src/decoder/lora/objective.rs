@@ -10,19 +10,21 @@ use crate::theory::change::conditional_entropy;
 /// The examples of an update and their weights.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
+    /// What the weighted sum is divided by.
     pub objective: Objective,
+    /// What the loss is over.
     pub examples: &'a [Example],
     /// Of each example, of any scale; none is all the same, as the cross-entropy method has its elites.
     pub weights: &'a [f64],
 }
 
 impl Target<'_> {
-    pub fn weight(&self, example: usize) -> f64 {
+    pub(crate) fn weight(&self, example: usize) -> f64 {
         self.weights.get(example).copied().unwrap_or(1.0)
     }
 
     /// What the weighted sum of the NLL of these examples is divided by.
-    pub fn divisor(&self, mut chosen: impl Iterator<Item = usize>) -> f64 {
+    pub(crate) fn divisor(&self, mut chosen: impl Iterator<Item = usize>) -> f64 {
         match (self.objective, self.weights) {
             (Objective::Sum, []) => chosen.count() as f64,
             (Objective::TokenMean, []) => chosen.map(|i| self.examples[i].completion.len()).sum::<usize>() as f64,
@@ -41,7 +43,7 @@ impl Target<'_> {
     }
 
     /// The loss of a policy that is the examples' own distribution: their entropy given the prompt, in the loss's unit.
-    pub fn floor(&self) -> f64 {
+    pub(crate) fn floor(&self) -> f64 {
         let (mut prompts, mut completions) = (HashMap::new(), HashMap::new());
         let mut placed = Vec::with_capacity(self.examples.len());
         for (i, example) in self.examples.iter().enumerate() {

@@ -43,7 +43,7 @@ const MOST_ALPHA: f64 = 1e6;
 ///
 /// # Errors
 /// Where PEFT would compute with them in a way we do not have.
-pub fn settings(json: &Value, model: &DecoderConfig) -> Result<LoraConfig> {
+pub(crate) fn settings(json: &Value, model: &DecoderConfig) -> Result<LoraConfig> {
     let refuse = |why: String| Err(Error::input(why));
     if json["peft_type"] != "LORA" {
         return refuse(format!("peft_type is {}, only \"LORA\" is read", json["peft_type"]));

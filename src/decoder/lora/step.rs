@@ -13,6 +13,7 @@ use crate::decoder::ops::{floats, vector};
 /// Examples that a step adds up.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
+    /// What `chosen` chooses from.
     pub examples: &'a [Example],
     /// Those that take part, by index; passes are filled in this order.
     pub chosen: &'a [usize],
@@ -27,9 +28,11 @@ pub struct Batch<'a> {
 pub struct Rule {
     /// Largest gradient norm; 0 is no clipping.
     pub clip: f64,
+    /// Decoupled: a step first scales each parameter by `1 - lr wd`.
     pub weight_decay: f64,
-    /// What is learning, and what to lower where it diverges: for the error.
+    /// What is learning: for the error.
     pub of: &'static str,
+    /// What to lower where it diverges, as the user sets it: for the error's hint.
     pub remedy: &'static str,
 }
 
@@ -37,15 +40,15 @@ pub struct Rule {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradient {
     /// By layer, clipped.
-    pub values: Vec<Vec<f32>>,
+    pub(crate) values: Vec<Vec<f32>>,
     /// Before clipping.
-    pub norm: f64,
+    pub(crate) norm: f64,
     /// Of each batch, the sum of the negative log-likelihoods of its examples, in nats, unweighted.
-    pub nll: Vec<f64>,
+    pub(crate) nll: Vec<f64>,
     /// `sum_i w_i nll_i` over all batches: what this is the gradient of.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Tokens that went through the model.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
 }
 
 impl Rule {
@@ -53,7 +56,7 @@ impl Rule {
     ///
     /// # Errors
     /// Where the loss or the gradient is no finite number.
-    pub fn gradient(&self, decoder: &Decoder, lora: &Lora, batches: &[Batch], budget: usize, number: usize) -> Result<Gradient> {
+    pub(crate) fn gradient(&self, decoder: &Decoder, lora: &Lora, batches: &[Batch], budget: usize, number: usize) -> Result<Gradient> {
         let mut values: Vec<Vec<f32>> = lora.layers().iter().map(|layer| vec![0.0; layer.elem_count()]).collect();
         let (mut nll, mut loss, mut tokens) = (Vec::with_capacity(batches.len()), 0.0, 0);
         for batch in batches {
@@ -77,7 +80,7 @@ impl Rule {
     ///
     /// # Errors
     /// Where a parameter would be no finite number; the adapter is then as it was.
-    pub fn descend(&self, lora: &mut Lora, optimizer: &mut AdamW, gradient: &Gradient, lr: f64, number: usize) -> Result<()> {
+    pub(crate) fn descend(&self, lora: &mut Lora, optimizer: &mut AdamW, gradient: &Gradient, lr: f64, number: usize) -> Result<()> {
         let mut parameters = lora.snapshot()?;
         optimizer.step(&mut parameters, &gradient.values, lr, self.weight_decay);
         self.adopt(lora, &parameters, number)
@@ -87,7 +90,7 @@ impl Rule {
     ///
     /// # Errors
     /// See [`Rule::descend`].
-    pub fn descend_along(&self, lora: &mut Lora, direction: &[Vec<f32>], lr: f64, number: usize) -> Result<()> {
+    pub(crate) fn descend_along(&self, lora: &mut Lora, direction: &[Vec<f32>], lr: f64, number: usize) -> Result<()> {
         let mut parameters = lora.snapshot()?;
         let keep = 1.0 - lr * self.weight_decay;
         for (p, d) in parameters.iter_mut().flatten().zip(direction.iter().flatten()) {
@@ -104,7 +107,7 @@ impl Rule {
     }
 
     /// The error of a step, by what was found.
-    pub fn diverged(&self, number: usize, found: &str) -> Error {
+    pub(crate) fn diverged(&self, number: usize, found: &str) -> Error {
         Error::machine(format!("{} diverged at step {number}: {found}", self.of)).hint(format!("lower {}", self.remedy))
     }
 }

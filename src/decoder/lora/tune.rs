@@ -24,6 +24,7 @@ use crate::decoder::settings::tune::{Optimizer, TuneConfig};
 /// How the learning rate goes on after it has risen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
+    /// Stays where it is.
     Constant,
     /// Falls linearly, to zero after the last step.
     Linear,
@@ -31,12 +32,15 @@ pub enum Schedule {
 
 /// What [`TuneConfig`] leaves open.
 pub struct Plan<'a> {
+    /// What settings say of an update.
     pub config: &'a TuneConfig,
     /// Examples of one optimiser step, prompts in a new random order each epoch; `None` is all examples, the CE update.
     pub batch: Option<usize>,
+    /// After the rise over [`TuneConfig::warmup_steps`].
     pub schedule: Schedule,
     /// Tokens of one forward and backward pass, which bounds the memory; gradients add up over passes.
     pub budget: usize,
+    /// What the order of the prompts and the dropout are drawn from.
     pub seed: u64,
     /// Looked at between steps.
     pub abort: &'a AtomicBool,
@@ -46,12 +50,14 @@ pub struct Plan<'a> {
     pub reference: Option<&'a Reference>,
 }
 
+/// One optimiser step that was not taken back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// Of the step's examples, before it.
     pub loss: f64,
     /// Before clipping.
     pub gradient_norm: f64,
+    /// What it was made with: the schedule's, or less where backtracking halved it.
     pub lr: f64,
 }
 
@@ -73,7 +79,7 @@ pub enum Ending {
 }
 
 impl Ending {
-    pub const fn phrase(self) -> &'static str {
+    pub(crate) const fn phrase(self) -> &'static str {
         match self {
             Self::Steps => "all steps done",
             Self::Loss => "loss low enough",
@@ -84,20 +90,24 @@ impl Ending {
     }
 }
 
+/// What a tuning did.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TuneLog {
     /// Over all examples, without dropout.
     pub loss_before: f64,
+    /// The same after the tuning.
     pub loss_after: f64,
     /// What no policy gets below.
     pub floor: f64,
+    /// Those that were not taken back, in order.
     pub steps: Vec<Step>,
+    /// What ended it; [`Ending::Steps`] also where it was aborted.
     pub ending: Ending,
     /// Steps that were taken back.
     pub refused: usize,
     /// Of all forward and backward passes, and the time of the steps.
     pub tokens: u64,
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Whether `abort` was raised before the last step; the adapter is as it was then.
     pub aborted: bool,
 }

@@ -20,7 +20,7 @@ const EDGE: f64 = 0.95;
 
 /// How a step left things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
+pub(crate) enum Taken {
     Step,
     /// No size lowered the loss.
     NoDescent,
@@ -36,7 +36,7 @@ struct State {
     kl: f64,
 }
 
-pub struct Walk<'a> {
+pub(crate) struct Walk<'a> {
     decoder: &'a Decoder,
     config: &'a TuneConfig,
     target: Target<'a>,
@@ -50,7 +50,7 @@ pub struct Walk<'a> {
     /// Of the last step that was taken.
     size: f64,
     /// Steps that were taken back.
-    pub refused: usize,
+    pub(crate) refused: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -58,7 +58,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// Where a trust region or the natural gradient has no samples to be about.
-    pub fn new(
+    pub(crate) fn new(
         decoder: &'a Decoder,
         lora: &Lora,
         config: &'a TuneConfig,
@@ -85,7 +85,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// See [`Rule::descend`]; those of scoring.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         lora: &mut Lora,
         optimizer: &mut AdamW,
@@ -143,19 +143,19 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether the share asked for is realised.
-    pub fn has_share(&self) -> bool {
+    pub(crate) fn has_share(&self) -> bool {
         let realised = share(self.before, self.now.loss, self.floor);
         // Where there was nothing to realise, nothing is left to do.
         self.config.until.share.is_some_and(|wanted| realised.is_none_or(|realised| realised >= wanted))
     }
 
     /// Whether the edge of the trust region is reached.
-    pub fn is_at_edge(&self) -> bool {
+    pub(crate) fn is_at_edge(&self) -> bool {
         self.config.until.kl.is_some_and(|most| self.now.kl >= EDGE * most)
     }
 
     /// What the loss cannot get below.
-    pub fn floor(&self) -> f64 {
+    pub(crate) fn floor(&self) -> f64 {
         self.floor
     }
 }

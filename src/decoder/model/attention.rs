@@ -16,57 +16,57 @@ const ROWS: usize = 64;
 
 /// A row of `qkv` is `[query heads | key heads | value heads]`, `dim` elements a head.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
-    pub query: usize,
-    pub kv: usize,
-    pub dim: usize,
+pub(crate) struct Heads {
+    pub(crate) query: usize,
+    pub(crate) kv: usize,
+    pub(crate) dim: usize,
 }
 
 impl Heads {
-    pub fn stride(self) -> usize {
+    pub(crate) fn stride(self) -> usize {
         (self.query + 2 * self.kv) * self.dim
     }
 
     /// Query heads that share one key head.
-    pub fn group(self) -> usize {
+    pub(crate) fn group(self) -> usize {
         self.query / self.kv
     }
 
-    pub fn key_at(self, kv: usize) -> usize {
+    pub(crate) fn key_at(self, kv: usize) -> usize {
         (self.query + kv) * self.dim
     }
 
-    pub fn value_at(self, kv: usize) -> usize {
+    pub(crate) fn value_at(self, kv: usize) -> usize {
         (self.query + self.kv + kv) * self.dim
     }
 
-    pub fn scale(self) -> f32 {
+    pub(crate) fn scale(self) -> f32 {
         (1.0 / (self.dim as f64).sqrt()) as f32
     }
 }
 
 /// Consecutive tokens of one sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Segment {
-    pub tokens: Range<usize>,
+pub(crate) struct Segment {
+    pub(crate) tokens: Range<usize>,
     /// Tokens (of an earlier segment) that all of these see; empty without a parent.
-    pub parent: Range<usize>,
+    pub(crate) parent: Range<usize>,
 }
 
 /// Keys and values of one layer computed before, `len * dim` elements a key head; every token sees them.
 #[derive(Clone, Copy)]
-pub struct Past<'a> {
-    pub keys: &'a [Vec<f32>],
-    pub values: &'a [Vec<f32>],
-    pub len: usize,
+pub(crate) struct Past<'a> {
+    pub(crate) keys: &'a [Vec<f32>],
+    pub(crate) values: &'a [Vec<f32>],
+    pub(crate) len: usize,
 }
 
 /// What backward needs besides `qkv`.
-pub struct Attended {
+pub(crate) struct Attended {
     /// `(n, query heads * dim)`
-    pub out: Vec<f32>,
+    pub(crate) out: Vec<f32>,
     /// `(query heads, n)`
-    pub lse: Vec<f32>,
+    pub(crate) lse: Vec<f32>,
 }
 
 /// Keys one block of queries sees: where their scores start, and the keys and values.
@@ -117,7 +117,7 @@ fn blocks<'a>(heads: Heads, qkv: &'a [f32], segments: &'a [Segment], past: Optio
 }
 
 /// `qkv (n, stride)`, already turned by its positions.
-pub fn forward(heads: Heads, qkv: &[f32], segments: &[Segment], past: Option<Past>) -> Attended {
+pub(crate) fn forward(heads: Heads, qkv: &[f32], segments: &[Segment], past: Option<Past>) -> Attended {
     let (dim, stride, scale) = (heads.dim, heads.stride(), heads.scale());
     let n = qkv.len() / stride;
     let mut by_head = vec![0.0; heads.query * n * dim];
@@ -155,7 +155,7 @@ pub fn forward(heads: Heads, qkv: &[f32], segments: &[Segment], past: Option<Pas
 }
 
 /// The gradient of `qkv` from `g`, that of `kept.out`.
-pub fn backward(heads: Heads, qkv: &[f32], segments: &[Segment], kept: &Attended, g: &[f32]) -> Vec<f32> {
+pub(crate) fn backward(heads: Heads, qkv: &[f32], segments: &[Segment], kept: &Attended, g: &[f32]) -> Vec<f32> {
     let (dim, stride, scale) = (heads.dim, heads.stride(), heads.scale());
     let (n, width) = (qkv.len() / stride, heads.query * dim);
     // One query head a task; each has gradients of the query, key and value of its own, added up below in a fixed order.

@@ -4,16 +4,16 @@ use candle_core::quantized::GgmlDType;
 use half::f16;
 
 /// Thirty-two weights `d q + m`, `q` in 0..16.
-pub struct FourBit {
-    pub d: f32,
-    pub m: f32,
-    pub q: [u8; 32],
+pub(crate) struct FourBit {
+    pub(crate) d: f32,
+    pub(crate) m: f32,
+    pub(crate) q: [u8; 32],
 }
 
 /// Sixteen weights `d q`.
-pub struct EightBit {
-    pub d: f32,
-    pub q: [i8; 16],
+pub(crate) struct EightBit {
+    pub(crate) d: f32,
+    pub(crate) q: [i8; 16],
 }
 
 fn half(bytes: &[u8], at: usize) -> f32 {
@@ -25,11 +25,11 @@ fn nibbles(bytes: &[u8]) -> [u8; 32] {
     std::array::from_fn(|i| if i < 16 { bytes[i] & 15 } else { bytes[i - 16] >> 4 })
 }
 
-pub fn is_four_bit(dtype: GgmlDType) -> bool {
+pub(crate) fn is_four_bit(dtype: GgmlDType) -> bool {
     matches!(dtype, GgmlDType::Q4_0 | GgmlDType::Q4_1 | GgmlDType::Q4K)
 }
 
-pub fn is_eight_bit(dtype: GgmlDType) -> bool {
+pub(crate) fn is_eight_bit(dtype: GgmlDType) -> bool {
     matches!(dtype, GgmlDType::Q8_0 | GgmlDType::Q5_0 | GgmlDType::Q6K)
 }
 
@@ -37,7 +37,7 @@ pub fn is_eight_bit(dtype: GgmlDType) -> bool {
 ///
 /// # Panics
 /// Where the type is none of [`is_four_bit`].
-pub fn four_bit(dtype: GgmlDType, row: &[u8], index: usize) -> FourBit {
+pub(crate) fn four_bit(dtype: GgmlDType, row: &[u8], index: usize) -> FourBit {
     match dtype {
         GgmlDType::Q4_0 => {
             let block = &row[index * 18..][..18];
@@ -69,7 +69,7 @@ pub fn four_bit(dtype: GgmlDType, row: &[u8], index: usize) -> FourBit {
 ///
 /// # Panics
 /// Where the type is none of [`is_eight_bit`].
-pub fn eight_bit(dtype: GgmlDType, row: &[u8], index: usize) -> EightBit {
+pub(crate) fn eight_bit(dtype: GgmlDType, row: &[u8], index: usize) -> EightBit {
     match dtype {
         GgmlDType::Q8_0 => {
             let block = &row[index / 2 * 34..][..34];

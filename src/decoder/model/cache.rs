@@ -29,7 +29,9 @@ struct Tail {
 
 /// Sequences that share a prefix and grow by one token each a step.
 pub enum Branches<'a> {
+    /// In kernels of ours, on the processor.
     Own(OwnBranches<'a>),
+    /// In candle's operations, on any device.
     Stock(StockBranches<'a>),
 }
 
@@ -43,6 +45,7 @@ impl<'a> Branches<'a> {
         Self::Own(OwnBranches::new(decoder, prefix, count, capacity))
     }
 
+    /// How many branches there are.
     pub fn len(&self) -> usize {
         match self {
             Self::Own(branches) => branches.tails.len(),
@@ -50,6 +53,7 @@ impl<'a> Branches<'a> {
         }
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -31,9 +31,10 @@ use crate::decoder::settings::llm::{CardDtype, Dtype, TuningDtype};
 /// Several sequences laid out flat.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
-    pub tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
+    /// Where each token stands in its sequence, from 0.
     pub positions: Vec<u32>,
-    pub segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
 }
 
 impl Rows {
@@ -56,11 +57,11 @@ impl Rows {
         range
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.tokens.is_empty()
     }
 }
@@ -68,9 +69,11 @@ impl Rows {
 /// Whether a forward pass keeps what gradients need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Without gradients and without dropout.
     Evaluate,
     /// With gradients; the seed draws the dropout of this pass.
     Train {
+        /// Each pass has its own.
         dropout_seed: u64,
     },
 }
@@ -107,8 +110,8 @@ pub(super) enum Embedding {
 
 /// An adapter on the decoder's device.
 pub(super) struct Placed {
-    pub layout: Arc<Layout>,
-    pub layers: Vec<Tensor>,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) layers: Vec<Tensor>,
 }
 
 /// How `build` keeps matrices that are not narrow.
@@ -308,12 +311,13 @@ impl Decoder {
         })
     }
 
+    /// The model's shape; its `vocab` is the tokens that can be read, of a restricted decoder fewer than the model has.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
     /// Tokens that it can say: the vocabulary, or part of it ([`Decoder::restricted`]).
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.head.output()
     }
 
@@ -343,7 +347,7 @@ impl Decoder {
         self.kernels == Kernels::Stock
     }
 
-    pub fn device(&self) -> &Device {
+    pub(crate) fn device(&self) -> &Device {
         &self.device
     }
 

@@ -26,26 +26,26 @@ use crate::decoder::settings::llm::TuningDtype;
 
 /// A frozen linear; several projections of the same input are one matrix.
 #[derive(Clone)]
-pub struct Projection {
-    pub weight: Weight,
-    pub bias: Option<Tensor>,
+pub(crate) struct Projection {
+    pub(crate) weight: Weight,
+    pub(crate) bias: Option<Tensor>,
     /// The weight once more, for the few rows of decoding.
-    pub panels: Arc<Vec<Panels>>,
+    pub(crate) panels: Arc<Vec<Panels>>,
     /// An adapter for good.
-    pub beside: Option<Beside>,
+    pub(crate) beside: Option<Beside>,
 }
 
 /// The part of an adapter that belongs to one projection, with the parameters of its layer.
 #[derive(Clone)]
-pub struct Beside {
-    pub low_rank: LowRank,
-    pub parameters: Arc<Vec<f32>>,
-    pub scale: f32,
-    pub panels: LowRankPanels,
+pub(crate) struct Beside {
+    pub(crate) low_rank: LowRank,
+    pub(crate) parameters: Arc<Vec<f32>>,
+    pub(crate) scale: f32,
+    pub(crate) panels: LowRankPanels,
 }
 
 impl Beside {
-    pub fn new(low_rank: &LowRank, parameters: &Arc<Vec<f32>>, scale: f32, widths: &[usize]) -> Self {
+    pub(crate) fn new(low_rank: &LowRank, parameters: &Arc<Vec<f32>>, scale: f32, widths: &[usize]) -> Self {
         let (rank, input) = (low_rank.rank, low_rank.input);
         let a = &parameters[low_rank.a..][..low_rank.parts.len() * rank * input];
         let a = repack_f32(input, low_rank.parts.len() * rank, |i, o| a[o * input + i]);
@@ -65,43 +65,43 @@ impl Beside {
 }
 
 #[derive(Clone)]
-pub struct Layer {
-    pub input_norm: Tensor,
-    pub qkv: Projection,
+pub(crate) struct Layer {
+    pub(crate) input_norm: Tensor,
+    pub(crate) qkv: Projection,
     /// Of Qwen3: norms of each head of q and k.
-    pub head_norms: Option<[Tensor; 2]>,
-    pub o: Projection,
-    pub mlp_norm: Tensor,
-    pub gate_up: Projection,
-    pub down: Projection,
+    pub(crate) head_norms: Option<[Tensor; 2]>,
+    pub(crate) o: Projection,
+    pub(crate) mlp_norm: Tensor,
+    pub(crate) gate_up: Projection,
+    pub(crate) down: Projection,
 }
 
 /// What all layers of one forward pass share.
-pub struct Pass {
-    pub heads: Heads,
-    pub eps: f64,
-    pub rope: Rope,
-    pub segments: Vec<Segment>,
-    pub adapter: Option<Arc<Layout>>,
-    pub dropout: Option<Dropout>,
+pub(crate) struct Pass {
+    pub(crate) heads: Heads,
+    pub(crate) eps: f64,
+    pub(crate) rope: Rope,
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) adapter: Option<Arc<Layout>>,
+    pub(crate) dropout: Option<Dropout>,
     /// Nothing is kept for backward but each layer's input; backward runs its layer forward once more.
-    pub recompute: bool,
+    pub(crate) recompute: bool,
     /// Of the products with frozen matrices.
-    pub dtype: TuningDtype,
+    pub(crate) dtype: TuningDtype,
 }
 
 /// The adapter of one layer.
 #[derive(Clone, Copy)]
-pub struct Adapter<'a> {
-    pub layout: &'a Layout,
-    pub parameters: &'a [f32],
-    pub dropout: Option<Dropout>,
+pub(crate) struct Adapter<'a> {
+    pub(crate) layout: &'a Layout,
+    pub(crate) parameters: &'a [f32],
+    pub(crate) dropout: Option<Dropout>,
 }
 
 /// What a forward pass leaves for backward (and `qkv` for the cache).
-pub struct Kept {
+pub(crate) struct Kept {
     /// Turned by its positions.
-    pub qkv: Vec<f32>,
+    pub(crate) qkv: Vec<f32>,
     /// The same before the head norms, where there are some.
     before_norms: Option<Vec<f32>>,
     attended: Attended,
@@ -196,7 +196,13 @@ impl Projection {
 
 impl Layer {
     /// `x (n, width)`; gives `y` and what backward needs.
-    pub fn forward(&self, pass: &Pass, x: &[f32], adapter: Option<Adapter>, past: Option<Past>) -> candle_core::Result<(Vec<f32>, Kept)> {
+    pub(crate) fn forward(
+        &self,
+        pass: &Pass,
+        x: &[f32],
+        adapter: Option<Adapter>,
+        past: Option<Past>,
+    ) -> candle_core::Result<(Vec<f32>, Kept)> {
         let heads = pass.heads;
         let (width, stride, ffn) = (self.input_norm.elem_count(), heads.stride(), self.down.weight.input());
         let n = x.len() / width;
@@ -230,7 +236,14 @@ impl Layer {
     }
 
     /// The gradients of `x` and of the adapter's parameters, from `g`, that of `y`.
-    pub fn backward(&self, pass: &Pass, x: &[f32], adapter: Adapter, kept: Kept, g: &[f32]) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
+    pub(crate) fn backward(
+        &self,
+        pass: &Pass,
+        x: &[f32],
+        adapter: Adapter,
+        kept: Kept,
+        g: &[f32],
+    ) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
         let (heads, ffn) = (pass.heads, self.down.weight.input());
         let mut dp = vec![0.0; adapter.parameters.len()];
         let Kept { qkv, before_norms, attended, middle, gate_up, inner } = kept;
@@ -287,7 +300,7 @@ fn norm_heads_backward(g: &mut [f32], before: &[f32], heads: Heads, norms: &[Ten
 }
 
 /// The node: arguments `x (n, width)` and the layer's adapter parameters.
-pub struct LayerOp {
+pub(crate) struct LayerOp {
     layer: Arc<Layer>,
     pass: Arc<Pass>,
     dropout: Option<Dropout>,
@@ -296,7 +309,7 @@ pub struct LayerOp {
 
 impl LayerOp {
     /// `index` of the layer gives it dropout streams of its own.
-    pub fn new(layer: Arc<Layer>, pass: Arc<Pass>, index: usize) -> Self {
+    pub(crate) fn new(layer: Arc<Layer>, pass: Arc<Pass>, index: usize) -> Self {
         let dropout = pass.dropout_of(index);
         Self { layer, pass, dropout, kept: Mutex::new(None) }
     }
@@ -308,7 +321,7 @@ impl LayerOp {
 }
 
 impl Pass {
-    pub fn dropout_of(&self, layer: usize) -> Option<Dropout> {
+    pub(crate) fn dropout_of(&self, layer: usize) -> Option<Dropout> {
         self.dropout.map(|d| Dropout { seed: d.seed.wrapping_add(crate::decoder::ops::low_rank::mix(layer as u64)), ..d })
     }
 }

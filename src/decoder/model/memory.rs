@@ -20,7 +20,7 @@ pub struct Memory {
     /// The adapter, its gradient, `AdamW`'s two moments, and the copies that an update can be taken back to.
     pub adapter: u64,
     /// What is in the way while the largest matrix is laid out.
-    pub loading: u64,
+    pub(crate) loading: u64,
     /// Generation: keys and values of a prompt and its samples, and what reading the prompt takes.
     pub generation: u64,
     /// Tuning: what one forward pass leaves for its backward pass, and the logits or the layer in progress.

@@ -12,6 +12,7 @@ use crate::base::error::{Error, Result};
 pub struct Example {
     /// Names it in the manifest of a cycle.
     pub id: String,
+    /// Tokens, at least one.
     pub prompt: Vec<u32>,
     /// With its end token.
     pub completion: Vec<u32>,
@@ -20,15 +21,15 @@ pub struct Example {
 /// One forward pass.
 #[derive(Clone, Debug, Default)]
 pub struct Pack {
-    pub rows: Rows,
+    pub(crate) rows: Rows,
     /// Hidden rows that predict, the tokens they should, and the examples (by index) those belong to.
-    pub at: Vec<u32>,
-    pub targets: Vec<u32>,
-    pub of: Vec<usize>,
+    pub(crate) at: Vec<u32>,
+    pub(crate) targets: Vec<u32>,
+    pub(crate) of: Vec<usize>,
 }
 
 /// Refuses examples that are empty or longer than `longest` tokens.
-pub fn check(examples: &[Example], longest: usize) -> Result<()> {
+pub(crate) fn check(examples: &[Example], longest: usize) -> Result<()> {
     for example in examples {
         let length = example.prompt.len() + example.completion.len();
         if length > longest {

@@ -20,10 +20,12 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// How many tokens it has.
     pub fn len(&self) -> usize {
         self.len
     }
 
+    /// Whether it has no token.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

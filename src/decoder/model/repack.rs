@@ -13,7 +13,7 @@ use half::bf16;
 
 /// What [`repack`] takes for a matrix of this type, at most.
 #[must_use]
-pub fn panel_bytes(rows: usize, columns: usize, dtype: GgmlDType) -> u64 {
+pub(crate) fn panel_bytes(rows: usize, columns: usize, dtype: GgmlDType) -> u64 {
     let (size, inputs) = if is_four_bit(dtype) {
         (size_of::<Four>(), 32)
     } else if is_eight_bit(dtype) {
@@ -28,7 +28,7 @@ pub fn panel_bytes(rows: usize, columns: usize, dtype: GgmlDType) -> u64 {
 
 /// Each part of a matrix in panels.
 #[must_use]
-pub fn repack(rows: &Rows) -> Vec<Panels> {
+pub(crate) fn repack(rows: &Rows) -> Vec<Panels> {
     rows.parts().iter().map(repack_part).collect()
 }
 
@@ -66,7 +66,7 @@ fn blocks<T: Send>(part: &Part, each: usize, block: impl Fn(usize, usize) -> T +
 ///
 /// # Errors
 /// Where they are on a card.
-pub fn repack_tensor(weight: &Tensor) -> candle_core::Result<Panels> {
+pub(crate) fn repack_tensor(weight: &Tensor) -> candle_core::Result<Panels> {
     let (output, input) = weight.dims2()?;
     let weight = weight.contiguous()?;
     let values = floats(&weight)?;
@@ -74,7 +74,7 @@ pub fn repack_tensor(weight: &Tensor) -> candle_core::Result<Panels> {
 }
 
 /// From `value(input, output)`: in bf16 where every value is one, as those of most published models are.
-pub fn repack_f32(input: usize, output: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Panels {
+pub(crate) fn repack_f32(input: usize, output: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Panels {
     let panels = output.div_ceil(WIDE);
     let line = |i: usize| -> [f32; WIDE] {
         let (panel, input) = (i / input, i % input);

@@ -10,7 +10,7 @@ use crate::decoder::ops::frozen::frozen;
 use crate::decoder::ops::low_rank::{Dropout, LowRank};
 
 /// What all layers of one pass share, as tensors.
-pub struct StockPass<'a> {
+pub(crate) struct StockPass<'a> {
     pass: &'a Pass,
     /// 0 where a token (row) sees another (column), minus infinity elsewhere.
     mask: Tensor,
@@ -20,30 +20,30 @@ pub struct StockPass<'a> {
 
 /// Keys and values of one layer: each (key heads, tokens, dim).
 #[derive(Clone)]
-pub struct KeysValues {
-    pub keys: Tensor,
-    pub values: Tensor,
+pub(crate) struct KeysValues {
+    pub(crate) keys: Tensor,
+    pub(crate) values: Tensor,
 }
 
 impl KeysValues {
     /// These, and `later` behind them.
-    pub fn join(&self, later: &Self) -> Result<Self> {
+    pub(crate) fn join(&self, later: &Self) -> Result<Self> {
         let join = |a: &Tensor, b: &Tensor| Tensor::cat(&[a, b], 1)?.contiguous();
         Ok(Self { keys: join(&self.keys, &later.keys)?, values: join(&self.values, &later.values)? })
     }
 
     /// The first `len` tokens.
-    pub fn cut(&self, len: usize) -> Result<Self> {
+    pub(crate) fn cut(&self, len: usize) -> Result<Self> {
         Ok(Self { keys: self.keys.narrow(1, 0, len)?, values: self.values.narrow(1, 0, len)? })
     }
 }
 
 /// The adapter of one layer: where the parts lie, and the parameters.
-pub type Adapter<'a> = Option<(&'a Layout, &'a Tensor)>;
+pub(crate) type Adapter<'a> = Option<(&'a Layout, &'a Tensor)>;
 
 impl<'a> StockPass<'a> {
     /// Every token sees `past` cached ones besides what the pass says.
-    pub fn new(pass: &'a Pass, n: usize, past: usize, device: &Device) -> Result<Self> {
+    pub(crate) fn new(pass: &'a Pass, n: usize, past: usize, device: &Device) -> Result<Self> {
         let half = pass.heads.dim / 2;
         let cos = Tensor::from_slice(pass.rope.cos(), (n, 1, half), device)?;
         let sin = Tensor::from_slice(pass.rope.sin(), (n, 1, half), device)?;
@@ -52,7 +52,7 @@ impl<'a> StockPass<'a> {
 
     /// `x (n, width)`, `parameters` of the layer's adapter where the pass has one, and what is cached of the layer. Gives `y` and the
     /// keys and values of the new tokens.
-    pub fn layer(
+    pub(crate) fn layer(
         &self,
         layer: &Layer,
         x: &Tensor,
@@ -78,7 +78,7 @@ impl<'a> StockPass<'a> {
     }
 
     /// The queries (n, query heads, dim) of `x`, and its keys and values.
-    pub fn project(&self, layer: &Layer, x: &Tensor, adapter: Adapter, dropout: Option<Dropout>) -> Result<(Tensor, KeysValues)> {
+    pub(crate) fn project(&self, layer: &Layer, x: &Tensor, adapter: Adapter, dropout: Option<Dropout>) -> Result<(Tensor, KeysValues)> {
         let (heads, n) = (self.pass.heads, x.dim(0)?);
         let (query, kv) = (heads.query * heads.dim, heads.kv * heads.dim);
         let h = rms_norm(x, &layer.input_norm, self.pass.eps)?;
@@ -93,7 +93,14 @@ impl<'a> StockPass<'a> {
     }
 
     /// What follows attention; `attended (n, query heads * dim)`.
-    pub fn finish(&self, layer: &Layer, x: &Tensor, attended: &Tensor, adapter: Adapter, dropout: Option<Dropout>) -> Result<Tensor> {
+    pub(crate) fn finish(
+        &self,
+        layer: &Layer,
+        x: &Tensor,
+        attended: &Tensor,
+        adapter: Adapter,
+        dropout: Option<Dropout>,
+    ) -> Result<Tensor> {
         let middle = (x + linear(attended, &layer.o, adapter, |l| &l.o, dropout, 2)?)?;
         let h = rms_norm(&middle, &layer.mlp_norm, self.pass.eps)?;
         let gate_up = linear(&h, &layer.gate_up, adapter, |l| &l.gate_up, dropout, 3)?;
@@ -111,7 +118,7 @@ impl<'a> StockPass<'a> {
     }
 }
 
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
     x.broadcast_div(&(mean + eps)?.sqrt()?)?.broadcast_mul(weight)
 }

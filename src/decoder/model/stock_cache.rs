@@ -28,21 +28,21 @@ pub struct StockBranches<'a> {
 }
 
 impl<'a> StockBranches<'a> {
-    pub fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
+    pub(crate) fn new(decoder: &'a Decoder, prefix: &'a Prefix, count: usize, capacity: usize) -> Self {
         let tails = (0..decoder.config().layers).map(|_| None).collect();
         Self { decoder, prefix, capacity, tails, places: (0..count as u32).collect(), seen: vec![Vec::new(); count] }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
-    pub fn select(&mut self, chosen: &[usize]) {
+    pub(crate) fn select(&mut self, chosen: &[usize]) {
         self.places = chosen.iter().map(|&branch| self.places[branch]).collect();
         self.seen = chosen.iter().map(|&branch| self.seen[branch].clone()).collect();
     }
 
-    pub fn truncate(&mut self, branch: usize, len: usize) {
+    pub(crate) fn truncate(&mut self, branch: usize, len: usize) {
         self.seen[branch].iter_mut().filter(|seen| **seen).skip(len).for_each(|seen| *seen = false);
     }
 
@@ -51,7 +51,7 @@ impl<'a> StockBranches<'a> {
     }
 
     /// See [`super::cache::Branches::step`].
-    pub fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    pub(crate) fn step(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
         let (decoder, count) = (self.decoder, tokens.len());
         decoder.check(tokens)?;
         if count != self.len() || (0..count).any(|branch| self.length(branch) == self.capacity) {

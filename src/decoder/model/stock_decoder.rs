@@ -15,9 +15,9 @@ use crate::decoder::ops::low_rank::Dropout;
 /// What the gradient of one pass is made of.
 pub(crate) struct Gradients {
     /// Of each predicted token.
-    pub nll: Vec<f32>,
+    pub(crate) nll: Vec<f32>,
     /// Of each layer's adapter, on the processor.
-    pub layers: Vec<Tensor>,
+    pub(crate) layers: Vec<Tensor>,
 }
 
 impl Decoder {

@@ -14,7 +14,7 @@ use crate::decoder::ops::matmul::View;
 
 /// A linear's matrix.
 #[derive(Clone)]
-pub enum Weight {
+pub(crate) enum Weight {
     /// As (in, out): on the processor f32, in the order both passes are fastest in; on a card of the type the settings name.
     Plain(Tensor),
     /// As (out, in), the order of the files, contiguous.
@@ -33,9 +33,10 @@ pub struct Rows {
 /// Consecutive rows of one type, as they lie in the file.
 #[derive(Debug)]
 pub struct Part {
+    /// GGML's type of the elements, in blocks or single.
     pub dtype: GgmlDType,
-    pub rows: usize,
-    pub columns: usize,
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
     /// Aligned for every type; the last word may be filled up.
     words: Vec<u64>,
 }
@@ -56,7 +57,7 @@ impl Part {
     }
 
     /// Rounds to bf16.
-    pub fn bf16(tensor: &Tensor) -> Result<Self> {
+    pub(crate) fn bf16(tensor: &Tensor) -> Result<Self> {
         let (rows, columns) = tensor.dims2()?;
         let tensor = tensor.contiguous()?;
         let bytes: Vec<u8> = floats(&tensor)?.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect();
@@ -65,13 +66,13 @@ impl Part {
 
     /// Moves the rows: row `i` of the new order is row `from(i)` of the old.
     #[must_use]
-    pub fn reordered(&self, from: impl Fn(usize) -> usize) -> Self {
+    pub(crate) fn reordered(&self, from: impl Fn(usize) -> usize) -> Self {
         let bytes: Vec<u8> = (0..self.rows).flat_map(|row| self.row(from(row)).to_vec()).collect();
         Self::new(self.dtype, self.rows, self.columns, &bytes).expect("the same rows in another order")
     }
 
     /// One row as f32.
-    pub fn widen_row(&self, row: usize, out: &mut [f32]) {
+    pub(crate) fn widen_row(&self, row: usize, out: &mut [f32]) {
         widen(self.dtype, self.row(row), out);
     }
 
@@ -85,7 +86,7 @@ impl Part {
 
     /// The bytes of one row.
     #[must_use]
-    pub fn row(&self, row: usize) -> &[u8] {
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
         &self.bytes()[row * self.row_bytes()..][..self.row_bytes()]
     }
 }
@@ -99,24 +100,20 @@ impl Rows {
     }
 
     #[must_use]
-    pub fn parts(&self) -> &[Part] {
+    pub(crate) fn parts(&self) -> &[Part] {
         &self.parts
     }
 
+    /// Rows, of all parts together.
     #[must_use]
     pub fn count(&self) -> usize {
         self.parts.iter().map(|part| part.rows).sum()
     }
 
+    /// Elements of a row.
     #[must_use]
     pub fn columns(&self) -> usize {
         self.columns
-    }
-
-    /// Memory taken.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.parts.iter().map(|part| 8 * part.words.len()).sum()
     }
 
     /// Row `index` as f32.
@@ -147,7 +144,7 @@ impl Rows {
 }
 
 /// A matrix as f32 for as long as it is needed.
-pub struct Dense<'a> {
+pub(crate) struct Dense<'a> {
     data: Box<dyn Deref<Target = [f32]> + 'a>,
     input: usize,
     output: usize,
@@ -163,7 +160,7 @@ enum Order {
 impl Dense<'_> {
     /// (in, out)
     #[must_use]
-    pub fn view(&self) -> View<'_> {
+    pub(crate) fn view(&self) -> View<'_> {
         match self.order {
             Order::InOut => View::new(&self.data, self.input, self.output),
             Order::OutIn => View::new(&self.data, self.output, self.input).t(),
@@ -173,7 +170,7 @@ impl Dense<'_> {
 
 impl Weight {
     #[must_use]
-    pub fn input(&self) -> usize {
+    pub(crate) fn input(&self) -> usize {
         match self {
             Self::Plain(tensor) => tensor.dims()[0],
             Self::FileOrder(tensor) => tensor.dims()[1],
@@ -182,7 +179,7 @@ impl Weight {
     }
 
     #[must_use]
-    pub fn output(&self) -> usize {
+    pub(crate) fn output(&self) -> usize {
         match self {
             Self::Plain(tensor) => tensor.dims()[1],
             Self::FileOrder(tensor) => tensor.dims()[0],
@@ -190,7 +187,7 @@ impl Weight {
         }
     }
 
-    pub fn dense(&self) -> Result<Dense<'_>> {
+    pub(crate) fn dense(&self) -> Result<Dense<'_>> {
         let (input, output) = (self.input(), self.output());
         let (data, order): (Box<dyn Deref<Target = [f32]>>, _) = match self {
             Self::Plain(tensor) => (Box::new(floats(tensor)?), Order::InOut),
@@ -201,7 +198,7 @@ impl Weight {
     }
 
     /// As a tensor (in, out), for stock operations.
-    pub fn tensor(&self) -> Result<Tensor> {
+    pub(crate) fn tensor(&self) -> Result<Tensor> {
         match self {
             Self::Plain(tensor) => Ok(tensor.clone()),
             Self::FileOrder(tensor) => tensor.t(),

@@ -11,7 +11,7 @@ use super::matmul::{Into, Threads, View, matmul};
 use crate::decoder::settings::llm::TuningDtype;
 
 /// The product in the type that is asked for, on all threads; `out` has rows `stride` apart.
-pub fn matmul_in(dtype: TuningDtype, out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
+pub(crate) fn matmul_in(dtype: TuningDtype, out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
     match dtype {
         TuningDtype::F32 => matmul(out, stride, into, 1.0, a, b, Threads::All),
         TuningDtype::Bf16 => bf16_matmul(out, stride, into, a, b),
@@ -58,6 +58,7 @@ mod wide {
     use rayon::prelude::*;
 
     use super::{Into, View};
+    use crate::base::processor::{self, Level};
 
     /// Of a tile: with two registers a row, and three for the factors, what the 32 registers hold.
     const ROWS: usize = 14;
@@ -68,12 +69,12 @@ mod wide {
     /// Panels of a task, at most.
     const TOGETHER: usize = 8;
 
-    pub fn is_there() -> bool {
-        std::arch::is_x86_feature_detected!("avx512bf16") && std::arch::is_x86_feature_detected!("avx512bw")
+    pub(crate) fn is_there() -> bool {
+        processor::level() == Level::V4 && std::arch::is_x86_feature_detected!("avx512bf16")
     }
 
     /// [`is_there`] holds, and there is something to multiply.
-    pub fn product(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
+    pub(crate) fn product(out: &mut [f32], stride: usize, into: Into, a: View, b: View) {
         let ([m, k], [_, n]) = (a.size(), b.size());
         let (pairs, tiles, panels) = (k.div_ceil(2), m.div_ceil(ROWS), n.div_ceil(COLUMNS));
         // Block after block of pairs, in it tile after tile.

@@ -16,10 +16,10 @@ use crate::decoder::model::weight::Weight;
 use crate::decoder::settings::llm::TuningDtype;
 
 /// Rows whose logits exist at one time.
-pub const ROWS: usize = 192;
+pub(crate) const ROWS: usize = 192;
 
 /// Negative log-likelihood of each row's target. `h (m, width)`, `head (width, vocab)`; gives `(m)`. `dtype` is that of the products.
-pub fn nll(h: &Tensor, head: &Weight, targets: &[u32], dtype: TuningDtype) -> Result<Tensor> {
+pub(crate) fn nll(h: &Tensor, head: &Weight, targets: &[u32], dtype: TuningDtype) -> Result<Tensor> {
     let (m, vocab) = (h.dim(0)?, head.output());
     if m != targets.len() || targets.iter().any(|t| *t as usize >= vocab) {
         bail!("{m} rows of logits over {vocab} entries do not fit {} targets", targets.len());
@@ -29,7 +29,7 @@ pub fn nll(h: &Tensor, head: &Weight, targets: &[u32], dtype: TuningDtype) -> Re
 }
 
 /// The same from stock operations.
-pub fn nll_stock(h: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
+pub(crate) fn nll_stock(h: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
     let logits = frozen(h, head)?;
     let targets = Tensor::new(targets, h.device())?.unsqueeze(1)?;
     let top = logits.detach().max_keepdim(1)?;

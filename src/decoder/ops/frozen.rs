@@ -6,7 +6,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, MetalStorage, Result, Shape, Storage, Tensor, bail};
 
 /// `x (n, in)`, `weight (in, out)`; differentiable in `x`.
-pub fn frozen(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(crate) fn frozen(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Frozen { weight: weight.clone() })
 }
 

@@ -7,30 +7,32 @@ use super::matmul::{Into, Threads, View, matmul};
 
 /// Where the parts of one merged projection lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LowRank {
-    pub rank: usize,
-    pub input: usize,
+pub(crate) struct LowRank {
+    pub(crate) rank: usize,
+    pub(crate) input: usize,
     /// Width of a row of `y`.
-    pub output: usize,
+    pub(crate) output: usize,
     /// Where the first `A` starts in the layer's parameters.
-    pub a: usize,
-    pub parts: Vec<Part>,
+    pub(crate) a: usize,
+    pub(crate) parts: Vec<Part>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    pub name: &'static str,
+pub(crate) struct Part {
+    pub(crate) name: &'static str,
     /// First column in a row of `y`, and how many.
-    pub column: usize,
-    pub width: usize,
+    pub(crate) column: usize,
+    pub(crate) width: usize,
     /// Where its `B` starts in the layer's parameters.
-    pub b: usize,
+    pub(crate) b: usize,
 }
 
 /// Inverted dropout of the adapter's input, each part its own, drawn from a counter and so never kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
+    /// Probability that an element is dropped, below 1.
     pub p: f64,
+    /// Of one pass, layer and merged projection; each part draws from a stream of its own.
     pub seed: u64,
 }
 
@@ -46,7 +48,7 @@ impl Dropout {
 }
 
 /// A bijection of 64 bits whose outputs for consecutive inputs look independent (the finaliser of `SplitMix64`).
-pub fn mix(x: u64) -> u64 {
+pub(crate) fn mix(x: u64) -> u64 {
     let x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -58,12 +60,12 @@ impl LowRank {
         self.parts.len() * self.rank
     }
 
-    pub fn a_of(&self, part: usize) -> usize {
+    pub(crate) fn a_of(&self, part: usize) -> usize {
         self.a + part * self.rank * self.input
     }
 
     /// Adds to `y` and returns `x A^T (n, parts * rank)`, which backward wants.
-    pub fn forward(&self, parameters: &[f32], scale: f32, x: &[f32], y: &mut [f32], dropout: Option<Dropout>) -> Vec<f32> {
+    pub(crate) fn forward(&self, parameters: &[f32], scale: f32, x: &[f32], y: &mut [f32], dropout: Option<Dropout>) -> Vec<f32> {
         let (n, rank, columns) = (x.len() / self.input, self.rank, self.columns());
         let mut inner = vec![0.0; n * columns];
         if let Some(dropout) = dropout {
@@ -86,7 +88,7 @@ impl LowRank {
 
     /// Adds to `dx` (where wanted) and to `dp`, the gradient of the layer's parameters.
     #[allow(clippy::too_many_arguments)]
-    pub fn backward(
+    pub(crate) fn backward(
         &self,
         parameters: &[f32],
         scale: f32,

@@ -4,7 +4,7 @@ use gemm::Parallelism;
 
 /// A matrix inside a slice: element `(i, j)` is `data[i * row + j * column]`.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub(crate) struct View<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
@@ -14,51 +14,51 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// `data` holds `rows` rows of `columns` elements, `stride` apart.
-    pub fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
+    pub(crate) fn strided(data: &'a [f32], rows: usize, columns: usize, stride: usize) -> Self {
         assert!(rows == 0 || columns == 0 || (rows - 1) * stride + columns <= data.len(), "a {rows} x {columns} view outside its slice");
         Self { data, rows, columns, row: stride, column: 1 }
     }
 
-    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         Self::strided(data, rows, columns, columns)
     }
 
     #[must_use]
-    pub fn t(self) -> Self {
+    pub(crate) fn t(self) -> Self {
         Self { rows: self.columns, columns: self.rows, row: self.column, column: self.row, ..self }
     }
 
     /// Rows and columns.
-    pub fn size(self) -> [usize; 2] {
+    pub(crate) fn size(self) -> [usize; 2] {
         [self.rows, self.columns]
     }
 
     /// The row's elements from `column` on, where they lie side by side.
-    pub fn row_from(self, row: usize, column: usize) -> Option<&'a [f32]> {
+    pub(crate) fn row_from(self, row: usize, column: usize) -> Option<&'a [f32]> {
         (self.column == 1).then(|| &self.data[row * self.row..][..self.columns][column..])
     }
 
-    pub fn at(self, row: usize, column: usize) -> f32 {
+    pub(crate) fn at(self, row: usize, column: usize) -> f32 {
         self.data[row * self.row + column * self.column]
     }
 }
 
 /// Whether a product may use the thread pool (inside a parallel loop it should not).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Threads {
+pub(crate) enum Threads {
     One,
     All,
 }
 
 /// What happens to the values already in `out`.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Into {
+pub(crate) enum Into {
     Overwrite,
     Add,
 }
 
 /// `out` has rows `stride` apart.
-pub fn matmul(out: &mut [f32], stride: usize, into: Into, scale: f32, a: View, b: View, threads: Threads) {
+pub(crate) fn matmul(out: &mut [f32], stride: usize, into: Into, scale: f32, a: View, b: View, threads: Threads) {
     let (m, k, n) = (a.rows, a.columns, b.columns);
     assert_eq!(k, b.rows, "inner sizes of a matrix product");
     if m == 0 || n == 0 {

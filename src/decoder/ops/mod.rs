@@ -40,7 +40,7 @@ impl<G: Deref<Target = Storage>> Deref for Floats<G> {
 ///
 /// # Errors
 /// When the tensor is not `f32`, not contiguous or not on the CPU.
-pub fn floats(tensor: &Tensor) -> candle_core::Result<impl Deref<Target = [f32]>> {
+pub(crate) fn floats(tensor: &Tensor) -> candle_core::Result<impl Deref<Target = [f32]>> {
     let (storage, layout) = tensor.storage_and_layout();
     if !matches!(&*storage, Storage::Cpu(CpuStorage::F32(_))) {
         candle_core::bail!("this kernel wants f32 on the CPU, not {:?} on {:?}", tensor.dtype(), tensor.device());
@@ -52,7 +52,7 @@ pub fn floats(tensor: &Tensor) -> candle_core::Result<impl Deref<Target = [f32]>
 }
 
 /// The same for the arguments of a custom op.
-pub fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+pub(crate) fn slice_of<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("this kernel wants a contiguous tensor, not strides {:?}", layout.stride());
     };

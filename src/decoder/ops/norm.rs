@@ -11,7 +11,7 @@ const ROWS: usize = 16;
 
 vectorised! {
     /// One row.
-    pub fn forward_row(y: &mut [f32], x: &[f32], w: &[f32], eps: f64) {
+    pub(crate) fn forward_row(y: &mut [f32], x: &[f32], w: &[f32], eps: f64) {
         let s = inverse(x, eps);
         for ((y, x), w) in y.iter_mut().zip(x).zip(w) {
             *y = x * s * w;
@@ -21,7 +21,7 @@ vectorised! {
 
 vectorised! {
     /// Adds to `dx`; one row.
-    pub fn backward_row(dx: &mut [f32], g: &[f32], x: &[f32], w: &[f32], eps: f64) {
+    pub(crate) fn backward_row(dx: &mut [f32], g: &[f32], x: &[f32], w: &[f32], eps: f64) {
         let s = inverse(x, eps);
         let mut lanes = [0f32; 16];
         for (i, ((g, x), w)) in g.iter().zip(x).zip(w).enumerate() {
@@ -54,7 +54,7 @@ fn inverse(x: &[f32], eps: f64) -> f32 {
 }
 
 /// `x` holds rows of `w.len()` elements.
-pub fn forward(x: &[f32], w: &[f32], eps: f64) -> Vec<f32> {
+pub(crate) fn forward(x: &[f32], w: &[f32], eps: f64) -> Vec<f32> {
     let width = w.len();
     let mut y = vec![0.0; x.len()];
     y.par_chunks_mut(ROWS * width).zip(x.par_chunks(ROWS * width)).for_each(|(y, x)| {
@@ -66,7 +66,7 @@ pub fn forward(x: &[f32], w: &[f32], eps: f64) -> Vec<f32> {
 }
 
 /// Adds the gradient of the input to `dx`.
-pub fn backward(dx: &mut [f32], g: &[f32], x: &[f32], w: &[f32], eps: f64) {
+pub(crate) fn backward(dx: &mut [f32], g: &[f32], x: &[f32], w: &[f32], eps: f64) {
     let width = w.len();
     dx.par_chunks_mut(ROWS * width).zip(g.par_chunks(ROWS * width)).zip(x.par_chunks(ROWS * width)).for_each(|((dx, g), x)| {
         for ((dx, g), x) in dx.chunks_mut(width).zip(g.chunks(width)).zip(x.chunks(width)) {

@@ -12,11 +12,11 @@ use super::panel_block::{Eight, Four, Sums, WIDE};
 use super::panel_kernel as kernel;
 
 /// Rows that share one reading of a panel.
-pub const TILE: usize = 16;
+pub(crate) const TILE: usize = 16;
 
 /// Panels one after the other, each from its first input to its last.
 #[derive(Clone)]
-pub enum Data {
+pub(crate) enum Data {
     Four(Vec<Four>),
     Eight(Vec<Eight>),
     Half(Vec<[bf16; WIDE]>),
@@ -25,10 +25,10 @@ pub enum Data {
 
 /// A matrix (input, output) in panels, the last one filled up with zeros.
 #[derive(Clone)]
-pub struct Panels {
-    pub input: usize,
-    pub output: usize,
-    pub data: Data,
+pub(crate) struct Panels {
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) data: Data,
 }
 
 impl Panels {
@@ -49,14 +49,14 @@ impl Panels {
 
 /// A low-rank addition: `s (x A^T) B^T`, with `A^T` in panels and for each part of the output its `s B^T`.
 #[derive(Clone)]
-pub struct LowRankPanels {
-    pub a: Panels,
+pub(crate) struct LowRankPanels {
+    pub(crate) a: Panels,
     /// First output, inputs as `a`'s outputs from this one on.
-    pub b: Vec<(usize, Panels)>,
+    pub(crate) b: Vec<(usize, Panels)>,
 }
 
 /// `parts` side by side make the output; `low` is added to it. Rows of `x` and of `out` lie one after the other.
-pub fn product(parts: &[Panels], low: Option<&LowRankPanels>, x: &[f32], out: &mut [f32], into: Into) {
+pub(crate) fn product(parts: &[Panels], low: Option<&LowRankPanels>, x: &[f32], out: &mut [f32], into: Into) {
     let (input, output) = (parts[0].input, parts.iter().map(|part| part.output).sum::<usize>());
     for (x, out) in x.chunks(TILE * input).zip(out.chunks_mut(TILE * output)) {
         match x.len() / input {

@@ -6,25 +6,26 @@
 use half::bf16;
 
 use super::panel_block::{Eight, Four, Sums, WIDE};
+#[cfg(target_arch = "x86_64")]
+use crate::base::processor::{self, Level};
 
 /// Defines `pub fn name(data, x, sums)` that runs the widest of the two versions the machine can.
 macro_rules! dispatch {
     ($(#[$meta:meta])* $name:ident, $data:ty) => {
         $(#[$meta])*
-        pub fn $name<const R: usize>(data: $data, x: &[f32], sums: &mut Sums<R>) {
+        pub(crate) fn $name<const R: usize>(data: $data, x: &[f32], sums: &mut Sums<R>) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2<const R: usize>(data: $data, x: &[f32], sums: &mut Sums<R>) {
                     plain::$name(data, x, sums);
                 }
-                if std::arch::is_x86_feature_detected!("avx512bw") && std::arch::is_x86_feature_detected!("avx512vl") {
-                    // SAFETY: the features were detected; a processor with these has AVX-512F.
-                    return unsafe { wide::$name(data, x, sums) };
-                }
-                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-                    // SAFETY: the features were detected.
-                    return unsafe { avx2(data, x, sums) };
+                match processor::level() {
+                    // SAFETY: that level has the features.
+                    Level::V4 => return unsafe { wide::$name(data, x, sums) },
+                    // SAFETY: that level has the features.
+                    Level::V3 => return unsafe { avx2(data, x, sums) },
+                    Level::V2 => {}
                 }
             }
             plain::$name(data, x, sums);
@@ -88,7 +89,7 @@ mod wide {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub fn four<const R: usize>(blocks: &[Four], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn four<const R: usize>(blocks: &[Four], x: &[f32], sums: &mut Sums<R>) {
         let mut local = load(sums);
         let low_bits: __m512i = _mm512_set1_epi32(15);
         for (block, x) in blocks.iter().zip(x.chunks_exact(32 * R)) {
@@ -105,7 +106,7 @@ mod wide {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub fn eight<const R: usize>(blocks: &[Eight], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn eight<const R: usize>(blocks: &[Eight], x: &[f32], sums: &mut Sums<R>) {
         let mut local = load(sums);
         for (block, x) in blocks.iter().zip(x.chunks_exact(16 * R)) {
             // SAFETY: sixteen numbers.
@@ -119,7 +120,7 @@ mod wide {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub fn half<const R: usize>(lines: &[[bf16; WIDE]], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn half<const R: usize>(lines: &[[bf16; WIDE]], x: &[f32], sums: &mut Sums<R>) {
         let mut local = load(sums);
         for (line, x) in lines.iter().zip(x.chunks_exact(R)) {
             // SAFETY: sixteen numbers of two bytes.
@@ -130,7 +131,7 @@ mod wide {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    pub fn full<const R: usize>(lines: &[[f32; WIDE]], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn full<const R: usize>(lines: &[[f32; WIDE]], x: &[f32], sums: &mut Sums<R>) {
         let mut local = load(sums);
         for (line, x) in lines.iter().zip(x.chunks_exact(R)) {
             // SAFETY: sixteen numbers.
@@ -154,7 +155,7 @@ mod plain {
     }
 
     #[inline(always)]
-    pub fn four<const R: usize>(blocks: &[Four], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn four<const R: usize>(blocks: &[Four], x: &[f32], sums: &mut Sums<R>) {
         for (block, x) in blocks.iter().zip(x.chunks_exact(32 * R)) {
             let (low, high) = x.split_at(16 * R);
             for ((q, low), high) in block.q.iter().zip(low.chunks_exact(R)).zip(high.chunks_exact(R)) {
@@ -170,7 +171,7 @@ mod plain {
     }
 
     #[inline(always)]
-    pub fn eight<const R: usize>(blocks: &[Eight], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn eight<const R: usize>(blocks: &[Eight], x: &[f32], sums: &mut Sums<R>) {
         for (block, x) in blocks.iter().zip(x.chunks_exact(16 * R)) {
             for (q, x) in block.q.iter().zip(x.chunks_exact(R)) {
                 let mut w = [0.0; WIDE];
@@ -183,7 +184,7 @@ mod plain {
     }
 
     #[inline(always)]
-    pub fn half<const R: usize>(lines: &[[bf16; WIDE]], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn half<const R: usize>(lines: &[[bf16; WIDE]], x: &[f32], sums: &mut Sums<R>) {
         for (line, x) in lines.iter().zip(x.chunks_exact(R)) {
             let mut w = [0.0; WIDE];
             for i in 0..WIDE {
@@ -194,7 +195,7 @@ mod plain {
     }
 
     #[inline(always)]
-    pub fn full<const R: usize>(lines: &[[f32; WIDE]], x: &[f32], sums: &mut Sums<R>) {
+    pub(crate) fn full<const R: usize>(lines: &[[f32; WIDE]], x: &[f32], sums: &mut Sums<R>) {
         for (line, x) in lines.iter().zip(x.chunks_exact(R)) {
             add(line, x, sums);
         }

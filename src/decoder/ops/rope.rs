@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::vector::vectorised;
 
 /// Cosines and sines of a list of positions, `d/2` a position.
-pub struct Rope {
+pub(crate) struct Rope {
     half: usize,
     cos: Vec<f32>,
     sin: Vec<f32>,
@@ -14,7 +14,7 @@ pub struct Rope {
 
 /// Backward is the turn by the opposite angle.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub(crate) enum Turn {
     Forward,
     Back,
 }
@@ -30,21 +30,21 @@ vectorised! {
 }
 
 impl Rope {
-    pub fn new(positions: &[u32], turns: &[f64]) -> Self {
+    pub(crate) fn new(positions: &[u32], turns: &[f64]) -> Self {
         let angles = || positions.iter().flat_map(|p| turns.iter().map(move |t| f64::from(*p) * t));
         Self { half: turns.len(), cos: angles().map(|a| a.cos() as f32).collect(), sin: angles().map(|a| a.sin() as f32).collect() }
     }
 
-    pub fn cos(&self) -> &[f32] {
+    pub(crate) fn cos(&self) -> &[f32] {
         &self.cos
     }
 
-    pub fn sin(&self) -> &[f32] {
+    pub(crate) fn sin(&self) -> &[f32] {
         &self.sin
     }
 
     /// Turns the first `heads` heads of each row of `stride` elements; row `i` stands at the `i`-th position.
-    pub fn apply(&self, rows: &mut [f32], stride: usize, heads: usize, turn: Turn) {
+    pub(crate) fn apply(&self, rows: &mut [f32], stride: usize, heads: usize, turn: Turn) {
         let sign = if turn == Turn::Forward { 1.0 } else { -1.0 };
         rows.par_chunks_mut(stride).zip(self.cos.par_chunks(self.half)).zip(self.sin.par_chunks(self.half)).with_min_len(16).for_each(
             |((row, cos), sin)| {

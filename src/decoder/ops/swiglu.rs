@@ -26,7 +26,7 @@ vectorised! {
 }
 
 /// `ab` holds rows of `2 width` elements.
-pub fn forward(ab: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn forward(ab: &[f32], width: usize) -> Vec<f32> {
     let mut y = vec![0.0; ab.len() / 2];
     y.par_chunks_mut(ROWS * width).zip(ab.par_chunks(ROWS * 2 * width)).for_each(|(y, ab)| {
         for (y, ab) in y.chunks_mut(width).zip(ab.chunks(2 * width)) {
@@ -38,7 +38,7 @@ pub fn forward(ab: &[f32], width: usize) -> Vec<f32> {
 }
 
 /// The gradient of `ab`.
-pub fn backward(g: &[f32], ab: &[f32], width: usize) -> Vec<f32> {
+pub(crate) fn backward(g: &[f32], ab: &[f32], width: usize) -> Vec<f32> {
     let mut out = vec![0.0; ab.len()];
     out.par_chunks_mut(ROWS * 2 * width).zip(g.par_chunks(ROWS * width)).zip(ab.par_chunks(ROWS * 2 * width)).for_each(|((out, g), ab)| {
         for ((out, g), ab) in out.chunks_mut(2 * width).zip(g.chunks(width)).zip(ab.chunks(2 * width)) {

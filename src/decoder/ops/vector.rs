@@ -18,20 +18,12 @@ macro_rules! vectorised {
                 fn avx2($($arg: $type),*) $(-> $ret)? {
                     body($($arg),*)
                 }
-                let has = |name| match name {
-                    512 => std::arch::is_x86_feature_detected!("avx512f")
-                        && std::arch::is_x86_feature_detected!("avx512vl")
-                        && std::arch::is_x86_feature_detected!("avx512dq")
-                        && std::arch::is_x86_feature_detected!("avx512bw"),
-                    _ => std::arch::is_x86_feature_detected!("avx2"),
-                };
-                if has(512) {
-                    // SAFETY: the features were detected.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if has(2) {
-                    // SAFETY: the feature was detected.
-                    return unsafe { avx2($($arg),*) };
+                match $crate::base::processor::level() {
+                    // SAFETY: that level has the features.
+                    $crate::base::processor::Level::V4 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: that level has the feature.
+                    $crate::base::processor::Level::V3 => return unsafe { avx2($($arg),*) },
+                    $crate::base::processor::Level::V2 => {}
                 }
             }
             body($($arg),*)
@@ -45,7 +37,7 @@ const LANES: usize = 16;
 /// `e^x` with a relative error below 2e-7, for `x <= 88`; below -87 it is about 1e-38, never a subnormal.
 #[inline(always)]
 #[allow(clippy::inline_always)]
-pub fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // x = k ln 2 + r with |r| <= ln(2)/2; e^r by its Taylor polynomial; 2^k by its bits. Adding 1.5 * 2^23 rounds to an integer.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
@@ -79,7 +71,7 @@ fn fold(lanes: [f32; LANES], by: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 vectorised! {
-    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         let mut lanes = [0f32; LANES];
         let (chunks_a, chunks_b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
         let (rest_a, rest_b) = (chunks_a.remainder(), chunks_b.remainder());
@@ -97,7 +89,7 @@ vectorised! {
 
 vectorised! {
     /// `y += a x`
-    pub fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
+    pub(crate) fn axpy(y: &mut [f32], a: f32, x: &[f32]) {
         for (y, x) in y.iter_mut().zip(x) {
             *y += a * x;
         }
@@ -105,7 +97,7 @@ vectorised! {
 }
 
 vectorised! {
-    pub fn max(x: &[f32]) -> f32 {
+    pub(crate) fn max(x: &[f32]) -> f32 {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         let chunks = x.chunks_exact(LANES);
         let rest = chunks.remainder();
@@ -123,7 +115,7 @@ vectorised! {
 
 vectorised! {
     /// Replaces `x` by `exp(scale x - shift)` and returns the sum.
-    pub fn exp_sum(x: &mut [f32], scale: f32, shift: f32) -> f32 {
+    pub(crate) fn exp_sum(x: &mut [f32], scale: f32, shift: f32) -> f32 {
         let mut lanes = [0f32; LANES];
         let mut chunks = x.chunks_exact_mut(LANES);
         for x in &mut chunks {
@@ -141,7 +133,7 @@ vectorised! {
 }
 
 vectorised! {
-    pub fn scale(x: &mut [f32], by: f32) {
+    pub(crate) fn scale(x: &mut [f32], by: f32) {
         for x in x {
             *x *= by;
         }
@@ -150,7 +142,7 @@ vectorised! {
 
 vectorised! {
     /// `p = scale p (dp - shift)`: the backward of a softmax row.
-    pub fn softmax_backward(p: &mut [f32], dp: &[f32], shift: f32, scale: f32) {
+    pub(crate) fn softmax_backward(p: &mut [f32], dp: &[f32], shift: f32, scale: f32) {
         for (p, dp) in p.iter_mut().zip(dp) {
             *p *= scale * (dp - shift);
         }

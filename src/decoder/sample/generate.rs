@@ -18,12 +18,14 @@ use crate::decoder::model::decoder::Decoder;
 /// Samples decoded side by side; bounds what the cache takes.
 const BATCH: usize = 16;
 /// The same on a card, which is quicker the more there are.
-pub const BATCH_ON_CARD: usize = 64;
+pub(crate) const BATCH_ON_CARD: usize = 64;
 
 /// A prompt and one seed for each sample asked of it.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// Tokens, at least one.
     pub prompt: Vec<u32>,
+    /// One a sample, in the order of the answers.
     pub seeds: Vec<u64>,
 }
 
@@ -43,8 +45,11 @@ pub struct Sample {
 /// How far a generation is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Samples that are done.
     pub samples: usize,
+    /// Samples that are asked for.
     pub of: usize,
+    /// Tokens drawn so far, of all samples.
     pub tokens: usize,
 }
 

@@ -21,6 +21,7 @@ pub trait ByteGrammar: Sync {
     /// Where in a completion it is; small, since sets of tokens are kept for each.
     type State: Copy + Debug + Eq + Hash + Send + Sync;
 
+    /// The state before the first byte.
     fn start(&self) -> Self::State;
 
     /// The state after one more byte; none where no completion goes on so.
@@ -74,6 +75,7 @@ pub struct TokenTrie<G: ByteGrammar> {
 }
 
 impl<G: ByteGrammar> TokenTrie<G> {
+    /// The tries of a tokenizer's vocabulary.
     #[must_use]
     pub fn new(tokenizer: &Tokenizer) -> Self {
         let bytes: Vec<Vec<u8>> = (0..tokenizer.vocab_size() as u32).map(|id| tokenizer.token_bytes(id)).collect();
@@ -110,13 +112,14 @@ pub struct Allowed {
 }
 
 impl Allowed {
+    /// Whether this token, which may be the end token, is one of them.
     #[must_use]
     pub fn contains(&self, token: u32) -> bool {
         self.end == Some(token) || self.tokens.get(token as usize)
     }
 
     /// All of them that are below `vocab`.
-    pub fn tokens(&self, vocab: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn tokens(&self, vocab: usize) -> impl Iterator<Item = usize> + '_ {
         self.tokens.iter().chain(self.end).map(|token| token as usize).filter(move |&token| token < vocab)
     }
 }
@@ -148,6 +151,7 @@ impl<G: ByteGrammar> Recognizer for Walk<'_, G> {
 }
 
 impl<G: ByteGrammar> Mask<G> {
+    /// What `grammar` allows, in the tokens of a vocabulary.
     #[must_use]
     pub fn new(tokens: Arc<TokenTrie<G>>, grammar: G) -> Self {
         Self { tokens, grammar, all: Mutex::default(), nanoseconds: AtomicU64::new(0) }
@@ -155,7 +159,7 @@ impl<G: ByteGrammar> Mask<G> {
 
     /// Time spent on [`Mask::allowed`] so far, over all threads.
     #[must_use]
-    pub fn spent(&self) -> Duration {
+    pub(crate) fn spent(&self) -> Duration {
         Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed))
     }
 

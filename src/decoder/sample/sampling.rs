@@ -12,7 +12,9 @@ use crate::base::error::{Error, Result};
 /// How completions are drawn and when they end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
+    /// What logits are divided by, above 0.
     pub temperature: f64,
+    /// Share of the probability that is kept, above 0; 1 keeps every token.
     pub top_p: f64,
     /// The end token counts.
     pub max_tokens: usize,
@@ -22,10 +24,10 @@ pub struct Sampling {
 
 /// One token drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Draw {
-    pub token: u32,
-    pub log_p: f64,
-    pub log_q: f64,
+pub(crate) struct Draw {
+    pub(crate) token: u32,
+    pub(crate) log_p: f64,
+    pub(crate) log_q: f64,
 }
 
 impl Sampling {
@@ -33,7 +35,7 @@ impl Sampling {
     ///
     /// # Errors
     /// Where a logit is not a finite number.
-    pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> Result<Draw> {
+    pub(crate) fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> Result<Draw> {
         let model = Model::new(logits)?;
         let u: f64 = rng.random();
         if self.is_the_model() {
@@ -51,7 +53,7 @@ impl Sampling {
     ///
     /// # Errors
     /// See [`Sampling::draw`].
-    pub fn draw_allowed(&self, logits: &[f32], allowed: &Allowed, rng: &mut impl Rng) -> Result<Option<Draw>> {
+    pub(crate) fn draw_allowed(&self, logits: &[f32], allowed: &Allowed, rng: &mut impl Rng) -> Result<Option<Draw>> {
         let model = Model::new(logits)?;
         let u: f64 = rng.random();
         let Some(most) = most_allowed(logits, allowed) else { return Ok(None) };
@@ -65,7 +67,7 @@ impl Sampling {
     ///
     /// # Errors
     /// See [`Sampling::draw`].
-    pub fn log_probabilities(&self, logits: &[f32], allowed: &Allowed, token: u32) -> Result<(f64, f64)> {
+    pub(crate) fn log_probabilities(&self, logits: &[f32], allowed: &Allowed, token: u32) -> Result<(f64, f64)> {
         let log_p = Model::new(logits)?.log_p(logits[token as usize]);
         let Some(most) = most_allowed(logits, allowed).filter(|_| allowed.contains(token)) else { return Ok((log_p, f64::NEG_INFINITY)) };
         let q = self.weights(logits, most, Some(allowed));

@@ -1,5 +1,6 @@
 //! `[llm]`: the LLM that proposes, and where it computes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::device::Place;
@@ -9,13 +10,15 @@ use crate::base::range::{Check, MOST_MIB, whole};
 /// Tokens: more than any model was trained to see at once.
 pub(crate) const MOST_CONTEXT: usize = 1 << 24;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Which LLM proposes, how its weights are kept, and what memory it may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LlmConfig {
     /// A name that `eliteloop models list` shows, a path to a GGUF file or a Hugging Face folder, or `hf:owner/name` in the local
     /// Hugging Face cache.
     pub model: String,
-    /// The adapter a run starts from: `warmup` (shipped, for the default model), `none`, or a PEFT folder.
+    /// The adapter a run starts from: `warmup` or `schooled` (shipped, for the default model), `none`, or a PEFT folder. `schooled` goes on
+    /// from `warmup` and learnt from measured deltas on CIFAR-10 which of them help, so what it does on CIFAR-10 is no evidence for it.
     pub adapter: String,
     /// Longest prompt plus completion, in tokens; a longer prompt is refused with its length.
     pub max_context: usize,
@@ -62,28 +65,35 @@ impl Check for LlmConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+/// The type in which a card keeps the frozen weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CardDtype {
+    /// Two bytes an element; products are rounded to bf16.
     #[default]
     Bf16,
+    /// Four bytes an element, as on the processor.
     F32,
 }
 
 /// What passes with gradients multiply in, as PyTorch's autocast has a type beside that of the weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TuningDtype {
+    /// As all else is computed.
     #[default]
     F32,
+    /// Factors are rounded to bf16, sums are f32.
     Bf16,
 }
 
 /// The type the frozen weights are kept in. Everything is computed in f32, but for [`TuningDtype`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dtype {
+    /// Four bytes an element.
     F32,
+    /// Two bytes an element, widened to f32 when used.
     Bf16,
     /// As the GGUF file has them.
     Quantized,

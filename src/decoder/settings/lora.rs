@@ -1,5 +1,6 @@
 //! `[lora]`: a new adapter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -7,13 +8,15 @@ use crate::base::error::{Error, Result};
 use crate::base::range::{Check, above, real, refused, whole};
 
 /// The matrices of a layer that an adapter can be on.
-pub const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+pub(crate) const PROJECTIONS: [&str; 7] = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
 
 /// Low-rank adapters (Hu et al. 2021): W x + (alpha/rank) B A x.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoraConfig {
+    /// Rows of each A, columns of each B; from 1 to 1024.
     pub rank: usize,
+    /// Above 0; only its ratio to `rank` counts.
     pub alpha: f64,
     /// On the adapter's input, in tuning only.
     pub dropout: f64,

@@ -1,15 +1,18 @@
 //! `[tune]`: the update of the LLM at the end of a cycle.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Error, Result};
 use crate::base::range::{Check, MANY, MOST_MIB, above, real, whole};
 
 /// How an LLM is tuned on examples: all of an audit's `[tune]`, and of a run's the part that is about the LLM.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TuneConfig {
+    /// What tuning lowers.
     pub objective: Objective,
+    /// What a gradient is turned into.
     pub optimizer: Optimizer,
     /// Of `adamw` about how far a step moves each weight. Of `natural` to first order the alpha of the mixture (1 - alpha) p + alpha e.
     pub lr: f64,
@@ -22,6 +25,7 @@ pub struct TuneConfig {
     pub stop_below: f64,
     /// Optimiser steps over which the learning rate rises.
     pub warmup_steps: usize,
+    /// Decoupled from the gradient: each step first scales the adapter's parameters by 1 - lr * weight_decay.
     pub weight_decay: f64,
     /// Largest gradient norm; 0 is no clipping. The natural gradient, whose metric bounds it, is not clipped.
     pub clip: f64,
@@ -41,10 +45,10 @@ pub struct TuneConfig {
 
 /// When an update ends: at the first of these that is reached. Of neither a share nor a KL it is `tune.epochs`, as the literal CE update
 /// with a fixed number of steps has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Until {
-    /// The largest number of steps; where it is not given `tune.epochs`, or [`MOST_STEPS`] beside a share or a KL.
+    /// The largest number of steps; where it is not given `tune.epochs`, or 200 beside a share or a KL.
     pub steps: Option<usize>,
     /// The share realised: `(NLL_before - NLL_now) / (NLL_before - H(e))` of the elites, H(e) being what no policy gets below. 1 is the
     /// whole cross-entropy update.
@@ -54,16 +58,16 @@ pub struct Until {
 }
 
 /// Beside a share or a KL: what is not reached in so many steps is not reached by this rate.
-pub const MOST_STEPS: usize = 200;
+pub(crate) const MOST_STEPS: usize = 200;
 
 impl Until {
     /// Whether the losses or the divergence after each step are asked for.
-    pub fn is_measured(&self) -> bool {
+    pub(crate) fn is_measured(&self) -> bool {
         self.share.is_some() || self.kl.is_some()
     }
 
     /// The largest number of steps, `epochs` being `tune.epochs` times the steps of one.
-    pub fn most(&self, epochs: usize) -> usize {
+    pub(crate) fn most(&self, epochs: usize) -> usize {
         self.steps.unwrap_or(if self.is_measured() { MOST_STEPS } else { epochs })
     }
 }
@@ -121,7 +125,7 @@ impl Check for TuneConfig {
 }
 
 /// What an update starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum StartFrom {
     /// The policy that sampled: the cross-entropy method's.
@@ -131,7 +135,8 @@ pub enum StartFrom {
     Prior,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The loss over the examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Objective {
     /// Mean over elites of the summed negative log-likelihood of the completion: the CE update.
@@ -142,9 +147,10 @@ pub enum Objective {
 }
 
 /// What a gradient is turned into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimizer {
+    /// Loshchilov and Hutter 2019, with betas 0.9 and 0.999: see `decoder/lora/adamw.rs`.
     AdamW,
     /// Plain gradient descent, without momentum.
     Sgd,
@@ -152,9 +158,12 @@ pub enum Optimizer {
     Natural,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What becomes of the moments of AdamW between cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Moments {
+    /// Each update begins with moments of 0.
     Fresh,
+    /// They go on from cycle to cycle, and lie in the checkpoints.
     Keep,
 }

@@ -63,12 +63,12 @@ fn draft(rng: &mut impl Rng) -> Network {
 
 /// What the author of a network does most of the time.
 pub(super) struct Habits {
-    pub norm: Norm,
-    pub activation: Activation,
+    pub(crate) norm: Norm,
+    pub(crate) activation: Activation,
 }
 
 impl Habits {
-    pub fn random(rng: &mut impl Rng) -> Self {
+    pub(crate) fn random(rng: &mut impl Rng) -> Self {
         Self { norm: random_norm(rng), activation: random_activation(rng) }
     }
 }

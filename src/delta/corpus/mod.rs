@@ -18,14 +18,15 @@ use crate::delta::settings::Format;
 
 pub use draft::random_network;
 pub use mutate::mutate;
-pub use network::{Cost, Network};
 pub use render::render;
 pub use source::mutate_source;
 
 /// A parent with several different changes to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Family {
+    /// The parent's source.
     pub parent: String,
+    /// Changes of it, all different, in one format.
     pub deltas: Vec<String>,
 }
 

@@ -15,24 +15,24 @@ pub struct Network {
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent habits of whoever wrote the source")]
 pub(super) struct Style {
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The one unit that [`Layout::Helper`] and [`Layout::Loop`] build everything from.
-    pub shared: Unit,
+    pub(crate) shared: Unit,
     /// What follows each unit of [`Layout::Loop`].
-    pub loop_pool: Option<Pool>,
-    pub names: usize,
-    pub indent: usize,
-    pub kernel_keyword: bool,
-    pub same_padding: bool,
-    pub bare_conv: bool,
+    pub(crate) loop_pool: Option<Pool>,
+    pub(crate) names: usize,
+    pub(crate) indent: usize,
+    pub(crate) kernel_keyword: bool,
+    pub(crate) same_padding: bool,
+    pub(crate) bare_conv: bool,
     /// Pooling and activations as functions in `forward` where there is a choice.
-    pub functional: bool,
+    pub(crate) functional: bool,
     /// Short sequences on one line.
-    pub compact: bool,
+    pub(crate) compact: bool,
     /// `Net(num_classes=10)` instead of `Net()`.
-    pub classes: bool,
+    pub(crate) classes: bool,
     /// The head is part of the one sequence.
-    pub head_inside: bool,
+    pub(crate) head_inside: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ impl Layout {
 /// A block with the number in its names, which it keeps while its neighbours come and go.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Block {
-    pub number: usize,
-    pub kind: Kind,
+    pub(crate) number: usize,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -99,11 +99,11 @@ pub(super) enum Kind {
 /// Convolution, normalisation, activation.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Unit {
-    pub width: usize,
-    pub kernel: usize,
-    pub stride: usize,
-    pub norm: Norm,
-    pub activation: Option<Activation>,
+    pub(crate) width: usize,
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) norm: Norm,
+    pub(crate) activation: Option<Activation>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +136,10 @@ pub(super) enum Pool {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Head {
-    pub pooling: Pooling,
+    pub(crate) pooling: Pooling,
     /// In percent.
-    pub dropout: Option<usize>,
-    pub hidden: Option<(usize, Activation)>,
+    pub(crate) dropout: Option<usize>,
+    pub(crate) hidden: Option<(usize, Activation)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,8 +155,8 @@ pub(super) enum Pooling {
 /// Shape of what flows between blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Map {
-    pub channels: usize,
-    pub size: usize,
+    pub(crate) channels: usize,
+    pub(crate) size: usize,
 }
 
 /// Parameters and multiply-accumulates for one image, normalisation's left out of the latter.

@@ -60,16 +60,16 @@ impl Place {
 }
 
 impl State {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { place: Place::BeforeHunks, names: 0, line: Line::Start }
     }
 
-    pub fn within_line(self) -> Option<Self> {
+    pub(crate) fn within_line(self) -> Option<Self> {
         matches!(self.line, Line::Added(_) | Line::Header(_)).then_some(Self { place: Place::BeforeHunks, names: 0, line: self.line })
     }
 
     /// After a bad line a hunk may go on anywhere after the hunk before.
-    pub fn resume(self) -> Self {
+    pub(crate) fn resume(self) -> Self {
         let place = match self.place {
             Place::BeforeHunks => Place::BeforeHunks,
             Place::At(from) | Place::Among { from, .. } => Place::Among { from, start: from, read: 0 },

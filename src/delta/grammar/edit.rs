@@ -53,20 +53,20 @@ enum Line {
 }
 
 impl State {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { done: 0, edit: None, line: Line::Start }
     }
 
-    pub fn within_line(self) -> Option<Self> {
+    pub(crate) fn within_line(self) -> Option<Self> {
         matches!(self.line, Line::Code(_)).then_some(Self { done: 0, edit: None, line: self.line })
     }
 
     /// What stands around the lines given is not known after a wrong one.
-    pub fn resume(self) -> Self {
+    pub(crate) fn resume(self) -> Self {
         Self { edit: self.edit.map(|edit| Edit { place: None, ..edit }), ..self }
     }
 
-    pub fn is_complete(self, parent: &Parent) -> bool {
+    pub(crate) fn is_complete(self, parent: &Parent) -> bool {
         let closes = |edit: Edit| parent.closes(edit, self.done);
         match self.line {
             Line::Code(given) => given.is_complete() && self.edit.is_none_or(|edit| edit.with(given).is_some_and(closes)),

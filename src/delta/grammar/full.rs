@@ -69,14 +69,14 @@ impl Blocks {
 }
 
 impl State {
-    pub fn new(lines: Lines) -> Self {
+    pub(crate) fn new(lines: Lines) -> Self {
         match lines {
             Lines::Free => Self::Free { utf8: Utf8::Whole, fence: Fence::Ticks(0) },
             Lines::Python => Self::Python { utf8: Utf8::Whole, line: Python::new(python::Line::Whole), blocks: Blocks::new() },
         }
     }
 
-    pub fn step(self, byte: u8) -> Option<Self> {
+    pub(crate) fn step(self, byte: u8) -> Option<Self> {
         match self {
             Self::Free { utf8, fence } => {
                 let fence = match (fence, byte) {
@@ -118,7 +118,7 @@ impl State {
         Some((line, Blocks { column: 0, begun, wants_deeper: blocks.wants_deeper || wants_deeper, ..blocks }))
     }
 
-    pub fn is_complete(self) -> bool {
+    pub(crate) fn is_complete(self) -> bool {
         match self {
             Self::Free { utf8, .. } => utf8 == Utf8::Whole,
             Self::Python { utf8, line, blocks } => {
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// At the next line after one that could not be read.
-    pub fn resume(self) -> Self {
+    pub(crate) fn resume(self) -> Self {
         match self {
             Self::Free { .. } => Self::new(Lines::Free),
             Self::Python { blocks, .. } => {

@@ -4,27 +4,27 @@ use super::parent::Lines;
 use super::python::{Line, Python};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Given {
+pub(crate) struct Given {
     utf8: Utf8,
     python: Option<Python>,
 }
 
 impl Given {
-    pub fn new(lines: Lines) -> Self {
+    pub(crate) fn new(lines: Lines) -> Self {
         Self { utf8: Utf8::Whole, python: (lines == Lines::Python).then(|| Python::new(Line::Alone)) }
     }
 
     /// A line that stands where `python` is.
-    pub fn at(python: Python) -> Self {
+    pub(crate) fn at(python: Python) -> Self {
         Self { utf8: Utf8::Whole, python: Some(python.given()) }
     }
 
-    pub fn python(self) -> Option<Python> {
+    pub(crate) fn python(self) -> Option<Python> {
         self.python
     }
 
     /// `byte` is not a line feed.
-    pub fn step(self, byte: u8) -> Option<Self> {
+    pub(crate) fn step(self, byte: u8) -> Option<Self> {
         let utf8 = self.utf8.step(byte)?;
         let python = match self.python {
             Some(python) => Some(python.step(byte)?),
@@ -33,7 +33,7 @@ impl Given {
         Some(Self { utf8, python })
     }
 
-    pub fn is_complete(self) -> bool {
+    pub(crate) fn is_complete(self) -> bool {
         self.utf8 == Utf8::Whole && self.python.is_none_or(Python::line_may_end)
     }
 }
@@ -53,7 +53,7 @@ pub enum Utf8 {
 }
 
 impl Utf8 {
-    pub fn step(self, byte: u8) -> Option<Self> {
+    pub(crate) fn step(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Whole, 0..=0x7F) | (Self::One, 0x80..=0xBF) => Self::Whole,
             (Self::Whole, 0xC2..=0xDF) | (Self::Two, 0x80..=0xBF) | (Self::AfterE0, 0xA0..=0xBF) | (Self::AfterEd, 0x80..=0x9F) => {

@@ -2,8 +2,8 @@
 
 /// Blanks and tabs, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Indent {
-    pub len: u8,
+pub(crate) struct Indent {
+    pub(crate) len: u8,
     /// Bit i: the i-th character is a tab.
     tabs: u64,
 }
@@ -12,12 +12,12 @@ const LONGEST: u8 = 64;
 
 impl Indent {
     /// The end of `indentation` that is blanks and tabs: only the end is ever taken off.
-    pub fn of(indentation: &str) -> Self {
+    pub(crate) fn of(indentation: &str) -> Self {
         let end = indentation.bytes().rev().take(usize::from(LONGEST)).take_while(|b| matches!(b, b' ' | b'\t')).count();
         indentation.bytes().skip(indentation.len() - end).fold(Self::default(), |indent, byte| indent.with(byte).unwrap_or(indent))
     }
 
-    pub fn with(self, byte: u8) -> Option<Self> {
+    pub(crate) fn with(self, byte: u8) -> Option<Self> {
         (self.len < LONGEST).then(|| Self { len: self.len + 1, tabs: self.tabs | u64::from(byte == b'\t') << self.len })
     }
 
@@ -35,7 +35,7 @@ impl Indent {
     }
 
     /// Whether a line at this indentation can be given where the first one is at `first` and is moved to `base`.
-    pub fn fits(self, first: Self, base: Self) -> bool {
+    pub(crate) fn fits(self, first: Self, base: Self) -> bool {
         self.starts_with(first) || (first.starts_with(self) && base.ends_with(first.after(self)))
     }
 }

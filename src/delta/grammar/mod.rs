@@ -47,17 +47,22 @@ pub struct Grammar {
 /// Where in a delta the grammar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
+    /// In a unified diff.
     Diff(diff::State),
+    /// In numbered edits.
     Edit(edit::State),
+    /// In a whole new source.
     Full(full::State),
 }
 
 impl Grammar {
+    /// The deltas of `format` that apply to the source `parent`; `given` says what the lines they give may be.
     #[must_use]
     pub fn new(format: Format, parent: &str, given: Lines) -> Self {
         Self { format, source: parent.to_owned(), parent: Parent::new(format, parent, given) }
     }
 
+    /// The state before the first byte.
     #[must_use]
     pub fn start(&self) -> State {
         match self.format {
@@ -102,7 +107,7 @@ impl Grammar {
     /// Inside a given line, the same place without what came before the line: what other bytes than the line's end may follow depends on
     /// it alone, in whatever parent. None elsewhere.
     #[must_use]
-    pub fn within_line(state: State) -> Option<State> {
+    pub(crate) fn within_line(state: State) -> Option<State> {
         match state {
             State::Diff(state) => state.within_line().map(State::Diff),
             State::Edit(state) => state.within_line().map(State::Edit),

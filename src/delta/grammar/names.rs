@@ -2,13 +2,13 @@
 
 /// A module whose names are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Module {
+pub(crate) enum Module {
     Layers,
     Functions,
 }
 
 /// What `nn.` may be followed by; sorted by bytes.
-pub const LAYERS: [&str; 102] = [
+pub(crate) const LAYERS: [&str; 102] = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -114,7 +114,7 @@ pub const LAYERS: [&str; 102] = [
 ];
 
 /// The same of `F.`, which is `torch.nn.functional`.
-pub const FUNCTIONS: [&str; 70] = [
+pub(crate) const FUNCTIONS: [&str; 70] = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -198,7 +198,7 @@ impl Module {
 
 /// The names of a module that start with what has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Prefix {
+pub(crate) struct Prefix {
     module: Module,
     first: u8,
     /// One past the last.
@@ -207,7 +207,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    pub fn new(module: Module) -> Self {
+    pub(crate) fn new(module: Module) -> Self {
         Self { module, first: 0, end: module.names().len() as u8, len: 0 }
     }
 
@@ -215,7 +215,7 @@ impl Prefix {
         usize::from(self.first)..usize::from(self.end)
     }
 
-    pub fn with(self, byte: u8) -> Option<Self> {
+    pub(crate) fn with(self, byte: u8) -> Option<Self> {
         let names = &self.module.names()[self.range()];
         let next = |name: &&str| name.as_bytes().get(usize::from(self.len)).copied();
         let first = self.first + names.iter().position(|name| next(name) == Some(byte))? as u8;
@@ -224,7 +224,7 @@ impl Prefix {
     }
 
     /// The name, where it is whole.
-    pub fn whole(self) -> Option<&'static str> {
+    pub(crate) fn whole(self) -> Option<&'static str> {
         self.module.names()[self.range()].first().copied().filter(|name| name.len() == usize::from(self.len))
     }
 }

@@ -16,24 +16,24 @@ pub enum Lines {
 }
 
 /// What the grammars of all formats ask of a parent.
-pub struct Parent {
-    pub lines_given: Lines,
+pub(crate) struct Parent {
+    pub(crate) lines_given: Lines,
     /// The parent's lines without their ends.
-    pub lines: Vec<Vec<u8>>,
+    pub(crate) lines: Vec<Vec<u8>>,
     /// Equal lines have equal numbers.
-    pub same: Vec<u16>,
+    pub(crate) same: Vec<u16>,
     /// Indentation of each line; none of a blank one.
-    pub indents: Vec<Option<Indent>>,
+    pub(crate) indents: Vec<Option<Indent>>,
     /// Indentation implied for an insertion after each number of lines.
-    pub insertions: Vec<Indent>,
+    pub(crate) insertions: Vec<Indent>,
     /// Where lines stand in the parent's Python; none where given lines are free or the parent is not read.
-    pub places: Option<Places>,
+    pub(crate) places: Option<Places>,
 }
 
 impl Parent {
     /// The parent is a prompt's, so it has far fewer than 65,536 lines; those beyond are never named.
     #[must_use]
-    pub fn new(format: Format, parent: &str, given: Lines) -> Self {
+    pub(crate) fn new(format: Format, parent: &str, given: Lines) -> Self {
         let text = Text::new(parent);
         let kept = &text.lines[..text.lines.len().min(usize::from(u16::MAX) - 1)];
         let levels = Levels::new(kept);

@@ -6,8 +6,8 @@ use crate::delta::text::{indentation, is_blank};
 
 /// The place after some lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    pub python: Python,
+pub(crate) struct Place {
+    pub(crate) python: Python,
     /// Whether the last statement opens a block.
     opens: bool,
     /// Characters that the last statement is indented by.
@@ -15,7 +15,7 @@ pub struct Place {
 }
 
 /// All places of a parent.
-pub struct Places {
+pub(crate) struct Places {
     /// After each number of lines.
     after: Vec<Place>,
     /// Of the next line of code after each number of lines, its indentation and whether it starts with a closing bracket.
@@ -34,7 +34,7 @@ fn width(indent: &str) -> u8 {
 
 impl Places {
     /// None where the parent has something that [`Python`] does not read.
-    pub fn of(lines: &[&str]) -> Option<Self> {
+    pub(crate) fn of(lines: &[&str]) -> Option<Self> {
         let mut place = Place { python: Python::new(Line::Whole), opens: false, level: 0 };
         let mut after = vec![place];
         let mut has_items_of_self = false;
@@ -53,14 +53,14 @@ impl Places {
         Some(Self { after, next, has_items_of_self })
     }
 
-    pub fn after(&self, lines: u16) -> Place {
+    pub(crate) fn after(&self, lines: u16) -> Place {
         self.after[usize::from(lines)]
     }
 
     /// Where a line starts at `place`, before the parent goes on with its line `end` (from 0). A sampler is kept from beginning what
     /// cannot end: where the next line is in a block of this one's, this one has to open it; and a statement that sets an attribute
     /// does not begin inside brackets, where `self` is an item only if the parent has such items.
-    pub fn start(&self, place: Place, end: u16) -> Python {
+    pub(crate) fn start(&self, place: Place, end: u16) -> Python {
         if place.python.is_inside_brackets() {
             return if self.has_items_of_self { place.python } else { place.python.item() };
         }
@@ -69,7 +69,7 @@ impl Places {
     }
 
     /// Whether the parent goes on with its line `end` (from 0) after `place`.
-    pub fn go_on(&self, place: Place, end: u16) -> bool {
+    pub(crate) fn go_on(&self, place: Place, end: u16) -> bool {
         let next = self.next[usize::from(end)];
         let closes = next.is_some_and(|(_, closes)| closes);
         place.python.stands_for(self.after(end).python, closes)
@@ -79,12 +79,12 @@ impl Places {
 
 impl Place {
     /// Where a line of code starts that will be indented by `level`.
-    pub fn begun(self, level: u8) -> Self {
+    pub(crate) fn begun(self, level: u8) -> Self {
         if self.python.is_inside_brackets() { self } else { Self { level, ..self } }
     }
 
     /// After a line whose text led to `python`; none where it may not end there.
-    pub fn line_ended(self, python: Python) -> Option<Self> {
+    pub(crate) fn line_ended(self, python: Python) -> Option<Self> {
         let (python, opens) = python.next_line()?;
         Some(Self { python, opens, ..self })
     }

@@ -26,7 +26,7 @@ pub struct Python {
 
 /// What a line is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Line {
+pub(crate) enum Line {
     /// A source that is read from its start.
     Whole,
     /// A source that is read from its start, in which the line is new: inside brackets it ends where an item starts or ends.
@@ -119,7 +119,7 @@ const HEADERS: [&str; 11] = ["class", "def", "elif", "else", "except", "finally"
 
 impl Python {
     /// At the start of a line.
-    pub fn new(line: Line) -> Self {
+    pub(crate) fn new(line: Line) -> Self {
         Self {
             mode: Mode::Between,
             expect: Expect::Statement,
@@ -132,27 +132,27 @@ impl Python {
     }
 
     /// The same start of a statement, which has to open a block.
-    pub fn header(self) -> Self {
+    pub(crate) fn header(self) -> Self {
         Self { expect: Expect::Header, ..self }
     }
 
     /// The same start of an item, which is not one of `self`; unchanged where no item starts.
-    pub fn item(self) -> Self {
+    pub(crate) fn item(self) -> Self {
         if self.expect == (Expect::Operand { fresh: true }) { Self { expect: Expect::Item, ..self } } else { self }
     }
 
     /// The same place in a line that a delta gives.
-    pub fn given(self) -> Self {
+    pub(crate) fn given(self) -> Self {
         Self { line: Line::Given, ..self }
     }
 
-    pub fn is_inside_brackets(self) -> bool {
+    pub(crate) fn is_inside_brackets(self) -> bool {
         self.depth > 0
     }
 
     /// Whether a source that goes on from `other` goes on from here too; `closes` says that it does so with a closing bracket, for
     /// which it is all one whether a comma is before it.
-    pub fn stands_for(self, other: Self, closes: bool) -> bool {
+    pub(crate) fn stands_for(self, other: Self, closes: bool) -> bool {
         let comma = closes && self.expect == Expect::Operand { fresh: true } && other.expect == Expect::Operator;
         let item = self.depth == 0 || self.expect == other.expect || comma;
         let is_header = |python: Self| python.statement == Statement::Compound;
@@ -160,7 +160,7 @@ impl Python {
     }
 
     /// `byte` is not a line feed.
-    pub fn step(self, byte: u8) -> Option<Self> {
+    pub(crate) fn step(self, byte: u8) -> Option<Self> {
         match self.mode {
             Mode::Between => self.begin(byte),
             Mode::Comment => Some(self),
@@ -402,7 +402,7 @@ impl Python {
     }
 
     /// Whether a line that a delta gives may end here.
-    pub fn line_may_end(self) -> bool {
+    pub(crate) fn line_may_end(self) -> bool {
         self.finished().is_some_and(|line| match line.depth {
             0 => line.statement_may_end(),
             _ => line.expect == Expect::Operand { fresh: true },
@@ -410,7 +410,7 @@ impl Python {
     }
 
     /// The start of the next line of a whole source, and whether its block is deeper.
-    pub fn next_line(self) -> Option<(Self, bool)> {
+    pub(crate) fn next_line(self) -> Option<(Self, bool)> {
         let line = self.finished()?;
         if line.depth > 0 {
             return Some((line.at(Mode::Between), false));

@@ -4,7 +4,7 @@ use super::names::Prefix;
 
 /// A word of up to eight bytes is known, a longer one is no keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Word {
+pub(crate) enum Word {
     Short {
         bytes: u64,
         len: u8,
@@ -15,7 +15,7 @@ pub enum Word {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Number {
+pub(crate) enum Number {
     Whole,
     /// A dot and no digit yet.
     Dot,
@@ -37,16 +37,16 @@ fn packed(word: &[u8]) -> u64 {
     word.iter().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
 }
 
-pub fn is_letter(byte: u8) -> bool {
+pub(crate) fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_'
 }
 
 impl Word {
-    pub fn new(byte: u8) -> Self {
+    pub(crate) fn new(byte: u8) -> Self {
         Self::Short { bytes: u64::from(byte), len: 1 }
     }
 
-    pub fn with(self, byte: u8) -> Option<Self> {
+    pub(crate) fn with(self, byte: u8) -> Option<Self> {
         Some(match self {
             Self::Short { bytes, len } if len < 8 => Self::Short { bytes: bytes << 8 | u64::from(byte), len: len + 1 },
             Self::Short { .. } | Self::Long => Self::Long,
@@ -55,23 +55,23 @@ impl Word {
     }
 
     /// The keyword it is, or "".
-    pub fn keyword(self) -> &'static str {
+    pub(crate) fn keyword(self) -> &'static str {
         KEYWORDS.into_iter().find(|keyword| self.is(keyword)).unwrap_or_default()
     }
 
-    pub fn is(self, word: &str) -> bool {
+    pub(crate) fn is(self, word: &str) -> bool {
         matches!(self, Self::Short { bytes, .. } if bytes == packed(word.as_bytes()))
     }
 
     /// Whether it starts one of `words`.
-    pub fn starts(self, words: &[&str]) -> bool {
+    pub(crate) fn starts(self, words: &[&str]) -> bool {
         let Self::Short { bytes, len } = self else { return false };
         words.iter().any(|word| word.as_bytes().get(..usize::from(len)).is_some_and(|start| packed(start) == bytes))
     }
 }
 
 impl Number {
-    pub fn step(self, byte: u8) -> Option<Self> {
+    pub(crate) fn step(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Whole | Self::Fraction | Self::Power, b'0'..=b'9') => self,
             (Self::Whole, b'.') | (Self::Dot, b'0'..=b'9') => Self::Fraction,
@@ -82,7 +82,7 @@ impl Number {
         })
     }
 
-    pub fn is_whole(self) -> bool {
+    pub(crate) fn is_whole(self) -> bool {
         matches!(self, Self::Whole | Self::Fraction | Self::Power)
     }
 }

@@ -15,8 +15,9 @@ use crate::delta::settings::Format;
 use crate::policy::prompt;
 use crate::policy::schooling::warmup::completion;
 
-/// Examples of a warm-up, and those of one step, where nothing else is said.
+/// Examples of a warm-up, where nothing else is said.
 pub const EXAMPLES: usize = 4000;
+/// Those of one step, all of one parent, where nothing else is said.
 pub const PER_PARENT: usize = 8;
 
 /// Lessons that are counted.

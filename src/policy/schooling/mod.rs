@@ -2,6 +2,7 @@
 
 pub mod estimate;
 pub mod practice;
+mod rehearsal;
 pub mod school;
 pub mod trial;
 pub mod warmup;

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::warmup::{LONGEST_PROMPT, Recipe, lesson, ramp};
+use super::rehearsal::Rehearsal;
+use super::warmup::{LONGEST_PROMPT, Recipe, ramp};
 use crate::base::error::Result;
 use crate::base::seed;
-use crate::decoder::lora::step::{Batch, Rule};
+use crate::decoder::lora::step::Rule;
 use crate::decoder::model::pack::Example;
 use crate::decoder::sample::generate::{Request, generate};
 use crate::decoder::sample::sampling::Sampling;
@@ -31,8 +32,9 @@ use crate::tracer::novelty::Filter;
 pub struct Practice {
     /// Optimiser steps.
     pub rounds: usize,
-    /// New parents in a round, and deltas of each.
+    /// New parents in a round.
     pub parents: usize,
+    /// Deltas of each of them, two at least: one is weighed against the others.
     pub samples: usize,
     /// Deltas of the corpus learnt beside them in each round.
     pub corpus: usize,
@@ -41,23 +43,28 @@ pub struct Practice {
     pub entropy: f64,
     /// Peak learning rate; it rises over `warmup_steps`, then falls to zero in a straight line.
     pub lr: f64,
+    /// Rounds over which the learning rate rises.
     pub warmup_steps: usize,
 }
 
 /// One optimiser step, as the log has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Round {
+    /// From 1.
     pub round: usize,
+    /// How many there will be.
     pub of: usize,
-    /// Share of the round's deltas that are networks, and that are good ones.
+    /// Share of the round's deltas that are networks.
     pub valid: f64,
+    /// Share of the round's deltas that are good: networks within the budget that are novel.
     pub good: f64,
     /// Mean of -log p of a whole delta, in nats.
     pub entropy: f64,
     /// Mean negative log-likelihood of a token of the corpus, before the step.
-    pub corpus_loss: f64,
-    pub gradient_norm: f64,
-    pub lr: f64,
+    pub(crate) corpus_loss: f64,
+    pub(crate) gradient_norm: f64,
+    pub(crate) lr: f64,
+    /// By the clock, since the practice began.
     pub seconds: f64,
 }
 
@@ -71,7 +78,7 @@ pub struct Written {
 }
 
 /// How far the deltas of one parent get, in their order.
-pub type Judge<'a> = dyn Fn(&str, &[Written]) -> Result<Vec<Stage>> + Sync + 'a;
+pub(crate) type Judge<'a> = dyn Fn(&str, &[Written]) -> Result<Vec<Stage>> + Sync + 'a;
 
 /// What the gates say of the deltas of one parent; none of them may repeat the parent or one before it.
 ///
@@ -105,40 +112,28 @@ pub fn practise(
     let rule = Rule { clip: recipe.clip, weight_decay: 0.0, of: "the practice", remedy: "--practice-lr" };
     for round in 0..practice.rounds {
         let tried = attempts(learner, recipe, practice, round as u64, judge)?;
-        // The lessons after those of the warm-up.
-        let lesson = match practice.corpus {
-            0 => Vec::new(),
-            size => lesson(learner, recipe, size, (recipe.examples.div_ceil(recipe.per_parent) + round) as u64)?,
-        };
-        let predicted = lesson.iter().map(|example| example.completion.len()).sum::<usize>().max(1);
-        let dropout = |kind: u64| move |part| seed::derive(recipe.seed, "practice dropout", &[round as u64, kind, part]);
-        let (of_tried, of_lesson) = (dropout(0), dropout(1));
-        let weights = weights(&tried, practice);
         let written: Vec<Example> = tried.iter().map(|attempt| attempt.example.clone()).collect();
-        let weighed: Vec<usize> = (0..written.len()).filter(|i| weights[*i] != 0.0).collect();
-        let all: Vec<usize> = (0..lesson.len()).collect();
-        let batches = [
-            Batch { examples: &written, chosen: &weighed, weight: &|i| weights[i], dropout_seed: &of_tried },
-            Batch { examples: &lesson, chosen: &all, weight: &|_| 1.0 / predicted as f64, dropout_seed: &of_lesson },
-        ];
         let lr = practice.lr * ramp(practice.warmup_steps, round, practice.rounds);
-        let gradient = learner.step(&rule, &batches, lr, round)?;
+        // The lessons after those of the warm-up.
+        let number = (recipe.examples.div_ceil(recipe.per_parent) + round) as u64;
+        let rehearsal = Rehearsal { size: practice.corpus, number, weight: 1.0, dropout: "practice dropout" };
+        let done = rehearsal.step(learner, recipe, &rule, (&written, &weights(&tried, practice)), (lr, round))?;
         if round + 1 == practice.rounds {
             learner.check_after(&rule, &written, round)?;
         }
         let share = |what: fn(&Attempt) -> bool| tried.iter().filter(|attempt| what(attempt)).count() as f64 / tried.len() as f64;
-        let done = Round {
+        let round = Round {
             round: round + 1,
             of: practice.rounds,
             valid: share(|attempt| attempt.is_network),
             good: share(|attempt| attempt.is_good),
             entropy: -tried.iter().map(|attempt| attempt.log_p).sum::<f64>() / tried.len() as f64,
-            corpus_loss: gradient.nll[1] / predicted as f64,
-            gradient_norm: gradient.norm,
+            corpus_loss: done.corpus_loss,
+            gradient_norm: done.gradient_norm,
             lr,
             seconds: start.elapsed().as_secs_f64(),
         };
-        watch(&done, learner)?;
+        watch(&round, learner)?;
     }
     Ok(())
 }

@@ -19,10 +19,11 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::ContinuousCDF;
 
-use super::warmup::{LONGEST_PROMPT, Recipe, completion, lesson, ramp};
+use super::rehearsal::Rehearsal;
+use super::warmup::{LONGEST_PROMPT, Recipe, completion, ramp};
 use crate::base::error::Result;
 use crate::base::seed;
-use crate::decoder::lora::step::{Batch, Rule};
+use crate::decoder::lora::step::Rule;
 use crate::decoder::model::pack::Example;
 use crate::policy::Learner;
 use crate::policy::learner::Model;
@@ -44,6 +45,7 @@ pub enum Worth {
 /// How an adapter is schooled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct School {
+    /// What is made of the gains.
     pub worth: Worth,
     /// Times that each delta is learnt from.
     pub epochs: usize,
@@ -51,11 +53,13 @@ pub struct School {
     pub beta: f64,
     /// Siblings of one step, at most.
     pub siblings: usize,
-    /// Deltas of the corpus beside them in each step, and what one weighs in the sum.
+    /// Deltas of the corpus beside them in each step.
     pub corpus: usize,
+    /// What one of these deltas weighs in the sum.
     pub corpus_weight: f64,
     /// Peak learning rate; it rises over `warmup_steps`, then falls to zero in a straight line.
     pub lr: f64,
+    /// Steps over which the learning rate rises.
     pub warmup_steps: usize,
     /// Standard deviation of the accuracy of one network over its seeds, where a run did not measure it.
     pub noise: f64,
@@ -80,8 +84,11 @@ impl Default for School {
 /// Deltas of one parent under one recipe.
 #[derive(Clone, Debug)]
 pub struct Siblings {
+    /// The start network that their parent descends from.
     pub family: String,
+    /// What their accuracies were measured on.
     pub dataset: String,
+    /// The parent and each delta, as the learner reads and writes them.
     pub examples: Vec<Example>,
     /// Accuracy less the parent's, one an example.
     pub gain: Vec<f64>,
@@ -92,18 +99,21 @@ pub struct Siblings {
 /// One optimiser step, as the log has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Term {
+    /// From 1.
     pub step: usize,
+    /// How many there will be.
     pub of: usize,
-    pub family: String,
-    pub siblings: usize,
+    pub(crate) family: String,
+    pub(crate) siblings: usize,
     /// The objective before the step.
     pub loss: f64,
     /// Mean of `log p` less what it was before school, in nats.
-    pub moved: f64,
+    pub(crate) moved: f64,
     /// Mean negative log-likelihood of a token of the corpus, before the step.
     pub corpus_loss: f64,
-    pub gradient_norm: f64,
-    pub lr: f64,
+    pub(crate) gradient_norm: f64,
+    pub(crate) lr: f64,
+    /// By the clock, since school began.
     pub seconds: f64,
 }
 
@@ -141,22 +151,11 @@ pub fn school(
         let now = learner.log_p(&examples)?;
         let moved: Vec<f64> = now.iter().zip(chosen).map(|(now, i)| now - reference[*which][*i]).collect();
         let Objective { loss, weights } = objective(plan, &gain, &moved, own.noise.unwrap_or(plan.noise));
-        // Lessons that no warm-up has seen.
-        let corpus = match plan.corpus {
-            0 => Vec::new(),
-            size => lesson(learner, recipe, size, (1 << 32) + step as u64)?,
-        };
-        let predicted = corpus.iter().map(|example| example.completion.len()).sum::<usize>().max(1);
-        let dropout = |kind: u64| move |part| seed::derive(recipe.seed, "school dropout", &[step as u64, kind, part]);
-        let (of_siblings, of_corpus) = (dropout(0), dropout(1));
-        let weighed: Vec<usize> = (0..examples.len()).filter(|i| weights[*i] != 0.0).collect();
-        let all: Vec<usize> = (0..corpus.len()).collect();
-        let batches = [
-            Batch { examples: &examples, chosen: &weighed, weight: &|i| weights[i], dropout_seed: &of_siblings },
-            Batch { examples: &corpus, chosen: &all, weight: &|_| plan.corpus_weight / predicted as f64, dropout_seed: &of_corpus },
-        ];
         let lr = plan.lr * ramp(plan.warmup_steps, step, steps.len());
-        let gradient = learner.step(&rule, &batches, lr, step)?;
+        // Lessons that no warm-up has seen.
+        let number = (1 << 32) + step as u64;
+        let rehearsal = Rehearsal { size: plan.corpus, number, weight: plan.corpus_weight, dropout: "school dropout" };
+        let done = rehearsal.step(learner, recipe, &rule, (&examples, &weights), (lr, step))?;
         if step + 1 == steps.len() {
             learner.check_after(&rule, &examples, step)?;
         }
@@ -167,8 +166,8 @@ pub fn school(
             siblings: chosen.len(),
             loss,
             moved: mean(&moved),
-            corpus_loss: gradient.nll[1] / predicted as f64,
-            gradient_norm: gradient.norm,
+            corpus_loss: done.corpus_loss,
+            gradient_norm: done.gradient_norm,
             lr,
             seconds: start.elapsed().as_secs_f64(),
         };

@@ -23,23 +23,30 @@ use crate::tracer::novelty::Filter;
 /// What is asked of the model, and how its answer is drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
+    /// How a delta is to be written.
     pub format: Format,
+    /// What may be written.
     pub mask: Masking,
+    /// See [`Sampling`].
     pub temperature: f64,
+    /// See [`Sampling`].
     pub top_p: f64,
     /// Longest delta in tokens, the end token included.
     pub max_tokens: usize,
+    /// What the samples are drawn from, by the place of their parent.
     pub seed: u64,
 }
 
 /// One first try.
 #[derive(Clone, Debug)]
 pub struct Trial {
+    /// The source that was shown.
     pub parent: String,
     /// Without the end token.
     pub completion: Vec<u8>,
     /// Whether the end token came.
     pub ended: bool,
+    /// Length of the completion in tokens, the end token included.
     pub tokens: usize,
 }
 

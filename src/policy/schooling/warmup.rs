@@ -25,6 +25,7 @@ pub const LONGEST_PROMPT: usize = 1024;
 /// How an adapter is warmed up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// How the deltas are written.
     pub format: Format,
     /// Deltas seen, each once.
     pub examples: usize,
@@ -32,26 +33,34 @@ pub struct Recipe {
     pub per_parent: usize,
     /// Peak learning rate; it rises over `warmup_steps`, then falls to zero in a straight line.
     pub lr: f64,
+    /// Steps over which the learning rate rises.
     pub warmup_steps: usize,
     /// Largest gradient norm.
     pub clip: f64,
     /// Longest delta in tokens, the end token included.
     pub max_tokens: usize,
+    /// What the corpus, a fresh adapter and the dropout are drawn from.
     pub seed: u64,
+    /// Of a fresh adapter; one that is there has its own.
     pub lora: LoraConfig,
 }
 
 /// One optimiser step, as the log has it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Step {
+    /// From 1.
     pub step: usize,
+    /// How many there will be.
     pub of: usize,
     /// Mean negative log-likelihood of a token, before the step.
     pub loss: f64,
+    /// Before clipping.
     pub gradient_norm: f64,
+    /// Of this step.
     pub lr: f64,
     /// Tokens through the model so far.
     pub tokens: usize,
+    /// By the clock, since the warm-up began.
     pub seconds: f64,
 }
 
@@ -110,7 +119,7 @@ pub(super) fn lesson(learner: &Learner, recipe: &Recipe, size: usize, step: u64)
 
 /// A delta as the tokens the model has to give, its end token included.
 #[must_use]
-pub fn completion(tokenizer: &Tokenizer, delta: &str) -> Vec<u32> {
+pub(crate) fn completion(tokenizer: &Tokenizer, delta: &str) -> Vec<u32> {
     let mut tokens = tokenizer.encode_plain(delta);
     tokens.push(tokenizer.eos());
     tokens

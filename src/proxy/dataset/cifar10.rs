@@ -10,7 +10,7 @@ use crate::base::error::{AtPath, Result};
 use crate::base::hash::sha256_file;
 
 /// The files and their SHA-256.
-pub const FILES: [(&str, &str); 8] = [
+pub(crate) const FILES: [(&str, &str); 8] = [
     ("data_batch_1.png", "9a148385817b16e1840832575ee46ccac2ced61a305f07d4804805773c64e9bc"),
     ("data_batch_2.png", "47d610b8eb06af0c885fc499afc396d55f3a029b865725720a4f10474aac9d6f"),
     ("data_batch_3.png", "ca5d6af61c1791820d0fa2b0a842a73ed48978b698d74c26531d2c80373d4c10"),
@@ -27,7 +27,7 @@ const PIXELS: usize = SIDE * SIDE;
 /// Bytes of the pixels of a file, with a fourth channel if it has one.
 const MOST_BYTES: usize = 4 * PIXELS * 10_000;
 
-pub fn load(dir: &Path, part: Part) -> Result<Dataset> {
+pub(crate) fn load(dir: &Path, part: Part) -> Result<Dataset> {
     let (batches, labels): (&[_], _) = match part {
         Part::Train => (&FILES[..5], "train_lables.json"),
         Part::Test => (&FILES[5..6], "test_lables.json"),
@@ -78,7 +78,7 @@ fn decode(path: &Path) -> Result<Vec<u8>> {
     Ok(pixels)
 }
 
-pub fn verify(dir: &Path) -> Result<()> {
+pub(crate) fn verify(dir: &Path) -> Result<()> {
     FILES.par_iter().try_for_each(|(file, expected)| {
         let path = dir.join(file);
         if !path.is_file() {

@@ -16,6 +16,7 @@ pub enum Fit {
 }
 
 impl Fit {
+    /// As settings and the command line write it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,11 +40,12 @@ impl Fit {
 /// Pixels. Written as one number where it is square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    pub height: usize,
-    pub width: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
 }
 
 impl Size {
+    /// As high as it is wide.
     #[must_use]
     pub fn square(side: usize) -> Self {
         Self { height: side, width: side }

@@ -34,21 +34,28 @@ const NAMED: usize = 5;
 /// A folder that was read.
 #[derive(Clone, Debug)]
 pub struct Folder {
+    /// What its images are brought to, and its classes.
     pub format: Format,
     /// As it was asked for, without a share where the folder had its parts.
     pub origin: Origin,
+    /// Ordered by class, as the test part is.
     pub train: Images,
+    /// The folder's own test part, or the share that was set aside.
     pub test: Images,
+    /// Counts over both parts.
     pub findings: Findings,
-    /// What to say of the parts; the files that could not be read.
+    /// What to say of the parts.
     pub notes: Vec<String>,
+    /// Files that could not be read and were left out, each with the reason.
     pub broken: Vec<String>,
 }
 
 /// What an import is to tell of the images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Findings {
+    /// Grey images, which get three equal channels.
     pub grey: usize,
+    /// Images that are transparent in part, which are laid on white.
     pub transparent: usize,
     /// Not of the shape that is wanted.
     pub fitted: usize,

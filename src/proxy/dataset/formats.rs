@@ -5,18 +5,18 @@ use std::io::Cursor;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 
 /// Rows of pixels of `channels` bytes: 1 (grey), 2 (grey, alpha), 3 or 4 (colour, alpha).
-pub struct Samples {
-    pub width: usize,
-    pub height: usize,
-    pub channels: usize,
-    pub bytes: Vec<u8>,
+pub(crate) struct Samples {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) channels: usize,
+    pub(crate) bytes: Vec<u8>,
     /// An Exif note, or the number in it that says how a camera was held.
-    pub exif: Option<Vec<u8>>,
-    pub held: u16,
+    pub(crate) exif: Option<Vec<u8>>,
+    pub(crate) held: u16,
 }
 
 /// Why there are none.
-pub enum Why {
+pub(crate) enum Why {
     /// Bytes of its pixels.
     Large(usize),
     Broken(String),
@@ -37,7 +37,7 @@ fn sized(width: usize, height: usize, channels: usize, most: usize) -> std::resu
     }
 }
 
-pub fn webp(bytes: &[u8], most: usize) -> Result {
+pub(crate) fn webp(bytes: &[u8], most: usize) -> Result {
     let mut decoder = image_webp::WebPDecoder::new(Cursor::new(bytes)).map_err(broken)?;
     let (width, height) = decoder.dimensions();
     let (width, height, channels) = (width as usize, height as usize, if decoder.has_alpha() { 4 } else { 3 });
@@ -54,7 +54,7 @@ pub fn webp(bytes: &[u8], most: usize) -> Result {
     Ok(Samples { width, height, channels, bytes: samples, exif, held: 1 })
 }
 
-pub fn bmp(bytes: &[u8], most: usize) -> Result {
+pub(crate) fn bmp(bytes: &[u8], most: usize) -> Result {
     let mut decoder = zune_bmp::BmpDecoder::new(ZCursor::new(bytes));
     decoder.decode_headers().map_err(|e| broken(format!("{e:?}")))?;
     let number = |at: usize| bytes.get(at..at + 4).map_or(0, |b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
@@ -78,7 +78,7 @@ pub fn bmp(bytes: &[u8], most: usize) -> Result {
     Ok(Samples { width, height, channels, bytes: samples, exif: None, held: 1 })
 }
 
-pub fn tiff(bytes: &[u8], most: usize) -> Result {
+pub(crate) fn tiff(bytes: &[u8], most: usize) -> Result {
     use tiff::ColorType;
     use tiff::decoder::{Decoder, DecodingResult, Limits};
 
@@ -110,7 +110,7 @@ pub fn tiff(bytes: &[u8], most: usize) -> Result {
     Ok(Samples { width, height, channels, bytes: samples, exif: None, held })
 }
 
-pub fn gif(bytes: &[u8], most: usize) -> Result {
+pub(crate) fn gif(bytes: &[u8], most: usize) -> Result {
     let mut options = gif::DecodeOptions::new();
     options.set_color_output(gif::ColorOutput::RGBA);
     options.set_memory_limit(gif::MemoryLimit::Bytes((most as u64).try_into().map_err(broken)?));

@@ -12,13 +12,13 @@ use crate::base::error::Result;
 use crate::base::files::{open_file, read_file};
 
 /// Images and labels of the training and of the test part.
-pub const FILES: [[&str; 2]; 2] =
+pub(crate) const FILES: [[&str; 2]; 2] =
     [["train-images-idx3-ubyte", "train-labels-idx1-ubyte"], ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]];
 
 /// Bytes of a file that is unpacked; the largest of these sets has 47 million.
 const MOST: u64 = 64 << 20;
 
-pub fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
+pub(crate) fn load(name: &str, dir: &Path, part: Part) -> Result<Dataset> {
     let [images, labels] = FILES[usize::from(part == Part::Test)];
     let (shape, pixels) = read(name, dir, images, 3)?;
     let (count, labels) = read(name, dir, labels, 1)?;

@@ -10,19 +10,19 @@ use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::read_text;
 
 /// The classes of a part with their files, both sorted.
-pub type Classes = Vec<(String, Vec<PathBuf>)>;
+pub(crate) type Classes = Vec<(String, Vec<PathBuf>)>;
 
 #[derive(Clone, Debug, Default)]
-pub struct Layout {
-    pub train: Classes,
+pub(crate) struct Layout {
+    pub(crate) train: Classes,
     /// Where the folder holds one.
-    pub test: Option<Classes>,
+    pub(crate) test: Option<Classes>,
     /// Files that lie beside the folders.
-    pub beside: usize,
+    pub(crate) beside: usize,
     /// Hidden files and those of operating systems.
-    pub left_out: usize,
+    pub(crate) left_out: usize,
     /// What to say of the parts.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn is_left_out(name: &str) -> bool {
 impl Layout {
     /// # Errors
     /// Where a folder cannot be read, a class holds a folder, or the parts do not have the same classes.
-    pub fn of(path: &Path) -> Result<Self> {
+    pub(crate) fn of(path: &Path) -> Result<Self> {
         let mut layout = Self::default();
         let (folders, beside) = layout.folders(path)?;
         layout.beside = beside;
@@ -109,7 +109,7 @@ impl Layout {
     ///
     /// # Errors
     /// Where the table cannot be read, or a line names no image or no label.
-    pub fn labelled(folder: &Path, table: &Path) -> Result<Self> {
+    pub(crate) fn labelled(folder: &Path, table: &Path) -> Result<Self> {
         let text = read_text(table, "read the labels")?;
         let text = text.trim_start_matches('\u{feff}');
         let at = |line: usize, why: String| Error::input(format!("{}, line {line}: {why}", table.display()));

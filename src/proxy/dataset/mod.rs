@@ -6,7 +6,7 @@ pub mod folder;
 mod formats;
 mod idx;
 mod layout;
-mod picture;
+pub mod picture;
 mod split;
 pub mod stored;
 mod synthetic;
@@ -24,15 +24,18 @@ use crate::base::error::{Error, Result};
 /// What all images of a set have in common.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Format {
+    /// What `proxy.dataset` calls the set.
     pub name: String,
     /// Channels, height, width.
     pub shape: [usize; 3],
+    /// How many there are; 256 at most, as labels are bytes.
     pub classes: usize,
     /// In the order of the labels; empty where they have no names.
     #[serde(default)]
     pub class_names: Vec<String>,
     /// Of pixels from 0 to 1, by channel.
     pub mean: Vec<f32>,
+    /// Standard deviation of the same pixels, by channel.
     pub std: Vec<f32>,
     /// Whether a mirrored image is still of its class.
     pub flip: bool,
@@ -47,7 +50,7 @@ pub struct Format {
 impl Format {
     /// The name of a class, or its number where it has none.
     #[must_use]
-    pub fn class(&self, label: usize) -> String {
+    pub(crate) fn class(&self, label: usize) -> String {
         self.class_names.get(label).map_or_else(|| label.to_string(), |name| format!("'{name}'"))
     }
 
@@ -58,18 +61,23 @@ impl Format {
     }
 }
 
+/// Images of one size and their classes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Images {
+    /// [`Format::elements`] bytes an image.
     pub pixels: Vec<u8>,
+    /// One an image: its class, from 0.
     pub labels: Vec<u8>,
 }
 
 impl Images {
+    /// How many images there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
+    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
@@ -94,14 +102,18 @@ impl Images {
 /// The two parts of a published set. Search and proxies see the first only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// What networks are trained and validated on.
     Train,
+    /// What a chosen network may be evaluated on in the end.
     Test,
 }
 
 /// One part of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
+    /// Of its set.
     pub format: Format,
+    /// All of this part.
     pub images: Images,
 }
 

@@ -14,13 +14,16 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// Red, green and blue.
-type Rgb = [u8; 3];
+pub type Rgb = [u8; 3];
 
+/// A picture, upright.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
+    /// Pixels of a row.
     pub width: usize,
+    /// Rows.
     pub height: usize,
-    /// Row by row.
+    /// Row by row: red, green and blue.
     pub pixels: Vec<Rgb>,
     /// The file has one channel of colour; it became three equal ones.
     pub grey: bool,
@@ -31,22 +34,31 @@ pub struct Picture {
 /// What is not a picture that can be taken, in words that go behind its path.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
+    /// In no format that is read.
     #[error("not a PNG, JPEG, WebP, BMP, TIFF or GIF image")]
     Kind,
+    /// In a format that phones write and no well-kept crate reads.
     #[error("a HEIC or AVIF image, which is not read; convert it to PNG")]
     Heif,
+    /// A PNG file that is not whole or not right.
     #[error("broken: {0}")]
     Png(#[from] png::DecodingError),
+    /// The same of JPEG.
     #[error("broken: {0}")]
     Jpeg(#[from] zune_jpeg::errors::DecodeErrors),
+    /// The same of the other formats, in their decoder's words.
     #[error("broken: {0}")]
     Other(String),
+    /// It ends before its pixels do.
     #[error("broken: it is cut off")]
     CutOff,
+    /// No rows, or none in them.
     #[error("broken: it has no pixels")]
     Empty,
+    /// More bytes of pixels than asked for: how many, and how many may be.
     #[error("{0} bytes of pixels, at most {1}")]
     Large(usize, usize),
+    /// Packed better than any picture is: bytes of pixels, bytes of the file.
     #[error("{0} bytes of pixels in a file of {1}: it is no picture but a bomb")]
     Bomb(usize, usize),
 }
@@ -66,6 +78,9 @@ fn check_size(bytes: usize, most: usize) -> Result<(), Flaw> {
 
 impl Picture {
     /// A picture from the bytes of its file, upright as its Exif note says. `most` bounds the bytes of its pixels, before any is decoded.
+    ///
+    /// # Errors
+    /// What is no picture, or none that can be taken.
     pub fn read(bytes: &[u8], most: usize) -> Result<Self, Flaw> {
         match bytes {
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => read_png(bytes, most),
@@ -123,12 +138,12 @@ impl Picture {
     }
 
     /// All of the first channel, then the second, then the third.
-    pub fn by_channel(&self) -> Vec<u8> {
+    pub(crate) fn by_channel(&self) -> Vec<u8> {
         (0..3).flat_map(|channel| self.pixels.iter().map(move |pixel| pixel[channel])).collect()
     }
 
     /// The largest part in its middle that has the shape of `size`.
-    pub fn middle(&self, size: Size) -> Self {
+    pub(crate) fn middle(&self, size: Size) -> Self {
         // As high or as wide as the picture, whichever is less of it.
         let (width, height) = if self.width * size.height > self.height * size.width {
             (part(self.height, size.width, size.height), self.height)
@@ -141,7 +156,7 @@ impl Picture {
     }
 
     /// Of this size, brought to its shape as `fit` says.
-    pub fn fitted(self, size: Size, fit: Fit) -> Self {
+    pub(crate) fn fitted(self, size: Size, fit: Fit) -> Self {
         let Size { height, width } = size;
         match fit {
             Fit::Crop => self.middle(size).scaled(width, height),
@@ -164,7 +179,7 @@ impl Picture {
     }
 
     /// Scaled to `width` x `height` pixels.
-    pub fn scaled(self, width: usize, height: usize) -> Self {
+    pub(crate) fn scaled(self, width: usize, height: usize) -> Self {
         if (width, height) == (self.width, self.height) {
             return self;
         }

@@ -16,8 +16,11 @@ use crate::base::seed;
 /// Training and validation images: balanced by class, disjoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
+    /// Of the set it was drawn from; `uneven` also where it was drawn stratified.
     pub format: Format,
+    /// What networks are trained on.
     pub train: Images,
+    /// What gives the quality.
     pub valid: Images,
 }
 
@@ -62,7 +65,7 @@ impl Split {
     ///
     /// # Errors
     /// There are too few images.
-    pub fn stratified(dataset: &Dataset, run: u64, train: usize, valid: usize) -> Result<Self> {
+    pub(crate) fn stratified(dataset: &Dataset, run: u64, train: usize, valid: usize) -> Result<Self> {
         let Dataset { format, images } = dataset;
         let counts = images.counts(format.classes);
         let shares = apportion(valid, &counts, 1).and_then(|valid| {
@@ -150,7 +153,7 @@ impl Split {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn scratch(&self) -> Result<Scratch> {
+    pub(crate) fn scratch(&self) -> Result<Scratch> {
         Scratch::new(|file| self.write(file))
     }
 

@@ -22,35 +22,47 @@ const MOST_HEADER: u64 = 1 << 24;
 /// How a set was imported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Origin {
+    /// Where the images lay.
     pub folder: PathBuf,
     /// The table of labels, where the folders are no classes.
     #[serde(default)]
     pub labels: Option<PathBuf>,
+    /// What every image was brought to.
     pub size: Size,
+    /// How images of another shape were brought to it.
     #[serde(default)]
     pub fit: Fit,
     /// Share of the images set aside as the test part; None where the folder had one.
     pub test: Option<f64>,
+    /// Decides which images were set aside.
     pub seed: u64,
+    /// Whether a mirrored image is still of its class.
     pub flip: bool,
+    /// Whether files that could not be read were left out; else they end an import.
     #[serde(default)]
     pub skip_broken: bool,
 }
 
+/// What the file says of itself, before its images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
+    /// What all its images have in common.
     pub format: Format,
+    /// How it was imported.
     pub origin: Origin,
+    /// First in the file.
     pub train: Section,
+    /// After the training part, to the end of the file.
     pub test: Section,
 }
 
 /// One part in the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Section {
+    /// How many there are.
     pub images: usize,
     /// Of labels and pixels.
-    pub sha256: String,
+    pub(crate) sha256: String,
 }
 
 impl Section {
@@ -71,7 +83,7 @@ pub fn file(data: &Path, name: &str) -> PathBuf {
 }
 
 /// Names of the stored sets, sorted.
-pub fn names(data: &Path) -> Vec<String> {
+pub(crate) fn names(data: &Path) -> Vec<String> {
     let folders = std::fs::read_dir(data).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         folders.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| file(data, name).is_file()).collect();
@@ -94,6 +106,10 @@ pub fn write(data: &Path, format: &Format, origin: &Origin, train: &Images, test
     write_whole(&path, &bytes)
 }
 
+/// The header of a stored set; nothing of its images is read.
+///
+/// # Errors
+/// Where the file is missing or damaged.
 pub fn header(data: &Path, name: &str) -> Result<Header> {
     let path = file(data, name);
     open(&path).map(|opened| opened.1)
@@ -121,7 +137,7 @@ fn open(path: &Path) -> Result<(File, Header)> {
 ///
 /// # Errors
 /// Where the file cannot be read or is damaged.
-pub fn counts(data: &Path, name: &str) -> Result<Vec<usize>> {
+pub(crate) fn counts(data: &Path, name: &str) -> Result<Vec<usize>> {
     let path = file(data, name);
     let (mut file, Header { format, train, .. }) = open(&path)?;
     // Before memory is taken for what a header says.
@@ -148,7 +164,7 @@ pub fn remove(data: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-pub fn load(data: &Path, name: &str, part: Part) -> Result<Dataset> {
+pub(crate) fn load(data: &Path, name: &str, part: Part) -> Result<Dataset> {
     let path = file(data, name);
     let (mut file, Header { format, train, test, .. }) = open(&path)?;
     let length = |section: &Section| section.images.checked_mul(format.elements().checked_add(1)?);

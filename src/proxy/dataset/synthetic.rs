@@ -11,7 +11,7 @@ const SIDE: usize = 32;
 const DIRECTIONS: usize = 5;
 
 /// 10,000 images to train with, 2,000 to test with, always the same ones.
-pub fn generate(part: Part) -> Dataset {
+pub(crate) fn generate(part: Part) -> Dataset {
     let (count, purpose) = match part {
         Part::Train => (10_000, "train"),
         Part::Test => (2_000, "test"),

@@ -5,12 +5,12 @@ use candle_core::{Result, Tensor};
 use super::{tensor, wide, with, zip_map};
 use crate::tracer::graph::Activation;
 
-pub fn forward(x: &Tensor, kind: Activation) -> Result<Tensor> {
+pub(crate) fn forward(x: &Tensor, kind: Activation) -> Result<Tensor> {
     tensor(with(x, |x| zip_map([x], |[x], y| values(x, kind, y)))?, x.dims())
 }
 
 /// dx for the gradient of y = f(x).
-pub fn backward(x: &Tensor, kind: Activation, gradient: &Tensor) -> Result<Tensor> {
+pub(crate) fn backward(x: &Tensor, kind: Activation, gradient: &Tensor) -> Result<Tensor> {
     tensor(with(x, |x| with(gradient, |dy| zip_map([x, dy], |[x, dy], dx| gradients(x, dy, kind, dx))))??, x.dims())
 }
 

@@ -5,12 +5,12 @@ use candle_core::{DType, Result, Tensor};
 use super::{Shared, blank, each, tensor, wide, with, zip_map};
 
 /// Whether the kernels take it.
-pub fn is_flat(x: &Tensor) -> bool {
+pub(crate) fn is_flat(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous()
 }
 
 /// a + b, of one shape.
-pub fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn add(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dims() != b.dims() || !is_flat(a) || !is_flat(b) {
         return a + b;
     }
@@ -26,7 +26,7 @@ wide! {
 }
 
 /// Tensors one after the other along `dim`; their other extents are the same.
-pub fn cat(parts: &[Tensor], dim: usize) -> Result<Tensor> {
+pub(crate) fn cat(parts: &[Tensor], dim: usize) -> Result<Tensor> {
     let same = |part: &Tensor| {
         let (a, b) = (part.dims(), parts[0].dims());
         a.len() == b.len() && (0..a.len()).all(|d| d == dim || a[d] == b[d])
@@ -56,7 +56,7 @@ pub fn cat(parts: &[Tensor], dim: usize) -> Result<Tensor> {
 }
 
 /// Sums a gradient over the dimensions along which an operand of `shape` was broadcast.
-pub fn reduce_to(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn reduce_to(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
     if gradient.dims() == shape {
         return Ok(gradient.clone());
     }
@@ -67,7 +67,7 @@ pub fn reduce_to(gradient: &Tensor, shape: &[usize]) -> Result<Tensor> {
 }
 
 /// Cuts the gradient of a concatenation along `dim` into those of its parts.
-pub fn split(gradient: &Tensor, dim: usize, extents: impl Iterator<Item = usize>) -> Result<Vec<Tensor>> {
+pub(crate) fn split(gradient: &Tensor, dim: usize, extents: impl Iterator<Item = usize>) -> Result<Vec<Tensor>> {
     let mut start = 0;
     if is_flat(gradient) {
         let shape = gradient.dims();

@@ -24,12 +24,12 @@ const CACHE: usize = 96 * 1024;
 
 /// The attributes of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spec {
-    pub stride: [usize; 2],
+pub(crate) struct Spec {
+    pub(crate) stride: [usize; 2],
     /// Top, bottom, left, right.
-    pub padding: [usize; 4],
-    pub dilation: [usize; 2],
-    pub groups: usize,
+    pub(crate) padding: [usize; 4],
+    pub(crate) dilation: [usize; 2],
+    pub(crate) groups: usize,
 }
 
 /// Extents and offsets that follow from the shapes.
@@ -239,7 +239,7 @@ fn with_buffers<R>(lengths: [usize; 4], body: impl FnOnce([&mut [f32]; 4]) -> R)
 }
 
 /// y of x (n, c, h, w), weight (o, c/groups, kh, kw) and bias (o).
-pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
+pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
     let g = Geometry::new(x, weight, spec)?;
     let bias = bias.map(|bias| with(bias, <[f32]>::to_vec)).transpose()?;
     let packed = pack(&with(weight, <[f32]>::to_vec)?, &g);
@@ -289,18 +289,18 @@ fn pack(weight: &[f32], g: &Geometry) -> Vec<Packed> {
 }
 
 /// Gradients of a convolution.
-pub struct Gradients {
-    pub x: Option<Tensor>,
-    pub weight: Option<Tensor>,
-    pub bias: Option<Tensor>,
+pub(crate) struct Gradients {
+    pub(crate) x: Option<Tensor>,
+    pub(crate) weight: Option<Tensor>,
+    pub(crate) bias: Option<Tensor>,
 }
 
 /// Which gradients are wanted.
 #[derive(Clone, Copy)]
-pub struct Needs {
-    pub x: bool,
-    pub weight: bool,
-    pub bias: bool,
+pub(crate) struct Needs {
+    pub(crate) x: bool,
+    pub(crate) weight: bool,
+    pub(crate) bias: bool,
 }
 
 /// What dx needs of one phase: its taps, the rows of its plane that hold input, the transposed weights of each group.
@@ -336,7 +336,7 @@ fn phases(weight: &[f32], g: &Geometry) -> Vec<Phase> {
 }
 
 /// Gradients of x, weight and bias for the gradient of y.
-pub fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, needs: Needs) -> Result<Gradients> {
+pub(crate) fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, needs: Needs) -> Result<Gradients> {
     let g = Geometry::new(x, weight, spec)?;
     let weights = with(weight, <[f32]>::to_vec)?;
     let phases = if needs.x { phases(&weights, &g) } else { Vec::new() };

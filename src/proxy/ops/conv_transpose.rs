@@ -10,7 +10,7 @@ use super::conv::{self, Gradients, Needs, Spec};
 use super::{each_chunk, sum, tensor, with};
 
 /// Height and width of y.
-pub fn extents(x: &Tensor, weight: &Tensor, spec: Spec, output_padding: [usize; 2]) -> Result<[usize; 2]> {
+pub(crate) fn extents(x: &Tensor, weight: &Tensor, spec: Spec, output_padding: [usize; 2]) -> Result<[usize; 2]> {
     let (_, _, height, width) = x.dims4()?;
     let (_, _, rows, columns) = weight.dims4()?;
     let extent = |axis: usize, from: usize, kernel: usize| {
@@ -24,7 +24,7 @@ pub fn extents(x: &Tensor, weight: &Tensor, spec: Spec, output_padding: [usize; 
 }
 
 /// y of x (n, in, h, w), weight (in, out/groups, kh, kw) and bias (out).
-pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec, output_padding: [usize; 2]) -> Result<Tensor> {
+pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec, output_padding: [usize; 2]) -> Result<Tensor> {
     let [height, width] = extents(x, weight, spec, output_padding)?;
     let (batch, out) = (x.dim(0)?, weight.dim(1)? * spec.groups);
     let shape = [batch, out, height, width];
@@ -41,7 +41,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec, o
 }
 
 /// Gradients of x, weight and bias for the gradient of y.
-pub fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, needs: Needs) -> Result<Gradients> {
+pub(crate) fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, spec: Spec, needs: Needs) -> Result<Gradients> {
     let dx = needs.x.then(|| conv::forward(gradient, weight, None, spec)).transpose()?;
     let only_weight = Needs { x: false, weight: true, bias: false };
     let dw = if needs.weight { conv::backward(gradient, weight, x, spec, only_weight)?.weight } else { None };

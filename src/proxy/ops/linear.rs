@@ -69,7 +69,7 @@ fn extents(x: &Tensor, weight: &Tensor) -> Result<(usize, usize, usize)> {
     Ok((x.elem_count() / width, width, out))
 }
 
-pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(crate) fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let (rows, width, out) = extents(x, weight)?;
     let mut y = match bias {
         Some(bias) => with(bias, |bias| bias.repeat(rows))?,
@@ -82,7 +82,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Ten
 }
 
 /// Gradients of x (where wanted), weight and bias: `dx = dy w`, `dw = dy^T x`, `db = sum dy`.
-pub fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, needs_x: bool) -> Result<(Option<Tensor>, Tensor, Tensor)> {
+pub(crate) fn backward(x: &Tensor, weight: &Tensor, gradient: &Tensor, needs_x: bool) -> Result<(Option<Tensor>, Tensor, Tensor)> {
     let (rows, width, out) = extents(x, weight)?;
     let mut dw = vec![0f32; out * width];
     let mut db = vec![0f32; out];

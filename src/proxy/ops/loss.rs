@@ -6,14 +6,19 @@
 
 use candle_core::{Result, Tensor};
 
+/// What a batch says of a classifier.
 pub struct Loss {
     /// Mean over the batch.
     pub value: f64,
-    pub correct: usize,
+    pub(crate) correct: usize,
     /// Gradient of the logits.
     pub gradient: Tensor,
 }
 
+/// The loss of logits (n, classes), `smoothing` being the share of a label that goes to all classes alike.
+///
+/// # Errors
+/// Where there is not one label a row, or one is no class.
 pub fn cross_entropy(logits: &Tensor, labels: &[u8], smoothing: f64) -> Result<Loss> {
     let (rows, classes) = logits.dims2()?;
     if rows != labels.len() || labels.iter().any(|&label| usize::from(label) >= classes) {

@@ -119,14 +119,12 @@ macro_rules! wide {
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments)]
                 unsafe fn avx2($($arg: $type),*) $(-> $result)? { body($($arg),*) }
-                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512dq") {
-                    // SAFETY: the features were just found.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the feature was just found.
-                    return unsafe { avx2($($arg),*) };
+                match $crate::base::processor::level() {
+                    // SAFETY: that level has the features.
+                    $crate::base::processor::Level::V4 => return unsafe { avx512($($arg),*) },
+                    // SAFETY: that level has the feature.
+                    $crate::base::processor::Level::V3 => return unsafe { avx2($($arg),*) },
+                    $crate::base::processor::Level::V2 => {}
                 }
             }
             body($($arg),*)

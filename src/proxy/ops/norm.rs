@@ -6,19 +6,19 @@
 use candle_core::{Result, Tensor};
 
 use super::{LANES, Shared, blank, each, tensor, tree, wide, with};
+#[cfg(target_arch = "x86_64")]
+use crate::base::processor::{self, Level};
 
 /// What the backward needs of a forward in training, and the batch's statistics for the running ones.
-pub struct Saved {
-    pub mean: Vec<f32>,
+pub(crate) struct Saved {
+    pub(crate) mean: Vec<f32>,
     /// Biased.
-    pub variance: Vec<f32>,
+    pub(crate) variance: Vec<f32>,
     inverse: Vec<f32>,
-    /// Elements of a channel.
-    pub count: usize,
 }
 
 /// Weight and bias, where the layer has them.
-pub type Affine = Option<(Tensor, Tensor)>;
+pub(crate) type Affine = Option<(Tensor, Tensor)>;
 
 struct Extents {
     batch: usize,
@@ -53,7 +53,7 @@ fn affine(affine: &Affine, channels: usize) -> Result<(Vec<f32>, Vec<f32>)> {
 }
 
 /// Normalises by the batch's own statistics.
-pub fn forward(x: &Tensor, weights: &Affine, eps: f64, relu: bool) -> Result<(Tensor, Saved)> {
+pub(crate) fn forward(x: &Tensor, weights: &Affine, eps: f64, relu: bool) -> Result<(Tensor, Saved)> {
     let extents = Extents::of(x)?;
     let (weight, bias) = affine(weights, extents.channels)?;
     let mut y = blank(x.elem_count());
@@ -79,13 +79,12 @@ pub fn forward(x: &Tensor, weights: &Affine, eps: f64, relu: bool) -> Result<(Te
         mean: statistics.iter().map(|s| s.0).collect(),
         variance: statistics.iter().map(|s| s.1).collect(),
         inverse: statistics.iter().map(|s| s.2).collect(),
-        count: extents.count(),
     };
     Ok((tensor(y, x.dims())?, saved))
 }
 
 /// Normalises by given statistics (evaluation).
-pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tensor, eps: f64, relu: bool) -> Result<Tensor> {
+pub(crate) fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tensor, eps: f64, relu: bool) -> Result<Tensor> {
     let extents = Extents::of(x)?;
     let (weight, bias) = affine(weights, extents.channels)?;
     let (mean, variance) = (with(mean, <[f32]>::to_vec)?, with(variance, <[f32]>::to_vec)?);
@@ -105,7 +104,13 @@ pub fn forward_with(x: &Tensor, weights: &Affine, mean: &Tensor, variance: &Tens
 }
 
 /// dx, dweight and dbias in training. `y` is the value behind the `ReLU`, if one is fused.
-pub fn backward(x: &Tensor, y: Option<&Tensor>, weights: &Affine, saved: &Saved, gradient: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+pub(crate) fn backward(
+    x: &Tensor,
+    y: Option<&Tensor>,
+    weights: &Affine,
+    saved: &Saved,
+    gradient: &Tensor,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let extents = Extents::of(x)?;
     let (weight, _) = affine(weights, extents.channels)?;
     let mut dx = blank(x.elem_count());
@@ -188,10 +193,19 @@ wide! {
 fn gradient_sums(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
     assert!(x.len() == dy.len() && (y.is_empty() || y.len() == x.len()));
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx512f") {
+    if processor::level() == Level::V4 {
         // SAFETY: the feature was just found and the lengths were checked.
         return unsafe { gradient_sums_avx512(x, dy, y, mean) };
     }
+    #[cfg(target_arch = "x86_64")]
+    if processor::level() >= Level::V3 {
+        // SAFETY: the feature was just found and the lengths were checked.
+        return unsafe { gradient_sums_avx2(x, dy, y, mean) };
+    }
+    gradient_sums_portable(x, dy, y, mean)
+}
+
+fn gradient_sums_portable(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
     let (mut sums, mut dots) = ([0f32; LANES], [0f32; LANES]);
     for (i, (x, dy)) in x.iter().zip(dy).enumerate() {
         let open = if y.get(i).is_none_or(|&y| y > 0.0) { *dy } else { 0.0 };
@@ -199,6 +213,48 @@ fn gradient_sums(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
         dots[i % LANES] += open * (x - mean);
     }
     (tree(sums), tree(dots))
+}
+
+/// The same bits as with AVX-512.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+unsafe fn gradient_sums_avx2(x: &[f32], dy: &[f32], y: &[f32], mean: f32) -> (f32, f32) {
+    use std::arch::x86_64::{
+        _CMP_GT_OQ, _mm256_add_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_ps, _mm256_setzero_ps,
+        _mm256_storeu_ps, _mm256_sub_ps,
+    };
+    let (mut sums, mut dots) = ([_mm256_setzero_ps(); 2], [_mm256_setzero_ps(); 2]);
+    let (centre, zero) = (_mm256_set1_ps(mean), _mm256_setzero_ps());
+    let whole = x.len() - x.len() % LANES;
+    for start in (0..whole).step_by(LANES) {
+        for half in 0..2 {
+            let at = start + 8 * half;
+            // SAFETY: the slices are of one length, and `at + 8` is at most `whole`.
+            unsafe {
+                let mut open = _mm256_loadu_ps(dy.as_ptr().add(at));
+                if !y.is_empty() {
+                    open = _mm256_and_ps(open, _mm256_cmp_ps::<_CMP_GT_OQ>(_mm256_loadu_ps(y.as_ptr().add(at)), zero));
+                }
+                sums[half] = _mm256_add_ps(sums[half], open);
+                let distance = _mm256_sub_ps(_mm256_loadu_ps(x.as_ptr().add(at)), centre);
+                dots[half] = _mm256_add_ps(dots[half], _mm256_mul_ps(open, distance));
+            }
+        }
+    }
+    let mut lanes = [[0f32; LANES]; 2];
+    for half in 0..2 {
+        // SAFETY: each array has room for 16 values.
+        unsafe {
+            _mm256_storeu_ps(lanes[0].as_mut_ptr().add(8 * half), sums[half]);
+            _mm256_storeu_ps(lanes[1].as_mut_ptr().add(8 * half), dots[half]);
+        }
+    }
+    for at in whole..x.len() {
+        let open = if y.get(at).is_none_or(|&y| y > 0.0) { dy[at] } else { 0.0 };
+        lanes[0][at - whole] += open;
+        lanes[1][at - whole] += open * (x[at] - mean);
+    }
+    (tree(lanes[0]), tree(lanes[1]))
 }
 
 /// By hand, because the compiler makes branches of the selection and scalars of the lanes.
@@ -245,6 +301,22 @@ wide! {
             for (((dx, x), dy), y) in dx.iter_mut().zip(x).zip(dy).zip(y) {
                 let open = if *y > 0.0 { *dy } else { 0.0 };
                 *dx = a * open + b * x + c;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_a_gradient_are_the_same_by_any_instructions() {
+        let numbers = |n: usize, salt: f32| (0..n).map(|i| ((i as f32 + salt) * 0.618_034).fract() - 0.5).collect::<Vec<f32>>();
+        for len in [1, 15, 16, 33, 100] {
+            let (x, dy, y) = (numbers(len, 0.1), numbers(len, 0.2), numbers(len, 0.3));
+            for y in [&y[..], &[]] {
+                assert_eq!(gradient_sums(&x, &dy, y, 0.3), gradient_sums_portable(&x, &dy, y, 0.3), "{len}");
             }
         }
     }

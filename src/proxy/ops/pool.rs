@@ -11,9 +11,9 @@ use super::{GRAIN, Shared, blank, each_chunk, tensor, with};
 
 /// Windows along one axis, each a range of input positions, and what a mean divides by along the axis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Axis {
-    pub windows: Vec<Window>,
-    pub extent: usize,
+pub(crate) struct Axis {
+    pub(crate) windows: Vec<Window>,
+    pub(crate) extent: usize,
     grid: Option<Grid>,
 }
 
@@ -27,18 +27,18 @@ struct Grid {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub struct Window {
+pub(crate) struct Window {
     /// Positions inside the map, `step` apart.
-    pub start: usize,
-    pub end: usize,
-    pub step: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) step: usize,
     /// Extent that counts the padding too.
-    pub padded: usize,
+    pub(crate) padded: usize,
 }
 
 impl Axis {
     /// Windows of a pooling layer; with `ceil` a last window may hang over, if it starts inside the map or its left border.
-    pub fn sliding(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> Result<Self> {
+    pub(crate) fn sliding(extent: usize, kernel: usize, stride: usize, padding: usize, dilation: usize, ceil: bool) -> Result<Self> {
         let reach = dilation * (kernel - 1) + 1;
         let padded = extent + 2 * padding;
         let within = if ceil { padded + stride.max(1) - 1 } else { padded };
@@ -60,7 +60,7 @@ impl Axis {
     }
 
     /// Windows from `floor(i * extent / out)` to `ceil((i + 1) * extent / out)`.
-    pub fn adaptive(extent: usize, out: usize) -> Self {
+    pub(crate) fn adaptive(extent: usize, out: usize) -> Self {
         let windows = (0..out).map(|i| {
             let (start, end) = (i * extent / out, ((i + 1) * extent).div_ceil(out));
             Window { start, end, step: 1, padded: end - start }
@@ -81,7 +81,7 @@ fn maps(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Vec<usize>, usize, u
 }
 
 /// The maxima and, for the backward, where in its map each was found.
-pub fn max_forward(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Tensor, Vec<u32>)> {
+pub(crate) fn max_forward(x: &Tensor, rows: &Axis, columns: &Axis) -> Result<(Tensor, Vec<u32>)> {
     let (shape, map, out) = maps(x, rows, columns)?;
     let count = x.elem_count() / map;
     let mut y = blank(count * out);
@@ -229,7 +229,7 @@ super::wide! {
 }
 
 /// dx from the places that [`max_forward`] found.
-pub fn max_backward(shape: &[usize], places: &[u32], gradient: &Tensor) -> Result<Tensor> {
+pub(crate) fn max_backward(shape: &[usize], places: &[u32], gradient: &Tensor) -> Result<Tensor> {
     let map: usize = shape[shape.len() - 2..].iter().product();
     let mut dx = vec![0f32; shape.iter().product()];
     let out = places.len() / (dx.len() / map).max(1);
@@ -244,13 +244,13 @@ pub fn max_backward(shape: &[usize], places: &[u32], gradient: &Tensor) -> Resul
 }
 
 /// What the mean of each window divides its sum by.
-pub fn divisors(rows: &Axis, columns: &Axis, count_pad: bool, divisor: Option<usize>) -> Vec<f32> {
+pub(crate) fn divisors(rows: &Axis, columns: &Axis, count_pad: bool, divisor: Option<usize>) -> Vec<f32> {
     let extent = |w: &Window| if count_pad { w.padded } else { w.end - w.start };
     let of = |row: &Window, column: &Window| divisor.unwrap_or_else(|| extent(row) * extent(column)) as f32;
     rows.windows.iter().flat_map(|row| columns.windows.iter().map(move |column| of(row, column))).collect()
 }
 
-pub fn mean_forward(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
+pub(crate) fn mean_forward(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
     let (shape, map, out) = maps(x, rows, columns)?;
     let mut y = vec![0f32; x.elem_count() / map * out];
     with(x, |x| {
@@ -279,7 +279,7 @@ pub fn mean_forward(x: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -
     tensor(y, &shape)
 }
 
-pub fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f32], gradient: &Tensor) -> Result<Tensor> {
+pub(crate) fn mean_backward(shape: &[usize], rows: &Axis, columns: &Axis, divisors: &[f32], gradient: &Tensor) -> Result<Tensor> {
     let map = rows.extent * columns.extent;
     let out = divisors.len();
     let mut dx = vec![0f32; shape.iter().product()];

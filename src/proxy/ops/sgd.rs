@@ -6,16 +6,16 @@ use super::{GRAIN, LANES, each, tensor, tree, wide, with, zip_map};
 
 /// The factors of a step.
 #[derive(Clone, Copy)]
-pub struct Factors {
+pub(crate) struct Factors {
     /// Of the gradient (clipping).
-    pub scale: f32,
-    pub decay: f32,
-    pub momentum: f32,
-    pub lr: f32,
+    pub(crate) scale: f32,
+    pub(crate) decay: f32,
+    pub(crate) momentum: f32,
+    pub(crate) lr: f32,
 }
 
 /// The new momentum and the new weight; without an old momentum the gradient is the new one.
-pub fn step(weight: &Tensor, gradient: &Tensor, old: Option<&Tensor>, factors: Factors) -> Result<(Tensor, Tensor)> {
+pub(crate) fn step(weight: &Tensor, gradient: &Tensor, old: Option<&Tensor>, factors: Factors) -> Result<(Tensor, Tensor)> {
     let (direction, moved) = with(weight, |w| {
         with(gradient, |g| {
             let direction = match old {
@@ -47,7 +47,7 @@ wide! {
 }
 
 /// Sum of the squared elements.
-pub fn squares(values: &Tensor) -> Result<f64> {
+pub(crate) fn squares(values: &Tensor) -> Result<f64> {
     with(values, |values| {
         let pieces = each(values.len().div_ceil(GRAIN), |i| f64::from(piece(&values[i * GRAIN..values.len().min((i + 1) * GRAIN)])));
         pieces.iter().sum()

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Result, Tensor};
 use crate::proxy::ops::arithmetic::reduce_to;
 use crate::tracer::graph::{Comparison, Op};
 
-pub fn compare(kind: Comparison, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn compare(kind: Comparison, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let holds = match kind {
         Comparison::Lt => a.broadcast_lt(b),
         Comparison::Le => a.broadcast_le(b),
@@ -18,7 +18,7 @@ pub fn compare(kind: Comparison, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 }
 
 /// `a` where the condition is not 0, else `b`.
-pub fn choose(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn choose(condition: &Tensor, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let shape = a.shape().broadcast_shape_binary_op(b.shape(), "where")?.broadcast_shape_binary_op(condition.shape(), "where")?;
     let whole = |x: &Tensor| x.broadcast_as(&shape)?.contiguous();
     whole(condition)?.ne(0f64)?.where_cond(&whole(a)?, &whole(b)?)
@@ -39,22 +39,22 @@ fn places(index: &Tensor, extent: usize) -> Result<Tensor> {
     Tensor::from_vec(places, index.shape(), &Device::Cpu)?.to_device(index.device())
 }
 
-pub fn index(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
+pub(crate) fn index(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
     let shape = [&x.dims()[..dim], index.dims(), &x.dims()[dim + 1..]].concat();
     x.contiguous()?.index_select(&places(index, x.dim(dim)?)?.flatten_all()?, dim)?.reshape(shape)
 }
 
-pub fn gather(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
+pub(crate) fn gather(x: &Tensor, index: &Tensor, dim: usize) -> Result<Tensor> {
     x.contiguous()?.gather(&places(index, x.dim(dim)?)?, dim)
 }
 
-pub fn scatter(x: &Tensor, index: &Tensor, source: &Tensor, dim: usize, add: bool) -> Result<Tensor> {
+pub(crate) fn scatter(x: &Tensor, index: &Tensor, source: &Tensor, dim: usize, add: bool) -> Result<Tensor> {
     let (x, index, source) = (x.contiguous()?, places(index, x.dim(dim)?)?, source.contiguous()?);
     if add { x.scatter_add(&index, &source, dim) } else { x.scatter(&index, &source, dim) }
 }
 
 /// Places of the `k` largest or smallest along `dim`, in order, the first of equals first; what is not a number is the largest.
-pub fn top(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<Tensor> {
+pub(crate) fn top(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<Tensor> {
     let rows = rows(x, dim)?;
     let mut found = Vec::with_capacity(rows.len() * k);
     let order = |a: f32, b: f32| a.is_nan().cmp(&b.is_nan()).then(a.partial_cmp(&b).unwrap_or(std::cmp::Ordering::Equal));
@@ -68,7 +68,7 @@ pub fn top(x: &Tensor, k: usize, dim: usize, largest: bool) -> Result<Tensor> {
 }
 
 /// Running sums along `dim`, from the last where `reverse`.
-pub fn cumulated(x: &Tensor, dim: usize, reverse: bool) -> Result<Tensor> {
+pub(crate) fn cumulated(x: &Tensor, dim: usize, reverse: bool) -> Result<Tensor> {
     let mut sums = Vec::with_capacity(x.elem_count());
     for mut row in rows(x, dim)? {
         let mut sum = 0f64;
@@ -102,7 +102,7 @@ fn unrows(values: Vec<f32>, x: &Tensor, dim: usize, extent: usize) -> Result<Ten
 }
 
 /// Gradients of the inputs of an operation of this file.
-pub fn choice_gradients(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
+pub(crate) fn choice_gradients(op: &Op, inputs: &[&Tensor], dy: &Tensor) -> Result<Vec<Option<Tensor>>> {
     match op {
         Op::Where => {
             let zero = dy.zeros_like()?;

@@ -4,16 +4,16 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::tracer::graph::Border;
 
-pub fn select(x: &Tensor, dim: usize, index: Vec<u32>) -> Result<Tensor> {
+pub(crate) fn select(x: &Tensor, dim: usize, index: Vec<u32>) -> Result<Tensor> {
     let index = Tensor::new(index, x.device())?;
     x.contiguous()?.index_select(&index, dim)
 }
 
-pub fn slice(x: &Tensor, dim: usize, start: usize, end: usize, step: usize) -> Result<Tensor> {
+pub(crate) fn slice(x: &Tensor, dim: usize, start: usize, end: usize, step: usize) -> Result<Tensor> {
     if step == 1 { x.narrow(dim, start, end - start) } else { select(x, dim, (start..end).step_by(step).map(|i| i as u32).collect()) }
 }
 
-pub fn pad(x: &Tensor, [top, bottom, left, right]: [usize; 4], border: Border) -> Result<Tensor> {
+pub(crate) fn pad(x: &Tensor, [top, bottom, left, right]: [usize; 4], border: Border) -> Result<Tensor> {
     let rank = x.rank();
     if rank < 2 {
         candle_core::bail!("padding was given {:?}", x.dims());
@@ -37,7 +37,7 @@ pub fn pad(x: &Tensor, [top, bottom, left, right]: [usize; 4], border: Border) -
 }
 
 /// Matrix (out, extent) of linear interpolation along one axis.
-pub fn interpolation(extent: usize, out: usize, align: bool, device: &Device) -> Result<Tensor> {
+pub(crate) fn interpolation(extent: usize, out: usize, align: bool, device: &Device) -> Result<Tensor> {
     let mut weights = vec![0f32; out * extent];
     for i in 0..out {
         let at = if align {
@@ -55,7 +55,7 @@ pub fn interpolation(extent: usize, out: usize, align: bool, device: &Device) ->
 }
 
 /// Weights (C) shaped to multiply dimension 1 of a tensor of `rank` dimensions.
-pub fn per_channel(weights: &Tensor, rank: usize) -> Result<Tensor> {
+pub(crate) fn per_channel(weights: &Tensor, rank: usize) -> Result<Tensor> {
     let mut shape = vec![1; rank];
     shape[1] = weights.elem_count();
     weights.reshape(shape)

@@ -14,20 +14,20 @@ use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::ops::conv::Spec;
 use super::ops::pool::{self, Axis};
-pub use crate::proxy::stock::choice::choice_gradients;
+pub(crate) use crate::proxy::stock::choice::choice_gradients;
 use crate::proxy::stock::choice::{choose, compare, cumulated, gather, index, scatter, top};
 use crate::proxy::stock::layout::{interpolation, pad, per_channel, select, slice};
-pub use crate::proxy::stock::norm::{batch_norm, channel_statistics};
+pub(crate) use crate::proxy::stock::norm::{batch_norm, channel_statistics};
 use crate::proxy::stock::norm::{group_norm, layer_norm, variance};
 use crate::proxy::stock::pointwise::{activation, binary, clamp, log_softmax, power, softmax, unary};
-pub use crate::proxy::stock::pointwise::{power_gradients, slope, zipped};
+pub(crate) use crate::proxy::stock::pointwise::{power_gradients, slope, zipped};
 use crate::proxy::stock::recurrent::recurrent;
 use crate::proxy::stock::windows::{Even, adaptive, convolution, gathered, max_pool, mean_pool, slices, sliding, transposed};
 use crate::tracer::graph::{Op, Reduction};
 
 /// The value of an operation that keeps no state and draws nothing (not batch normalisation, not dropout).
 /// `tensors` are the node's own, `batch` is the number of images.
-pub fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, device: &Device) -> Result<Tensor> {
+pub(crate) fn apply(op: &Op, inputs: &[Tensor], tensors: &[Tensor], batch: usize, device: &Device) -> Result<Tensor> {
     let x = || inputs.first().ok_or_else(|| candle_core::Error::Msg("an operation has no input".into()));
     match op {
         Op::Input | Op::BatchNorm { .. } | Op::Dropout { .. } | Op::Switch | Op::Random { .. } => {

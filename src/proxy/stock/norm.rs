@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 use super::layout::per_channel;
 
 /// Batch normalisation by the batch's own statistics, or by `running` mean and variance.
-pub fn batch_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, running: Option<(&Tensor, &Tensor)>, eps: f64) -> Result<Tensor> {
+pub(crate) fn batch_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, running: Option<(&Tensor, &Tensor)>, eps: f64) -> Result<Tensor> {
     let (mean, variance) = match running {
         Some((mean, variance)) => (per_channel(mean, x.rank())?, per_channel(variance, x.rank())?),
         None => channel_statistics(x)?,
@@ -18,12 +18,12 @@ pub fn batch_norm(x: &Tensor, affine: Option<(&Tensor, &Tensor)>, running: Optio
 }
 
 /// Mean and biased variance over all dimensions but the second, kept as 1.
-pub fn channel_statistics(x: &Tensor) -> Result<(Tensor, Tensor)> {
+pub(crate) fn channel_statistics(x: &Tensor) -> Result<(Tensor, Tensor)> {
     let dims: Vec<usize> = (0..x.rank()).filter(|&d| d != 1).collect();
     Ok((x.mean_keepdim(&dims[..])?, variance(x, &dims, true, 0)?))
 }
 
-pub fn group_norm(x: &Tensor, groups: usize, eps: f64, affine: Option<&[Tensor]>) -> Result<Tensor> {
+pub(crate) fn group_norm(x: &Tensor, groups: usize, eps: f64, affine: Option<&[Tensor]>) -> Result<Tensor> {
     let grouped = x.reshape((x.dim(0)?, groups, x.elem_count() / x.dim(0)? / groups))?;
     let y = standardise(&grouped, &[2], eps)?.reshape(x.dims())?;
     match affine {
@@ -32,7 +32,7 @@ pub fn group_norm(x: &Tensor, groups: usize, eps: f64, affine: Option<&[Tensor]>
     }
 }
 
-pub fn layer_norm(x: &Tensor, dims: usize, eps: f64, weight: bool, bias: bool, tensors: &[Tensor]) -> Result<Tensor> {
+pub(crate) fn layer_norm(x: &Tensor, dims: usize, eps: f64, weight: bool, bias: bool, tensors: &[Tensor]) -> Result<Tensor> {
     let over: Vec<usize> = (x.rank() - dims..x.rank()).collect();
     let y = standardise(x, &over, eps)?;
     let y = if weight { y.broadcast_mul(&tensors[0])? } else { y };
@@ -45,7 +45,7 @@ fn standardise(x: &Tensor, dims: &[usize], eps: f64) -> Result<Tensor> {
     centred.broadcast_div(&variance.affine(1.0, eps)?.sqrt()?)
 }
 
-pub fn variance(x: &Tensor, dims: &[usize], keep: bool, correction: usize) -> Result<Tensor> {
+pub(crate) fn variance(x: &Tensor, dims: &[usize], keep: bool, correction: usize) -> Result<Tensor> {
     let count: usize = dims.iter().map(|&d| x.dims()[d]).product();
     let squares = x.broadcast_sub(&x.mean_keepdim(dims)?)?.sqr()?;
     let sums = if keep { squares.sum_keepdim(dims)? } else { squares.sum(dims)? };

@@ -4,7 +4,7 @@ use candle_core::{Device, Result, Tensor};
 
 use crate::tracer::graph::{Activation, Binary, Unary};
 
-pub fn sigmoid(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn sigmoid(x: &Tensor) -> Result<Tensor> {
     // Through tanh, whose gradient stays finite; 1 / (1 + exp(-x)) gives 0 * infinity.
     x.affine(0.5, 0.0)?.tanh()?.affine(0.5, 0.5)
 }
@@ -15,7 +15,7 @@ fn softplus(x: &Tensor) -> Result<Tensor> {
     linear.where_cond(x, &small.exp()?.affine(1.0, 1.0)?.log()?)
 }
 
-pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
+pub(crate) fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     let positive = |other: Tensor| x.gt(0f64)?.where_cond(x, &other);
     match kind {
         Activation::Relu => positive(x.zeros_like()?),
@@ -43,17 +43,17 @@ pub fn activation(x: &Tensor, kind: Activation) -> Result<Tensor> {
     }
 }
 
-pub fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
+pub(crate) fn softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
     let e = x.broadcast_sub(&x.detach().max_keepdim(dim)?)?.exp()?;
     e.broadcast_div(&e.sum_keepdim(dim)?)
 }
 
-pub fn log_softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
+pub(crate) fn log_softmax(x: &Tensor, dim: usize) -> Result<Tensor> {
     let shifted = x.broadcast_sub(&x.detach().max_keepdim(dim)?)?;
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(dim)?.log()?)
 }
 
-pub fn binary(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn binary(kind: Binary, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     match kind {
         Binary::Add => a.broadcast_add(b),
         Binary::Sub => a.broadcast_sub(b),
@@ -77,7 +77,7 @@ fn extremum(a: &Tensor, b: &Tensor, sign: f64) -> Result<Tensor> {
     ahead.eq(0f64)?.where_cond(&((&a + &b)? * 0.5)?, &apart)
 }
 
-pub fn unary(x: &Tensor, kind: Unary) -> Result<Tensor> {
+pub(crate) fn unary(x: &Tensor, kind: Unary) -> Result<Tensor> {
     match kind {
         Unary::Neg => x.neg(),
         Unary::Exp => x.exp(),
@@ -112,7 +112,7 @@ pub fn unary(x: &Tensor, kind: Unary) -> Result<Tensor> {
 }
 
 /// The derivative of functions that candle has none for.
-pub fn slope(kind: Unary) -> Option<fn(f32) -> f32> {
+pub(crate) fn slope(kind: Unary) -> Option<fn(f32) -> f32> {
     Some(match kind {
         Unary::Root => |x| if x == 0.0 { 0.0 } else { 0.5 / x.sqrt() },
         Unary::Log1p => |x| 1.0 / (1.0 + x),
@@ -135,21 +135,21 @@ fn mapped(x: &Tensor, f: impl Fn(f32) -> f32) -> Result<Tensor> {
 }
 
 /// The same of two tensors of one shape.
-pub fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32) -> Result<Tensor> {
+pub(crate) fn zipped(a: &Tensor, b: &Tensor, f: impl Fn(f32, f32) -> f32) -> Result<Tensor> {
     let flat = |x: &Tensor| x.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>();
     let values: Vec<f32> = flat(a)?.into_iter().zip(flat(b)?).map(|(a, b)| f(a, b)).collect();
     Tensor::from_vec(values, a.shape(), &Device::Cpu)?.to_device(a.device())
 }
 
 /// Gradients of a to the power of b, in the broadcast shape; `PyTorch`'s where the base is 0.
-pub fn power_gradients(a: &Tensor, b: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
+pub(crate) fn power_gradients(a: &Tensor, b: &Tensor, dy: &Tensor) -> Result<(Tensor, Tensor)> {
     let (a, b) = (a.broadcast_as(dy.shape())?, b.broadcast_as(dy.shape())?);
     let of_base = zipped(&a, &b, |a, b| if b == 0.0 { 0.0 } else { b * a.powf(b - 1.0) })?;
     let of_exponent = zipped(&a, &b, |a, b| if a == 0.0 && b >= 0.0 { 0.0 } else { a.powf(b) * a.ln() })?;
     Ok(((dy * of_base)?, (dy * of_exponent)?))
 }
 
-pub fn power(x: &Tensor, exponent: f64) -> Result<Tensor> {
+pub(crate) fn power(x: &Tensor, exponent: f64) -> Result<Tensor> {
     if exponent == 2.0 {
         return x.sqr();
     }
@@ -160,7 +160,7 @@ pub fn power(x: &Tensor, exponent: f64) -> Result<Tensor> {
 }
 
 /// The gradient passes at both limits.
-pub fn clamp(x: &Tensor, low: Option<f64>, high: Option<f64>) -> Result<Tensor> {
+pub(crate) fn clamp(x: &Tensor, low: Option<f64>, high: Option<f64>) -> Result<Tensor> {
     let mut y = x.clone();
     if let Some(low) = low {
         y = x.lt(low)?.where_cond(&(x.zeros_like()? + low)?, &y)?;

@@ -5,7 +5,7 @@ use candle_core::{DType, Result, Tensor};
 use super::pointwise::sigmoid;
 
 /// One direction of an LSTM (`gates` 4: i f g o) or GRU (3: r z n), batch first, zero initial state, all outputs.
-pub fn recurrent(x: &Tensor, hidden: usize, bias: bool, reverse: bool, tensors: &[Tensor], gates: usize) -> Result<Tensor> {
+pub(crate) fn recurrent(x: &Tensor, hidden: usize, bias: bool, reverse: bool, tensors: &[Tensor], gates: usize) -> Result<Tensor> {
     let (batch, steps, width) = x.dims3()?;
     let inputs = x.contiguous()?.reshape((batch * steps, width))?.matmul(&tensors[0].t()?)?;
     let inputs = if bias { inputs.broadcast_add(&tensors[2])? } else { inputs };

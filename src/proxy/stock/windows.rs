@@ -9,7 +9,7 @@ use crate::proxy::ops::conv_transpose;
 use crate::proxy::ops::pool::{Axis, Window};
 
 /// Windows of any kind as (n, c, taps, windows); places outside the map, and taps that a window has not, read `fill`.
-pub fn gathered(x: &Tensor, rows: &Axis, columns: &Axis, fill: f32) -> Result<Tensor> {
+pub(crate) fn gathered(x: &Tensor, rows: &Axis, columns: &Axis, fill: f32) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     if let ([_], [_]) = (&rows.windows[..], &columns.windows[..]) {
         return x.reshape((batch, channels, height * width, 1));
@@ -50,7 +50,7 @@ fn table(rows: &[Vec<Option<usize>>], columns: &[Vec<Option<usize>>], size: [usi
 
 /// Evenly spaced windows along one axis: window `i` reads `i * stride + tap * dilation - before`.
 #[derive(Clone, Copy)]
-pub struct Even {
+pub(crate) struct Even {
     kernel: usize,
     stride: usize,
     before: usize,
@@ -59,7 +59,7 @@ pub struct Even {
 }
 
 impl Even {
-    pub fn of_axis(axis: &Axis, kernel: usize, stride: usize, before: usize, dilation: usize) -> Self {
+    pub(crate) fn of_axis(axis: &Axis, kernel: usize, stride: usize, before: usize, dilation: usize) -> Self {
         Self { kernel, stride, before, dilation, count: axis.windows.len() }
     }
 
@@ -88,7 +88,7 @@ fn framed(x: &Tensor, dim: usize, axis: Even, fill: f32) -> Result<Tensor> {
 }
 
 /// Evenly spaced windows of the last two dimensions as (n, c, taps, windows); places outside the map read `fill`.
-pub fn slices(x: &Tensor, rows: Even, columns: Even, fill: f32) -> Result<Tensor> {
+pub(crate) fn slices(x: &Tensor, rows: Even, columns: Even, fill: f32) -> Result<Tensor> {
     let (batch, channels, _, _) = x.dims4()?;
     let x = framed(&framed(x, 2, rows, fill)?, 3, columns, fill)?.contiguous()?;
     let phases =
@@ -106,7 +106,7 @@ pub fn slices(x: &Tensor, rows: Even, columns: Even, fill: f32) -> Result<Tensor
     Tensor::cat(&taps, 2)
 }
 
-pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
+pub(crate) fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spec) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (out, depth, kernel_height, kernel_width) = weight.dims4()?;
     let axis = |extent: usize, kernel: usize, stride: usize, before: usize, after: usize, dilation: usize| -> Result<Even> {
@@ -135,7 +135,7 @@ pub fn convolution(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spec: Spe
 }
 
 /// The convolution's form with the windows of the output: each reads the input elements that reach it.
-pub fn transposed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, output_padding: [usize; 2], spec: Spec) -> Result<Tensor> {
+pub(crate) fn transposed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, output_padding: [usize; 2], spec: Spec) -> Result<Tensor> {
     let (batch, channels, height, width) = x.dims4()?;
     let (_, out, kernel_height, kernel_width) = weight.dims4()?;
     let [out_height, out_width] = conv_transpose::extents(x, weight, spec, output_padding)?;
@@ -160,7 +160,7 @@ pub fn transposed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, output_pad
     }
 }
 
-pub fn sliding(
+pub(crate) fn sliding(
     x: &Tensor,
     kernel: [usize; 2],
     stride: [usize; 2],
@@ -173,19 +173,19 @@ pub fn sliding(
     Ok((rows, Axis::sliding(width, kernel[1], stride[1], padding[1], dilation[1], ceil)?))
 }
 
-pub fn adaptive(x: &Tensor, out: [usize; 2]) -> Result<(Axis, Axis)> {
+pub(crate) fn adaptive(x: &Tensor, out: [usize; 2]) -> Result<(Axis, Axis)> {
     let (_, _, height, width) = x.dims4()?;
     Ok((Axis::adaptive(height, out[0]), Axis::adaptive(width, out[1])))
 }
 
 /// The largest of each window; of equal ones the first gets the gradient.
-pub fn max_pool(windows: &Tensor, rows: usize, columns: usize) -> Result<Tensor> {
+pub(crate) fn max_pool(windows: &Tensor, rows: usize, columns: usize) -> Result<Tensor> {
     let (batch, channels, _, _) = windows.dims4()?;
     let first = windows.detach().argmax_keepdim(2)?;
     windows.gather(&first, 2)?.reshape((batch, channels, rows, columns))
 }
 
-pub fn mean_pool(windows: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
+pub(crate) fn mean_pool(windows: &Tensor, rows: &Axis, columns: &Axis, divisors: &[f32]) -> Result<Tensor> {
     let (batch, channels, _, _) = windows.dims4()?;
     let divisors = Tensor::from_slice(divisors, (1, 1, divisors.len()), windows.device())?;
     windows.sum(2)?.broadcast_div(&divisors)?.reshape((batch, channels, rows.windows.len(), columns.windows.len()))

@@ -405,12 +405,16 @@ def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corne
         factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
         size = (int(height * factors[0]), int(width * factors[1]))
     size = pair(size, "size")
+    if 0 in size + (height, width):
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input (H: %d, W: %d) output (H: %d, W: %d)" % (height, width, size[0], size[1])
+        )
     if size == (height, width) and mode == "nearest":
         return input
     if mode == "nearest":
-        if 0 not in size and height % size[0] == 0 and width % size[1] == 0:
+        if height % size[0] == 0 and width % size[1] == 0:
             return input[:, :, :: height // size[0], :: width // size[1]]
-        if 0 in (height, width) or size[0] % height or size[1] % width:
+        if size[0] % height or size[1] % width:
             raise Unsupported("nearest resizing by other than whole factors")
         return emit({"upsample_nearest": {"factor": (size[0] // height, size[1] // width)}}, [input])
     if mode == "bilinear":

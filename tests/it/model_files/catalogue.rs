@@ -18,6 +18,7 @@ fn the_catalogue_knows_the_real_model() {
 
 #[test]
 fn a_wrong_name_or_file_is_refused_with_a_hint() {
+    needs!(Model);
     let hint = |spec: &str| catalogue::find(spec).unwrap_err().hint_text().unwrap().to_owned();
     assert!(hint("smollm2-135m").contains("did you mean 'smollm2-135m-instruct'?"));
     assert!(hint("zzz").contains("eliteloop models list"));
@@ -65,6 +66,7 @@ fn the_command_lists_and_checks_models() {
 
 #[test]
 fn the_command_says_how_to_bring_a_missing_model() {
+    needs!(Model);
     let empty = tempfile::tempdir().unwrap();
     for arguments in [&["models", "verify"][..], &["models", "verify", "smollm2-135m-instruct"]] {
         let failed = eliteloop(arguments).env("ELITELOOP_MODELS", empty.path()).assert().code(2);
