@@ -10,30 +10,61 @@ import argparse
 import collections
 import importlib.metadata
 import json
+import multiprocessing
+import os
 import pathlib
 import random
 import re
 import subprocess
 import sys
 import tempfile
+import types
+import warnings
 
-PRM = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.2, "batch": 64, "epoch": 1, "transform": "norm"}
-ASK = """
-import contextlib, io, json, sys, types, warnings
-warnings.filterwarnings("ignore")
 import torch
-module = sys.modules["network"] = types.ModuleType("network")
-with contextlib.redirect_stdout(io.StringIO()):
-    exec(compile(open(sys.argv[1]).read(), sys.argv[1], "exec"), module.__dict__)
-    prm = json.loads(sys.argv[2])
+import torchvision  # noqa: F401  (most files want it: loaded once)
+
+warnings.filterwarnings("ignore")
+torch.set_num_threads(1)
+PRM = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.2, "batch": 64, "epoch": 1, "transform": "norm"}
+
+
+def real(path, send):
+    """What PyTorch makes of a file: (parameters, [[name, shape] ..]). In a child, whose output and folder nobody sees."""
+    module = sys.modules["network"] = types.ModuleType("network")
+    exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
+    prm = dict(PRM)
     for name in getattr(module, "supported_hyperparameters", lambda: ())():
         prm.setdefault(name, 0.5)
     net = module.Net((1, 3, 32, 32), (10,), prm, torch.device("cpu")).train()
     output = net(torch.zeros(2, 3, 32, 32))
     assert isinstance(output, torch.Tensor) and output.shape == (2, 10), type(output)
-state = [[name, list(t.shape)] for name, t in net.state_dict().items()]
-print(json.dumps({"parameters": sum(p.numel() for p in net.parameters() if p.requires_grad), "state_dict": state}))
-"""
+    state = [[name, list(t.shape)] for name, t in net.state_dict().items()]
+    send((sum(p.numel() for p in net.parameters() if p.requires_grad), state))
+
+
+def asked_of_pytorch(path, seconds):
+    """[`real`] by a fork, so that PyTorch is loaded once; None where there is no network."""
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    cwd = tempfile.TemporaryDirectory()
+
+    def child():
+        os.chdir(cwd.name)
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        real(path, theirs.send)
+
+    process = context.Process(target=child)
+    process.start()
+    theirs.close()
+    try:
+        return ours.recv() if ours.poll(seconds) else None
+    except EOFError:
+        return None
+    finally:
+        process.kill()
+        process.join()
+        cwd.cleanup()
 
 
 def folder():
@@ -67,19 +98,18 @@ def asked(command, seconds):
 
 def judged(path, program):
     """right, wrong and why, refused and why, or None where PyTorch has no network there."""
-    with tempfile.TemporaryDirectory() as cwd:
-        real = asked([sys.executable, "-c", f"import os; os.chdir({cwd!r})\n" + ASK, str(path.resolve()), json.dumps(PRM)], 120)
-    if real is None or real.returncode:
+    real = asked_of_pytorch(path.resolve(), 120)
+    if real is None:
         return None
-    real = json.loads(real.stdout.splitlines()[-1])
+    parameters, state = real
     ours = asked([program, "trace", str(path), "--json"], 120)
     if ours is None:
         return "refused", "no answer in 120 s"
     if ours.returncode:
         return "refused", re.sub(r"^error: \S*?(:\d+)?: ", "", ours.stderr.splitlines()[0])
     ours = json.loads(ours.stdout)
-    found, expected = sorted([t["name"], t["shape"]] for t in ours["state_dict"]), sorted(real["state_dict"])
-    if found != expected or ours["parameters"] != real["parameters"]:
+    found, expected = sorted([t["name"], t["shape"]] for t in ours["state_dict"]), sorted(state)
+    if found != expected or ours["parameters"] != parameters:
         return "wrong", f"{ours['parameters']} parameters, not {real['parameters']}"
     return "right", ""
 

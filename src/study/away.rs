@@ -75,12 +75,19 @@ impl Errand {
         Ok(serde_json::from_slice(&read_file(path, "read the task", u64::from(u32::MAX))?).ok())
     }
 
-    /// Does it: the run in a process of its own, whose end is noted beside the task file.
+    /// Does it: the run in a process of its own, whose end is noted beside the task file. A second job of the same run, which a study
+    /// hands over that was killed before it could note the first, waits for the first and finds that end.
     ///
     /// # Errors
     /// The process cannot be started, or a file not be written.
     pub fn perform(&self, path: &Path) -> Result<()> {
+        let end = parent(path).join(END);
         let log = File::options().create(true).append(true).open(&self.log).at("write", &self.log)?;
+        // The run inherits it, and so holds it for the moment that it outlives a killed job.
+        log.lock().at("lock", &self.log)?;
+        if end.is_file() {
+            return Ok(());
+        }
         let mut command = Command::new(child::executable()?);
         command.args(if folder::is_begun(&self.run) { &self.resume } else { &self.begin });
         command.current_dir(&self.here).envs(self.variables.iter().cloned());
@@ -88,7 +95,7 @@ impl Errand {
         // A job that is ended is not to leave its run behind, which would hold the folder.
         child::follow(&mut command);
         let status = command.status().map_err(|e| Error::machine("the run could not be started").caused_by(e))?;
-        write_whole(&parent(path).join(END), &serde_json::to_vec(&Exit { code: status.code() })?)
+        write_whole(&end, &serde_json::to_vec(&Exit { code: status.code() })?)
     }
 }
 

@@ -342,6 +342,10 @@ fn a_study_whose_runs_are_jobs_comes_to_the_runs_of_this_machine_whatever_is_kil
     child.wait().unwrap();
     let (code, said) = fail(study(&there, &[]));
     assert!(code == 2 && said.contains("out as a job") && said.contains("--runs-on hq"), "{code}: {said}");
+    // As if the study had been killed before it could note what it had handed over: these runs have two jobs each then.
+    let noted = (1..=3).map(|seed| there.join(format!("no-llm/random/seed-{seed}.job/submitted.json")));
+    let forgotten = noted.filter(|path| std::fs::remove_file(path).is_ok()).count();
+    assert!(forgotten > 0, "no run was out");
     // What is out goes on, and the study with what comes of it.
     let output = begin().output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
