@@ -20,12 +20,15 @@ from graphs import apply, parts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
+# Of the library, what this Python has itself.
+STANDARD = "argparse contextlib dataclasses enum inspect json logging numbers operator os pathlib random time types warnings".split()
 
 
 def modules():
-    """Names and files of the stand-in, in the order of src/tracer/sandbox.rs."""
+    """Names and files of the stand-in, in the order of src/tracer/sandbox.rs, and those of the library."""
     text = (ROOT / "src/tracer/sandbox.rs").read_text()
-    return re.findall(r'\("([\w.]+)", include_str!\("(torch/\w+\.py)"\)\)', text)
+    parts = text[text.index("const MODULES") :].split("const LIBRARY")
+    return [re.findall(r'\("([\w.]+)", include_str!\("(\w+/\w+\.py)"\)\)', part) for part in parts]
 
 
 class Recorder:
@@ -81,9 +84,10 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
     native = types.ModuleType("_record")
     native.__dict__.update(begin=record.begin, node=record.node, end=record.end, state=record.state, built=lambda entry, arguments: None)
     own_sys, own_builtins = types.ModuleType("sys"), types.ModuleType("builtins")
-    # Libraries are this Python's own here.
+    standin, files = modules()
+    files = {name: file for name, file in files if name not in STANDARD}
     library = types.ModuleType("_library")
-    library.names = ()
+    library.names = tuple(files)
     known = {"_record": native, "_math": math, "_library": library, "sys": own_sys, "builtins": own_builtins}
     own_sys.modules = known
 
@@ -94,7 +98,8 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
 
     own_builtins.__dict__.update(builtins.__dict__)
     own_builtins.__dict__["__import__"] = first_import
-    for name, file in modules():
+
+    def load(name, file):
         made = types.ModuleType(name)
         made.__dict__["__builtins__"] = own_builtins.__dict__
         known[name] = made
@@ -102,6 +107,10 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(known[parent], child, made)
+
+    library.load = lambda name: load(name, files[name])
+    for name, file in standin:
+        load(name, file)
     # Small batches of other sizes than the tracer's: here each element is computed.
     known["torch._tensor"].State.BATCHES = (5, 7)
     space = {"__name__": "network", "__builtins__": own_builtins.__dict__}

@@ -26,24 +26,25 @@ import torchvision  # noqa: F401  (most files want it: loaded once)
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
+SIZES = (32, 64, 224)
 PRM = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.2, "batch": 64, "epoch": 1, "transform": "norm"}
 
 
-def real(path, send):
+def real(path, size, send):
     """What PyTorch makes of a file: (parameters, [[name, shape] ..]). In a child, whose output and folder nobody sees."""
     module = sys.modules["network"] = types.ModuleType("network")
     exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
     prm = dict(PRM)
     for name in getattr(module, "supported_hyperparameters", lambda: ())():
         prm.setdefault(name, 0.5)
-    net = module.Net((1, 3, 32, 32), (10,), prm, torch.device("cpu")).train()
-    output = net(torch.zeros(2, 3, 32, 32))
+    net = module.Net((1, 3, size, size), (10,), prm, torch.device("cpu")).train()
+    output = net(torch.zeros(2, 3, size, size))
     assert isinstance(output, torch.Tensor) and output.shape == (2, 10), type(output)
     state = [[name, list(t.shape)] for name, t in net.state_dict().items()]
     send((sum(p.numel() for p in net.parameters() if p.requires_grad), state))
 
 
-def asked_of_pytorch(path, seconds):
+def asked_of_pytorch(path, size, seconds):
     """[`real`] by a fork, so that PyTorch is loaded once; None where there is no network."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
@@ -52,7 +53,7 @@ def asked_of_pytorch(path, seconds):
     def child():
         os.chdir(cwd.name)
         sys.stdout = sys.stderr = open(os.devnull, "w")
-        real(path, theirs.send)
+        real(path, size, theirs.send)
 
     process = context.Process(target=child)
     process.start()
@@ -98,11 +99,15 @@ def asked(command, seconds):
 
 def judged(path, program):
     """right, wrong and why, refused and why, or None where PyTorch has no network there."""
-    real = asked_of_pytorch(path.resolve(), 120)
-    if real is None:
+    # The smallest size that PyTorch takes it at.
+    for size in SIZES:
+        real = asked_of_pytorch(path.resolve(), size, 120)
+        if real is not None:
+            break
+    else:
         return None
     parameters, state = real
-    ours = asked([program, "trace", str(path), "--json"], 120)
+    ours = asked([program, "trace", str(path), "--input", f"3x{size}x{size}", "--json"], 120)
     if ours is None:
         return "refused", "no answer in 120 s"
     if ours.returncode:

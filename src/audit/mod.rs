@@ -144,9 +144,14 @@ impl Audit {
         self.folder.tell_if_gone(ending)
     }
 
+    /// Whether the time is over that was given for it, and nobody stopped it.
+    pub fn hours_are_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until) && !self.stop.load(Ordering::Relaxed)
+    }
+
     fn all_cycles(&mut self, mut on_cycle: impl FnMut(&Cycle)) -> Result<Done<()>> {
         while !is_finished(&self.policy.config, &self.cycles) {
-            if self.until.is_some_and(|until| Instant::now() >= until) {
+            if self.hours_are_over() {
                 return Ok(Done::Stopped);
             }
             self.folder.check_there()?;

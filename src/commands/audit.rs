@@ -22,7 +22,7 @@ use eliteloop::report::{self, audit as shown};
 use eliteloop::theory::values as table;
 
 use super::page::PAGE;
-use super::run::{set_threads, stopped, tell_head};
+use super::run::{hours_over, set_threads, stopped, tell_head};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -131,21 +131,25 @@ pub fn run(args: &Args) -> Result<()> {
     let audit = Audit::create(out, config, stop, printer::note)?;
     let (ending, cycles) = finish(audit, out)?;
     printer::data(if args.json { serde_json::to_string(&cycles)? } else { shown::table(&cycles) });
-    said(&ending, out)
+    said(&ending, cycles.len(), out)
 }
 
 /// Runs what is left of an audit and tells how it ended.
 pub fn go_on(audit: Audit, folder: &Path) -> Result<()> {
     let (ending, cycles) = finish(audit, folder)?;
     printer::data(shown::table(&cycles));
-    said(&ending, folder)
+    said(&ending, cycles.len(), folder)
 }
 
-/// Tells how it ended; the last link of the chain is that of an audit that did.
-fn said(ending: &Done<Option<String>>, folder: &Path) -> Result<()> {
+/// Tells how it ended.
+fn said(ending: &Ending, cycles: usize, folder: &Path) -> Result<()> {
     match ending {
-        Done::Stopped => Err(stopped(folder)),
-        Done::Finished(head) => {
+        Ending::Stopped => Err(stopped(folder)),
+        Ending::Hours => {
+            printer::note(hours_over(cycles as u64, folder));
+            Ok(())
+        }
+        Ending::Finished(head) => {
             printer::note(format_args!("finished; the report is {}", folder.join(PAGE).display()));
             tell_head(head.as_deref());
             Ok(())
@@ -174,7 +178,7 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
             Some(Audit::create(&path, config, Arc::clone(stop), |_| ())?)
         };
         if let Some(audit) = audit
-            && finish(audit, &path)?.0 == Done::Stopped
+            && matches!(finish(audit, &path)?.0, Ending::Stopped)
         {
             return Err(Error::stopped("stopped, nothing is lost; the same command goes on"));
         }
@@ -190,8 +194,17 @@ fn each_seed(args: &Args, config: &AuditConfig, seeds: u64, out: &Path, stop: &A
     Ok(())
 }
 
+/// How an audit came to its end.
+enum Ending {
+    Stopped,
+    /// The time is over that was given for it.
+    Hours,
+    /// With the last link of its chain.
+    Finished(Option<String>),
+}
+
 /// Runs what is left of an audit and writes its report; gives its closed cycles.
-fn finish(mut audit: Audit, path: &Path) -> Result<(Done<Option<String>>, Vec<Cycle>)> {
+fn finish(mut audit: Audit, path: &Path) -> Result<(Ending, Vec<Cycle>)> {
     let ending = audit.run(|cycle| {
         let quality: Vec<f64> = cycle.samples.iter().filter_map(|s| s.quality).collect();
         let mean = match quality.len() {
@@ -209,16 +222,18 @@ fn finish(mut audit: Audit, path: &Path) -> Result<(Done<Option<String>>, Vec<Cy
             cycle.search.best_found_at.map_or(String::new(), |n| format!(", best cell at {n}"))
         ));
     })?;
+    let is_over = audit.hours_are_over();
     let Audit { store, cycles, folder, .. } = audit;
     let ending = match ending {
-        Done::Stopped => Done::Stopped,
+        Done::Stopped if is_over => Ending::Hours,
+        Done::Stopped => Ending::Stopped,
         Done::Finished(()) => {
             if store.meta("finished")?.is_none() {
                 store.stamp("finished")?;
             }
             let head = chain::head(&store)?;
             store.seal()?;
-            Done::Finished(head)
+            Ending::Finished(head)
         }
     };
     write_whole(&path.join(PAGE), report::render(&shown::collect(path)?).as_bytes())?;

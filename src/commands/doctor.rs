@@ -78,7 +78,10 @@ fn tell(findings: &Findings) {
         };
         line(what, format!("{}: {state}", found.name));
     };
-    found("model", &findings.model);
+    match &findings.model {
+        Some(model) => found("model", model),
+        None => line("model", "none: the policy has no LLM".to_owned()),
+    }
     found("data", &findings.data);
     if let Some(engine) = &findings.engine {
         let said = engine.said.as_deref().unwrap_or("no answer");

@@ -11,6 +11,7 @@ use eliteloop::base::{home, show::duration};
 use eliteloop::config::RunConfig;
 use eliteloop::doctor::{examine, pace};
 use eliteloop::proxy::dataset;
+use eliteloop::proxy::settings::ProxyConfig;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -23,6 +24,9 @@ pub struct Args {
     /// A network to start from, or a folder of them (repeatable) [default: those built in]
     #[arg(long, value_name = "PATH")]
     start: Vec<PathBuf>,
+    /// What writes the deltas: llm, or random, evolution and others that `eliteloop settings policy` names, which need no LLM [default: llm]
+    #[arg(long, value_name = "POLICY")]
+    policy: Option<String>,
     /// The LLM, by a name of `eliteloop models list` or by its file; another than the default needs an adapter, see `eliteloop warmup`
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -43,10 +47,8 @@ pub fn run(args: &Args) -> Result<()> {
             Error::input(format!("{} is there already", args.out.display())).hint("--out names another file, --force writes over it")
         );
     }
-    let data = match &args.data {
-        Some(name) => name.clone(),
-        None => ask("data set", &dataset::names(&home::data()).join(", "))?,
-    };
+    let here = || dataset::names(&home::data()).into_iter().filter(|name| dataset::is_present(name, &home::data())).collect::<Vec<_>>();
+    let data = if let Some(name) = &args.data { name.clone() } else { ask("data set", &here().join(", "))? };
     dataset::check_present(&data, &home::data())?;
     let mut given = vec![("proxy.dataset".to_owned(), quoted(&data))];
     if !args.start.is_empty() {
@@ -54,6 +56,7 @@ pub fn run(args: &Args) -> Result<()> {
         let list: Vec<String> = files.iter().map(|path| quoted(&path.display().to_string())).collect();
         given.push(("parents.start".into(), format!("[{}]", list.join(", "))));
     }
+    given.extend(args.policy.iter().map(|policy| ("policy".to_owned(), quoted(policy))));
     given.extend(args.model.iter().map(|model| ("llm.model".to_owned(), quoted(model))));
     given.extend(args.adapter.iter().map(|adapter| ("llm.adapter".to_owned(), quoted(adapter))));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -62,7 +65,14 @@ pub fn run(args: &Args) -> Result<()> {
     let settings = |given: &[(String, String)]| {
         RunConfig::resolve(None, None, &given.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
     };
-    let config = settings(&given)?;
+    let mut config = settings(&given)?;
+    if let Some((batch, epochs)) = recipe_of_few(config.proxy.train_images, &config.proxy) {
+        given.extend([("proxy.batch", batch), ("proxy.epochs", epochs)].map(|(key, value)| (key.to_owned(), value.to_string())));
+        config = settings(&given)?;
+        printer::note(format_args!(
+            "so few images: batches of {batch} and {epochs} epochs, for as many steps as the usual recipe has for its images"
+        ));
+    }
     let findings = examine(&config, true)?;
     if let Some((trouble, hint)) = findings.troubles().next() {
         let error = Error::input(trouble);
@@ -81,6 +91,18 @@ pub fn run(args: &Args) -> Result<()> {
     tell(args, &config, &pace, cycles);
     printer::data(args.out.display());
     Ok(())
+}
+
+/// Batch and epochs with which few images make as many steps as the usual ones do by the usual recipe; None where they are not so few.
+fn recipe_of_few(images: usize, usual: &ProxyConfig) -> Option<(usize, usize)> {
+    let full = ProxyConfig::default();
+    let wanted = full.epochs * full.train_images.div_ceil(full.batch);
+    if usual.epochs * images.div_ceil(usual.batch) * 2 >= wanted {
+        return None;
+    }
+    let batch = (images / 8).clamp(1, usual.batch);
+    let batch = (1 << batch.ilog2()).max(8.min(images));
+    Some((batch, wanted.div_ceil(images.div_ceil(batch)).clamp(usual.epochs, 50)))
 }
 
 /// The file: what was decided, and every other setting commented out.
@@ -140,5 +162,21 @@ fn ask(what: &str, choice: &str) -> Result<String> {
     match answer.trim() {
         "" => Err(Error::input(format!("no {what} is given"))),
         name => Ok(name.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_images_get_the_steps_of_many() {
+        let usual = ProxyConfig { batch: 64, epochs: 2, train_images: 4000, ..ProxyConfig::default() };
+        assert_eq!([4000, 2500].map(|images| recipe_of_few(images, &usual)), [None, None]);
+        for images in [4, 66, 300, 1000] {
+            let (batch, epochs) = recipe_of_few(images, &usual).unwrap();
+            let steps = epochs * images.div_ceil(batch);
+            assert!(batch <= images && (epochs == 50 || (126..=150).contains(&steps)), "{images}: {batch}, {epochs}, {steps} steps");
+        }
     }
 }

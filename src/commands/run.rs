@@ -7,11 +7,11 @@ use eliteloop::base::device::Place;
 use eliteloop::base::done::Done;
 use eliteloop::base::error::{Error, Result};
 use eliteloop::base::printer;
-use eliteloop::base::show::in_shell;
+use eliteloop::base::show::{count, in_shell};
 use eliteloop::base::stop;
 use eliteloop::config::RunConfig;
 use eliteloop::method::cycle;
-use eliteloop::method::run::Run;
+use eliteloop::method::run::{Reached, Run};
 use eliteloop::record::{best, chain};
 
 use super::flags::SettingsArgs;
@@ -65,12 +65,16 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
         if folder.join(PAGE).is_file() {
             page::show(folder, Shown::AsItIs);
         }
-        if let Some((network, quality)) = run.good_enough()?.filter(|_| !run.stop.load(Ordering::Relaxed)) {
+        let reached = if run.stop.load(Ordering::Relaxed) { None } else { run.reached()? };
+        if let Some(reached) = reached {
             best::write(&run.store, folder)?;
-            printer::note(format_args!(
-                "{network} has quality {quality:.4}, as was asked for; next: eliteloop report {0}, or go on: eliteloop resume {0}",
-                in_shell(folder)
-            ));
+            let cycles = run.store.cycles()?.last().map_or(0, |closed| closed.cycle);
+            printer::note(match reached {
+                Reached::Quality(network, quality) => {
+                    format!("{network} has quality {quality:.4}, as was asked for; {}", go_on_or_report(folder))
+                }
+                Reached::Hours => hours_over(cycles, folder),
+            });
             return Ok(());
         }
         return Err(stopped(folder));
@@ -90,6 +94,15 @@ pub fn go_on(mut run: Run, folder: &Path) -> Result<()> {
 /// A run or an audit that was asked to end.
 pub fn stopped(folder: &Path) -> Error {
     Error::stopped(format!("stopped, nothing is lost; go on with: eliteloop resume {}", in_shell(folder)))
+}
+
+/// What is told of a run or an audit whose time is over.
+pub fn hours_over(cycles: u64, folder: &Path) -> String {
+    format!("the time that was given is over, after {}; {}", count(cycles as usize, "cycle"), go_on_or_report(folder))
+}
+
+fn go_on_or_report(folder: &Path) -> String {
+    format!("next: eliteloop report {0}, or go on: eliteloop resume {0}", in_shell(folder))
 }
 
 /// What stands for all that was stored: who keeps it can tell whether anything was changed.

@@ -69,11 +69,15 @@ pub fn run(args: &Args) -> Result<()> {
         return Err(Error::input("--slurm-script: it is Slurm's").hint("give --runs-on slurm with it"));
     }
     let stop = stop::on_signal()?;
+    let cores = args.cores.map_or_else(|| file.threads(), |cores| Ok(cores.into()))?;
+    let machine = Machine { cores, gpus: args.gpus.into(), memory_mib: args.memory_mib };
+    let mut engine = Jobs::open(args.runs_on.unwrap_or_default(), args.slurm_script.clone(), machine)?;
     let mut open = Open::new(file, &args.out)?;
-    let machine =
-        Machine { cores: args.cores.map_or_else(|| open.threads(), usize::from), gpus: args.gpus.into(), memory_mib: args.memory_mib };
-    let mut engine = Jobs::open(args.runs_on.unwrap_or_default(), args.slurm_script.clone(), machine, &args.out)?;
+    engine.as_mut().map_or(Ok(()), |engine| engine.bring(&args.out))?;
     let ending = open.run(args.workers, engine.as_mut(), &stop)?;
+    if !ending.stopped && ending.failures.is_empty() {
+        engine.as_ref().map_or(Ok(()), Jobs::take_away)?;
+    }
     let report = study::write_report(&args.out, &ending.failures)?;
     if args.json {
         printer::data(serde_json::to_string_pretty(&report)?);

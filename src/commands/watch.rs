@@ -22,7 +22,7 @@ pub struct Args {
     /// One screen as text, and no more; also where the output is no terminal
     #[arg(long)]
     once: bool,
-    /// Of that screen: columns and rows
+    /// Of that screen: columns, and rows at most
     #[arg(long, value_name = "COLUMNSxROWS", default_value = "110x40", value_parser = size)]
     size: (u16, u16),
 }
@@ -41,6 +41,14 @@ enum Seen {
 }
 
 impl Seen {
+    /// Lines that show all of it; None where it takes what there is.
+    fn height(&self) -> Option<usize> {
+        match self {
+            Self::One(_) => None,
+            Self::Several(list) => Some(list.height()),
+        }
+    }
+
     fn draw(&self, frame: &mut Frame<'_>) {
         match self {
             Self::One(run) => draw(frame, run),
@@ -61,7 +69,8 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let first = look(At::default())?;
     if args.once || !std::io::stdout().is_terminal() {
-        let (columns, rows) = args.size;
+        let (columns, most) = args.size;
+        let rows = first.height().map_or(most, |height| most.min(u16::try_from(height).unwrap_or(most)));
         printer::data(text(columns, rows, |frame| first.draw(frame))?);
         return Ok(());
     }

@@ -187,11 +187,21 @@ fn kind(schema: &Value) -> &'static str {
     }
 }
 
+/// How a doc comment refers to another item, before the link and after it.
+const REFERENCES: [(&str, &str); 5] = [(" (see ", ")"), (" (", ")"), ("; see ", ""), (": see ", ""), (" See ", ".")];
+
 /// A doc comment without what only a browser reads: links to other items.
 fn plain(doc: &str) -> String {
     let mut text = doc.split_whitespace().collect::<Vec<_>>().join(" ");
     while let Some(start) = text.find("[`") {
         let Some(length) = text[start..].find("`]") else { break };
+        let end = start + length + 2;
+        // What only says where more is to be read goes with the link.
+        let around = REFERENCES.iter().find(|(before, after)| text[..start].ends_with(before) && text[end..].starts_with(after));
+        if let Some((before, after)) = around {
+            text.replace_range(start - before.len()..end + after.len(), "");
+            continue;
+        }
         let name = text[start + 2..start + length].rsplit("::").next().unwrap_or_default().to_owned();
         text.replace_range(start..start + length + 2, &format!("`{name}`"));
     }

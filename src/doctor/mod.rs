@@ -30,8 +30,8 @@ pub struct Findings {
     pub processor: Processor,
     /// Where the LLM would compute.
     pub device: Device,
-    /// The LLM that the settings name.
-    pub model: Found,
+    /// The LLM that the settings name; None where their policy has none.
+    pub model: Option<Found>,
     /// The data set that the settings name.
     pub data: Found,
     /// What does the trainings, where that is not this machine.
@@ -40,7 +40,7 @@ pub struct Findings {
     pub disk: Vec<Disk>,
     /// What sandboxes and workers go without, where this kernel lacks it.
     pub unconfined: Option<&'static str>,
-    /// None where there is no model to know it from.
+    /// None where there is no model to know it from, or none is wanted.
     pub needs: Option<Needs>,
 }
 
@@ -140,10 +140,11 @@ pub struct Needs {
 impl Findings {
     /// What stands in the way of a run.
     pub fn troubles(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let all =
-            [(&self.device.trouble, &self.device.hint), (&self.model.trouble, &self.model.hint), (&self.data.trouble, &self.data.hint)];
+        let device = self.model.as_ref().map(|_| (&self.device.trouble, &self.device.hint));
+        let model = self.model.as_ref().map(|model| (&model.trouble, &model.hint));
         let engine = self.engine.as_ref().map(|engine| (&engine.trouble, &engine.hint));
-        all.into_iter().chain(engine).filter_map(|(trouble, hint)| Some((trouble.as_deref()?, hint.as_deref())))
+        let all = [device, model, Some((&self.data.trouble, &self.data.hint)), engine];
+        all.into_iter().flatten().filter_map(|(trouble, hint)| Some((trouble.as_deref()?, hint.as_deref())))
     }
 }
 
@@ -153,14 +154,14 @@ impl Findings {
 /// Only where the machine does not answer; what is missing is a finding.
 pub fn examine(config: &RunConfig, quick: bool) -> Result<Findings> {
     let device = device(config.llm.device);
-    let mut model = model(config, quick);
-    let file = model.path.as_ref().and_then(|path| ModelFile::open(path).ok());
-    let needs = file.map(|file| {
+    let mut model = config.policy.has_llm().then(|| model(config, quick));
+    let needs = model.as_mut().and_then(|model| {
+        let file = ModelFile::open(model.path.as_ref()?).ok()?;
         let (needs, refusal) = needs(config, &file, device.place);
         if let (Some(error), None) = (refusal, &model.trouble) {
             (model.trouble, model.hint) = (Some(error.to_string()), error.hint_text().map(String::from));
         }
-        needs
+        Some(needs)
     });
     let data = data(config, quick);
     let engine = engine(config, quick || data.trouble.is_some());

@@ -3,8 +3,6 @@
 //! Each step reads what it needs from the store and stores what it did, so a run that was killed anywhere goes on by
 //! walking the same steps: a step that is done finds nothing to do.
 
-use std::time::Instant;
-
 use crate::base::done::Done;
 use crate::base::error::Result;
 use crate::base::progress;
@@ -26,7 +24,7 @@ fn cycles(run: &mut Run, mut on_closed: impl FnMut()) -> Result<Done<()>> {
         update::close_start(run)?;
     }
     for cycle in run.next_cycle()?..=run.config.cycles {
-        if run.until.is_some_and(|until| Instant::now() >= until) || run.good_enough()?.is_some() {
+        if run.reached()?.is_some() {
             return Ok(Done::Stopped);
         }
         run.folder.check_there()?;

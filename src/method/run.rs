@@ -47,6 +47,15 @@ pub struct Run {
     pub until_quality: Option<f64>,
 }
 
+/// An end before the last cycle that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reached {
+    /// The time is over.
+    Hours,
+    /// The best network, as good as was wanted, and its quality.
+    Quality(NetworkId, f64),
+}
+
 /// What trains, and the images it trains on.
 pub struct Proxies {
     pub(crate) engine: Engine,
@@ -145,13 +154,17 @@ impl Run {
         self.stop.load(Ordering::Relaxed)
     }
 
-    /// The best network, where it is as good as was asked for.
+    /// Which of the ends that were asked for has come; the quality is told where both have.
     ///
     /// # Errors
     /// Those of the store.
-    pub fn good_enough(&self) -> Result<Option<(NetworkId, f64)>> {
-        let Some(wanted) = self.until_quality else { return Ok(None) };
-        Ok(best::of(&self.store)?.filter(|(_, quality)| *quality >= wanted))
+    pub fn reached(&self) -> Result<Option<Reached>> {
+        if let Some(wanted) = self.until_quality
+            && let Some((network, quality)) = best::of(&self.store)?.filter(|(_, quality)| *quality >= wanted)
+        {
+            return Ok(Some(Reached::Quality(network, quality)));
+        }
+        Ok(self.until.is_some_and(|until| Instant::now() >= until).then_some(Reached::Hours))
     }
 
     /// The first cycle that is not closed; cycles count from 1, and 0 is the training of the start networks.

@@ -27,8 +27,7 @@ pub(crate) fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String
     }
     let gates = limits::gates(config, images);
     let mut sources: Vec<(String, String)> = Vec::new();
-    for path in &files(&config.parents.start)? {
-        let source = read_text(path, "read the start network")?;
+    for (path, source) in read(config)? {
         let name = path.file_stem().map_or_else(|| "start".into(), |s| s.to_string_lossy().into_owned());
         if sources.iter().any(|(other, _)| *other == name) {
             return Err(
@@ -53,6 +52,21 @@ pub(crate) fn sources(config: &RunConfig, images: &Format) -> Result<Vec<(String
         sources.push((name, source));
     }
     Ok(sources)
+}
+
+/// The files of the settings and what they hold.
+///
+/// # Errors
+/// One cannot be read.
+pub(crate) fn read(config: &RunConfig) -> Result<Vec<(PathBuf, String)>> {
+    let read = |path: PathBuf| match read_text(&path, "read the start network") {
+        Err(error) if path.is_relative() && !path.exists() => {
+            let here = std::env::current_dir().map_or_else(|_| "the current folder".into(), |here| here.display().to_string());
+            Err(error.hint(format!("a relative path begins at the current folder, which is {here}")))
+        }
+        read => Ok((path, read?)),
+    };
+    files(&config.parents.start)?.into_iter().map(read).collect()
 }
 
 /// The files themselves, of a folder those that end in `.py`, by their names.

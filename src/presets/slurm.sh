@@ -1,6 +1,7 @@
 #!/bin/sh
-# The batch script of proxy.on = "slurm". A copy of it, named by proxy.slurm_script, may say more: partition, account, module lines.
-# The array, its name, memory (proxy.memory_mib), one core a task and the log are given on sbatch's command line and go over what is here.
+# The batch script of what is handed to Slurm. A copy of it, named by proxy.slurm_script (trainings) or --slurm-script (runs of a study), may
+# say more: partition, account, module lines. The array, its name and the log, cores, cards and memory are given on sbatch's command line and
+# go over what is here: one core and proxy.memory_mib for trainings, --cores, --gpus and --memory-mib for a run.
 ##SBATCH --partition=short
 ##SBATCH --account=project
 ##SBATCH --time=04:00:00

@@ -276,13 +276,16 @@ impl Network {
         };
         if training && track {
             let count = (x.elem_count() / x.dim(1)?) as f64;
-            let (old_mean, old_variance, counter) = (own(first).clone(), own(first + 1).clone(), own(first + 2).clone());
+            let (old_mean, old_variance) = (own(first).clone(), own(first + 1).clone());
+            let counter = node.tensors.get(first + 2).map(|&place| (place, self.tensors[place].clone()));
             let moved = |old: &Tensor, new: &Tensor, scale: f64| old.affine(1.0 - momentum, 0.0)? + new.affine(momentum * scale, 0.0)?;
             let (mean, variance) = (moved(&old_mean, &mean, 1.0)?, moved(&old_variance, &variance, count / (count - 1.0))?);
             self.set(node.tensors[first], mean)?;
             self.set(node.tensors[first + 1], variance)?;
-            let counted = counter.flatten_all()?.to_vec1::<i64>()?[0] + 1;
-            self.set(node.tensors[first + 2], Tensor::from_vec(vec![counted], counter.shape(), &Device::Cpu)?)?;
+            if let Some((place, counter)) = counter {
+                let counted = counter.flatten_all()?.to_vec1::<i64>()?[0] + 1;
+                self.set(place, Tensor::from_vec(vec![counted], counter.shape(), &Device::Cpu)?)?;
+            }
         }
         Ok((y, saved))
     }

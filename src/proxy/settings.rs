@@ -18,8 +18,7 @@ use crate::proxy::halving::Halving;
 pub struct ProxyConfig {
     /// `cifar10`, `fashion-mnist`, `mnist`, `synthetic`, or a set of your own by the name it was imported under.
     pub dataset: String,
-    /// Images of the training split that are trained on; drawn once per run. Where neither this nor `valid_images` is given, a set of your
-    /// own says how many it has.
+    /// Images of the training split that are trained on; drawn once per run. Where it is not given, a set of your own says how many it has.
     pub train_images: usize,
     /// The same for those that give the quality.
     pub valid_images: usize,
@@ -137,13 +136,13 @@ impl ProxyConfig {
         }
         let counts = dataset::stored::counts(data, name)?;
         let is_given = |key: &str| given.get("proxy").is_some_and(|table| table.get(key).is_some());
+        let own = [("train_images", self.train_images), ("valid_images", self.valid_images)];
         if !is_given("split") && is_uneven(&counts) {
             self.split = Shares::Stratified;
         }
-        if !is_given("train_images") && !is_given("valid_images") {
-            let usual = Self::default();
-            [self.train_images, self.valid_images] = usable(&counts, [usual.train_images, usual.valid_images]);
-        }
+        let usual = Self::default();
+        let given = own.map(|(key, images)| is_given(key).then_some(images));
+        [self.train_images, self.valid_images] = usable(&counts, given, [usual.train_images, usual.valid_images]);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::absent::missing;
 use super::{Kind, Store};
@@ -288,10 +289,27 @@ pub(crate) fn refuse_clock(run: &Path) -> Result<()> {
         .hint("go on with the version that began it (run.toml names it); report, compare, verify, eval and export read it all the same"))
 }
 
+/// Whether a process writes into this folder; where the file system has no locks nobody can tell, and one is thought to.
+pub(crate) fn is_written(run: &Path) -> bool {
+    File::open(run.join(LOCK)).is_ok_and(|file| file.try_lock_shared().is_err())
+}
+
+/// How often a lock is asked for, and how long between two times: who looks whether there is a writer holds it for a moment.
+const ASKED: u32 = 20;
+const BETWEEN: Duration = Duration::from_millis(5);
+
 pub(crate) fn lock(run: &Path) -> Result<File> {
     let path = run.join(LOCK);
     let file = File::options().create(true).truncate(false).write(true).open(&path).at("lock the run", &path)?;
-    match file.try_lock() {
+    let mut locked = file.try_lock();
+    for _ in 1..ASKED {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(BETWEEN);
+        locked = file.try_lock();
+    }
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::input(format!("{} is being written by another process", run.display()))
             .hint("wait for it, or stop it with Ctrl-C: it saves and says how to go on")),

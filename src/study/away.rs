@@ -205,6 +205,15 @@ impl Away {
         String::from_utf8_lossy(&text).lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned)
     }
 
+    /// It is not with the engine any more; its log stays, to be read.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(crate) fn call_back(&self) -> Result<()> {
+        let note = self.folder.join(SUBMITTED);
+        std::fs::remove_file(&note).at("remove", &note)
+    }
+
     /// The files of a job that is settled are of no use any more.
     ///
     /// # Errors

@@ -208,6 +208,14 @@ impl Study {
         Ok(jobs)
     }
 
+    /// The threads that the largest of its runs computes with.
+    ///
+    /// # Errors
+    /// Settings of a run are wrong.
+    pub fn threads(&self) -> Result<usize> {
+        Ok(self.jobs()?.iter().map(|job| job.settings.threads()).max().unwrap_or(1))
+    }
+
     /// The study's seeds, each once, in the order of the file; a model may have fewer.
     pub fn all_seeds(&self) -> Vec<u64> {
         self.seeds.all()

@@ -87,11 +87,6 @@ impl Open {
         Ok(Self { study, jobs, states, folder: folder.into(), _lock: lock })
     }
 
-    /// The threads that the largest of its runs computes with.
-    pub fn threads(&self) -> usize {
-        self.jobs.iter().map(|job| job.settings.threads()).max().unwrap_or(1)
-    }
-
     /// Runs what is left, here or as jobs of an engine, and trains the best network of each finished run again where the study asks for it.
     ///
     /// `workers` at a time; without it as many as the study says, and on an engine, which has a queue of its own, all.
@@ -122,6 +117,14 @@ impl Open {
 /// The study in a folder.
 pub(crate) fn read(folder: &Path) -> Result<Study> {
     Study::read(&folder.join(FILE))
+}
+
+/// The runs that the study in a folder has, begun or not: the place of each in it, and its cycles.
+///
+/// # Errors
+/// When there is no study, or its file is not one of this version.
+pub fn planned(folder: &Path) -> Result<Vec<(String, u64)>> {
+    Ok(read(folder)?.jobs()?.iter().map(|job| (job.name(), job.settings.cycles())).collect())
 }
 
 /// Reads what is there of a study.

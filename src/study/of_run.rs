@@ -13,6 +13,7 @@ use crate::compare::runs::{RunFacts, identity, is_method};
 use crate::compare::searches;
 use crate::config::RunConfig;
 use crate::decoder::files::catalogue;
+use crate::method::starts;
 use crate::policy::learner::adapter_folder;
 use crate::proxy::{dataset, engine};
 use crate::record::{Kind, folder};
@@ -64,6 +65,7 @@ impl Experiment for RunConfig {
             adapter_folder(&self.llm)?;
         }
         dataset::check_present(&self.proxy.dataset, &home::data())?;
+        starts::read(self)?;
         engine::check(&self.proxy).map(drop)
     }
 

@@ -144,9 +144,11 @@ pub(crate) fn run(
                     format!("{tries} times: {why}")
                 }
             };
-            // Those of a job that never began say why.
+            // Those of a job that never began say why; it is out no more.
             if done.job.log(study).is_file() {
                 done.clear()?;
+            } else if let Process::Away(away) = &done.process {
+                away.call_back()?;
             }
             let own = done.job.log(study);
             // What the run said; where it never came to say anything, what the engine kept.

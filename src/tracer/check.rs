@@ -189,8 +189,9 @@ fn check_roles(op: &Op, tensors: &[&TensorSpec]) -> Result<(), String> {
         Op::BatchNorm { affine, track: true, .. } => 2 * usize::from(*affine)..tensors.len(),
         _ => 0..0,
     };
+    let has_counter = statistics.len() == 3;
     for (i, tensor) in tensors.iter().enumerate() {
-        let counter = *op == Op::Tensor || (statistics.contains(&i) && i + 1 == statistics.end);
+        let counter = *op == Op::Tensor || (has_counter && statistics.contains(&i) && i + 1 == statistics.end);
         let right = match tensor.role {
             Role::Counter => counter,
             Role::Buffer => *op == Op::Tensor || !counter,

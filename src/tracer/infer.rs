@@ -73,7 +73,11 @@ pub fn infer(op: &Op, inputs: &[&[Dim]], tensors: &[&TensorSpec]) -> Result<Vec<
                 owned.extend([vec![c], vec![c]]);
             }
             if *track {
-                owned.extend([vec![c], vec![c], vec![]]);
+                owned.extend([vec![c], vec![c]]);
+                // The count of batches; not everybody keeps one.
+                if tensors.len() > owned.len() {
+                    owned.push(vec![]);
+                }
             }
             own("batch normalisation", tensors, &owned)?;
             x.to_vec()

@@ -266,7 +266,7 @@ pub enum Op {
         bias: bool,
     },
     /// Over dimension 1 of a 2-, 3- or 4-dimensional input. Owns weight and bias where `affine`, then running mean, running
-    /// variance and counter where `track`. `momentum` is the weight of the new value (`PyTorch`'s convention).
+    /// variance and, where it is kept, counter where `track`. `momentum` is the weight of the new value (`PyTorch`'s convention).
     BatchNorm {
         /// Added to the variance.
         eps: f64,

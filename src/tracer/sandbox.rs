@@ -107,6 +107,7 @@ const LIBRARY: &[(&str, &str)] = &[
     ("timm.layers", include_str!("library/timm_layers.py")),
     ("torch.optim", include_str!("torch/optim.py")),
     ("torchvision", include_str!("library/torchvision.py")),
+    ("torchvision._deform", include_str!("library/torchvision_deform.py")),
     ("torchvision.models", include_str!("library/torchvision_models.py")),
     ("torchvision.models._dense", include_str!("library/torchvision_dense.py")),
     ("torchvision.models._mobile", include_str!("library/torchvision_mobile.py")),

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::base::error::Result;
+use crate::base::show::in_shell;
 use crate::config::RunConfig;
 use crate::gates::Stage;
 use crate::record::{Candidate, Funnel, NetworkId, Store, folder};
@@ -20,6 +21,8 @@ pub struct Watched {
     pub(crate) config: RunConfig,
     pub(crate) model: String,
     pub(crate) finished: bool,
+    /// What goes on with it, where it is not finished and nobody is at it.
+    pub(crate) resume: Option<String>,
     /// Cycles that are closed, the start networks' being the first; None before it is.
     pub(crate) closed: Option<u64>,
     /// In the order in which they were proposed.
@@ -64,6 +67,7 @@ impl Watched {
             *seconds.entry(phase.cycle).or_default() += phase.seconds;
         }
         let closed = store.cycles()?.last().map(|row| row.cycle);
+        let finished = store.meta("finished")?.is_some();
         let candidates = store.candidates()?;
         let mut sources: BTreeMap<NetworkId, String> =
             store.starts()?.into_iter().map(|(name, source)| (NetworkId::Start(name), source)).collect();
@@ -73,7 +77,8 @@ impl Watched {
             name: folder::name(run),
             config,
             model: store.meta("model_name")?.unwrap_or_else(|| "no LLM".into()),
-            finished: store.meta("finished")?.is_some(),
+            finished,
+            resume: (!finished && !folder::is_written(run)).then(|| format!("eliteloop resume {}", in_shell(run))),
             closed,
             candidates,
             qualities: store.qualities()?,

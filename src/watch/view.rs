@@ -10,6 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph, Row, Table};
 use similar::{ChangeTag, TextDiff};
 
+use super::list::State;
 use super::{List, Watched};
 use crate::base::error::{Error, Result};
 use crate::base::printer::Plain;
@@ -34,7 +35,6 @@ pub fn draw(frame: &mut Frame<'_>, watched: &Watched) {
 pub fn draw_list(frame: &mut Frame<'_>, list: &List) {
     let [body, keys] = Layout::vertical([Constraint::Min(3), Constraint::Length(1)]).areas(frame.area());
     let rows = list.rows.iter().map(|row| {
-        let state = if row.finished { "finished" } else { "" };
         let best = row.best.map_or_else(String::new, percent);
         Row::new([
             plain(&row.name),
@@ -42,7 +42,7 @@ pub fn draw_list(frame: &mut Frame<'_>, list: &List) {
             bar(row.closed, row.cycles, 20),
             format!("{}/{}", row.closed, row.cycles),
             best,
-            state.into(),
+            <&str>::from(row.state).into(),
         ])
     });
     let widths = [
@@ -54,7 +54,7 @@ pub fn draw_list(frame: &mut Frame<'_>, list: &List) {
         Constraint::Length(9),
     ];
     let head = Row::new(["run", "policy", "cycles", "", "best", ""]).bold();
-    let done = list.rows.iter().filter(|row| row.finished).count();
+    let done = list.rows.iter().filter(|row| row.state == State::Finished).count();
     let title = format!(" {}: {done} of {} finished ", plain(&list.title), list.rows.len());
     frame.render_widget(Table::new(rows, widths).header(head).block(Block::bordered().title(title)), body);
     frame.render_widget(Line::from(" q: leave; what runs goes on").dim(), keys);
@@ -90,9 +90,14 @@ fn title(watched: &Watched) -> String {
 
 fn header(watched: &Watched) -> Vec<Line<'static>> {
     let closed = watched.closed.unwrap_or(0);
-    let left = watched.seconds_left().filter(|_| watched.doing().is_some()).map(|seconds| format!("   about {} left", duration(seconds)));
+    let goes_on = watched.doing().is_some() && watched.resume.is_none();
+    let left = watched.seconds_left().filter(|_| goes_on).map(|seconds| format!("   about {} left", duration(seconds)));
     let cycles = format!("{} of {} cycles{}", closed, watched.config.cycles, left.unwrap_or_default());
     let now = match watched.doing() {
+        _ if watched.resume.is_some() => {
+            let resume = watched.resume.as_deref().unwrap_or_default();
+            Line::from(format!("stopped; go on with: {}", plain(resume))).yellow()
+        }
         None => Line::from("finished").green(),
         Some(doing) => {
             let (bar, of) = doing.done.map_or_else(Default::default, |(done, all)| (bar(done, all, 24), format!("  {done} of {all}")));

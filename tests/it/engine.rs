@@ -354,6 +354,8 @@ fn a_study_whose_runs_are_jobs_comes_to_the_runs_of_this_machine_whatever_is_kil
         is_the_same(&run(&there), &run(&here));
         assert!(!there.join(format!("no-llm/{arm}/seed-{seed}.job")).exists(), "files of jobs are left");
     }
+    let is_program = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with("eliteloop-");
+    assert!(!there.read_dir().unwrap().any(|entry| is_program(&entry.unwrap())), "the program is left");
 }
 
 #[test]
@@ -379,6 +381,7 @@ fn a_study_whose_runs_slurm_does_comes_to_the_same_and_one_that_fails_says_why()
     }
     let (code, said) = fail(study(&base.path().join("large"), &["--runs-on", "slurm", "--cores", "999"]));
     assert!(code == 2 && said.contains("--runs-on slurm: Slurm would take no task"), "{code}: {said}");
+    assert!(!base.path().join("large").exists(), "nothing is begun where the engine refuses");
     for [flag, value] in [["--cores", "2"], ["--gpus", "1"], ["--memory-mib", "900"], ["--slurm-script", "x.sh"]] {
         assert!(fail(study(&base.path().join("none"), &[flag, value])).1.contains("--runs-on"), "{flag} is of no use here");
     }

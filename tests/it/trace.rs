@@ -8,6 +8,8 @@ use eliteloop::tracer::{TraceFailure, TraceOptions, cost, trace};
 use predicates::prelude::*;
 use serde_json::Value;
 
+use crate::program::succeed;
+
 fn options() -> TraceOptions {
     TraceOptions { program: PathBuf::from(env!("CARGO_BIN_EXE_eliteloop")), ..TraceOptions::new([3, 32, 32], 10) }
 }
@@ -247,16 +249,85 @@ fn networks_of_choices_masks_and_computed_weights_have_pytorchs_parameters() {
     }
 }
 
-/// The case `register_deform`: there is no such operation, so it is refused with its line and not computed as another.
+/// The case `register_deform` was refused once; what there is no operation for is, with its line, and not computed as another.
 #[test]
-fn a_deformable_convolution_is_refused_by_its_name() {
-    let source = "import torch\nimport torch.nn as nn\nfrom torchvision.ops import deform_conv2d\n\n\nclass Net(nn.Module):\n    \
-                  def __init__(self, num_classes=10):\n        super().__init__()\n        \
-                  self.off = nn.Conv2d(3, 18, 3, padding=1)\n        self.weight = nn.Parameter(torch.zeros(8, 3, 3, 3))\n        \
-                  self.fc = nn.Linear(8, num_classes)\n\n    def forward(self, x):\n        \
-                  return self.fc(deform_conv2d(x, self.off(x), self.weight, padding=1).mean((2, 3)))\n";
-    let failure = trace(source, &options()).unwrap_err();
-    assert!(matches!(&failure, TraceFailure::Unsupported { name, .. } if name == "torchvision.ops.deform_conv2d"), "{failure}");
+fn a_deformable_convolution_is_traced_and_what_is_unknown_refused_by_its_name() {
+    let source = |name: &str| {
+        format!(
+            "import torch\nimport torch.nn as nn\nfrom torchvision.ops import {name}\n\n\nclass Net(nn.Module):\n    \
+             def __init__(self, num_classes=10):\n        super().__init__()\n        \
+             self.off = nn.Conv2d(3, 18, 3, padding=1)\n        self.weight = nn.Parameter(torch.zeros(8, 3, 3, 3))\n        \
+             self.fc = nn.Linear(8, num_classes)\n\n    def forward(self, x):\n        \
+             return self.fc({name}(x, self.off(x), self.weight, padding=1).mean((2, 3)))\n"
+        )
+    };
+    assert_eq!(trace(&source("deform_conv2d"), &options()).unwrap().parameters(), 810, "PyTorch's");
+    let failure = trace(&source("roi_align"), &options()).unwrap_err();
+    assert!(matches!(&failure, TraceFailure::Unsupported { name, .. } if name == "torchvision.ops.roi_align"), "{failure}");
+}
+
+/// A source whose second layer normalises as `class` says.
+fn normalised(class: &str) -> String {
+    format!(
+        "import torch\nimport torch.nn as nn\nimport torch.nn.functional as F\n\n\n{class}\n\nclass Net(nn.Module):\n    \
+         def __init__(self, num_classes=10):\n        super().__init__()\n        self.conv = nn.Conv2d(3, 8, 3, stride=2)\n        \
+         self.norm = Norm(8)\n        self.fc = nn.Linear(8, num_classes)\n\n    def forward(self, x):\n        \
+         return self.fc(torch.relu(self.norm(self.conv(x))).mean((2, 3)))\n"
+    )
+}
+
+/// Copies of PyTorch's own code: statistics as buffers, moved by `F.batch_norm`; `count` counts its batches.
+fn own_norm(count: &str) -> String {
+    let counter = if count.is_empty() { "" } else { "        self.register_buffer('num_batches_tracked', torch.tensor(0))\n" };
+    let count = if count.is_empty() { String::new() } else { format!("        if self.training:\n            {count}\n") };
+    normalised(&format!(
+        "class Norm(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n        \
+         self.weight = nn.Parameter(torch.ones(n))\n        self.bias = nn.Parameter(torch.zeros(n))\n        \
+         self.register_buffer('running_mean', torch.zeros(n))\n        self.register_buffer('running_var', torch.ones(n))\n\
+         {counter}\n    def forward(self, x):\n{count}        \
+         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, self.training, 0.1, 1e-5)\n"
+    ))
+}
+
+#[test]
+fn a_normalisation_that_keeps_its_statistics_itself_is_pytorchs_own() {
+    let seen = |source: &str| {
+        let graph = trace(source, &options()).unwrap();
+        let nodes: Vec<_> = graph.nodes.iter().map(|node| (node.op.clone(), node.inputs.clone(), node.tensors.clone())).collect();
+        (nodes, graph.tensors)
+    };
+    let own = seen(&normalised("Norm = nn.BatchNorm2d\n"));
+    for count in
+        ["self.num_batches_tracked += 1", "self.num_batches_tracked.add_(1)", "self.num_batches_tracked = self.num_batches_tracked + 1"]
+    {
+        assert_eq!(seen(&own_norm(count)), own, "{count}");
+    }
+    // Whoever counts no batches has a tensor less.
+    let (nodes, tensors) = seen(&own_norm(""));
+    assert_eq!((nodes.len(), tensors.len() + 1), (own.0.len(), own.1.len()));
+    // What no normalisation would count, and what would be read of the count, is refused.
+    for count in ["self.num_batches_tracked += 2", "self.running_mean += 1", "x = x * (self.num_batches_tracked.add_(1))"] {
+        assert!(matches!(trace(&own_norm(count), &options()), Err(TraceFailure::Unsupported { .. })), "{count}");
+    }
+}
+
+/// Trained, they come to the same network.
+#[test]
+fn statistics_that_a_source_keeps_itself_move_as_those_of_pytorchs_layer() {
+    needs!(Minutes);
+    let folder = tempfile::tempdir().unwrap();
+    let trained = |name: &str, source: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, source).unwrap();
+        let mut command = crate::program::program(&["eval", "--dataset", "synthetic", "--epochs", "2", "--train-images", "128", "--json"]);
+        let found: Value = serde_json::from_str(&succeed(command.arg(&file))).unwrap();
+        found["trainings"].as_array().unwrap().iter().map(|one| one["outcome"]["curve"].clone()).collect::<Vec<_>>()
+    };
+    let own = trained("own.py", &normalised("Norm = nn.BatchNorm2d\n"));
+    // The validation losses are by the statistics.
+    assert!(own[0][1]["valid_loss"].as_f64().is_some_and(|loss| loss > 0.0), "{own:?}");
+    assert_eq!(trained("counted.py", &own_norm("self.num_batches_tracked += 1")), own);
+    assert_eq!(trained("uncounted.py", &own_norm("")), own);
 }
 
 #[test]

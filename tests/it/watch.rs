@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use eliteloop::record::{Store, folder};
 
@@ -22,6 +23,9 @@ fn a_run_is_seen_while_it_goes_on_and_when_it_is_through() {
     let (run, page) = (base.path().join("run"), base.path().join("run/report.html"));
     let mut child = small_run(&run, &SETTINGS).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for(&run, &mut child, |store| store.cycles().is_ok_and(|cycles| cycles.len() >= 2) && page.is_file());
+    let seen = screen(&run, &[]);
+    let is_on = |seen: &str| seen.contains("   about ") && (1..=3).any(|cycle| seen.contains(&format!("cycle {cycle}: ")));
+    assert!(is_on(&seen) || seen.contains("finished"), "{seen}");
     // Killed, it stays as it is.
     child.kill().unwrap();
     child.wait().unwrap();
@@ -31,7 +35,8 @@ fn a_run_is_seen_while_it_goes_on_and_when_it_is_through() {
     let is_through = store.meta("finished").unwrap().is_some();
     let seen = screen(&run, &[]);
     assert!(seen.contains(&format!("{closed} of 3 cycles")), "{seen}");
-    assert!(closed == 3 || seen.contains("   about ") && seen.contains(&format!("cycle {}: ", closed + 1)), "{seen}");
+    // Nobody is at it, so it does nothing and has no time left; its folder, made by the test, is long.
+    assert!(is_through || seen.contains("stopped; go on with: eliteloop resume ") && !seen.contains("   about "), "{seen}");
     let reloads = "http-equiv=\"refresh\"";
     let follows = std::fs::read_to_string(&page).unwrap().contains(reloads);
     assert!(follows || is_through, "the page of a run that goes on does not follow it");
@@ -68,12 +73,38 @@ fn several_runs_are_lines_and_what_is_no_run_is_an_error() {
         seen.contains("2 of 2 finished") && seen.contains("1/1") && seen.contains("2/2") && seen.contains("no-llm/random/seed-2"),
         "{seen}"
     );
+    assert_eq!(seen.trim_end().lines().count(), 2 + 4, "a screen as high as its runs: {seen}");
     let empty = base.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let mut command = program(&["watch"]);
     command.arg(&empty);
     let (code, said) = fail(command);
     assert!(code == 2 && said.contains("there is no run and no audit in"), "{said}");
+}
+
+/// A study of two runs of which one is begun and was stopped.
+#[test]
+fn a_study_shows_the_runs_that_wait_and_those_that_were_stopped() {
+    needs!(Minutes);
+    let base = tempfile::tempdir().unwrap();
+    let (file, out) = (base.path().join("two.toml"), base.path().join("two"));
+    let settings: String =
+        SETTINGS[1..].iter().map(|setting| setting.split_once('=').unwrap()).fold(String::new(), |text, (key, value)| {
+            if key == "cycles" || key == "candidates" { text } else { format!("{text}settings.{key} = {value}\n") }
+        });
+    let head = "kind = \"run\"\ncycles = 3\ncandidates = 4\nseeds = [1, 2]\nworkers = 1\nsettings.proxy.dataset = \"synthetic\"\n";
+    std::fs::write(&file, [head, &settings, "[arms.random]\npolicy = \"random\"\n"].concat()).unwrap();
+    let mut study = program(&["study"]);
+    study.arg(&file).arg("--out").arg(&out);
+    let mut child = study.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let first = out.join("no-llm/random/seed-1");
+    wait_for(&first, &mut child, |store| store.cycles().is_ok_and(|cycles| !cycles.is_empty()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Its run ends with it, in a moment.
+    std::thread::sleep(Duration::from_secs(1));
+    let seen = screen(&out, &[]);
+    assert!(seen.contains("0 of 2 finished") && seen.contains("stopped") && seen.contains("waits") && seen.contains("0/3"), "{seen}");
 }
 
 /// The diff of a source that would clear the screen has the letters of the sequence, not the sequence.

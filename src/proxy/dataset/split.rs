@@ -206,16 +206,20 @@ pub fn is_uneven(counts: &[usize]) -> bool {
     10 * fewest * counts.len() < 9 * counts.iter().sum::<usize>()
 }
 
-/// Training and validation images that make use of a training part of these classes: two thirds and one, no more than `most` of both.
+/// Training and validation images that make use of a training part of these classes: those that are given, and for the others two thirds
+/// and one, no more than `most` of both.
 #[must_use]
-pub fn usable(counts: &[usize], most: [usize; 2]) -> [usize; 2] {
+pub fn usable(counts: &[usize], given: [Option<usize>; 2], most: [usize; 2]) -> [usize; 2] {
     let classes = counts.len();
     let fewest = counts.iter().min().copied().unwrap_or_default();
     let (all, least) = if is_uneven(counts) { (counts.iter().sum(), classes) } else { (fewest * classes, classes) };
     // A balanced split takes the same of each class.
     let whole = |images: usize| if is_uneven(counts) { images } else { images / classes.max(1) * classes };
-    let valid = whole((all / 3).clamp(least, most[1].max(least)));
-    [whole((all - valid.min(all)).min(most[0].max(least))), valid]
+    let left = |taken: usize, most: usize| whole(all.saturating_sub(taken).min(most.max(least)));
+    let [train, valid] = given;
+    let third = whole((all / 3).clamp(least, most[1].max(least)));
+    let valid = valid.unwrap_or_else(|| train.map_or(third, |train| left(train, third)));
+    [train.unwrap_or_else(|| left(valid, most[0])), valid]
 }
 
 /// `total` shared out in proportion to `counts`, at least 1 each, and leaving `rest` of each; what is left over goes where most is missing.
@@ -267,13 +271,19 @@ mod tests {
 
     #[test]
     fn what_a_set_lets_one_use_is_within_it() {
-        assert_eq!(usable(&[96, 4], [4000, 2000]), [67, 33]);
-        assert_eq!(usable(&[16, 16, 16], [4000, 2000]), [33, 15]);
-        assert_eq!(usable(&[5000; 10], [4000, 2000]), [4000, 2000]);
-        assert_eq!(usable(&[2, 2], [4000, 2000]), [2, 2]);
-        assert_eq!(usable(&[90_000, 10_000], [4000, 2000]), [4000, 2000]);
+        let none = [None, None];
+        assert_eq!(usable(&[96, 4], none, [4000, 2000]), [67, 33]);
+        assert_eq!(usable(&[16, 16, 16], none, [4000, 2000]), [33, 15]);
+        assert_eq!(usable(&[5000; 10], none, [4000, 2000]), [4000, 2000]);
+        assert_eq!(usable(&[2, 2], none, [4000, 2000]), [2, 2]);
+        // One of both given leaves the other what there is.
+        assert_eq!(usable(&[16, 16, 16], [Some(42), None], [4000, 2000]), [42, 6]);
+        assert_eq!(usable(&[16, 16, 16], [Some(9), None], [4000, 2000]), [9, 15]);
+        assert_eq!(usable(&[16, 16, 16], [None, Some(30)], [4000, 2000]), [18, 30]);
+        assert_eq!(usable(&[96, 4], [None, Some(90)], [4000, 2000]), [10, 90]);
+        assert_eq!(usable(&[90_000, 10_000], none, [4000, 2000]), [4000, 2000]);
         for counts in [vec![2, 3], vec![2; 256], vec![1000, 2, 2], vec![7, 9, 8]] {
-            let [train, valid] = usable(&counts, [4000, 2000]);
+            let [train, valid] = usable(&counts, none, [4000, 2000]);
             let left: Vec<usize> = if is_uneven(&counts) {
                 let valid = apportion(valid, &counts, 1).unwrap();
                 counts.iter().zip(valid).map(|(have, valid)| have - valid).collect()

@@ -66,25 +66,42 @@ impl Jobs {
     /// How long a file that another machine wrote may take to be seen here.
     pub const GRACE: std::time::Duration = GRACE;
 
-    /// The engine for jobs out of `folder`, which its machines see under that path; None of [`On::Local`]. The script is Slurm's. The
-    /// program is copied there: jobs run what handed them over, whatever is built meanwhile.
+    /// An engine for such jobs, asked whether it takes them; None of [`On::Local`]. The script is Slurm's. Nothing is written yet: see
+    /// [`Self::bring`].
     ///
     /// # Errors
-    /// The engine is not there, does not answer, or would never begin such a job; the folder cannot be written to.
-    pub fn open(on: On, script: Option<PathBuf>, machine: Machine, folder: &Path) -> Result<Option<Self>> {
+    /// The engine is not there, does not answer, or would never begin such a job.
+    pub fn open(on: On, script: Option<PathBuf>, machine: Machine) -> Result<Option<Self>> {
         let Some(scheduler) = Scheduler::new(on, script) else { return Ok(None) };
         let needs = Needs { cores: machine.cores, gpus: machine.gpus, memory_mib: machine.memory_mib, memory_by: "--memory-mib" };
         scheduler.check(&format!("--runs-on {}", on.name()), needs)?;
+        let patience = Patience::new(scheduler.name());
+        Ok(Some(Self { scheduler, program: PathBuf::new(), needs, patience, asked: Pace::new(ASK) }))
+    }
+
+    /// Copies the program to `folder`, which the engine's machines see under that path: jobs run what handed them over, whatever is built
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn bring(&mut self, folder: &Path) -> Result<()> {
         let own = child::executable()?;
         // A job has another current folder.
         let folder = std::path::absolute(folder).at("find", folder)?;
-        let program = folder.join(format!("eliteloop-{}", digits(&sha256_file(&own)?)));
+        self.program = folder.join(format!("eliteloop-{}", digits(&sha256_file(&own)?)));
         std::fs::create_dir_all(&folder).at("make the folder", &folder)?;
-        if !program.is_file() {
-            copy_whole(&own, &program, 0o755)?;
+        if !self.program.is_file() {
+            copy_whole(&own, &self.program, 0o755)?;
         }
-        let patience = Patience::new(scheduler.name());
-        Ok(Some(Self { scheduler, program, needs, patience, asked: Pace::new(ASK) }))
+        Ok(())
+    }
+
+    /// Removes what [`Self::bring`] brought, once no job is left to run it.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn take_away(&self) -> Result<()> {
+        std::fs::remove_file(&self.program).at("remove", &self.program)
     }
 
     /// What people call the engine.

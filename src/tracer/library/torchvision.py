@@ -160,3 +160,5 @@ _transforms = "Compose Resize CenterCrop ToTensor Normalize RandomCrop RandomHor
 module("torchvision.transforms").update({name: type(name, (_Preset,), {}) for name in _transforms.split()}, InterpolationMode=_modes)
 module("torchvision.transforms._presets").update(ImageClassification=_Preset)
 module("torchvision.transforms.functional").update(InterpolationMode=_modes)
+
+import torchvision._deform

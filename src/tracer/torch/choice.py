@@ -359,6 +359,33 @@ def _place(input, dim, keepdim, largest):
     return extreme(input, dim, keepdim, largest)[1]
 
 
+def cumprod(input, dim, *, dtype=None):
+    d = _dim(input, dim)
+    kind = torch.int64 if _kind(input) < 2 else input.dtype
+    if _is_known(input) and not _grows(input._shape):
+        values, extent, inner = list(_values(input)), input._shape[d], _count(input._shape[d + 1 :])
+        for at in range(len(values)):
+            if at // inner % extent:
+                values[at] *= values[at - inner]
+        return _data(input._shape, ("values", values), dtype=kind)
+    if input._shape[d] > 64:
+        raise Unsupported("torch.cumprod over " + str(input._shape[d]) + " numbers that forward computed")
+    products = [narrow(input, d, 0, 1)]
+    for at in range(1, input._shape[d]):
+        products.append(T.mul(products[-1], narrow(input, d, at, 1)))
+    return cat(products, d)
+
+
+def diff(input, n=1, dim=-1, prepend=None, append=None):
+    d = _dim(input, dim)
+    parts = [part for part in (prepend, input, append) if part is not None]
+    got = input if len(parts) == 1 else cat(parts, d)
+    for _ in range(min(n, got._shape[d])):
+        count = got._shape[d] - 1
+        got = T.sub(narrow(got, d, 1, count), narrow(got, d, 0, count))
+    return got
+
+
 def cumsum(input, dim, *, dtype=None):
     d = _dim(input, dim)
     kind = torch.int64 if _kind(input) < 2 else input.dtype
@@ -407,9 +434,9 @@ _methods = dict(
     where=lambda t, condition, other: where(condition, t, other), masked_fill=masked_fill, nonzero=nonzero, masked_select=masked_select, tril=tril, triu=triu,
     index_select=index_select, gather=gather, scatter=scatter, scatter_add=scatter_add, index_add=index_add, flip=flip, rot90=rot90,
     repeat_interleave=repeat_interleave, tile=tile, diagonal=diagonal, diag=diag, topk=topk, sort=sort, argsort=argsort, argmax=argmax,
-    argmin=argmin, cumsum=cumsum, isnan=isnan, outer=outer, diag_embed=diag_embed, take_along_dim=take_along_dim, ger=outer,
+    argmin=argmin, cumsum=cumsum, cumprod=cumprod, diff=diff, isnan=isnan, outer=outer, diag_embed=diag_embed, take_along_dim=take_along_dim, ger=outer,
 )
 for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)
-for _name in ("masked_fill", "tril", "triu", "scatter", "scatter_add", "index_add", "cumsum"):
+for _name in ("masked_fill", "tril", "triu", "scatter", "scatter_add", "index_add", "cumsum", "cumprod"):
     setattr(Tensor, _name + "_", T._in_place(_methods[_name]))

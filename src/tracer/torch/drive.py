@@ -269,8 +269,12 @@ def state(net):
 
 def called(net, batch, input):
     """One pass. An error in it may be one of the images' size, so it says that."""
+    State.counted = None
     try:
-        return net(_traced(0, (batch,) + input))
+        output = net(_traced(0, (batch,) + input))
+        if State.counted is not None:
+            raise Unsupported("a change of a parameter or buffer in forward")
+        return output
     except (RuntimeError, ValueError, AssertionError) as error:
         size = "x".join(map(str, input))
         if type(error) in (RuntimeError, ValueError, AssertionError) and size not in str(error):

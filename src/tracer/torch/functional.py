@@ -2,7 +2,7 @@
 from _import import Unsupported, missing, public
 from torch._choice import masked_fill as _masked_fill, triu as _triu, where as _where
 from torch._ops import add, binary, clamp, compare as _compare, mean, norm, permute, reshape, square, stack, transpose
-from torch._tensor import _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
+from torch._tensor import State, _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")
@@ -293,20 +293,34 @@ def linear(input, weight, bias=None):
 
 
 def batch_norm(input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
-    if running_mean is not None or running_var is not None:
-        raise Unsupported("F.batch_norm with running statistics (use nn.BatchNorm2d)")
+    if (running_mean is None) != (running_var is None):
+        raise Unsupported("F.batch_norm with one of the running statistics")
     if (weight is None) != (bias is None):
         raise Unsupported("F.batch_norm with only one of weight and bias")
-    op = {"eps": float(eps), "momentum": 0.0, "affine": weight is not None, "track": False}
-    return _normalised("batch_norm", op, input, weight, bias)
+    op = {"eps": float(eps), "momentum": 0.0, "affine": weight is not None, "track": running_mean is not None}
+    if running_mean is None:
+        if not training:
+            raise RuntimeError("running_mean must be defined in evaluation mode")
+        return _normalised("batch_norm", op, input, weight, bias)
+    if not _is_owned(running_mean, running_var):
+        raise Unsupported("F.batch_norm with running statistics that are no buffers")
+    if State.number and training == (State.number >= State.EVALUATION):
+        raise Unsupported("batch normalisation that trains in evaluation" if training else "batch normalisation in evaluation mode")
+    # Evaluation moves no statistics: it says neither how fast nor what counts.
+    if State.number < State.EVALUATION:
+        running_mean._moved = (float(momentum), State.counted)
+        State.counted = None
+    op["momentum"], counter = running_mean.__dict__.get("_moved", (float(momentum), None))
+    statistics = [running_mean, running_var] + ([] if counter is None else [counter])
+    return _normalised("batch_norm", op, input, weight, bias, statistics)
 
 
-def _normalised(kind, op, input, weight, bias):
+def _normalised(kind, op, input, weight, bias, statistics=()):
     """Weights of a number a channel that forward computed are applied by themselves."""
     if weight is None or _is_owned(weight, bias):
-        return emit({kind: op}, [input], [] if weight is None else [weight, bias])
+        return emit({kind: op}, [input], ([] if weight is None else [weight, bias]) + list(statistics))
     shape = (1, -1) + (1,) * (len(input._shape) - 2)
-    got = emit({kind: {**op, "affine": False}}, [input])
+    got = emit({kind: {**op, "affine": False}}, [input], statistics)
     return add(binary("mul", got, reshape(weight, shape)), reshape(bias, shape))
 
 

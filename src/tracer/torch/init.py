@@ -1,6 +1,7 @@
 # `torch.nn.init`: how a tensor starts, not its values.
-from _import import missing, public
-from torch._tensor import Tensor, _become, _count, _data
+import _math
+from _import import Unsupported, missing, public
+from torch._tensor import Tensor, _become, _count, _data, _outside
 
 public.add("torch.nn.init")
 __getattr__ = missing("torch.nn.init")
@@ -148,3 +149,40 @@ _no_grad_trunc_normal_ = _trunc_normal_ = trunc_normal_
 
 def _calculate_correct_fan(tensor, mode):
     return _fans(tensor)[0 if mode.lower() == "fan_in" else 1]
+
+
+# What code of its own draws a truncated normal distribution by
+
+
+_FAR = 5.8  # where the error function is 1 to the last bit
+
+
+def _inverse_erf(y):
+    """By Newton's rule from the approximation of Winitzki (2008)."""
+    if abs(y) >= 1:
+        return _FAR if y > 0 else -_FAR
+    a, rest = 0.147, _math.log(1 - y * y)
+    t = 2 / (_math.pi * a) + rest / 2
+    x = ((t * t - rest / a) ** 0.5 - t) ** 0.5
+    for _ in range(4):
+        x -= (_math.erf(x) - abs(y)) / (2 / _math.pi**0.5 * _math.exp(-x * x))
+    x = min(x, _FAR)
+    return x if y >= 0 else -x
+
+
+def _erfinv(input):
+    """Of a uniform law it is a truncated normal one: erf(z sqrt(1/2)) is uniform where z is normal."""
+    if not _outside(input):
+        raise Unsupported("torch.erfinv of what forward computed")
+    law, numbers = input._init[0], input._init[1:]
+    if law == "uniform" and -1 <= numbers[0] < numbers[1] <= 1:
+        return _data(input._shape, ("truncated_normal", 0.0, 0.5**0.5, _inverse_erf(numbers[0]), _inverse_erf(numbers[1])))
+    if law == "constant":
+        return _data(input._shape, (law, _inverse_erf(numbers[0])))
+    if law == "values":
+        return _data(input._shape, (law, [_inverse_erf(v) for v in numbers[0]]))
+    raise Unsupported("torch.erfinv of a tensor that starts " + law)
+
+
+Tensor.erfinv = _erfinv
+Tensor.erfinv_ = lambda tensor: _become(tensor, _erfinv(tensor))

@@ -511,6 +511,22 @@ class Embedding(Module):
         return "{}, {}".format(self.num_embeddings, self.embedding_dim)
 
 
+class EmbeddingBag(Module):
+    def __init__(self, num_embeddings, embedding_dim, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, mode="mean", sparse=False, _weight=None, include_last_offset=False, padding_idx=None, device=None, dtype=None):
+        super().__init__()
+        if max_norm is not None or scale_grad_by_freq or _weight is not None or include_last_offset or padding_idx is not None:
+            raise Unsupported("nn.EmbeddingBag with max_norm, scale_grad_by_freq, given weights, include_last_offset or padding_idx")
+        self.num_embeddings, self.embedding_dim = _whole(num_embeddings, "num_embeddings"), _whole(embedding_dim, "embedding_dim")
+        self.mode = mode
+        self.weight = Parameter(_data((num_embeddings, embedding_dim), ("normal", 0.0, 1.0)))
+
+    def forward(self, input, offsets=None, per_sample_weights=None):
+        return F.embedding_bag(input, self.weight, offsets, mode=self.mode, per_sample_weights=per_sample_weights)
+
+    def extra_repr(self):
+        return "{}, {}, mode={!r}".format(self.num_embeddings, self.embedding_dim, self.mode)
+
+
 class Softmax2d(Module):
     def forward(self, input):
         return F.softmax(input, -3)
@@ -520,7 +536,7 @@ def _publish():
     space = nn.__dict__
     space.update(_tensor_layers())
     for cls in (
-        Conv1d, Conv2d, LazyConv2d, ConvTranspose2d, LazyConvTranspose2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
+        Conv1d, Conv2d, LazyConv2d, ConvTranspose2d, LazyConvTranspose2d, Linear, LazyLinear, BatchNorm1d, BatchNorm2d, BatchNorm3d, Embedding, EmbeddingBag, LazyBatchNorm1d, LazyBatchNorm2d, GroupNorm, InstanceNorm2d, LayerNorm,
         RMSNorm, Dropout, Dropout1d, Dropout2d, Identity, PReLU, Softmax2d,
     ):
         space[cls.__name__] = cls

@@ -1,6 +1,6 @@
 # nn.Module, nn.Parameter and the containers.
 from _import import Unsupported, missing, public
-from torch._tensor import State, Tensor, _own, _setup
+from torch._tensor import State, Tensor, _own, _setup, counted
 
 public.add("torch.nn.modules")
 __getattr__ = missing("torch.nn.modules")
@@ -81,8 +81,9 @@ class Module:
         elif name in own.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError("cannot assign a " + type(value).__name__ + " as buffer " + repr(name))
-            if State.number:
-                raise Unsupported("a change of a buffer in forward")
+            if State.number and value is not own["_buffers"][name]:
+                counted(own["_buffers"][name], value)
+                return
             self.register_buffer(name, value, name not in own["_volatile"])
         else:
             object.__setattr__(self, name, value)

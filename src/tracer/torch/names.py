@@ -1,6 +1,6 @@
 # Names of `torch` for the operations of the stand-in, where the name is all there is to say.
 import torch
-from _import import module
+from _import import Unsupported, module
 from torch import _choice as C
 from torch import _ops as T
 from torch._shapes import cat, expand, movedim, reshape, stack, unsqueeze
@@ -101,7 +101,7 @@ def _publish():
     space = torch.__dict__
     for name in (
         "where masked_fill nonzero masked_select tril triu tril_indices triu_indices index_select gather take_along_dim scatter scatter_add index_add flip "
-        "rot90 repeat_interleave tile diagonal diag diag_embed topk sort argsort argmax argmin cumsum meshgrid outer isnan cosine_similarity"
+        "rot90 repeat_interleave tile diagonal diag diag_embed topk sort argsort argmax argmin cumsum cumprod diff meshgrid outer isnan cosine_similarity"
     ).split():
         space[name] = getattr(C, name)
     for name in (
@@ -121,7 +121,7 @@ def _publish():
         randint=randint, randperm=randperm, multinomial=multinomial, moveaxis=movedim,
         LongTensor=_of_type(torch.int64), BoolTensor=_of_type(torch.bool), IntTensor=_of_type(torch.int32), scalar_tensor=tensor,
     )
-    F.__dict__.update(embedding=C.embedding, one_hot=C.one_hot, cosine_similarity=C.cosine_similarity)
+    F.__dict__.update(embedding=C.embedding, embedding_bag=embedding_bag, one_hot=C.one_hot, cosine_similarity=C.cosine_similarity)
     for name in ("addmm", "lerp", "nan_to_num", "isinf", "isfinite", "broadcast_to", "is_floating_point"):
         setattr(Tensor, name, globals()[name])
     Tensor.moveaxis = movedim
@@ -131,6 +131,25 @@ def _publish():
     linear_algebra = module("torch.linalg")
     linear_algebra.update(norm=T.vector_norm, vector_norm=T.vector_norm)
     module("torch.special").update(erf=T.erf, expm1=T.expm1, log1p=T.log1p, exp2=T.exp2, logsumexp=T.logsumexp, softmax=F.softmax)
+
+
+def embedding_bag(
+    input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False, mode="mean", sparse=False, per_sample_weights=None,
+    include_last_offset=False, padding_idx=None,
+):
+    """Bags of one size: rows of indices."""
+    if len(input._shape) != 2 or offsets is not None:
+        raise Unsupported("F.embedding_bag with offsets")
+    if max_norm is not None or scale_grad_by_freq or padding_idx is not None:
+        raise Unsupported("F.embedding_bag with max_norm, scale_grad_by_freq or padding_idx")
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    rows = C.embedding(input, weight)
+    if per_sample_weights is not None:
+        if mode != "sum":
+            raise NotImplementedError("embedding_bag: per_sample_weights was not None. per_sample_weights is only supported for mode='sum'")
+        rows = T.mul(rows, per_sample_weights.unsqueeze(-1))
+    return T.amax(rows, 1) if mode == "max" else T.mean(rows, 1) if mode == "mean" else T.sum_(rows, 1)
 
 
 def _of_type(dtype):

@@ -7,7 +7,7 @@ from torch._shapes import (
 )
 from torch._tensor import (
     Tensor, _affine_init, _become, _binary_data, _comparisons, _count, _data, _dim, _dims, _grows, _kind, _kinds, _number, _outside, _scalar, _sizes, _typed, _values, emit,
-    full, tensor,
+    full, is_counter, tensor,
 )
 import torch
 
@@ -145,7 +145,10 @@ def invert(t):
 
 
 def add(a, b, *, alpha=1, out=None):
-    return binary("add", a, b if alpha == 1 else binary("mul", b, alpha))
+    got = binary("add", a, b if alpha == 1 else binary("mul", b, alpha))
+    if is_counter(a) and _number(b) and b == 1 == alpha:
+        got._counts = a
+    return got
 
 
 def sub(a, b, *, alpha=1):
@@ -364,6 +367,9 @@ def clamp(t, min=None, max=None, *, out=None):
     low = None if min is None or min == -float("inf") else float(min)
     high = None if max is None or max == float("inf") else float(max)
     if _outside(t):
+        law, ends = t._init[0], t._init[-2:]
+        if law in ("uniform", "truncated_normal") and (low is None or low <= ends[0] + 1e-6) and (high is None or high >= ends[1] - 1e-6):
+            return _data(t._shape, t._init)
         return _elementwise(lambda v: high if high is not None and v > high else low if low is not None and v < low else v, t)
     return emit({"clamp": {"low": low, "high": high}}, [t])
 

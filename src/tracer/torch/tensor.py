@@ -12,6 +12,7 @@ class State:
     number = 0  # 0 while the network is built (what runs then is forgotten), 1 and 2 for the passes in training, 3 and 4 for those in evaluation
     path = ""  # the module that runs
     owned = 0  # numbers given to parameters and buffers
+    counted = None  # a buffer that this pass counted up, until the normalisation whose batches it counts takes it
 
 
 class Storage:
@@ -264,7 +265,7 @@ def _become(tensor, new):
         raise RuntimeError("shape " + repr(list(new._shape)) + " does not fit in place of " + repr(list(tensor._shape)))
     if tensor._storage.owned:
         if State.number:
-            raise Unsupported("a change of a parameter or buffer in forward")
+            return counted(tensor, new)
         if not _outside(new):
             raise Unsupported("an initial value computed by tensor operations")
     before = tensor._storage.version
@@ -278,6 +279,19 @@ def _become(tensor, new):
         whole, write = changed._of
         new = write(_like(whole), new)
         changed = whole
+
+
+def is_counter(x):
+    return State.number > 0 and isinstance(x, Tensor) and x._owned is not None and x._shape == () and _kind(x) == 1
+
+
+def counted(tensor, new):
+    """The one change of a buffer that forward may make itself: up by one, as the count of batches of a normalisation, which takes it."""
+    if new.__dict__.get("_counts") is not tensor or State.counted is not None:
+        raise Unsupported("a change of a parameter or buffer in forward")
+    State.counted = tensor
+    tensor.__dict__.update(_counter=True, _counted_in=State.number)
+    return tensor
 
 
 def _like(tensor):
@@ -295,6 +309,8 @@ def node_of(tensor):
         if tensor._pass != State.number:
             raise DataDependent("a tensor is kept from one call of the network to another")
         return tensor._node
+    if tensor.__dict__.get("_counted_in") == State.number:
+        raise Unsupported("the use of a count of batches")
     known = tensor._as_node
     if known is not None and known[0] == State.number and known[1] is tensor._init:
         return known[2]
