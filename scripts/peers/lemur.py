@@ -9,29 +9,21 @@ or to the number that --each gives. A file that PyTorch itself does not build, o
 import argparse
 import collections
 import importlib.metadata
-import json
-import multiprocessing
-import os
 import pathlib
 import random
 import re
-import subprocess
 import sys
-import tempfile
 import types
-import warnings
 
 import torch
-import torchvision  # noqa: F401  (most files want it: loaded once)
+import tracing
 
-warnings.filterwarnings("ignore")
-torch.set_num_threads(1)
 SIZES = (32, 64, 224)
 PRM = {"lr": 0.01, "momentum": 0.9, "weight_decay": 0.0005, "dropout": 0.2, "batch": 64, "epoch": 1, "transform": "norm"}
 
 
-def real(path, size, send):
-    """What PyTorch makes of a file: (parameters, [[name, shape] ..]). In a child, whose output and folder nobody sees."""
+def real(path, size):
+    """The network of a file, where it takes images of this size and tells ten classes apart."""
     module = sys.modules["network"] = types.ModuleType("network")
     exec(compile(path.read_text(), str(path), "exec"), module.__dict__)
     prm = dict(PRM)
@@ -40,32 +32,7 @@ def real(path, size, send):
     net = module.Net((1, 3, size, size), (10,), prm, torch.device("cpu")).train()
     output = net(torch.zeros(2, 3, size, size))
     assert isinstance(output, torch.Tensor) and output.shape == (2, 10), type(output)
-    state = [[name, list(t.shape)] for name, t in net.state_dict().items()]
-    send((sum(p.numel() for p in net.parameters() if p.requires_grad), state))
-
-
-def asked_of_pytorch(path, size, seconds):
-    """[`real`] by a fork, so that PyTorch is loaded once; None where there is no network."""
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    cwd = tempfile.TemporaryDirectory()
-
-    def child():
-        os.chdir(cwd.name)
-        sys.stdout = sys.stderr = open(os.devnull, "w")
-        real(path, size, theirs.send)
-
-    process = context.Process(target=child)
-    process.start()
-    theirs.close()
-    try:
-        return ours.recv() if ours.poll(seconds) else None
-    except EOFError:
-        return None
-    finally:
-        process.kill()
-        process.join()
-        cwd.cleanup()
+    return net
 
 
 def folder():
@@ -90,33 +57,13 @@ def drawn(paths, count, each, seed):
     return families, chosen
 
 
-def asked(command, seconds):
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        return None
-
-
 def judged(path, program):
-    """right, wrong and why, refused and why, or None where PyTorch has no network there."""
-    # The smallest size that PyTorch takes it at.
+    """None where PyTorch has no network there; at the smallest size that it takes."""
     for size in SIZES:
-        real = asked_of_pytorch(path.resolve(), size, 120)
-        if real is not None:
-            break
-    else:
-        return None
-    parameters, state = real
-    ours = asked([program, "trace", str(path), "--input", f"3x{size}x{size}", "--json"], 120)
-    if ours is None:
-        return "refused", "no answer in 120 s"
-    if ours.returncode:
-        return "refused", re.sub(r"^error: \S*?(:\d+)?: ", "", ours.stderr.splitlines()[0])
-    ours = json.loads(ours.stdout)
-    found, expected = sorted([t["name"], t["shape"]] for t in ours["state_dict"]), sorted(state)
-    if found != expected or ours["parameters"] != parameters:
-        return "wrong", f"{ours['parameters']} parameters, not {real['parameters']}"
-    return "right", ""
+        found = tracing.forked(lambda: real(path.resolve(), size), 120)
+        if found is not None:
+            return tracing.judged(found, program, path, "--input", f"3x{size}x{size}")
+    return None
 
 
 def main():

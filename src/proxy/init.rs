@@ -29,12 +29,26 @@ pub(crate) fn draw(spec: &TensorSpec, run: u64, device: &Device) -> Result<Tenso
         Init::Normal { mean, std } => normal(*mean, *std, &mut rng).take(count).map(|v| v as f32).collect(),
         Init::TruncatedNormal { mean, std, low, high } => truncated(*mean, *std, *low, *high, count, &mut rng)?,
         Init::Orthogonal { gain } => orthogonal(&spec.shape, *gain, &mut rng)?,
+        Init::Norm { name, shape, init, dim } => {
+            let other = TensorSpec { name: name.clone(), shape: shape.clone(), role: Role::Parameter, init: (**init).clone() };
+            norms(&draw(&other, run, &Device::Cpu)?, *dim)?
+        }
         Init::Values(values) => values.clone(),
     };
     if values.len() != count {
         candle_core::bail!("{} has {} values for the shape {:?}", spec.name, values.len(), spec.shape);
     }
     Tensor::from_vec(values, &spec.shape[..], device)
+}
+
+/// Euclidean norms over all dimensions but one, or over all.
+fn norms(tensor: &Tensor, dim: Option<usize>) -> Result<Vec<f32>> {
+    let squares = tensor.sqr()?;
+    let sums = match dim {
+        Some(dim) => squares.transpose(0, dim)?.contiguous()?.reshape((tensor.dim(dim)?, ()))?.sum(1)?,
+        None => squares.sum_all()?.flatten_all()?,
+    };
+    sums.sqrt()?.to_vec1()
 }
 
 fn normal(mean: f64, std: f64, rng: &mut ChaCha8Rng) -> impl Iterator<Item = f64> + '_ {
@@ -111,6 +125,24 @@ mod tests {
         let init = Init::Normal { mean: 0.0, std: 1.0 };
         assert_eq!(values("a", &[4, 4], init.clone()), values("a", &[16], init.clone()));
         assert_ne!(values("a", &[4, 4], init.clone()), values("b", &[4, 4], init));
+    }
+
+    #[test]
+    fn norms_are_those_of_the_other_tensor_as_it_starts() {
+        let (shape, law) = ([4, 3, 2], Init::Normal { mean: 0.5, std: 1.0 });
+        let of = values("v", &shape, law.clone());
+        let norm = |dim: Option<usize>| {
+            values(
+                "g",
+                &dim.map_or(vec![], |dim: usize| vec![shape[dim]]),
+                Init::Norm { name: "v".into(), shape: shape.to_vec(), init: Box::new(law.clone()), dim },
+            )
+        };
+        let length = |wanted: &dyn Fn(usize) -> bool| (0..24).filter(|&i| wanted(i)).map(|i| f64::from(of[i]).powi(2)).sum::<f64>().sqrt();
+        let close = |a: &[f32], b: &[f64]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-5);
+        assert!(close(&norm(None), &[length(&|_| true)]));
+        assert!(close(&norm(Some(0)), &[0, 1, 2, 3].map(|k| length(&|i| i / 6 == k))));
+        assert!(close(&norm(Some(2)), &[0, 1].map(|k| length(&|i| i % 2 == k))));
     }
 
     #[test]

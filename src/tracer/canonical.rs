@@ -360,11 +360,16 @@ fn shape_text(shape: &[Dim]) -> String {
 
 fn tensor_text(tensor: &TensorSpec) -> String {
     let mut text = format!("{:?} {:?} ", tensor.shape, tensor.role);
-    if let Init::Values(values) = &tensor.init {
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
-        text.push_str(&sha256(bytes));
-    } else {
-        write!(text, "{:?}", tensor.init).expect("a String takes any text");
+    match &tensor.init {
+        Init::Values(values) => {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
+            text.push_str(&sha256(bytes));
+        }
+        // Not by the other's name.
+        Init::Norm { name: _, shape, init, dim } => {
+            write!(text, "norm {shape:?} {init:?} {dim:?}").expect("a String takes any text");
+        }
+        other => write!(text, "{other:?}").expect("a String takes any text"),
     }
     text
 }

@@ -146,7 +146,7 @@ impl Graph {
             if total > limits.tensor_elements {
                 return too_large(format!("more than {} elements in the state dict", limits.tensor_elements));
             }
-            check_init(tensor).map_err(at)?;
+            check_init(tensor, &self.tensors).map_err(at)?;
             if let Init::Values(numbers) = &tensor.init {
                 values += numbers.len();
             }
@@ -158,7 +158,7 @@ impl Graph {
     }
 }
 
-fn check_init(tensor: &TensorSpec) -> Result<(), String> {
+fn check_init(tensor: &TensorSpec, all: &[TensorSpec]) -> Result<(), String> {
     let fine = match &tensor.init {
         Init::Constant(value) => value.is_finite(),
         Init::Uniform { low, high } => low.is_finite() && high.is_finite() && low <= high,
@@ -169,6 +169,16 @@ fn check_init(tensor: &TensorSpec) -> Result<(), String> {
             finite && *std >= 0.0 && low < high && (*std == 0.0 || ((high - mean) / std > -4.0 && (low - mean) / std < 4.0))
         }
         Init::Orthogonal { gain } => gain.is_finite() && tensor.shape.len() >= 2,
+        Init::Norm { name, shape, init, dim } => {
+            let kept = |d: usize| dim.is_some_and(|dim| dim == d);
+            let left: Vec<usize> = shape.iter().enumerate().map(|(d, &n)| if kept(d) { n } else { 1 }).collect();
+            let other = TensorSpec { init: (**init).clone(), ..tensor.clone() };
+            // Numbers that a source computed have norms that it computed.
+            !matches!(**init, Init::Norm { .. } | Init::Values(_))
+                && check_init(&TensorSpec { shape: shape.clone(), ..other }, all).is_ok()
+                && all.iter().any(|one| one.name == *name && one.shape == *shape)
+                && dim.map_or(tensor.shape.is_empty(), |dim| dim < shape.len() && tensor.shape == left)
+        }
         // A mask has infinities.
         Init::Values(values) if tensor.role == Role::Buffer => values.len() == tensor.elements() && !values.iter().any(|v| v.is_nan()),
         Init::Values(values) => values.len() == tensor.elements() && values.iter().all(|v| v.is_finite()),

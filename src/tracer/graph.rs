@@ -112,6 +112,17 @@ pub enum Init {
         /// Norm of each of the orthogonal vectors.
         gain: f64,
     },
+    /// Euclidean norms of another tensor as it starts, over all its dimensions but one: what `weight_norm` begins with.
+    Norm {
+        /// The other tensor's name in the state dict, of which its numbers are drawn.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// How it starts.
+        init: Box<Init>,
+        /// The dimension that is left; None for the norm of the whole.
+        dim: Option<usize>,
+    },
     /// Values that the source computed itself.
     Values(#[serde(with = "super::numbers")] Vec<f32>),
 }

@@ -70,6 +70,7 @@ const MODULES: &[(&str, &str)] = &[
     ("torch._recurrent", include_str!("torch/recurrent.py")),
     ("torch._attention", include_str!("torch/attention.py")),
     ("torch._api", include_str!("torch/api.py")),
+    ("torch._parametrize", include_str!("torch/parametrize.py")),
     ("torch._losses", include_str!("torch/losses.py")),
     ("torch._inert", include_str!("torch/inert.py")),
     ("torch._attributes", include_str!("torch/attributes.py")),

@@ -98,5 +98,4 @@ _functions()
 
 module("torch.nn.parameter").update(Parameter=nn.Parameter, UninitializedParameter=nn.UninitializedParameter)
 module("torch.nn.modules.module").update(Module=nn.Module)
-module("torch.nn.utils")
 module("torch.autograd").update(Variable=lambda tensor, **kwargs: tensor)

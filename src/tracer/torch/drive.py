@@ -239,20 +239,26 @@ def role(tensor):
     return "counter" if tensor.__dict__.get("_counter") or _kind(tensor) == 1 else "buffer"
 
 
-def init(start):
+def init(start, names):
     kind, numbers = start[0], start[1:]
+    if kind == "norm":
+        of, law, shape, dim = numbers
+        return {kind: {"name": names[of._owned], "shape": list(shape), "init": init(law, names), "dim": dim}}
     if kind == "values":
         return {kind: written(numbers[0])}
     if kind == "constant":
         return {kind: numbers[0]}
-    names = {"uniform": ("low", "high"), "normal": ("mean", "std"), "truncated_normal": ("mean", "std", "low", "high"), "orthogonal": ("gain",)}
-    if kind not in names:
+    laws = {"uniform": ("low", "high"), "normal": ("mean", "std"), "truncated_normal": ("mean", "std", "low", "high"), "orthogonal": ("gain",)}
+    if kind not in laws:
         raise Unsupported("a parameter or buffer that starts as draws of " + kind)
-    return {kind: dict(zip(names[kind], numbers))}
+    return {kind: dict(zip(laws[kind], numbers))}
 
 
 def state(net):
     seen, tensors, aliases = set(), [], []
+    names = {}
+    for name, tensor in _state(net):
+        names.setdefault(tensor._owned, name)
     for name, tensor in _state(net):
         if tensor._owned in seen:
             aliases.append((name, tensor._owned))
@@ -261,9 +267,11 @@ def state(net):
         if tensor._shape is None:
             raise RuntimeError("the lazy parameter " + name + " never got a shape: its layer is not called")
         start = tensor._init
+        if role(tensor) == "counter" and tensor._shape == () and start[0] == "values":
+            start = ("constant", start[1][0])
         if role(tensor) == "buffer" and start[0] == "constant" and start[1] - start[1] != 0:
             start = ("values", [start[1]] * tensor.numel())
-        tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(start)))
+        tensors.append((tensor._owned, name, tensor._shape, role(tensor), init(start, names)))
     return tensors, aliases
 
 

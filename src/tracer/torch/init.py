@@ -155,6 +155,7 @@ def _calculate_correct_fan(tensor, mode):
 
 
 _FAR = 5.8  # where the error function is 1 to the last bit
+_PI = 3.141592653589793
 
 
 def _inverse_erf(y):
@@ -162,10 +163,10 @@ def _inverse_erf(y):
     if abs(y) >= 1:
         return _FAR if y > 0 else -_FAR
     a, rest = 0.147, _math.log(1 - y * y)
-    t = 2 / (_math.pi * a) + rest / 2
+    t = 2 / (_PI * a) + rest / 2
     x = ((t * t - rest / a) ** 0.5 - t) ** 0.5
     for _ in range(4):
-        x -= (_math.erf(x) - abs(y)) / (2 / _math.pi**0.5 * _math.exp(-x * x))
+        x -= (_math.erf(x) - abs(y)) / (2 / _PI**0.5 * _math.exp(-x * x))
     x = min(x, _FAR)
     return x if y >= 0 else -x
 
