@@ -20,8 +20,6 @@ from graphs import apply, parts
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
-# Of the library, what this Python has itself.
-STANDARD = "argparse contextlib dataclasses enum inspect json logging numbers operator os pathlib random time types warnings".split()
 
 
 def modules():
@@ -85,7 +83,7 @@ def trace(source, entry=None, input=(3, 32, 32), classes=10):
     native.__dict__.update(begin=record.begin, node=record.node, end=record.end, state=record.state, built=lambda entry, arguments: None)
     own_sys, own_builtins = types.ModuleType("sys"), types.ModuleType("builtins")
     standin, files = modules()
-    files = {name: file for name, file in files if name not in STANDARD}
+    files = dict(files)
     library = types.ModuleType("_library")
     library.names = tuple(files)
     known = {"_record": native, "_math": math, "_library": library, "sys": own_sys, "builtins": own_builtins}

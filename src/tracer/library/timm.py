@@ -137,7 +137,7 @@ class BatchNormAct2d(nn.BatchNorm2d):
     ):
         super().__init__(num_features, eps=eps, momentum=momentum, affine=affine, track_running_stats=track_running_stats)
         self.drop = drop_layer() if drop_layer is not None else nn.Identity()
-        act = create_act_layer(act_layer, inplace=inplace, **(act_kwargs or {})) if apply_act else None
+        act = create_act_layer(act_layer, **{"inplace": inplace, **(act_kwargs or {})}) if apply_act and act_layer else None
         self.act = nn.Identity() if act is None else act
 
     def forward(self, x):
@@ -168,37 +168,24 @@ def get_padding(kernel_size, stride=1, dilation=1, **kwargs):
     return (stride - 1 + dilation * (kernel_size - 1)) // 2
 
 
+def _is_static(kernel_size, stride=1, dilation=1):
+    """Whether padding to the same size does not depend on the size."""
+    return all(s == 1 and d * (k - 1) % 2 == 0 for k, s, d in zip(to_2tuple(kernel_size), to_2tuple(stride), to_2tuple(dilation)))
+
+
 def create_conv2d(in_channels, out_channels, kernel_size, **kwargs):
     depthwise = kwargs.pop("depthwise", False)
     padding = kwargs.pop("padding", "")
     stride, dilation = kwargs.get("stride", 1), kwargs.get("dilation", 1)
     if isinstance(padding, str):
-        if padding == "same" and stride != 1:
-            raise Unsupported("timm's padding by the size of the image")
+        if padding == "same" and not _is_static(kernel_size, stride, dilation):
+            kwargs.setdefault("bias", False)
+            return timm.Conv2dSame(in_channels, out_channels, kernel_size, groups=in_channels if depthwise else kwargs.pop("groups", 1), **kwargs)
         padding = 0 if padding == "valid" else get_padding(kernel_size, stride, dilation)
         padding = tuple(padding) if isinstance(padding, list) else padding
     groups = in_channels if depthwise else kwargs.pop("groups", 1)
     kwargs.setdefault("bias", False)
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, groups=groups, **kwargs)
-
-
-class ConvNormAct(nn.Module):
-    def __init__(
-        self, in_channels, out_channels, kernel_size=1, stride=1, padding="", dilation=1, groups=1, bias=False, apply_norm=True, apply_act=True, norm_layer=nn.BatchNorm2d,
-        act_layer=nn.ReLU, aa_layer=None, drop_layer=None, **kwargs,
-    ):
-        super().__init__()
-        if norm_layer is not nn.BatchNorm2d or aa_layer is not None or not apply_norm:
-            raise Unsupported("timm's ConvNormAct with another norm than BatchNorm2d")
-        self.conv = create_conv2d(in_channels, out_channels, kernel_size, stride=stride, padding=padding, dilation=dilation, groups=groups, bias=bias)
-        self.bn = BatchNormAct2d(out_channels, apply_act=apply_act, act_layer=act_layer, drop_layer=drop_layer)
-        self.aa = nn.Identity()
-
-    in_channels = property(lambda self: self.conv.in_channels)
-    out_channels = property(lambda self: self.conv.out_channels)
-
-    def forward(self, x):
-        return self.aa(self.bn(self.conv(x)))
 
 
 class SEModule(nn.Module):
@@ -338,6 +325,12 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(in_chans, embed_dim, self.patch_size, self.patch_size, bias=bias)
         self.norm = norm_layer(embed_dim) if norm_layer else nn.Identity()
 
+    def feat_ratio(self, as_scalar=True):
+        return max(self.patch_size) if as_scalar else self.patch_size
+
+    def dynamic_feat_size(self, img_size):
+        return img_size[0] // self.patch_size[0], img_size[1] // self.patch_size[1]
+
     def forward(self, x):
         if self.img_size is not None and self.strict_img_size and tuple(x.shape[2:]) != self.img_size:
             raise AssertionError("Input height and width {} doesn't match model {}.".format(tuple(x.shape[2:]), self.img_size))
@@ -349,4 +342,5 @@ class PatchEmbed(nn.Module):
         return self.norm(x)
 
 
+import timm._blocks
 import timm.layers

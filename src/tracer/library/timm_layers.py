@@ -17,8 +17,10 @@ class SelectAdaptivePool2d(nn.Module):
     def __init__(self, output_size=1, pool_type="fast", flatten=False, input_fmt="NCHW", device=None, dtype=None):
         super().__init__()
         self.pool_type = pool_type or ""
-        if input_fmt != "NCHW" or output_size != 1:
+        if input_fmt not in ("NCHW", "NHWC") or output_size != 1:
             raise Unsupported("timm's SelectAdaptivePool2d to other than one pixel")
+        self.dims = (2, 3) if input_fmt == "NCHW" else (1, 2)
+        self.kept = input_fmt == "NCHW"
         self.flatten = nn.Flatten(1) if flatten else nn.Identity()
         self.pool = nn.Identity()
 
@@ -33,14 +35,16 @@ class SelectAdaptivePool2d(nn.Module):
         if self.pool_type == "fast":
             kind = "avg"
         if kind:
-            mean, most = x.mean((2, 3), keepdim=True), x.amax((2, 3), keepdim=True)
+            mean, most = x.mean(self.dims, keepdim=self.kept), x.amax(self.dims, keepdim=self.kept)
             x = {"avg": mean, "max": most, "avgmax": 0.5 * (mean + most), "catavgmax": None}[kind]
             x = torch.cat((mean, most), 1) if x is None else x
         return self.flatten(x)
 
 
 def create_classifier(num_features, num_classes, pool_type="avg", use_conv=False, input_fmt="NCHW", drop_rate=None, **kwargs):
-    pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type) and not use_conv)
+    if use_conv and input_fmt != "NCHW":
+        raise Unsupported("timm's classifier of other than channels first")
+    pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type) and not use_conv, input_fmt=input_fmt)
     width = num_features * pool.feat_mult()
     fc = nn.Identity() if num_classes <= 0 else nn.Conv2d(width, num_classes, 1) if use_conv else nn.Linear(width, num_classes)
     return (pool, fc) if drop_rate is None else (pool, nn.Dropout(drop_rate), fc)
@@ -51,7 +55,7 @@ class ClassifierHead(nn.Module):
         super().__init__()
         self.in_features = self.num_features = in_features
         self.use_conv = use_conv
-        self.global_pool, self.fc = create_classifier(in_features, num_classes, pool_type, use_conv)
+        self.global_pool, self.fc = create_classifier(in_features, num_classes, pool_type, use_conv, input_fmt)
         self.drop = nn.Dropout(drop_rate)
         self.flatten = nn.Flatten(1) if use_conv and pool_type else nn.Identity()
 
@@ -165,14 +169,6 @@ def create_norm_layer(layer_name, num_features, **kwargs):
     return get_norm_layer(layer_name)(num_features, **kwargs)
 
 
-def get_norm_act_layer(norm_layer, act_layer=None):
-    if norm_layer is None:
-        return None
-    if norm_layer not in ("batchnorm", "batchnorm2d", "bn", nn.BatchNorm2d, timm.BatchNormAct2d):
-        raise Unsupported("timm's norm with an activation of another norm than BatchNorm2d")
-    return timm.BatchNormAct2d if act_layer is None else partial(timm.BatchNormAct2d, act_layer=act_layer)
-
-
 def get_attn(attn_type):
     if not attn_type:
         return None
@@ -188,10 +184,31 @@ def create_attn(attn_type, channels, **kwargs):
     return None if layer is None else layer(channels, **kwargs)
 
 
+def get_aa_layer(aa_layer):
+    if not aa_layer or not isinstance(aa_layer, str):
+        return aa_layer or None
+    layers = {"avg": nn.AvgPool2d, "avgpool": nn.AvgPool2d, "blur": timm.BlurPool2d, "blurpool": timm.BlurPool2d, "blurpc": partial(timm.BlurPool2d, pad_mode="constant")}
+    if aa_layer.lower().replace("_", "").replace("-", "") not in layers:
+        raise Unsupported("timm's anti-aliasing " + repr(aa_layer))
+    return layers[aa_layer.lower().replace("_", "").replace("-", "")]
+
+
 def create_aa(aa_layer, channels=None, stride=2, enable=True, noop=nn.Identity, **kwargs):
-    if aa_layer and enable:
-        raise Unsupported("timm's anti-aliasing")
-    return noop() if noop is not None else None
+    layer = get_aa_layer(aa_layer)
+    if not layer or not enable:
+        return noop() if noop is not None else None
+    is_mean = isinstance(layer, type) and issubclass(layer, nn.AvgPool2d)
+    return layer(stride) if is_mean else layer(channels=channels, stride=stride, **kwargs)
+
+
+def create_pool2d(pool_type, kernel_size, stride=None, *, padding="", **kwargs):
+    stride = stride or kernel_size
+    if padding == "same" and not timm._is_static(kernel_size, stride):
+        return (timm.AvgPool2dSame if pool_type == "avg" else timm.MaxPool2dSame)(kernel_size, stride=stride, **kwargs)
+    padding = 0 if padding == "valid" else timm.get_padding(kernel_size, stride) if isinstance(padding, str) else padding
+    if pool_type not in ("avg", "max"):
+        raise AssertionError("Unsupported pool type " + str(pool_type))
+    return (nn.AvgPool2d if pool_type == "avg" else nn.MaxPool2d)(kernel_size, stride=stride, padding=padding, **kwargs)
 
 
 def calculate_drop_path_rates(drop_path_rate, depths, stagewise=False):
@@ -223,7 +240,7 @@ class ConvBlock(nn.Module):
         self.has_skip = skip and stride == 1 and in_chs == out_chs
         groups = 1 if not group_size else in_chs // group_size
         self.conv = timm.create_conv2d(in_chs, out_chs, kernel_size, stride=stride, dilation=dilation, groups=groups, padding=pad_type)
-        self.bn1 = get_norm_act_layer(norm_layer, act_layer)(out_chs, inplace=True)
+        self.bn1 = timm.get_norm_act_layer(norm_layer, act_layer)(out_chs, inplace=True)
         self.aa = nn.Identity()
         self.drop_path = DropPath(drop_path_rate) if drop_path_rate else nn.Identity()
 
@@ -279,6 +296,10 @@ def build_model_with_cfg(model_cls, variant, pretrained, pretrained_cfg=None, mo
         raise Unsupported("pretrained=True of timm: nothing is downloaded while a network is traced; calling it")
     if kwargs.pop("features_only", False):
         raise Unsupported("features_only of timm")
+    kwargs.setdefault("in_chans", 3)
+    configuration = next((own for key, own in _known_configurations.items() if key.split(".")[0] == variant), None)
+    if isinstance(configuration, dict) and configuration.get("fixed_input_size") and configuration.get("input_size"):
+        kwargs.setdefault("img_size", tuple(configuration["input_size"][-2:]))
     for name in kwargs_filter or ():
         kwargs.pop(name, None)
     for name in ("pretrained_cfg_overlay", "cache_dir", "out_indices"):
@@ -292,7 +313,12 @@ def _registered(function):
     return function
 
 
+_known_configurations = {}
+
+
 def _configurations(configurations=None, *args, **kwargs):
+    if isinstance(configurations, dict):
+        _known_configurations.update(configurations)
     return configurations if configurations is not None else {}
 
 
@@ -312,7 +338,7 @@ ConvBnAct = ConvNormAct = timm.ConvNormAct
 EffectiveSqueezeExcite = timm.EffectiveSEModule
 module("timm.models").update(create_model=timm.create_model, register_model=_registered)
 alias("timm.models.layers", "timm.layers")
-for _file in "drop weight_init helpers mlp patch_embed norm norm_act squeeze_excite create_act create_conv2d conv_bn_act adaptive_avgmax_pool classifier activations padding".split():
+for _file in "drop weight_init helpers mlp patch_embed norm norm_act squeeze_excite create_act create_conv2d conv_bn_act adaptive_avgmax_pool classifier activations padding separable_conv blur_pool pool2d_same std_conv space_to_depth grid conv2d_same create_norm create_norm_act create_attn".split():
     alias("timm.layers." + _file, "timm.layers")
     alias("timm.models.layers." + _file, "timm.layers")
 for _name in ("registry", "_registry"):
@@ -331,7 +357,7 @@ module("timm.models._features_fx").update(register_notrace_function=_registered,
 module("timm.models.fx_features").update(register_notrace_function=_registered, register_notrace_module=_registered)
 for _name in ("efficientnet_blocks", "_efficientnet_blocks"):
     module("timm.models." + _name).update(SqueezeExcite=timm.BlockSqueezeExcite, ConvBnAct=ConvBlock)
-_parts = dict(Attention=Attention, Block=Block, LayerScale=LayerScale, Mlp=Mlp, PatchEmbed=timm.PatchEmbed, DropPath=DropPath, _cfg=lambda **kwargs: dict(kwargs))
+_parts = dict(get_init_weights_vit=timm.get_init_weights_vit, Attention=Attention, Block=Block, LayerScale=LayerScale, Mlp=Mlp, PatchEmbed=timm.PatchEmbed, DropPath=DropPath, _cfg=lambda **kwargs: dict(kwargs))
 module("timm.models.vision_transformer").update(_parts)
 _constants = dict(
     IMAGENET_DEFAULT_MEAN=(0.485, 0.456, 0.406), IMAGENET_DEFAULT_STD=(0.229, 0.224, 0.225), IMAGENET_INCEPTION_MEAN=(0.5, 0.5, 0.5),

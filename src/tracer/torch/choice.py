@@ -16,6 +16,32 @@ def _tensor(x):
     return full((), x) if _number(x) else x
 
 
+def floor_of_known(a, b, rounding_mode):
+    """Of fractions only where they are known: 32-bit quotients near a whole number are rounded by rules of their own."""
+    a, b = _tensor(a), _tensor(b)
+    if rounding_mode != "floor" or not _is_known(a, b):
+        raise Unsupported("torch.div of fractions with rounding_mode")
+    shape = _broadcast_shape(a._shape, b._shape)
+    pairs = zip(_spread(_values(a), a._shape, shape), _spread(_values(b), b._shape, shape))
+    return _data(shape, ("values", [float(x // y) for x, y in pairs]))
+
+
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    if not _is_known(input) or dim is not None:
+        raise Unsupported("torch.unique of what forward computed, or along a dimension")
+    all_values = _values(input)
+    values = in_order(set(all_values))
+    found = [_data((len(values),), ("values", values), dtype=input.dtype)]
+    if return_inverse:
+        found.append(_data(input._shape, ("values", [float(values.index(v)) for v in all_values]), dtype=torch.int64))
+    if return_counts:
+        found.append(_data((len(values),), ("values", [float(all_values.count(v)) for v in values]), dtype=torch.int64))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+in_order = sorted
+
+
 # By a condition
 
 
@@ -434,7 +460,7 @@ _methods = dict(
     where=lambda t, condition, other: where(condition, t, other), masked_fill=masked_fill, nonzero=nonzero, masked_select=masked_select, tril=tril, triu=triu,
     index_select=index_select, gather=gather, scatter=scatter, scatter_add=scatter_add, index_add=index_add, flip=flip, rot90=rot90,
     repeat_interleave=repeat_interleave, tile=tile, diagonal=diagonal, diag=diag, topk=topk, sort=sort, argsort=argsort, argmax=argmax,
-    argmin=argmin, cumsum=cumsum, cumprod=cumprod, diff=diff, isnan=isnan, outer=outer, diag_embed=diag_embed, take_along_dim=take_along_dim, ger=outer,
+    argmin=argmin, cumsum=cumsum, cumprod=cumprod, diff=diff, unique=unique, isnan=isnan, outer=outer, diag_embed=diag_embed, take_along_dim=take_along_dim, ger=outer,
 )
 for _name, _function in _methods.items():
     setattr(Tensor, _name, _function)

@@ -409,39 +409,6 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
     return _adaptive("adaptive_max_pool2d", input, output_size)
 
 
-def interpolate(input, size=None, scale_factor=None, mode="nearest", align_corners=None, recompute_scale_factor=None, antialias=False):
-    if len(input._shape) != 4 or antialias:
-        raise Unsupported("interpolate of other than 4-dimensional maps, or with antialias")
-    height, width = input._shape[2:]
-    if (size is None) == (scale_factor is None):
-        raise ValueError("only one of size or scale_factor should be defined")
-    if size is None:
-        factors = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
-        size = (int(height * factors[0]), int(width * factors[1]))
-    size = pair(size, "size")
-    if 0 in size + (height, width):
-        raise RuntimeError(
-            "Input and output sizes should be greater than 0, but got input (H: %d, W: %d) output (H: %d, W: %d)" % (height, width, size[0], size[1])
-        )
-    if size == (height, width) and mode == "nearest":
-        return input
-    if mode == "nearest":
-        if height % size[0] == 0 and width % size[1] == 0:
-            return input[:, :, :: height // size[0], :: width // size[1]]
-        if size[0] % height or size[1] % width:
-            raise Unsupported("nearest resizing by other than whole factors")
-        return emit({"upsample_nearest": {"factor": (size[0] // height, size[1] // width)}}, [input])
-    if mode == "bilinear":
-        # PyTorch samples at the given factor, not at the ratio of the sizes, when the factor does not divide.
-        if scale_factor is not None and not align_corners and any(n != o * f for n, o, f in zip(size, (height, width), factors)):
-            raise Unsupported("bilinear resizing by a factor that gives no whole size")
-        return emit({"upsample_bilinear": {"out": size, "align": bool(align_corners)}}, [input])
-    raise Unsupported("interpolate with mode=" + repr(mode))
-
-
-upsample = interpolate
-
-
 def pad(input, pad, mode="constant", value=None):
     pad = tuple(int(n) for n in pad)
     if len(pad) % 2 or len(pad) // 2 > len(input._shape):

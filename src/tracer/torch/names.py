@@ -101,7 +101,7 @@ def _publish():
     space = torch.__dict__
     for name in (
         "where masked_fill nonzero masked_select tril triu tril_indices triu_indices index_select gather take_along_dim scatter scatter_add index_add flip "
-        "rot90 repeat_interleave tile diagonal diag diag_embed topk sort argsort argmax argmin cumsum cumprod diff meshgrid outer isnan cosine_similarity"
+        "rot90 repeat_interleave tile diagonal diag diag_embed topk sort argsort argmax argmin cumsum cumprod diff unique meshgrid outer isnan cosine_similarity"
     ).split():
         space[name] = getattr(C, name)
     for name in (

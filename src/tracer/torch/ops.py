@@ -165,7 +165,9 @@ def div(a, b, *, rounding_mode=None):
     if rounding_mode not in ("floor", "trunc"):
         raise RuntimeError("div expected rounding_mode to be one of None, 'trunc', or 'floor' but found " + repr(rounding_mode))
     if max(_kind(a), _kind(b)) == 2:
-        raise Unsupported("torch.div of fractions with rounding_mode")
+        from torch._choice import floor_of_known
+
+        return floor_of_known(a, b, rounding_mode)
     return _typed(unary(rounding_mode, binary("div", a, b)), torch.int64)
 
 
