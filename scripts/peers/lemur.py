@@ -72,10 +72,14 @@ def main():
     ask.add_argument("--each", type=int, default=0)
     ask.add_argument("--seed", type=int, default=1)
     ask.add_argument("--family", nargs="*")
+    ask.add_argument("--list", action="store_true", help="only print the files drawn")
     ask.add_argument("--program", default="target/release/eliteloop")
     given = ask.parse_args()
     paths = [path for path in folder().glob("*.py") if path.stem != "__init__"]
     families, chosen = drawn(paths, given.count, given.each, given.seed)
+    if given.list:
+        print(*(path for members in chosen.values() for path in members), sep="\n")
+        return
     reasons, rows = collections.Counter(), {}
     for name, members in chosen.items():
         if given.family and name not in given.family:

@@ -293,6 +293,26 @@ fn wait_for_run(study: &Path, child: &mut Child, gone: &[u32]) -> u32 {
     }
 }
 
+fn signal(pid: u32, signal: i32) {
+    // SAFETY: a process of this test.
+    unsafe { libc::kill(pid as libc::pid_t, signal) };
+}
+
+/// Halts a process; false where it is not there any more.
+fn halt(pid: u32) -> bool {
+    signal(pid, libc::SIGSTOP);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+        match stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next()) {
+            Some('T') => return true,
+            Some('Z' | 'X') => return false,
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+    false
+}
+
 /// Six runs of a few small trainings.
 fn study_of_six(base: &Path) -> PathBuf {
     let file = base.join("six.toml");
@@ -337,15 +357,30 @@ fn a_study_whose_runs_are_jobs_comes_to_the_runs_of_this_machine_whatever_is_kil
     kill(one);
     let two = wait_for_run(&there, &mut child, &[one]);
     kill(two);
-    wait_for_run(&there, &mut child, &[one, two]);
+    // One that is out for certain, however busy the machine is: it is halted.
+    let mut gone = vec![one, two];
+    let (halted, note) = loop {
+        let pid = wait_for_run(&there, &mut child, &gone);
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let run = (1..=3).map(|seed| format!("no-llm/random/seed-{seed}")).find(|run| line.contains(run));
+        match run {
+            Some(run) if halt(pid) => break (pid, there.join(format!("{run}.job/submitted.json"))),
+            _ => gone.push(pid),
+        }
+    };
+    // A study notes what it handed over a moment after it did.
+    let began = Instant::now();
+    while !note.is_file() {
+        assert!(began.elapsed() < Duration::from_mins(2), "the run was never noted");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     let (code, said) = fail(study(&there, &[]));
     assert!(code == 2 && said.contains("out as a job") && said.contains("--runs-on hq"), "{code}: {said}");
-    // As if the study had been killed before it could note what it had handed over: these runs have two jobs each then.
-    let noted = (1..=3).map(|seed| there.join(format!("no-llm/random/seed-{seed}.job/submitted.json")));
-    let forgotten = noted.filter(|path| std::fs::remove_file(path).is_ok()).count();
-    assert!(forgotten > 0, "no run was out");
+    // As if the study had been killed before it could note what it had handed over: this run has two jobs then.
+    std::fs::remove_file(&note).unwrap();
+    signal(halted, libc::SIGCONT);
     // What is out goes on, and the study with what comes of it.
     let output = begin().output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));

@@ -19,6 +19,11 @@ const PREFIX: &str = "batch-";
 /// Multiply-accumulates from which on a task is not made longer: about ten seconds of a core, of which the start of a process and the
 /// engine's own work are a few in a hundred.
 const ENOUGH: u64 = 200_000_000_000;
+/// Towards the end tasks get shorter, so that the last of them leave few machines idle: each is this share of what is left, down to
+/// [`LEAST`] (guided self-scheduling, Polychronopoulos and Kuck 1987, without asking how many machines there are).
+const SHARES: u64 = 32;
+/// About two seconds of a core: below it the start of a process is no small part any more.
+const LEAST: u64 = ENOUGH / 5;
 /// Trainings of a task, however short.
 const MOST_JOBS: usize = 100;
 /// Tasks of a batch: Slurm's arrays end at 1001 where nobody has set another limit.
@@ -53,18 +58,21 @@ pub(super) fn group(jobs: Vec<Named>, config: &ProxyConfig) -> Vec<Vec<Named>> {
     let mut priced: Vec<(u64, Named)> = jobs.into_iter().map(|named| (price(&named.1), named)).collect();
     // By name where they cost the same, so that the same jobs make the same tasks.
     priced.sort_by(|(a, (one, _)), (b, (two, _))| b.cmp(a).then_with(|| one.cmp(two)));
-    let (mut tasks, mut sum) = (Vec::<Vec<Named>>::new(), ENOUGH);
+    let mut left: u64 = priced.iter().fold(0, |sum, (price, _)| sum.saturating_add(*price));
+    let (mut tasks, mut sum, mut most) = (Vec::<Vec<Named>>::new(), ENOUGH, 0);
     for (price, named) in priced {
         match tasks.last_mut() {
-            Some(task) if sum.saturating_add(price) <= ENOUGH && task.len() < MOST_JOBS => {
+            Some(task) if sum.saturating_add(price) <= most && task.len() < MOST_JOBS => {
                 task.push(named);
                 sum += price;
             }
             _ => {
+                most = (left / SHARES).clamp(LEAST, ENOUGH);
                 tasks.push(vec![named]);
                 sum = price;
             }
         }
+        left = left.saturating_sub(price);
     }
     tasks
 }
@@ -180,9 +188,13 @@ mod tests {
         let named = |name: &str, out| (name.to_owned(), Job::new(0, linear(out), 0));
         let jobs = vec![named("c", 10), named("a", 20_000), named("b", 10_000), named("d", 4000), named("e", 10)];
         let tasks: Vec<Vec<String>> = group(jobs, &config).into_iter().map(|t| t.into_iter().map(|(name, _)| name).collect()).collect();
-        assert_eq!(tasks, [vec!["a"], vec!["b", "d", "c", "e"]]);
+        assert_eq!(tasks, [vec!["a"], vec!["b"], vec!["d"], vec!["c", "e"]]);
         let many = (0..250).map(|n| named(&format!("{n:03}"), 1)).collect();
         assert_eq!(group(many, &config).iter().map(Vec::len).collect::<Vec<_>>(), [100, 100, 50]);
+        // Of about a second each: many a task at first, fewer then.
+        let equal = (0..1000).map(|n| named(&format!("{n:04}"), 1400)).collect();
+        let sizes: Vec<usize> = group(equal, &config).iter().map(Vec::len).collect();
+        assert!(sizes.is_sorted_by(|a, b| a >= b) && sizes[0] == 10 && sizes[sizes.len() - 2] == 2, "{sizes:?}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 # `torch.nn.init`: how a tensor starts, not its values.
-import _math
+import math
 from _import import Unsupported, missing, public
 from torch._tensor import Tensor, _become, _count, _data, _outside
 
@@ -155,18 +155,17 @@ def _calculate_correct_fan(tensor, mode):
 
 
 _FAR = 5.8  # where the error function is 1 to the last bit
-_PI = 3.141592653589793
 
 
 def _inverse_erf(y):
     """By Newton's rule from the approximation of Winitzki (2008)."""
     if abs(y) >= 1:
         return _FAR if y > 0 else -_FAR
-    a, rest = 0.147, _math.log(1 - y * y)
-    t = 2 / (_PI * a) + rest / 2
+    a, rest = 0.147, math.log(1 - y * y)
+    t = 2 / (math.pi * a) + rest / 2
     x = ((t * t - rest / a) ** 0.5 - t) ** 0.5
     for _ in range(4):
-        x -= (_math.erf(x) - abs(y)) / (2 / _PI**0.5 * _math.exp(-x * x))
+        x -= (math.erf(x) - abs(y)) / (2 / math.pi**0.5 * math.exp(-x * x))
     x = min(x, _FAR)
     return x if y >= 0 else -x
 
