@@ -7,6 +7,7 @@ mod adapters;
 mod audit;
 mod audit_verify;
 mod book;
+mod bundle;
 mod calibration;
 mod candle_models;
 mod compare;

@@ -433,8 +433,9 @@ fn the_listed_names_are_those_of_the_sandbox() {
         }
     }
     assert!(names.len() > 100, "{names:?}");
-    let helpers = "Tensor Unsupported add binary clamp emit mean missing norm one_hot pair permute probability public reshape same_padding single \
-                   square stack transpose";
+    // Losses among them: forward may have them, a delta is not to.
+    let helpers = "Tensor Unsupported add binary clamp emit l1_loss mean missing mse_loss norm one_hot pair permute probability public reshape \
+                   same_padding single square stack transpose";
     let all: Vec<&str> = names.iter().filter(|name| name.matches('.').count() == 1).map(String::as_str).collect();
     let source = format!(
         "import torch.nn as nn

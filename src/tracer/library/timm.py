@@ -94,7 +94,7 @@ _activations = {
 def get_act_layer(name="relu"):
     if name is None or not name:
         return None
-    return _activations[name] if isinstance(name, str) else name
+    return _activations[name.lower()] if isinstance(name, str) else name
 
 
 def create_act_layer(name, inplace=None, **kwargs):

@@ -1,6 +1,7 @@
-# torch.einsum of one or two tensors: permutations, sums and one matrix product.
+# torch.einsum: permutations, sums, and a matrix product for each tensor after the first.
 from _import import Unsupported
 from torch._ops import matmul, permute, reshape, sum_
+from torch._shapes import expand
 from torch._tensor import _count
 
 
@@ -14,18 +15,35 @@ def _ordered(t, letters, wanted):
     return t if order == list(range(len(order))) else permute(t, *order)
 
 
+def _spelled(terms, operands, result):
+    """The same with letters of their own in place of `...`, of which the last stand for the last dimensions."""
+    ranks = [len(t._shape) - len(term.replace("...", "")) for term, t in zip(terms, operands) if "..." in term]
+    rest = "".join(chr(0x3B1 + i) for i in range(max(ranks, default=0)))
+    own = []
+    for term, t in zip(terms, operands):
+        if "..." in term:
+            count = len(t._shape) - len(term.replace("...", ""))
+            if count < 0:
+                raise RuntimeError("einsum(): the subscript " + repr(term) + " does not match a tensor of " + str(len(t._shape)) + " dimensions")
+            term = term.replace("...", rest[len(rest) - count :])
+        own.append(term)
+    return own, result if result is None else result.replace("...", rest), rest
+
+
 def einsum(equation, *operands):
     if len(operands) == 1 and isinstance(operands[0], (tuple, list)):
         operands = operands[0]
     equation = equation.replace(" ", "")
     left, arrow, result = equation.partition("->")
     terms = left.split(",")
-    if len(operands) not in (1, 2) or "." in equation:
-        raise Unsupported("torch.einsum of " + repr(equation))
     if len(terms) != len(operands):
         raise ValueError("einsum(): more operands were provided than specified in the equation, or fewer")
-    if not arrow:
-        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
+    terms, result, rest = _spelled(terms, operands, result if arrow else None)
+    if "." in "".join(terms) + (result or ""):
+        raise RuntimeError("einsum(): invalid equation " + repr(equation))
+    if result is None:
+        written = "".join(terms)
+        result = rest + "".join(sorted(letter for letter in set(written) - set(rest) if written.count(letter) == 1))
     extent = {}
     for term, t in zip(terms, operands):
         if len(term) != len(t._shape):
@@ -33,13 +51,24 @@ def einsum(equation, *operands):
         if len(set(term)) != len(term):
             raise Unsupported("torch.einsum with a diagonal")
         for letter, n in zip(term, t._shape):
-            if extent.setdefault(letter, n) != n:
-                raise RuntimeError("einsum(): subscript " + letter + " has size " + str(n) + " and " + str(extent[letter]))
+            known = extent.setdefault(letter, n)
+            if known == 1:
+                extent[letter] = n
+            elif n not in (1, known):
+                raise RuntimeError("einsum(): subscript " + letter + " has size " + str(n) + " and " + str(known))
     if len(set(result)) != len(result) or not set(result) <= set(extent):
         raise RuntimeError("einsum(): invalid output " + repr(result))
-    if len(operands) == 1:
-        return _ordered(operands[0], terms[0], result)
-    a, b = terms
+    # A dimension of extent 1 is spread over the others'.
+    whole = [expand(t, tuple(extent[letter] for letter in term)) for term, t in zip(terms, operands)]
+    term, got = terms[0], whole[0]
+    for i in range(1, len(whole)):
+        wanted = set(result).union(*terms[i + 1 :])
+        kept = "".join(letter for letter in dict.fromkeys(term + terms[i]) if letter in wanted)
+        got, term = _product(got, term, whole[i], terms[i], kept, extent), kept
+    return _ordered(got, term, result)
+
+
+def _product(x, a, y, b, result, extent):
     both = [letter for letter in a if letter in b]
     batch = [letter for letter in both if letter in result]
     inner = [letter for letter in both if letter not in result]
@@ -49,6 +78,6 @@ def einsum(equation, *operands):
     def sizes(letters):
         return tuple(extent[letter] for letter in letters)
 
-    x = reshape(_ordered(operands[0], a, batch + rows + inner), sizes(batch) + (_count(sizes(rows)), _count(sizes(inner))))
-    y = reshape(_ordered(operands[1], b, batch + inner + columns), sizes(batch) + (_count(sizes(inner)), _count(sizes(columns))))
+    x = reshape(_ordered(x, a, batch + rows + inner), sizes(batch) + (_count(sizes(rows)), _count(sizes(inner))))
+    y = reshape(_ordered(y, b, batch + inner + columns), sizes(batch) + (_count(sizes(inner)), _count(sizes(columns))))
     return _ordered(reshape(matmul(x, y), sizes(batch + rows + columns)), batch + rows + columns, list(result))

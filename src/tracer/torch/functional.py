@@ -2,7 +2,7 @@
 from _import import Unsupported, missing, public
 from torch._choice import masked_fill as _masked_fill, triu as _triu, where as _where
 from torch._ops import add, binary, clamp, compare as _compare, mean, norm, permute, reshape, square, stack, transpose
-from torch._tensor import State, _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
+from torch._tensor import State as _State, _become, _count, _data, _dim, _kind, _outside, emit, full as _full, is_owned as _is_owned
 
 public.add("torch.nn.functional")
 __getattr__ = missing("torch.nn.functional")
@@ -304,12 +304,12 @@ def batch_norm(input, running_mean, running_var, weight=None, bias=None, trainin
         return _normalised("batch_norm", op, input, weight, bias)
     if not _is_owned(running_mean, running_var):
         raise Unsupported("F.batch_norm with running statistics that are no buffers")
-    if State.number and training == (State.number >= State.EVALUATION):
+    if _State.number and training == (_State.number >= _State.EVALUATION):
         raise Unsupported("batch normalisation that trains in evaluation" if training else "batch normalisation in evaluation mode")
     # Evaluation moves no statistics: it says neither how fast nor what counts.
-    if State.number < State.EVALUATION:
-        running_mean._moved = (float(momentum), State.counted)
-        State.counted = None
+    if _State.number < _State.EVALUATION:
+        running_mean._moved = (float(momentum), _State.counted)
+        _State.counted = None
     op["momentum"], counter = running_mean.__dict__.get("_moved", (float(momentum), None))
     statistics = [running_mean, running_var] + ([] if counter is None else [counter])
     return _normalised("batch_norm", op, input, weight, bias, statistics)

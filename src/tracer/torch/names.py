@@ -117,20 +117,33 @@ def _publish():
         round=T.round_, all=T.all_, any=T.any_, arctan=T.atan, fix=T.trunc, absolute=T.abs_, negative=T.neg, dot=T.matmul, mv=T.matmul, ger=C.outer,
         hstack=_stacked(1), vstack=_stacked(0), row_stack=_stacked(0), broadcast_to=broadcast_to, broadcast_tensors=broadcast_tensors, lerp=lerp,
         full_like=lambda input, fill_value, *, dtype=None, **kwargs: full(input._shape, fill_value, dtype=dtype or input.dtype),
-        addmm=addmm, nan_to_num=nan_to_num, isinf=isinf, isfinite=isfinite, is_floating_point=is_floating_point, normal=normal,
+        addmm=addmm, nan_to_num=nan_to_num, isinf=isinf, isfinite=isfinite, is_floating_point=is_floating_point, is_complex=lambda input: False, normal=normal, rms_norm=F.rms_norm,
         randint=randint, randperm=randperm, multinomial=multinomial, moveaxis=movedim,
         LongTensor=_of_type(torch.int64), BoolTensor=_of_type(torch.bool), IntTensor=_of_type(torch.int32), scalar_tensor=tensor,
     )
-    F.__dict__.update(embedding=C.embedding, embedding_bag=embedding_bag, one_hot=C.one_hot, cosine_similarity=C.cosine_similarity)
+    F.__dict__.update(embedding=C.embedding, embedding_bag=embedding_bag, l1_loss=_loss(T.abs_), mse_loss=_loss(T.square), one_hot=C.one_hot, cosine_similarity=C.cosine_similarity)
     for name in ("addmm", "lerp", "nan_to_num", "isinf", "isfinite", "broadcast_to", "is_floating_point"):
         setattr(Tensor, name, globals()[name])
     Tensor.moveaxis = movedim
+    Tensor.is_complex = lambda input: False
     Tensor.index_fill = lambda t, dim, index, value: _filled(t, dim, index, value)
     Tensor.ravel = lambda t: reshape(t, -1)
     space["ravel"] = Tensor.ravel
     linear_algebra = module("torch.linalg")
     linear_algebra.update(norm=T.vector_norm, vector_norm=T.vector_norm)
     module("torch.special").update(erf=T.erf, expm1=T.expm1, log1p=T.log1p, exp2=T.exp2, logsumexp=T.logsumexp, softmax=F.softmax)
+
+
+def _loss(of):
+    """Distances as a number that forward goes on with; the loss that a network is trained by is the recipe's."""
+
+    def loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+        if size_average is not None or reduce is not None or weight is not None or reduction not in ("none", "mean", "sum"):
+            raise Unsupported("a loss in forward with size_average, reduce or weight")
+        got = of(T.sub(input, target))
+        return got if reduction == "none" else T.mean(got) if reduction == "mean" else T.sum_(got)
+
+    return loss
 
 
 def embedding_bag(
