@@ -8,7 +8,7 @@ pub(crate) enum Module {
 }
 
 /// What `nn.` may be followed by; sorted by bytes.
-pub(crate) const LAYERS: [&str; 102] = [
+pub(crate) const LAYERS: [&str; 103] = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
@@ -115,7 +115,7 @@ pub(crate) const LAYERS: [&str; 102] = [
 ];
 
 /// The same of `F.`, which is `torch.nn.functional`.
-pub(crate) const FUNCTIONS: [&str; 70] = [
+pub(crate) const FUNCTIONS: [&str; 71] = [
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
