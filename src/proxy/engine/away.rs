@@ -204,8 +204,19 @@ impl<'a> Round<'a> {
             let batch = &self.out[place];
             let answer = self.away.scheduler.ended(&batch.job, &batch.name, batch.tasks.len());
             let Some(ends) = self.patience.heard(answer)? else { return Ok(()) };
-            let known = &self.out[place].ended;
-            ended.extend(ends.into_iter().filter(|(task, _)| !known.contains(task)).map(|(task, end)| (place, task, end)));
+            let batch = &self.out[place];
+            for (&task, end) in ends.iter().filter(|(task, _)| !batch.ended.contains(task)) {
+                // Its own process found it taken; whoever took it may still be at it, and it ends as they do.
+                let end = match batch.taken_by(task) {
+                    None => end,
+                    Some(by) => match ends.get(&by) {
+                        Some(end) => end,
+                        None if batch.ended.contains(&by) => end,
+                        None => continue,
+                    },
+                };
+                ended.push((place, task, end.clone()));
+            }
         }
         if ended.is_empty() {
             return Ok(());
@@ -255,7 +266,10 @@ impl<'a> Round<'a> {
     fn end(&mut self, is_well: bool) -> Result<()> {
         for batch in &self.out {
             // Of one whose results are all there only the process may still be about to end.
-            if batch.open().any(|name| self.wanted.contains_key(name) || read_result(&self.results, name).is_none())
+            let is_open = batch.open().any(|name| self.wanted.contains_key(name) || read_result(&self.results, name).is_none());
+            // One that another process took may still wait for its own, which would find nothing.
+            let waits = (0..batch.tasks.len()).any(|task| !batch.ended.contains(&task) && batch.taken_by(task).is_some());
+            if (is_open || waits)
                 && let Err(silence) = self.away.scheduler.cancel(&batch.job)
             {
                 let (engine, job) = (self.away.name(), &batch.job);

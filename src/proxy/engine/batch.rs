@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::scheduler::Scheduler;
-use super::task::Task;
+use super::task::{Task, taken_by};
 use crate::base::error::{AtPath, Result};
 use crate::base::files::{read_file, write_whole};
 use crate::proxy::settings::{On, ProxyConfig};
@@ -104,6 +104,11 @@ impl Batch {
     /// The names of the results of tasks that have not ended.
     pub(super) fn open(&self) -> impl Iterator<Item = &String> {
         (0..).zip(&self.tasks).filter(|(task, _)| !self.ended.contains(task)).flat_map(|(_, names)| names)
+    }
+
+    /// The task whose process has taken this one, where it is not its own.
+    pub(super) fn taken_by(&self, task: usize) -> Option<usize> {
+        taken_by(&self.folder.join(format!("{task}.json"))).filter(|by| *by != task)
     }
 
     pub(super) fn is_over(&self) -> bool {

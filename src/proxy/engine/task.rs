@@ -4,12 +4,15 @@
 //! network, the seed. So a result that is there is right whoever wrote it, however late; one of another program or recipe has another name,
 //! and a task that is done twice, since an engine thought it lost, writes the same again.
 
+use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::error::{Error, Result};
+use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::{parent, read_file, write_whole};
 use crate::base::hash::sha256;
 use crate::base::processor;
@@ -22,6 +25,11 @@ use crate::proxy::{Failure, Outcome};
 const DIGITS: usize = 24;
 /// Bytes of a task or a result.
 const LONGEST: u64 = 1 << 30;
+
+/// How long a process takes further tasks.
+const STAY: Duration = Duration::from_mins(5);
+/// Ending of the file that says who has taken a task.
+const TAKEN: &str = "taken";
 
 /// What a task file holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -79,12 +87,65 @@ pub(crate) fn read_result(results: &Path, name: &str) -> Option<Done> {
     serde_json::from_slice(&bytes).ok().filter(|done: &Done| done.name == name)
 }
 
-/// Does a task: the trainings whose results are not there yet, in one worker process under the limits of the settings. It ends early where
-/// the task file is taken away meanwhile, which is how a run that was stopped tells it so.
+/// Does a task, and after it for [`STAY`] others of its batch that nobody has begun: an engine may take seconds to begin the next where a
+/// process has ended. A task that another process took in this way is left to it.
 ///
 /// # Errors
 /// The file is no task, nothing can be written beside it, or the machine has no worker. What a training comes to is a result, not an error.
 pub fn perform(path: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let Some(own) = number(path) else { return train(path) };
+    if !take(path, own)? {
+        return Ok(());
+    }
+    train(path)?;
+    let Ok(entries) = parent(path).read_dir() else { return Ok(()) };
+    let mut others: Vec<usize> = entries.filter_map(|entry| number(&entry.ok()?.path())).filter(|other| *other > own).collect();
+    // The engine begins them from the other end.
+    others.sort_unstable();
+    for other in others.into_iter().rev() {
+        let file = path.with_file_name(format!("{other}.json"));
+        if begun.elapsed() >= STAY || !file.exists() {
+            break;
+        }
+        if take(&file, own)? {
+            train(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a task file.
+fn number(path: &Path) -> Option<usize> {
+    if path.extension()? != "json" {
+        return None;
+    }
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// Takes a task for the process that the engine began for task `own`; false where another has it.
+fn take(path: &Path, own: usize) -> Result<bool> {
+    let note = path.with_extension(TAKEN);
+    match File::create_new(&note) {
+        Ok(mut file) => {
+            file.write_all(own.to_string().as_bytes()).at("write", &note)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(taken_by(path) == Some(own)),
+        // The run has stopped and taken its files away.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("write", &note),
+    }
+}
+
+/// For which task the engine began the process that has taken this one.
+pub(super) fn taken_by(path: &Path) -> Option<usize> {
+    std::fs::read_to_string(path.with_extension(TAKEN)).ok()?.parse().ok()
+}
+
+/// The trainings of a task whose results are not there yet, in one worker process under the limits of the settings. It ends early where the
+/// task file is taken away meanwhile, which is how a run that was stopped tells it so.
+fn train(path: &Path) -> Result<()> {
     let task: Task = serde_json::from_slice(&read_file(path, "read the task", LONGEST)?)
         .map_err(|e| Error::input(format!("{} is no task of this version", path.display())).caused_by(e))?;
     let work = parent(parent(path));
@@ -136,6 +197,19 @@ mod tests {
             name("program", "images", &config, &Job { until: Some(1), ..job(1) }),
         ];
         assert!(other.into_iter().all(|name| name.unwrap() != base));
+    }
+
+    #[test]
+    fn a_task_is_taken_once_and_by_whoever_has_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("7.json");
+        assert_eq!((number(&file), number(Path::new("submitted.json")), number(Path::new("7.log"))), (Some(7), None, None));
+        assert_eq!(taken_by(&file), None);
+        assert!(take(&file, 3).unwrap() && take(&file, 3).unwrap(), "one that is begun again goes on");
+        assert!(!take(&file, 7).unwrap());
+        assert_eq!(taken_by(&file), Some(3));
+        // Of a run that has gone.
+        assert!(!take(&folder.path().join("gone/1.json"), 1).unwrap());
     }
 
     #[test]
