@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use eliteloop::base;
 use eliteloop::base::error::Result;
 use eliteloop::base::{printer, processor};
 use eliteloop::proxy::allocator;
@@ -85,6 +86,9 @@ enum Verb {
     /// Trace one source from stdin under limits (child process of `trace` and `run`)
     #[command(hide = true)]
     Sandbox(commands::sandbox::Args),
+    /// Try the chat template of stdin under limits (child process of whatever opens a model)
+    #[command(hide = true)]
+    Template(commands::template::Args),
     /// Train networks sent over stdin (child process of `run`), or told in task files (on the machines of an engine)
     #[command(hide = true)]
     Worker(commands::worker::Args),
@@ -115,6 +119,7 @@ fn act(verb: Verb) -> Result<()> {
         Verb::Bench(args) => commands::bench::run(&args),
         Verb::Completions(args) => commands::completions::run(&args),
         Verb::Sandbox(args) => commands::sandbox::run(&args),
+        Verb::Template(args) => commands::template::run(&args),
         Verb::Worker(args) => commands::worker::run(&args),
     }
 }
@@ -122,6 +127,7 @@ fn act(verb: Verb) -> Result<()> {
 fn main() -> ExitCode {
     allocator::keep_freed_memory();
     be_called_by_name();
+    base::announce();
     tell_of_long_files();
     let verb = Cli::parse().verb;
     match processor::limit().and_then(|_| act(verb)).and_then(|()| printer::finish()) {

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::error::{Error, Result};
@@ -84,6 +85,18 @@ pub(crate) fn is_taken(status: ExitStatus) -> bool {
 pub(crate) fn executable() -> std::io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
+}
+
+static IS_THE_PROGRAM: AtomicBool = AtomicBool::new(false);
+
+/// Told by eliteloop's own `main`: the running program knows the verbs of children.
+pub fn announce() {
+    IS_THE_PROGRAM.store(true, Ordering::Relaxed);
+}
+
+/// Whether the running program may be started with a verb, and is no child itself.
+pub(crate) fn is_the_program() -> bool {
+    IS_THE_PROGRAM.load(Ordering::Relaxed) && std::env::var_os(MARK).is_none()
 }
 
 /// Lets `command` start `verb`. Its environment is made before: what is cleared later would take the mark away.

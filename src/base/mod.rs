@@ -17,3 +17,5 @@ pub mod scratch;
 pub mod seed;
 pub mod show;
 pub mod stop;
+
+pub use child::announce;

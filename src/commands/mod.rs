@@ -26,6 +26,7 @@ pub mod school;
 pub mod settings;
 mod source;
 pub mod study;
+pub mod template;
 pub mod trace;
 pub mod verify;
 pub mod warmup;

@@ -15,6 +15,7 @@ use super::chat::ChatTemplate;
 use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::stand_in::stand_in;
 use super::tokenizer::{Pre, Vocabulary};
+use super::trial;
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::files::{read_file, read_text};
 use crate::base::hash::sha256_list;
@@ -239,7 +240,7 @@ impl Folder {
             self.stated_template(&self.tokenizer_config()?["chat_template"])?
         };
         let (bos, eos) = self.ends()?;
-        text.map(|text| ChatTemplate::new(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
+        text.map(|text| trial::compiled(&text, &bos.unwrap_or_default(), &eos.unwrap_or_default())).transpose()
     }
 
     /// The template of `tokenizer_config.json`: a text, or several by their names, of which transformers takes `default`.

@@ -13,3 +13,4 @@ pub mod provenance;
 pub mod shape;
 pub mod stand_in;
 pub mod tokenizer;
+pub mod trial;

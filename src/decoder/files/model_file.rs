@@ -19,6 +19,7 @@ use super::gguf::{Gguf, Value};
 use super::hub::repo_of;
 use super::shape::{DecoderConfig, Family, RopeScaling};
 use super::tokenizer::{Pre, Tokenizer, Vocabulary};
+use super::trial;
 use crate::base::error::{AtPath, Error, Result};
 use crate::base::hash::{sha256_file, sha256_list};
 use crate::decoder::model::weight::Part;
@@ -298,7 +299,7 @@ impl ModelFile {
                     let id = token_id(gguf, part)?;
                     Ok::<_, Error>(id.and_then(|id| tokens.get(id as usize)).map_or("", String::as_str))
                 };
-                Some(ChatTemplate::new(text, written("bos")?, written("eos")?)?)
+                Some(trial::compiled(text, written("bos")?, written("eos")?)?)
             }
         };
         template.as_ref().map_or(Ok(()), |template| template.check().map_err(|e| self.refused_template(e)))?;

@@ -232,6 +232,20 @@ fn an_import_tries_the_chat_template() {
     std::fs::write(brought.join("chat_template.jinja"), "{{ raise_exception('only tools') }}").unwrap();
     let refused = said(&import("a"));
     assert!(refused.contains("does not take these messages") && refused.contains("only tools"), "{refused}");
+    // Few steps, nothing written, and all the memory that there is.
+    let doubles = |sum: &str| {
+        format!(
+            "{{% set ns = namespace(x='aaaaaaaaaaaaaaaa') %}}{{% for i in range(60) %}}{{% set ns.x = {sum} %}}{{% endfor %}}\
+             {{% for m in messages %}}{{{{ m.content }}}}{{% endfor %}}"
+        )
+    };
+    for bomb in [doubles("ns.x ~ ns.x"), doubles("ns.x + ns.x"), doubles("[ns.x, ns.x] | join('-')"), doubles("ns.x.replace('a', 'aaaa')")]
+    {
+        std::fs::write(brought.join("chat_template.jinja"), &bomb).unwrap();
+        let refused = said(&import("a"));
+        assert!(refused.contains("takes more than 1024 MiB or 20 s"), "{bomb}: {refused}");
+        assert!(!home.at("models/imported/a.toml").exists());
+    }
     assert!(!home.at("models/imported/a.toml").exists());
     let folding = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no') }}{% endif %}{{ m.content }}{% endfor %}";
     std::fs::write(brought.join("chat_template.jinja"), folding).unwrap();
