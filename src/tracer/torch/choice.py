@@ -385,15 +385,20 @@ def _place(input, dim, keepdim, largest):
     return extreme(input, dim, keepdim, largest)[1]
 
 
+def _running(function, input, d, kind):
+    """Of known numbers: each with all before it along a dimension."""
+    values, extent, inner = list(_values(input)), input._shape[d], _count(input._shape[d + 1 :])
+    for at in range(len(values)):
+        if at // inner % extent:
+            values[at] = function(values[at], values[at - inner])
+    return _data(input._shape, ("values", values), dtype=kind)
+
+
 def cumprod(input, dim, *, dtype=None):
     d = _dim(input, dim)
     kind = torch.int64 if _kind(input) < 2 else input.dtype
     if _is_known(input) and not _grows(input._shape):
-        values, extent, inner = list(_values(input)), input._shape[d], _count(input._shape[d + 1 :])
-        for at in range(len(values)):
-            if at // inner % extent:
-                values[at] *= values[at - inner]
-        return _data(input._shape, ("values", values), dtype=kind)
+        return _running(lambda a, b: a * b, input, d, kind)
     if input._shape[d] > 64:
         raise Unsupported("torch.cumprod over " + str(input._shape[d]) + " numbers that forward computed")
     products = [narrow(input, d, 0, 1)]
@@ -416,11 +421,7 @@ def cumsum(input, dim, *, dtype=None):
     d = _dim(input, dim)
     kind = torch.int64 if _kind(input) < 2 else input.dtype
     if _is_known(input) and not _grows(input._shape):
-        values, extent, inner = list(_values(input)), input._shape[d], _count(input._shape[d + 1 :])
-        for at in range(len(values)):
-            if at // inner % extent:
-                values[at] += values[at - inner]
-        return _data(input._shape, ("values", values), dtype=kind)
+        return _running(lambda a, b: a + b, input, d, kind)
     return emit({"cum_sum": {"dim": d}}, [input], dtype=kind)
 
 
